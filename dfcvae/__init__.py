@@ -1,0 +1,43 @@
+"""dfcvae: the Deep Feature Consistent VAE and its plain baseline. The public names, imported when first used."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "VAE": "dfcvae.vae",
+    "VGGFeatures": "dfcvae.features",
+    "Objective": "dfcvae.losses",
+    "PerceptualLoss": "dfcvae.losses",
+    "kl_divergence": "dfcvae.gaussian",
+    "active_units": "dfcvae.gaussian",
+    "interpolate": "dfcvae.latent",
+    "Experiment": "dfcvae.config",
+    "load_faces": "dfcvae.data",
+    "train": "dfcvae.training",
+    "evaluate": "dfcvae.evaluation",
+    "UserError": "dfcvae.errors",
+}
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from dfcvae.config import Experiment as Experiment
+    from dfcvae.data import load_faces as load_faces
+    from dfcvae.errors import UserError as UserError
+    from dfcvae.evaluation import evaluate as evaluate
+    from dfcvae.features import VGGFeatures as VGGFeatures
+    from dfcvae.gaussian import active_units as active_units
+    from dfcvae.gaussian import kl_divergence as kl_divergence
+    from dfcvae.latent import interpolate as interpolate
+    from dfcvae.losses import Objective as Objective
+    from dfcvae.losses import PerceptualLoss as PerceptualLoss
+    from dfcvae.training import train as train
+    from dfcvae.vae import VAE as VAE
+
+
+def __getattr__(name: str) -> object:
+    # imported on demand: torch alone takes seconds, and `dfcvae --help` shall not wait for it
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'dfcvae' has no attribute {name!r}")

@@ -1,0 +1,134 @@
+"""The command line: parse, then call one function of `dfcvae.commands`, which is imported only then (torch is heavy)."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional
+
+from dfcvae import __version__
+from dfcvae.config import DataConfig, FeatureTraining
+from dfcvae.errors import UserError
+from dfcvae.parsing import Parser, UsageError, add_experiment_arguments, to_experiment
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0, 1 for a failure, 2 for a mistaken command line."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in argv
+    argv = [argument for argument in argv if argument != "--debug"]
+    try:
+        parser = _parser()
+        parsed = parser.instantiate(parser.parse_args(_experiment_as_config(argv)))
+        name, arguments = parsed.command, parsed[parsed.command]
+        if "subcommand" in arguments:
+            name, arguments = f"{name}_{arguments.subcommand}", arguments[arguments.subcommand]
+        from dfcvae import commands
+
+        getattr(commands, name)(arguments)
+    except UserError as error:
+        if debug:
+            raise
+        print(f"dfcvae: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    except KeyboardInterrupt:
+        print("dfcvae: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _experiment_as_config(argv: list[str]) -> list[str]:
+    """``train FILE ...`` as ``train --config FILE ...``, which is how jsonargparse takes a file of fields."""
+    if argv[:1] != ["train"] or {"-h", "--help", "--config"} & set(argv):
+        return argv
+    if len(argv) < 2 or argv[1].startswith("-"):
+        raise UsageError("Name an experiment first: dfcvae train EXPERIMENT.yaml [--FIELD VALUE ...].")
+    return ["train", "--config", *argv[1:]]
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="dfcvae",
+        version=__version__,
+        description="Deep Feature Consistent VAE: train, sample and study VAEs with a feature-perceptual loss.",
+        epilog="--debug shows the traceback of an error.",
+    )
+    commands = parser.add_subcommands(dest="command", metavar="COMMAND")
+    for name, (help, add_arguments) in COMMANDS.items():
+        command = Parser(description=f"{help[0].upper()}{help[1:]}.")
+        commands.add_subcommand(name, command, help=help)
+        add_arguments(command)
+    return parser
+
+
+def _demo(parser: Parser) -> None:
+    parser.add_argument("--out", type=Path, default=Path("dfcvae-demo"), help="folder of the report")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def _train(parser: Parser) -> None:
+    parser.usage = "dfcvae train EXPERIMENT.yaml [--out DIR] [--resume] [--FIELD VALUE ...]"
+    parser.add_argument("--out", type=Optional[Path], help="run folder (default: runs/NAME)")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the run folder")
+    add_experiment_arguments(parser)
+
+
+def _sample(parser: Parser) -> None:
+    parser.add_argument("model", help=MODEL)
+    parser.add_argument("-n", "--count", type=int, default=64, help="number of faces")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("samples.png"), help=OUT)
+    parser.add_argument("--each", action="store_true", help="one PNG per face instead of a grid")
+
+
+def _reconstruct(parser: Parser) -> None:
+    parser.add_argument("model", help=MODEL)
+    parser.add_argument("images", nargs="*", type=Path, help="image files (default: faces of the test split)")
+    parser.add_argument("--source", type=Optional[str], help=SOURCE)
+    parser.add_argument("-n", "--count", type=int, default=8, help="number of test faces")
+    parser.add_argument("--out", type=Path, default=Path("reconstructions.png"), help=OUT)
+    parser.add_argument("--each", action="store_true", help="one PNG per reconstruction instead of a grid")
+
+
+def _evaluate(parser: Parser) -> None:
+    parser.add_argument("model", help=MODEL)
+    parser.add_argument("--source", type=Optional[str], help=SOURCE)
+    parser.add_argument("--judge", type=Optional[Path], help="attribute network, made by `dfcvae features train`")
+    parser.add_argument("--out", type=Optional[Path], help="also write the measures as JSON")
+
+
+def _export(parser: Parser) -> None:
+    parser.add_argument("model", help=MODEL)
+    parser.add_argument("--out", type=Path, required=True, help="folder")
+
+
+def _features(parser: Parser) -> None:
+    train = Parser(description="Train a feature network on the attributes of a data set.")
+    train.add_class_arguments(DataConfig, "data")
+    train.add_class_arguments(FeatureTraining)
+    train.add_argument("--out", type=Path, default=Path("features.safetensors"), help="file of the weights")
+    parser.add_subcommands(metavar="COMMAND").add_subcommand("train", train, help="train one on attributes")
+
+
+def _data(parser: Parser) -> None:
+    info = Parser(description="Tell what data set lies at a path.")
+    info.add_argument("path", type=Path)
+    prepare = Parser(description="Decode a data set into the cache ahead of training.")
+    prepare.add_class_arguments(DataConfig)
+    commands = parser.add_subcommands(metavar="COMMAND")
+    commands.add_subcommand("info", info, help="layout, counts and attributes of a data set")
+    commands.add_subcommand("prepare", prepare, help="decode it into the cache ahead of training")
+
+
+MODEL = "a run folder, a checkpoint, or an exported folder"
+SOURCE = "where the faces come from: the path of CelebA, or 'synthetic' (default: as in training)"
+OUT = "a PNG, or a folder with --each"
+COMMANDS = {
+    "demo": ("train a plain VAE and a DFC-VAE on synthetic faces and write a report", _demo),
+    "train": ("train an experiment", _train),
+    "sample": ("draw faces from the prior", _sample),
+    "reconstruct": ("show originals beside reconstructions", _reconstruct),
+    "evaluate": ("measure a model on the test split", _evaluate),
+    "export": ("write a model as safetensors and JSON", _export),
+    "features": ("train feature networks", _features),
+    "data": ("look at data sets and prepare them", _data),
+}

@@ -1,0 +1,211 @@
+"""What an experiment is: typed fields, read from YAML and the command line. Free of torch, so that help is quick."""
+
+from dataclasses import asdict, dataclass, field
+from math import inf
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from dfcvae.errors import UserError
+
+
+@dataclass
+class DataConfig:
+    """Which faces to train on.
+
+    Args:
+        source: "synthetic" (faces drawn by the program), or the path of CelebA on disk.
+        size: side of the square images in pixels: 32, 64, 128 or 256.
+        channels: 3 (RGB) or 1 (grey).
+        crop: side of the centre crop, in pixels of a full-size CelebA image (178x218); scaled for other sizes.
+        filter: antialiased resampling filter of the resize: bilinear, bicubic or lanczos.
+        flip: mirror each training image with probability 1/2, anew in every epoch.
+        train_images: use the first so many training images (null: all of them; 20,000 synthetic ones).
+    """
+
+    source: str = "synthetic"
+    size: int = 64
+    channels: int = 3
+    crop: int = 148
+    filter: Literal["bilinear", "bicubic", "lanczos"] = "bilinear"
+    flip: bool = True
+    train_images: int | None = None
+
+
+@dataclass
+class ModelConfig:
+    """Which network to train.
+
+    Args:
+        network: "hou2016" (the paper's) or "strided" (that of the PyTorch-VAE collection).
+        latent_dim: number of latent dimensions.
+    """
+
+    network: Literal["hou2016", "strided"] = "hou2016"
+    latent_dim: int = 100
+
+
+@dataclass
+class FeatureConfig:
+    """The frozen network of the feature terms.
+
+    Args:
+        arch: a torchvision VGG: vgg11, vgg13, vgg16, vgg19, each with or without _bn.
+        layers: layers of `arch.features`, by torchvision's index (24) or by name (bn3_4).
+        layer_weights: one weight for all layers, or one for each.
+        weights: "imagenet" (downloaded once), "random", or a file (a state dict, or what `dfcvae features train` wrote).
+    """
+
+    arch: str = "vgg19_bn"
+    layers: list[int | str] = field(default_factory=lambda: [14, 24, 34, 43])
+    layer_weights: float | list[float] = 1.0
+    weights: str = "imagenet"
+
+
+@dataclass
+class LossConfig:
+    """total = alpha * kl + beta * (pixel_weight * pixel + sum of layer_weights * features).
+
+    Args:
+        alpha: weight of the KL divergence (sum over latent dimensions, nats).
+        beta: weight of the reconstruction: pixels and features.
+        pixel_weight: weight of the pixel term within the reconstruction.
+        scale: "variance" divides each reconstruction term by its target's variance over the training images; "none" does not.
+        kl_warmup_steps: raise alpha linearly from 0 over so many steps.
+        features: the feature terms; null for a plain VAE.
+    """
+
+    alpha: float = 4e-3
+    beta: float = 1.0
+    pixel_weight: float = 1.0
+    scale: Literal["variance", "none"] = "variance"
+    kl_warmup_steps: int = 0
+    features: FeatureConfig | None = None
+
+
+@dataclass
+class TrainingConfig:
+    """How to train.
+
+    Args:
+        epochs: passes over the training images.
+        max_steps: stop after so many steps, if that is earlier (null: no limit).
+        batch_size: images in a step.
+        learning_rate: Adam's step size at the start.
+        betas: Adam's decay rates.
+        schedule: "constant", "exponential" (times `decay` after each epoch) or "cosine" (to 0 at the end).
+        decay: factor of the exponential schedule.
+        clip_norm: clip the gradient to this norm (null: do not).
+        ema_decay: keep an exponential moving average of the weights, and use it for everything but training (null: do not).
+        precision: "32-true", or "bf16-mixed" (faster, reductions stay in float32).
+        accelerator: "auto", "cpu" or "cuda".
+        seed: of the initial weights, the order of the images, flips and noise.
+        logger: besides the CSV file: "wandb", "tensorboard", or null.
+        picture_epochs: write pictures into the run folder every so many epochs.
+    """
+
+    epochs: int = 20
+    max_steps: int | None = None
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    schedule: Literal["constant", "exponential", "cosine"] = "constant"
+    decay: float = 0.95
+    clip_norm: float | None = None
+    ema_decay: float | None = None
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: int = 0
+    logger: Literal["wandb", "tensorboard"] | None = None
+    picture_epochs: int = 1
+
+
+@dataclass
+class Experiment:
+    """A training run in full.
+
+    Args:
+        name: what the run is called.
+
+    Raises:
+        UserError: if a number is outside its range.
+    """
+
+    name: str = "vae"
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        for path, low, high in RANGES:
+            value: Any = self
+            for part in path.split("."):
+                value = getattr(value, part)
+            if value is not None and not low <= value <= high:
+                limits = f"at least {low:g}" if high == inf else f"between {low:g} and {high:g}"
+                raise UserError(f"{path} should be {limits}, but {value:g} came.")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists, strings and numbers, as YAML and checkpoints hold them."""
+        plain = asdict(self)
+        plain["training"]["betas"] = list(self.training.betas)
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "Experiment":
+        """The inverse of `as_dict`."""
+        loss = dict(plain["loss"])
+        if loss["features"] is not None:
+            loss["features"] = FeatureConfig(**loss["features"])
+        training = TrainingConfig(**plain["training"] | {"betas": tuple(plain["training"]["betas"])})
+        return cls(plain["name"], DataConfig(**plain["data"]), ModelConfig(**plain["model"]), LossConfig(**loss), training)
+
+    def save(self, path: Path) -> None:
+        """Write the experiment as YAML."""
+        path.write_text(yaml.safe_dump(self.as_dict(), sort_keys=False))
+
+
+RANGES = (
+    ("data.train_images", 1, inf),
+    ("model.latent_dim", 1, inf),
+    ("loss.alpha", 0, inf),
+    ("loss.beta", 0, inf),
+    ("loss.pixel_weight", 0, inf),
+    ("loss.kl_warmup_steps", 0, inf),
+    ("training.epochs", 1, inf),
+    ("training.max_steps", 1, inf),
+    ("training.batch_size", 2, inf),  # batch norm needs two
+    ("training.learning_rate", 0, inf),
+    ("training.decay", 0, 1),
+    ("training.clip_norm", 0, inf),
+    ("training.ema_decay", 0, 1),
+    ("training.seed", 0, inf),
+    ("training.picture_epochs", 1, inf),
+)
+
+
+@dataclass
+class FeatureTraining:
+    """How to train an in-domain feature network on the attributes of a data set.
+
+    Args:
+        arch: a torchvision VGG.
+        width: factor of every channel count; 0.25 is about twelve times cheaper than the full network.
+        epochs: passes over the training images.
+        batch_size: images in a step.
+        learning_rate: peak of the one-cycle schedule.
+        precision: "32-true" or "bf16-mixed".
+        accelerator: "auto", "cpu" or "cuda".
+        seed: of the initial weights and the order of the images.
+    """
+
+    arch: str = "vgg19_bn"
+    width: float = 0.25
+    epochs: int = 8
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: int = 0

@@ -1,0 +1,49 @@
+"""One split of a dataset: images with their attributes."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from dfcvae.errors import UserError
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Images of one split and, row by row, what is true of them.
+
+    Args:
+        images: uint8 ``(n, C, H, W)``, 0 to 255; may be a view of a memory-mapped file.
+        attributes: bool ``(n, A)``.
+        names: the ``A`` attribute names, CelebA's spelling.
+
+    Raises:
+        ValueError: the three do not fit together.
+    """
+
+    images: Tensor
+    attributes: Tensor
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.attributes.shape != (len(self.images), len(self.names)):
+            raise ValueError(
+                f"{len(self.images)} images with {len(self.names)} attribute names need attributes of shape "
+                f"({len(self.images)}, {len(self.names)}), not {tuple(self.attributes.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def subset(self, n: int) -> "Faces":
+        """The first ``n`` faces, without a copy.
+
+        Raises:
+            UserError: ``n`` is below 1 or above the number of faces.
+        """
+        if not 1 <= n <= len(self):
+            raise UserError(f"Asked for the first {n:,} faces, but there are {len(self):,}. Choose 1 to {len(self):,}.")
+        return Faces(self.images[:n], self.attributes[:n], self.names)
+
+
+Splits = dict[str, Faces]
+"""The faces of ``"train"``, ``"val"`` and ``"test"``."""

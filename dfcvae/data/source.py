@@ -1,0 +1,56 @@
+"""From a data configuration to the three splits."""
+
+import torch
+from tqdm import tqdm
+
+from dfcvae.config import DataConfig
+from dfcvae.data.cache import prepare
+from dfcvae.data.celeba import open_celeba
+from dfcvae.data.faces import Faces, Splits
+from dfcvae.data.synthetic import ATTRIBUTES, render_faces
+
+SYNTHETIC = "synthetic"
+SYNTHETIC_TRAIN = 20_000
+SYNTHETIC_HELD_OUT = 1_000  # validation and test split each
+CHUNK = 500  # faces between two updates of the progress bar
+
+
+def load_faces(config: DataConfig, *, progress: bool = True) -> Splits:
+    """The splits ``train``, ``val`` and ``test`` of a data configuration, decoded or drawn.
+
+    Raises:
+        UserError: if there is no readable data set at ``config.source``.
+    """
+    if config.source == SYNTHETIC:
+        return synthetic_faces(config.train_images or SYNTHETIC_TRAIN, config.size, config.channels, progress=progress)
+    source = open_celeba(config.source)
+    splits = prepare(
+        source, size=config.size, channels=config.channels, crop=config.crop, filter=config.filter, progress=progress
+    )
+    if config.train_images is not None:
+        splits = splits | {"train": splits["train"].subset(config.train_images)}
+    return splits
+
+
+def synthetic_faces(train: int, size: int = 64, channels: int = 3, *, progress: bool = True) -> Splits:
+    """Splits of synthetic faces: held-out faces are the same whatever the number of training faces."""
+    starts = {"val": 0, "test": SYNTHETIC_HELD_OUT, "train": 2 * SYNTHETIC_HELD_OUT}
+    counts = {"train": train, "val": SYNTHETIC_HELD_OUT, "test": SYNTHETIC_HELD_OUT}
+    with tqdm(total=sum(counts.values()), desc="drawing faces", unit="face", disable=not progress) as bar:
+        return {split: _draw(starts[split], count, size, channels, bar) for split, count in counts.items()}
+
+
+def _draw(start: int, count: int, size: int, channels: int, bar: tqdm) -> Faces:
+    images, attributes = [], []
+    for first in range(start, start + count, CHUNK):
+        drawn, labels = render_faces(range(first, min(first + CHUNK, start + count)), size=size)
+        images.append(drawn if channels == 3 else _luma(drawn))
+        attributes.append(labels)
+        bar.update(len(drawn))
+    return Faces(torch.cat(images), torch.cat(attributes), ATTRIBUTES)
+
+
+def _luma(images: torch.Tensor) -> torch.Tensor:
+    """ITU-R 601 luma of uint8 RGB (N, 3, H, W): uint8 (N, 1, H, W), as Pillow converts to grey."""
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    return (images * weights).sum(dim=1, keepdim=True).round().to(torch.uint8)

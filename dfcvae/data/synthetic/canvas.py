@@ -1,0 +1,131 @@
+"""The canvas faces are painted on, and the few shapes and soft edges everything is made of.
+
+Only correctly rounded arithmetic (+ - * / sqrt, comparisons, integers) touches pixels.  Exponentials and
+sines differ in the last bit between vectorised and scalar code, which would make a face depend on its place
+in a batch.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+Group = TypeVar("Group", bound=tuple[Tensor, ...])
+
+
+class Canvas(NamedTuple):
+    """A picture in progress, or a view of a part of it.
+
+    `u` runs right and `v` down in units of half an image, with the origin between the eyes.
+    """
+
+    rgb: Tensor  # (3, N, h, w) in [0, 1], painted in place
+    u: Tensor  # (N, h, w)
+    v: Tensor  # (N, h, w)
+    grain: Tensor  # (N, h, w) fine noise in [-1, 1]
+    pixel: float  # width of one pixel in the units of u and v
+
+    def paint(self, cover: Tensor, color: Tensor | float) -> None:
+        """Lay `color`, broadcast to (3, N, h, w), over the picture where `cover` (N, h, w) is 1."""
+        self.rgb.add_((color - self.rgb).mul_(cover))
+
+    def shade(self, factor: Tensor) -> None:
+        """Multiply the picture's brightness by `factor` (N, h, w)."""
+        self.rgb.mul_(factor)
+
+    def edge(self, distance: Tensor) -> Tensor:
+        """Antialiased cover from a signed distance: 1 inside (negative), 0 outside, a ramp one pixel wide."""
+        return (distance * (-1 / self.pixel)).add_(0.5).clamp_(0, 1)
+
+    def line(self, distance: Tensor, half_width: Tensor | float) -> Tensor:
+        """Antialiased cover of the strip within `half_width` of a curve; thinner than a pixel is fainter."""
+        return self.edge(distance.abs() - half_width)
+
+    def window(self, left: float, right: float, top: float, bottom: float) -> "Canvas":
+        """The part between these screen coordinates in [-1, 1]; painting it paints the picture."""
+        size = self.rgb.shape[-1]
+        first_row, last_row = (max(0, min(size, round((y + 1) * 0.5 * size))) for y in (top, bottom))
+        first_col, last_col = (max(0, min(size, round((x + 1) * 0.5 * size))) for x in (left, right))
+        rows, cols = slice(first_row, last_row), slice(first_col, last_col)
+        u, v, grain = (field[:, rows, cols].contiguous() for field in (self.u, self.v, self.grain))
+        return Canvas(self.rgb[:, :, rows, cols], u, v, grain, self.pixel)
+
+    def only(self, chosen: Tensor) -> "Canvas":
+        """A copy holding just the faces `chosen`, int64 (M,)."""
+        return Canvas(self.rgb[:, chosen], self.u[chosen], self.v[chosen], self.grain[chosen], self.pixel)
+
+
+def take(group: Group, chosen: Tensor | slice) -> Group:
+    """The traits of some of the faces; the face axis is the third from the end of every field."""
+    fields = (f[:, chosen] if f.dim() == 4 else f[chosen] for f in group)
+    return type(group)(*fields)
+
+
+def paint_some(
+    canvas: Canvas, mask: Tensor, painter: Callable[..., None], *groups: tuple[Tensor, ...]
+) -> None:
+    """Call `painter(canvas, *groups)` for the faces in `mask` (N, 1, 1) only: most faces wear no hat."""
+    chosen = mask.view(-1).nonzero().view(-1)
+    if len(chosen):
+        part = canvas.only(chosen)
+        painter(part, *(take(group, chosen) for group in groups))
+        canvas.rgb[:, chosen] = part.rgb
+
+
+def smooth(t: Tensor) -> Tensor:
+    """Smoothstep: 0 below 0, 1 above 1, an S between."""
+    t = t.clamp(0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def wave(turns: Tensor) -> Tensor:
+    """A sine made of parabolas: period 1, range [-1, 1]."""
+    s = (turns - turns.floor()).mul_(2).sub_(1)
+    return (1 - s.abs()).mul_(s).mul_(-4)
+
+
+def ellipse(x: Tensor, y: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
+    """Squared elliptic radius: below 1 inside, 1 on the edge, above 1 outside."""
+    x, y = x * (1 / a), y * (1 / b)
+    return x.mul_(x).add_(y.mul_(y))
+
+
+def bump(x: Tensor, y: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
+    """A soft spot: 1 at the centre, 0 from the ellipse's edge outwards."""
+    t = (1 - ellipse(x, y, a, b)).clamp_(min=0)
+    return t.mul_(t)
+
+
+def arch(u: Tensor, v: Tensor, spring: Tensor, width: Tensor, height: Tensor | float) -> Tensor:
+    """Approximate signed distance to an arch: half an ellipse above `spring`, straight walls below."""
+    rise = (spring - v).clamp_(min=0).mul_(1 / height)
+    x = u * (1 / width)
+    return x.mul_(x).add_(rise.mul_(rise)).sub_(1).mul_(width * 0.5)
+
+
+def scatter(x: Tensor, y: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """One spot in every unit square: offsets from its centre, and its random tone in [0, 1).
+
+    `cells` (3, N, K, K), K a power of two, hold where each spot sits and its tone; they repeat.
+    """
+    side = cells.shape[-1]
+    column, row = x.floor(), y.floor()
+    index = row.long().bitwise_and_(side - 1).mul_(side).add_(column.long().bitwise_and_(side - 1)).flatten(1)
+    right, down, tone = (cells[k].flatten(1).gather(1, index).view_as(x) for k in range(3))
+    return x - column - 0.3 - 0.4 * right, y - row - 0.3 - 0.4 * down, tone
+
+
+def ramp(t: Tensor, stops: Tensor) -> Tensor:
+    """Colours along a path: t in [0, 1] (N, 1, 1) through `stops` (K, 3) gives (3, N, 1, 1)."""
+    stops = stops.to(t.device)
+    place = t.view(-1) * (len(stops) - 1)
+    left = place.long().clamp(max=len(stops) - 2)
+    mix = (place - left)[:, None]
+    return (stops[left] * (1 - mix) + stops[left + 1] * mix).T[:, :, None, None]
+
+
+def palette(*hex_colors: str) -> Tensor:
+    """Colours written as 'rrggbb', (K, 3) in [0, 1]."""
+    rows = [[int(h[i : i + 2], 16) * (1 / 255) for i in (0, 2, 4)] for h in hex_colors]
+    return torch.tensor(rows)

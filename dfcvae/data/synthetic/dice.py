@@ -1,0 +1,98 @@
+"""Randomness as a pure function of (seed, face index, name, cell), and the smooth noise made from it.
+
+Nothing here keeps state, so a face is the same whichever batch, order, thread or device it is drawn in.
+"""
+
+import zlib
+
+import torch
+from torch import Tensor
+
+_MASK = 0xFFFFFFFF
+# Odd multipliers below 2**31: the product with a 32-bit word stays below 2**63, so int64 never overflows.
+_MIX_A, _MIX_B, _STEP = 0x7FEB352D, 0x045D9F3B, 0x1E3779B1
+
+
+def _mix(x: Tensor) -> Tensor:
+    """Scramble 32-bit words held in int64: every input bit reaches every output bit."""
+    x = x ^ (x >> 16)
+    x = (x * _MIX_A) & _MASK
+    x = x ^ (x >> 15)
+    x = (x * _MIX_B) & _MASK
+    return x ^ (x >> 16)
+
+
+class Dice:
+    """Random numbers for the faces `indices`, int64 (N,).  Each name is an independent stream of numbers."""
+
+    def __init__(self, indices: Tensor, seed: int) -> None:
+        words = (seed & _MASK, (seed >> 32) & _MASK)
+        key = _mix((indices & _MASK) ^ 0x5BD1E995)
+        for word in ((indices >> 32) & _MASK, *words):
+            key = _mix((key + word) & _MASK)
+        self._key = key
+
+    def table(self, name: str, *shape: int) -> Tensor:
+        """Uniform numbers in [0, 1), float32 (N, *shape)."""
+        count = 1
+        for length in shape:
+            count *= length
+        cells = torch.arange(count, device=self._key.device) * _STEP + zlib.crc32(name.encode())
+        words = _mix(_mix((self._key[:, None] + cells) & _MASK) ^ self._key[:, None])
+        return ((words >> 8).float() * 2.0**-24).view(-1, *shape)
+
+    def uniform(self, name: str, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """Uniform in [low, high), (N, 1, 1)."""
+        return self.table(name, 1, 1) * (high - low) + low
+
+    def bell(self, name: str, low: float, high: float) -> Tensor:
+        """Bell-shaped in (low, high), most often near the middle, (N, 1, 1)."""
+        parts = self.table(name, 3, 1, 1)
+        return (parts[:, 0] + parts[:, 1] + parts[:, 2]) * ((high - low) / 3) + low
+
+    def chance(self, name: str, probability: Tensor | float) -> Tensor:
+        """True with the given probability (a number or one per face), bool (N, 1, 1)."""
+        return self.table(name, 1, 1) < probability
+
+    def pick(self, name: str, count: int) -> Tensor:
+        """One of 0 ... count-1, int64 (N, 1, 1)."""
+        return (self.table(name, 1, 1) * count).long()
+
+    def color(self, name: str, palette: Tensor, jitter: float) -> Tensor:
+        """A palette row (K, 3) with each channel moved by up to `jitter`, (3, N, 1, 1)."""
+        row = self.pick(name, len(palette)).view(-1)
+        shift = (self.table(name + "/jitter", 3) - 0.5) * (2 * jitter)
+        return (palette.to(row.device)[row] + shift).clamp(0, 1).T[:, :, None, None]
+
+
+def _ease(t: Tensor) -> Tensor:
+    return t * t * (3 - 2 * t)
+
+
+def strand_table(dice: Dice, name: str, length: int = 1024) -> Tensor:
+    """Smooth 1-D noise in about [-1, 1], (N, length), periodic: coarse locks of hair plus fine strands."""
+    locks = _periodic(dice.table(name + "/locks", length // 32), length)
+    fine = _periodic(dice.table(name + "/fine", length // 12), length)
+    return locks * 1.8 + fine * 1.4 - 1.6
+
+
+def _periodic(values: Tensor, length: int) -> Tensor:
+    """Smooth curves (N, length) through `values` (N, K), the end joined to the beginning."""
+    knots = values.shape[-1]
+    place = torch.arange(length, device=values.device) * (knots / length)
+    left = place.long()
+    here, there = values[:, left], values[:, (left + 1) % knots]
+    return here + (there - here) * _ease(place - left)
+
+
+def lattice_noise(cells: Tensor, size: int) -> Tensor:
+    """Smooth 2-D noise (N, size, size) through random values on a coarse grid, `cells` (N, G, G)."""
+    last = cells.shape[-1] - 1
+    place = (torch.arange(size, device=cells.device) + 0.5) * (last / size)
+    left = place.long()
+    mix = _ease(place - left)
+    upper, lower = cells[:, left], cells[:, left + 1]
+    rows = upper + (lower - upper) * mix[:, None]  # (N, size, G)
+    here = rows.index_select(2, left)
+    there = rows.index_select(2, left + 1)
+    return there.sub_(here).mul_(mix).add_(here)

@@ -1,0 +1,105 @@
+"""Measures of a trained VAE on held-out faces, none of which needs the loss it was trained on."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
+from torchmetrics.functional.image import structural_similarity_index_measure
+from tqdm import tqdm
+
+from dfcvae.data import Batches, Faces
+from dfcvae.features import VGGFeatures
+from dfcvae.gaussian import active_units, kl_divergence
+from dfcvae.images import to_float, to_rgb
+from dfcvae.losses import mean_squared_error, measure_variances
+from dfcvae.vae import VAE
+
+JUDGE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")  # the layers of a judging network to compare, in any VGG
+LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+def laplacian_variance(images: Tensor) -> Tensor:
+    """Variance over the pixels of the discrete Laplacian of the luma, (N,): a common measure of sharpness.
+
+    Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield microscopy". Absolute values depend on the
+    images; read it relative to that of the originals.
+
+    Args:
+        images: in [0, 1], (N, C, H, W), at least 4 pixels wide and high.
+    """
+    luma = (to_rgb(images) * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+    return conv2d(luma, images.new_tensor(LAPLACIAN).view(1, 1, 3, 3)).flatten(1).var(dim=1)
+
+
+def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio ``-10 log10 MSE`` in dB of images in [0, 1], (N,)."""
+    return -10 * mean_squared_error(x_hat, x).log10()
+
+
+@torch.no_grad()
+def evaluate(
+    vae: VAE,
+    faces: Faces,
+    *,
+    features: VGGFeatures | None = None,
+    judge: Callable[[Tensor], Tensor] | None = None,
+    batch_size: int = 100,
+    progress: bool = False,
+) -> dict[str, float]:
+    """Mean measures of reconstructions from the posterior mean.
+
+    Args:
+        vae: the model.
+        faces: held-out faces.
+        features: a feature network; better another one than that of the training loss.
+        judge: maps images in [0, 1] to attribute logits (N, A); better another network than that of the loss.
+        batch_size: images at a time; the result does not depend on it.
+        progress: show a bar.
+
+    Returns:
+        ``mse``, ``psnr`` (dB), ``ssim``; ``sharpness``, the Laplacian variance of all reconstructions relative to that
+        of the originals (1: as sharp); ``kl`` (nats) and ``active_units``; with ``features``, ``features/<layer>``, the
+        fraction of the layer's variance left unexplained (0: perfect, 1: no better than the mean face); with
+        ``judge``, ``attribute_agreement``, the share of attributes on which it gives original and reconstruction
+        the same verdict.
+    """
+    device = next(vae.parameters()).device
+    variances = measure_variances(_images(faces, batch_size, device), features)
+    per_image: dict[str, list[Tensor]] = {}
+    means = []
+    for x in tqdm(_images(faces, batch_size, device), "measuring", len(Batches(faces, batch_size)), disable=not progress):
+        mu, logvar = vae.eval().encode(x)
+        x_hat = vae.decode(mu)
+        values = {
+            "mse": mean_squared_error(x_hat, x),
+            "psnr": psnr(x_hat, x),
+            "ssim": _ssim(x_hat, x),
+            "sharpness": laplacian_variance(x_hat),
+            "original_sharpness": laplacian_variance(x),
+            "kl": kl_divergence(mu, logvar),
+        }
+        if features is not None:
+            target, output = features(x), features(x_hat)
+            values |= {f"features/{n}": mean_squared_error(output[n], target[n]) for n in features.names}
+        if judge is not None:
+            values["attribute_agreement"] = ((judge(x) > 0) == (judge(x_hat) > 0)).float().mean(dim=1)
+        for name, value in values.items():
+            per_image.setdefault(name, []).append(value.cpu())
+        means.append(mu.cpu())
+    result = {name: float(torch.cat(values).mean()) for name, values in per_image.items()}
+    result["sharpness"] /= result.pop("original_sharpness")
+    result |= {name: value / variances[name] for name, value in result.items() if name in variances}
+    return result | {"active_units": float(active_units(torch.cat(means)))}
+
+
+def _images(faces: Faces, batch_size: int, device: torch.device) -> Iterator[Tensor]:
+    return (to_float(images.to(device)) for images, _ in Batches(faces, batch_size))
+
+
+def _ssim(x_hat: Tensor, x: Tensor) -> Tensor:
+    """Structural similarity (Wang et al. 2004) per image, (N,)."""
+    value = structural_similarity_index_measure(x_hat, x, data_range=1.0, reduction="none")
+    assert isinstance(value, Tensor)
+    return value

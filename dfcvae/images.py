@@ -1,0 +1,59 @@
+"""The pixel convention: float RGB (N, C, H, W) in [0, 1] everywhere; uint8 only in storage and transfer."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.utils import make_grid
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 in 0..255 to float32 in [0, 1]; shape kept."""
+    return images.float() / 255
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Float in [0, 1] to uint8 in 0..255, rounded to the nearest level; values outside the range are clipped."""
+    return (images.float() * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def to_rgb(images: Tensor) -> Tensor:
+    """(N, 1 or 3, H, W) to (N, 3, H, W): a grey image is repeated over the three channels."""
+    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+
+
+def normalize_imagenet(images: Tensor) -> Tensor:
+    """RGB in [0, 1] to the zero-mean, unit-variance channels that torchvision's ImageNet networks were trained on."""
+    mean = images.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
+    std = images.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
+    return (images - mean) / std
+
+
+def grid(images: Tensor, columns: int = 8, pad: int = 2) -> Tensor:
+    """Tile images (N, C, H, W) in [0, 1] into one RGB picture (3, H', W') on white, ``columns`` to a row."""
+    return make_grid(to_rgb(images).float().cpu(), nrow=columns, padding=pad, pad_value=1.0)
+
+
+def rows(*batches: Tensor) -> Tensor:
+    """Tile batches of equal length under one another: image i of every batch stands in column i."""
+    return grid(torch.cat([to_rgb(batch).float().cpu() for batch in batches]), columns=len(batches[0]))
+
+
+def save_png(picture: Tensor, path: str | Path) -> Path:
+    """Write one picture (3 or 1, H, W) in [0, 1] as PNG, making its folder; returns the path."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = to_uint8(to_rgb(picture[None])[0]).permute(1, 2, 0).cpu().numpy()
+    Image.fromarray(array).save(path)
+    return path
+
+
+def save_each(images: Tensor, folder: str | Path, names: Sequence[str] | None = None) -> list[Path]:
+    """Write every image (N, C, H, W) in [0, 1] as its own PNG: ``000000.png``, ... or the given names."""
+    names = names or [f"{i:06d}" for i in range(len(images))]
+    return [save_png(image, Path(folder) / f"{name}.png") for image, name in zip(images, names, strict=True)]

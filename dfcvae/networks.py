@@ -1,0 +1,84 @@
+"""Encoders and decoders by name. An encoder maps images to (mu, logvar), a decoder maps z to images in [0, 1].
+
+Both keep PyTorch's default initialisation (Kaiming uniform with a = sqrt(5) for convolutions and linear layers, ones
+and zeros for batch normalisation).
+"""
+
+from math import log2
+
+from torch import Tensor, nn
+
+SIZES = (32, 64, 128, 256)
+
+
+class Encoder(nn.Module):
+    """A convolutional trunk with two linear heads."""
+
+    def __init__(self, trunk: nn.Sequential, features: int, latent_dim: int):
+        super().__init__()
+        self.trunk = trunk
+        self.mu = nn.Linear(features, latent_dim)
+        self.logvar = nn.Linear(features, latent_dim)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.trunk(x).flatten(1)  # (N, C, H, W) -> (N, F)
+        return self.mu(h), self.logvar(h)  # (N, D), (N, D)
+
+
+class Decoder(nn.Module):
+    """A linear layer onto a small grid of feature maps, upsampling stages, and a sigmoid."""
+
+    def __init__(self, stages: nn.Sequential, channels: int, grid: int, latent_dim: int):
+        super().__init__()
+        self.project = nn.Linear(latent_dim, channels * grid * grid)
+        self.unflatten = nn.Unflatten(1, (channels, grid, grid))
+        self.stages = stages
+
+    def forward(self, z: Tensor) -> Tensor:
+        h = self.unflatten(self.project(z))  # (N, D) -> (N, F, grid, grid)
+        return self.stages(h).float().sigmoid()  # (N, C, H, W) in [0, 1]
+
+
+def hou2016(size: int, channels: int, latent_dim: int) -> tuple[Encoder, Decoder]:
+    """The network of Hou et al. 2016 (arXiv 1610.00291, section 3.1 and figure 2).
+
+    Encoder: stages of conv 4x4 stride 2, batch norm, LeakyReLU(0.2), down to a 4x4 grid. Decoder: stages of nearest
+    upsampling by 2, replication padding 1, conv 3x3, batch norm, LeakyReLU(0.2); the last stage is the bare
+    convolution. The paper has four stages for 64 pixels, widths 32-64-128-256. Other sizes get one stage per
+    factor of two, with the width doubling from 32 up to 512.
+    """
+    widths = [min(32 * 2**i, 512) for i in range(int(log2(size)) - 2)]
+    down: list[nn.Module] = []
+    for fan_in, fan_out in zip([channels, *widths], widths, strict=False):
+        down += [nn.Conv2d(fan_in, fan_out, 4, stride=2, padding=1), nn.BatchNorm2d(fan_out), nn.LeakyReLU(0.2)]
+    up: list[nn.Module] = []
+    for fan_in, fan_out in zip(widths[::-1], [*widths[-2::-1], channels], strict=True):
+        up += [nn.Upsample(scale_factor=2), nn.Conv2d(fan_in, fan_out, 3, padding=1, padding_mode="replicate")]
+        up += [nn.BatchNorm2d(fan_out), nn.LeakyReLU(0.2)]
+    encoder = Encoder(nn.Sequential(*down), widths[-1] * 4 * 4, latent_dim)
+    return encoder, Decoder(nn.Sequential(*up[:-2]), widths[-1], 4, latent_dim)
+
+
+def strided(size: int, channels: int, latent_dim: int) -> tuple[Encoder, Decoder]:
+    """The network of the widely used PyTorch-VAE collection (``models/vanilla_vae.py``), layer for layer.
+
+    Encoder: five stages of conv 3x3 stride 2, batch norm, LeakyReLU(0.01), widths 32-64-128-256-512. Decoder: four
+    stages of transposed conv 3x3 stride 2 back to 32 channels, one more that keeps 32 channels, then conv 3x3. The
+    original ends in a tanh; here, as everywhere in this package, images are in [0, 1] and a sigmoid ends it. The grid
+    is ``size / 32`` pixels wide (2x2 at 64).
+    """
+    widths = [32, 64, 128, 256, 512]
+    grid = size // 32
+    down: list[nn.Module] = []
+    for fan_in, fan_out in zip([channels, *widths], widths, strict=False):
+        down += [nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1), nn.BatchNorm2d(fan_out), nn.LeakyReLU()]
+    up: list[nn.Module] = []
+    for fan_in, fan_out in zip(widths[::-1], [256, 128, 64, 32, 32], strict=True):
+        up += [nn.ConvTranspose2d(fan_in, fan_out, 3, stride=2, padding=1, output_padding=1)]
+        up += [nn.BatchNorm2d(fan_out), nn.LeakyReLU()]
+    up += [nn.Conv2d(32, channels, 3, padding=1)]
+    encoder = Encoder(nn.Sequential(*down), 512 * grid * grid, latent_dim)
+    return encoder, Decoder(nn.Sequential(*up), 512, grid, latent_dim)
+
+
+NETWORKS = {"hou2016": hou2016, "strided": strided}

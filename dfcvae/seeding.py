@@ -1,0 +1,24 @@
+"""Random numbers as a function of what they are for: (seed, purpose, counter), never of what was drawn before."""
+
+from enum import IntEnum
+
+import numpy as np
+import torch
+
+
+class Stream(IntEnum):
+    """Purposes that must not share random numbers."""
+
+    WEIGHTS = 0
+    ORDER = 1
+    FLIPS = 2
+    TRAIN_NOISE = 3
+    VALIDATION_NOISE = 4
+    PICTURES = 5
+    EVALUATION = 6
+
+
+def seeded_generator(seed: int, stream: Stream, counter: int = 0, device: str | torch.device = "cpu") -> torch.Generator:
+    """A generator whose numbers depend on its arguments alone, so that a resumed run draws what it would have drawn."""
+    entropy = np.random.SeedSequence((seed, stream, counter)).generate_state(1, np.uint64)[0]
+    return torch.Generator(device).manual_seed(int(entropy >> np.uint64(1)))

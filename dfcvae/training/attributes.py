@@ -1,0 +1,163 @@
+"""An in-domain feature network: a VGG trained to predict the attributes of the faces at hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import TQDMProgressBar
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torchmetrics.functional.classification import multilabel_auroc, multilabel_recall, multilabel_specificity
+
+from dfcvae.config import FeatureTraining
+from dfcvae.data import Batches, Faces, Splits, TrainingBatches
+from dfcvae.data.batches import Batch
+from dfcvae.errors import UserError
+from dfcvae.images import normalize_imagenet, to_float, to_rgb
+from dfcvae.seeding import Stream, seeded_generator
+from dfcvae.training.environment import quiet_lightning
+from dfcvae.training.memory import keep_freed_memory
+from dfcvae.vgg import vgg_layers
+from dfcvae.weights import read_metadata
+
+
+class AttributeNetwork(nn.Module):
+    """A VGG trunk, global average pooling and a linear head: images in [0, 1] to one logit per attribute.
+
+    Args:
+        arch: a torchvision VGG.
+        width: factor of every channel count.
+        names: the attributes.
+    """
+
+    def __init__(self, arch: str, width: float, names: tuple[str, ...]):
+        super().__init__()
+        self.arch, self.width, self.names = arch, width, names
+        self.features = nn.Sequential(*vgg_layers(arch, width).values())
+        for module in self.features:
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+        self.classifier = nn.Linear(round(512 * width), len(names))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.features(normalize_imagenet(to_rgb(x)))  # (N, 3, H, W) -> (N, F, H/32, W/32)
+        return self.classifier(h.mean(dim=(2, 3)))  # (N, A)
+
+    def save(self, path: str | Path) -> Path:
+        """Write safetensors that `VGGFeatures` loads like any other weights."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        metadata = {"arch": self.arch, "width": str(self.width), "attributes": json.dumps(self.names)}
+        save_file({k: v.detach().contiguous().cpu() for k, v in self.state_dict().items()}, path, metadata)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> "AttributeNetwork":
+        """The network, in eval mode, that `dfcvae features train` wrote."""
+        about = read_metadata(path)
+        if "attributes" not in about:
+            raise UserError(f"{path} is no attribute network; expected a file that `dfcvae features train` wrote.")
+        network = cls(about["arch"], float(about["width"]), tuple(json.loads(about["attributes"])))
+        network.load_state_dict(load_file(path))
+        return network.eval()
+
+    @torch.no_grad()
+    def logits(self, faces: Faces, batch_size: int = 100) -> Tensor:
+        """One logit per attribute for all faces, (n, A), on the CPU."""
+        device = self.classifier.weight.device
+        return torch.cat([self(to_float(images.to(device))).cpu() for images, _ in Batches(faces, batch_size)])
+
+
+class AttributeTraining(L.LightningModule):
+    """Binary cross entropy over all attributes, AdamW, one-cycle schedule."""
+
+    def __init__(self, network: AttributeNetwork, learning_rate: float):
+        super().__init__()
+        self.network, self.learning_rate = network, learning_rate
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        images, attributes = batch
+        loss = binary_cross_entropy_with_logits(self.network(to_float(images)), attributes.float())
+        self.log("loss", loss, prog_bar=True)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.AdamW(self.parameters(), self.learning_rate, weight_decay=0.01)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class _Order(L.Callback):
+    def __init__(self, batches: TrainingBatches):
+        self.batches = batches
+
+    def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self.batches.epoch = trainer.current_epoch
+
+
+def train_features(config: FeatureTraining, splits: Splits, *, progress: bool = True) -> AttributeNetwork:
+    """Train an attribute network on the training split.
+
+    Raises:
+        UserError: if the faces have no attributes.
+    """
+    train = splits["train"]
+    if not train.names:
+        raise UserError("A feature network learns from attributes, and these faces have none; use CelebA or synthetic faces.")
+    keep_freed_memory()
+    torch.manual_seed(seeded_generator(config.seed, Stream.WEIGHTS).initial_seed())
+    network = AttributeNetwork(config.arch, config.width, train.names)
+    batches = TrainingBatches(train, config.batch_size, config.seed)
+    with quiet_lightning():
+        trainer = L.Trainer(
+            accelerator=config.accelerator,
+            devices=1,
+            precision=config.precision,
+            max_epochs=config.epochs,
+            callbacks=[_Order(batches), *([TQDMProgressBar(refresh_rate=10)] if progress else [])],
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=progress,
+        )
+        trainer.fit(AttributeTraining(network, config.learning_rate), batches)
+    return network.eval()
+
+
+def attribute_scores(logits: Tensor, attributes: Tensor, names: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    """How well logits (n, A) predict attributes (n, A), for each attribute and on average (``mean``).
+
+    Each entry has ``accuracy``, ``majority`` (the accuracy of always saying the more frequent value), ``balanced``
+    accuracy (mean of recall and specificity; chance is 0.5) and ``auroc``. Attributes that are all true or all false
+    have no balanced accuracy and no AUROC: they are left out of those means, as NaN.
+    """
+    true = attributes.float().mean(dim=0)
+    target, count = attributes.long(), len(names)
+    recall = multilabel_recall(logits, target, count, average=None)
+    specificity = multilabel_specificity(logits, target, count, average=None)
+    both = (true > 0) & (true < 1)
+    nan = torch.full((count,), float("nan"))
+    auroc = nan.clone()
+    if both.any():
+        auroc[both] = multilabel_auroc(logits[:, both], target[:, both], int(both.sum()), average=None).reshape(-1)
+    columns = {
+        "accuracy": ((logits > 0) == attributes).float().mean(dim=0),
+        "majority": torch.maximum(true, 1 - true),
+        "balanced": torch.where(both, (recall + specificity) / 2, nan),
+        "auroc": auroc,
+    }
+    rows = {name: {column: float(values[i]) for column, values in columns.items()} for i, name in enumerate(names)}
+    return rows | {"mean": {column: float(values.nanmean()) for column, values in columns.items()}}
+
+
+def scores_table(scores: dict[str, dict[str, float]]) -> str:
+    """The scores as text, percentages."""
+    columns = list(scores["mean"])
+    lines = [f"{'attribute':<22}" + "".join(f"{column:>10}" for column in columns)]
+    lines += [f"{name:<22}" + "".join(f"{100 * row[column]:>10.1f}" for column in columns) for name, row in scores.items()]
+    return "\n".join(lines)

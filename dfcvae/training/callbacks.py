@@ -1,0 +1,110 @@
+"""What happens beside the training step: progress, pictures, warnings, checkpoints."""
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor
+
+from dfcvae.data import TrainingBatches
+from dfcvae.images import grid, rows, save_png, to_float, to_uint8
+from dfcvae.seeding import Stream, seeded_generator
+from dfcvae.training.module import VAETraining
+
+COLLAPSED_NATS = 1.0
+PATIENCE_STEPS = 300  # before, an untrained encoder looks the same
+FACES_SHOWN = 8
+SAMPLES_SHOWN = 32
+
+
+class DataOrder(Callback):
+    """Tell the batches which epoch it is and, when a run is resumed within an epoch, where to go on."""
+
+    def __init__(self, batches: TrainingBatches):
+        self.batches = batches
+
+    def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self.batches.epoch = trainer.current_epoch
+        self.batches.skip = trainer.global_step - trainer.current_epoch * len(self.batches)
+
+
+class CollapseWarning(Callback):
+    """Say so when the posterior carries nothing, which a loss curve does not show."""
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        metrics = trainer.callback_metrics
+        kl, active = float(metrics["val/kl"]), int(metrics["val/active_units"])
+        if trainer.global_step >= PATIENCE_STEPS and (kl < COLLAPSED_NATS or active == 0):
+            warnings.warn(
+                f"The posterior has collapsed: KL {kl:.3g} nats, {active} active units. The decoder ignores z, and "
+                "every reconstruction is the mean face. Lower loss.alpha, or raise loss.beta; the table printed at the "
+                "start says what they mean (beta_eff of 1 is the ELBO of unit noise).",
+                stacklevel=1,
+            )
+
+
+class Pictures(Callback):
+    """Reconstructions of fixed held-out faces and decodings of fixed latents, over time.
+
+    Args:
+        faces: uint8 images (N, C, H, W), the same in every picture.
+        folder: where the PNGs go.
+        every: epochs between two pictures.
+        seed: of the latents.
+    """
+
+    def __init__(self, faces: Tensor, folder: Path, every: int, seed: int):
+        self.faces, self.folder, self.every, self.seed = faces, folder, every, seed
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        if epoch % self.every or not isinstance(module, VAETraining):
+            return
+        x = to_float(self.faces).to(module.device)
+        samples = module.evaluated.sample(SAMPLES_SHOWN, generator=seeded_generator(self.seed, Stream.PICTURES))
+        pictures = {"reconstructions": rows(x, module.evaluated.reconstruct(x)), "samples": grid(samples)}
+        for name, picture in pictures.items():
+            save_png(picture, self.folder / f"{name}-{epoch:04d}.png")
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                for name, picture in pictures.items():
+                    array = to_uint8(picture).permute(1, 2, 0).numpy()  # wandb would show floats black
+                    logger.log_image(f"pictures/{name}", [array], step=trainer.global_step)
+
+
+class ProgressBar(TQDMProgressBar):
+    """One line for the epoch: the named terms, and images per second."""
+
+    def __init__(self, batch_size: int):
+        super().__init__(refresh_rate=10)
+        self.batch_size = batch_size
+
+    def get_metrics(self, trainer: L.Trainer, module: L.LightningModule) -> dict[str, Any]:
+        values = {name: value for name, value in super().get_metrics(trainer, module).items() if name != "v_num"}
+        shown = self.train_progress_bar.format_dict
+        if shown["n"] and shown["elapsed"]:
+            values["images/s"] = f"{shown['n'] * self.batch_size / shown['elapsed']:.0f}"
+        return {name.removeprefix("train/").replace("features/", ""): value for name, value in values.items()}
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Write a checkpoint beside its target and rename it, so that a crash or a full disk leaves the old one whole."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,56 @@
+"""What a run was made with: versions, device, commit, command."""
+
+import logging
+import platform
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+# Said by Lightning of what is meant here: a frozen network in eval mode, batches without workers, few batches an epoch.
+CHATTER = (r"Found \d+ module\(s\) in eval mode", r".*does not have many workers", r".*LeafSpec", r"The number of training batches")
+PACKAGES = ("dfcvae", "torch", "torchvision", "lightning", "torchmetrics", "numpy")
+
+
+def environment() -> dict[str, Any]:
+    """Plain values that say where the numbers of a run come from."""
+    return {
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": " ".join(sys.argv),
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "versions": {package: version(package) for package in PACKAGES},
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the source tree this runs from, marked when there are changes; None outside a repository."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(git, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's tips and hints off the screen, and nothing else."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for message in CHATTER:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,209 @@
+"""A training run: from an experiment to a folder with checkpoints, metrics and pictures."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from torch import Tensor
+
+from dfcvae.config import Experiment, LossConfig
+from dfcvae.data import Batches, Splits, TrainingBatches, load_faces
+from dfcvae.errors import UserError
+from dfcvae.features import VGGFeatures
+from dfcvae.images import to_float
+from dfcvae.losses import Objective, PerceptualLoss, accounting_table, beta_eff, measure_variances
+from dfcvae.seeding import Stream, seeded_generator
+from dfcvae.training.callbacks import (
+    FACES_SHOWN,
+    AtomicCheckpoints,
+    CollapseWarning,
+    DataOrder,
+    Pictures,
+    ProgressBar,
+)
+from dfcvae.training.csv_log import CSVLog
+from dfcvae.training.environment import environment, quiet_lightning
+from dfcvae.training.memory import keep_freed_memory
+from dfcvae.training.module import VAETraining
+from dfcvae.training.wandb_log import wandb_logger
+from dfcvae.vae import VAE
+
+VARIANCE_IMAGES = 2_048  # enough for the variance to about one percent
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder and the validation metrics of its last epoch."""
+
+    folder: Path
+    metrics: dict[str, float]
+
+
+def train(
+    experiment: Experiment,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    splits: Splits | None = None,
+    progress: bool = True,
+) -> Run:
+    """Train as the experiment says, into the folder ``out``.
+
+    Args:
+        experiment: what to train.
+        out: run folder; must not hold a run already, unless ``resume``.
+        resume: go on from the last checkpoint in ``out``, with the same experiment (``training.epochs`` and
+            ``training.max_steps`` may be larger). The numbers are those of a run that was never stopped.
+        splits: the faces, if the caller has them loaded.
+        progress: show a progress bar.
+
+    Raises:
+        UserError: if the data, the feature weights or the run folder are not what the experiment needs.
+    """
+    keep_freed_memory()
+    out = Path(out)
+    checkpoint = _last_checkpoint(experiment, out) if resume else _refuse_existing(out)
+    perceptual = build_perceptual(experiment.loss)  # before the data, so that a mistake shows at once
+    splits = splits or load_faces(experiment.data, progress=progress)
+    batches = TrainingBatches(
+        splits["train"], experiment.training.batch_size, experiment.training.seed, experiment.data.flip
+    )
+    variances = checkpoint["hyper_parameters"]["variances"] if checkpoint else None
+    vae = build_vae(experiment)
+    objective = build_objective(experiment.loss, perceptual, splits["train"].images, variances)
+    module = VAETraining(vae, objective, experiment, len(batches))
+    out.mkdir(parents=True, exist_ok=True)
+    experiment.save(out / "config.yaml")
+    (out / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
+    if not checkpoint:
+        _account(module, to_float(next(iter(batches))[0]), out)
+    with quiet_lightning():
+        trainer = _trainer(experiment, out, module, batches, splits, checkpoint, progress)
+        last = str(out / "checkpoints" / "last.ckpt") if checkpoint else None
+        validation = Batches(splits["val"], experiment.training.batch_size)
+        trainer.fit(module, batches, validation, ckpt_path=last, weights_only=True)
+    return Run(out, {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")})
+
+
+def build_vae(experiment: Experiment) -> VAE:
+    """The VAE of an experiment, with the initial weights of its seed."""
+    torch.manual_seed(seeded_generator(experiment.training.seed, Stream.WEIGHTS).initial_seed())
+    data, model = experiment.data, experiment.model
+    return VAE(model.network, data.size, data.channels, model.latent_dim)
+
+
+def build_perceptual(loss: LossConfig) -> PerceptualLoss | None:
+    """The feature terms of a loss configuration; None for a plain VAE."""
+    if loss.features is None:
+        return None
+    features = VGGFeatures(loss.features.arch, loss.features.layers, loss.features.weights)
+    return PerceptualLoss(features, loss.features.layer_weights)
+
+
+def build_objective(
+    loss: LossConfig, perceptual: PerceptualLoss | None, images: Tensor, variances: dict[str, float] | None = None
+) -> Objective:
+    """The objective, with variances measured on training images uint8 (n, C, H, W) if it needs them and none come."""
+    if variances is None and loss.scale == "variance":
+        chosen = images[:: max(1, len(images) // VARIANCE_IMAGES)]
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        network = perceptual.features.to(device) if perceptual else None
+        variances = measure_variances((to_float(part.to(device)) for part in chosen.split(64)), network)
+    return Objective(loss.alpha, loss.beta, loss.pixel_weight, perceptual, variances)
+
+
+def _trainer(
+    experiment: Experiment,
+    out: Path,
+    module: VAETraining,
+    batches: TrainingBatches,
+    splits: Splits,
+    checkpoint: dict[str, Any] | None,
+    progress: bool,
+) -> L.Trainer:
+    training = experiment.training
+    callbacks: list[Callback] = [
+        DataOrder(batches),
+        CollapseWarning(),
+        Pictures(splits["val"].images[:FACES_SHOWN], out / "pictures", training.picture_epochs, training.seed),
+        ModelCheckpoint(out / "checkpoints", "best", monitor="val/total", save_weights_only=True, enable_version_counter=False),
+        ModelCheckpoint(out / "checkpoints", "last", save_on_train_epoch_end=True, enable_version_counter=False),
+    ]
+    if progress:
+        callbacks.append(ProgressBar(training.batch_size))
+    return L.Trainer(
+        accelerator=training.accelerator,
+        devices=1,
+        precision=training.precision,
+        max_epochs=training.epochs,
+        max_steps=training.max_steps or -1,
+        gradient_clip_val=training.clip_norm,
+        callbacks=callbacks,
+        logger=_loggers(experiment, out, module, checkpoint["global_step"] if checkpoint else 0),
+        plugins=[AtomicCheckpoints()],
+        log_every_n_steps=10,
+        num_sanity_val_steps=0,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        default_root_dir=out,
+    )
+
+
+def _loggers(experiment: Experiment, out: Path, module: VAETraining, resumed_at: int) -> list[Logger]:
+    terms = [*module.objective.weights, "total"]
+    columns = [f"{stage}/{term}" for stage in ("train", "val") for term in terms] + ["val/active_units"]
+    loggers: list[Logger] = [CSVLog(out / "metrics.csv", columns, resumed_at)]
+    if experiment.training.logger == "wandb":
+        loggers.append(wandb_logger(experiment, out))
+    if experiment.training.logger == "tensorboard":
+        loggers.append(TensorBoardLogger(out, name="", version="tensorboard"))
+    return loggers
+
+
+def _account(module: VAETraining, x: Tensor, out: Path) -> None:
+    """Print and save what the weights mean, with the size of every term on the first batch."""
+    with torch.no_grad():
+        x_hat, mu, logvar = module.vae(x, module.noise(Stream.TRAIN_NOISE, 0, len(x)))
+        terms = module.objective.to(x.device).terms(x_hat, x, mu, logvar)
+    sizes = {name: float(value.mean()) for name, value in terms.items()}
+    objective, pixels = module.objective, x[0].numel()
+    print(accounting_table(objective, sizes, pixels))
+    report = {
+        "weights": objective.weights,
+        "variances": objective.variances,
+        "first_batch": sizes,
+        "beta_eff": beta_eff(objective, pixels),
+    }
+    (out / "accounting.json").write_text(json.dumps(report, indent=2) + "\n")
+
+
+def _refuse_existing(out: Path) -> None:
+    if (out / "checkpoints").exists():
+        raise UserError(f"{out} already holds a run; continue it with --resume, or choose another folder with --out.")
+
+
+def _last_checkpoint(experiment: Experiment, out: Path) -> dict[str, Any]:
+    file = out / "checkpoints" / "last.ckpt"
+    if not file.is_file():
+        raise UserError(f"There is nothing to resume in {out}: expected {file}. Start the run without --resume.")
+    checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+    before, now = _flat(checkpoint["hyper_parameters"]["config"]), _flat(experiment.as_dict())
+    free = {"training.epochs", "training.max_steps", "training.logger", "training.picture_epochs", "name"}
+    changed = [name for name in now if name not in free and before.get(name) != now[name]]
+    if changed:
+        told = ", ".join(f"{name} was {before.get(name)!r} and is now {now[name]!r}" for name in changed)
+        raise UserError(f"The run in {out} cannot be resumed with another experiment: {told}. Start a new one (--out).")
+    return checkpoint
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat

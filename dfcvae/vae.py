@@ -1,0 +1,177 @@
+"""The variational autoencoder: encode, decode, reconstruct, sample, save, load. It knows no loss."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from dfcvae.errors import UserError
+from dfcvae.gaussian import sample_posterior
+from dfcvae.networks import NETWORKS, SIZES
+
+
+class VAE(nn.Module):
+    """Variational autoencoder with a standard normal prior and a diagonal Gaussian posterior.
+
+    Args:
+        network: name of the encoder and decoder, a key of ``dfcvae.networks.NETWORKS``.
+        size: side of the square images in pixels: 32, 64, 128 or 256.
+        channels: 3 (RGB) or 1 (grey).
+        latent_dim: number D of latent dimensions.
+
+    Raises:
+        UserError: if an argument is not one of those values.
+    """
+
+    def __init__(self, network: str = "hou2016", size: int = 64, channels: int = 3, latent_dim: int = 100):
+        super().__init__()
+        _check_shape(network, size, channels, latent_dim)
+        self.config = {"network": network, "size": size, "channels": channels, "latent_dim": latent_dim}
+        self.latent_dim = latent_dim
+        self.image_shape = (channels, size, size)
+        self.encoder, self.decoder = NETWORKS[network](size, channels, latent_dim)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior ``mu, logvar``, each (N, D), of images in [0, 1], (N, C, H, W)."""
+        if x.shape[1:] != self.image_shape or not x.is_floating_point():
+            wanted, came = ("x".join(map(str, s)) for s in (self.image_shape, x.shape[1:]))
+            raise UserError(
+                f"This VAE encodes float images in [0, 1] of {wanted} (channels x height x width), but {x.dtype} "
+                f"of {came} came; crop, resize or convert them first."
+            )
+        return self.encoder(x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Images in [0, 1], (N, C, H, W), of latents (N, D)."""
+        return self.decoder(z)
+
+    def forward(self, x: Tensor, eps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """``x_hat, mu, logvar`` for images (N, C, H, W) and standard normal noise eps (N, D)."""
+        mu, logvar = self.encode(x)  # (N, D), (N, D)
+        z = sample_posterior(mu, logvar, eps)  # (N, D)
+        return self.decode(z), mu, logvar  # (N, C, H, W), ...
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Decode the posterior mean of images (N, C, H, W): deterministic, each image on its own (see `_evaluating`)."""
+        with _evaluating(self):
+            return self.decode(self.encode(x)[0])
+
+    @torch.no_grad()
+    def sample(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
+        """Decode n draws from the prior N(0, I): images (n, C, H, W) in [0, 1], on the model's device.
+
+        The noise is drawn on the generator's device (default: the CPU), so that one seed gives the same latents
+        wherever the model lives.
+        """
+        device = generator.device if generator is not None else torch.device("cpu")
+        z = torch.randn(n, self.latent_dim, generator=generator, device=device)
+        with _evaluating(self):
+            return self.decode(z.to(next(self.parameters()).device))
+
+    def save(self, folder: str | Path, config: dict[str, Any] | None = None) -> Path:
+        """Write ``model.safetensors`` and ``model.json`` (constructor arguments, SHA-256 of the weights).
+
+        Args:
+            folder: made if it is missing.
+            config: the resolved experiment the model comes from, kept in the JSON for those who use it later.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = folder / "model.safetensors"
+        save_file({k: v.detach().contiguous().cpu() for k, v in self.state_dict().items()}, weights)
+        about = {"vae": self.config, "sha256": _sha256(weights), "config": config or {}}
+        (folder / "model.json").write_text(json.dumps(about, indent=2) + "\n")
+        return folder
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str | torch.device = "cpu") -> "VAE":
+        """The trained VAE, in eval mode, from a run folder (its best checkpoint), a checkpoint or an exported folder.
+
+        Raises:
+            UserError: if there is no model at ``path``, or its weights do not fit its description.
+        """
+        about, state = read_model(path)
+        vae = cls(**about["vae"])
+        try:
+            vae.load_state_dict(state)
+        except RuntimeError as error:
+            raise UserError(
+                f"The weights in {path} do not fit the VAE they describe ({about['vae']}): {_first_mismatch(error)} "
+                "The file is damaged or was made with another version; train or export it again."
+            ) from error
+        return vae.to(device).eval()
+
+
+def find_model(path: str | Path) -> Path:
+    """The file that holds the model of a run folder, an exported folder or a checkpoint path."""
+    path = Path(path)
+    places = [path / "model.safetensors", path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"]
+    found = next((place for place in [path, *places] if place.is_file()), None)
+    if found is None:
+        raise UserError(
+            f"No model at {path}: expected a checkpoint (.ckpt), a run folder with checkpoints/best.ckpt, or an "
+            "exported folder with model.safetensors. Train one with `dfcvae train` or `dfcvae demo`."
+        )
+    return found
+
+
+def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What a model file says of itself (keys ``vae`` and ``config``) and its weights, EMA ones where they were kept."""
+    file = find_model(path)
+    return _read_exported(file) if file.suffix == ".safetensors" else _read_checkpoint(file)
+
+
+def _read_exported(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    description = file.with_suffix(".json")
+    if not description.is_file():
+        raise UserError(f"{file} needs {description.name} beside it, and it is missing; export the model again.")
+    about = json.loads(description.read_text())
+    if about["sha256"] != _sha256(file):
+        raise UserError(f"{file} is damaged: its SHA-256 is not the one in {description.name}; export it again.")
+    return about, load_file(file)
+
+
+def _read_checkpoint(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+        about, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
+        about = {"vae": about["vae"], "config": about["config"]}
+    except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
+        raise UserError(f"{file} is not a checkpoint of dfcvae, or it is damaged ({type(error).__name__}).") from error
+    prefix = "ema.module." if any(key.startswith("ema.module.") for key in state) else "vae."
+    return about, {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+class _evaluating:
+    """Use a module in eval mode and restore its mode: batch norm in training mode would mix the images of a batch."""
+
+    def __init__(self, module: nn.Module):
+        self.module, self.mode = module, module.training
+
+    def __enter__(self) -> None:
+        self.module.eval()
+
+    def __exit__(self, *_: object) -> None:
+        self.module.train(self.mode)
+
+
+def _check_shape(network: str, size: int, channels: int, latent_dim: int) -> None:
+    for value, what, valid in ((network, "network", list(NETWORKS)), (size, "size", SIZES), (channels, "channels", (1, 3))):
+        if value not in valid:
+            raise UserError(f"A VAE's {what} is one of {', '.join(map(str, valid))}; {value!r} came.")
+    if latent_dim < 1:
+        raise UserError(f"A VAE's latent_dim is a positive integer; {latent_dim!r} came.")
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _first_mismatch(error: RuntimeError) -> str:
+    lines = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
+    return (lines[0] if lines else str(error)).rstrip(".") + "."

@@ -1,0 +1,70 @@
+"""The VGG architectures of Simonyan and Zisserman 2015: layers, their names, and torchvision's indices.
+
+A layer is named by its index in torchvision's ``vgg*.features`` (24) or by what it is (``bn3_4``): kind, block and
+number within the block, as in the literature.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from dfcvae.errors import UserError, nearest
+
+# Convolutions per block and their width (table 1 of the paper, configurations A, B, D, E).
+DEPTHS = {"vgg11": (1, 1, 2, 2, 2), "vgg13": (2, 2, 2, 2, 2), "vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+WIDTHS = (64, 128, 256, 512, 512)
+ARCHS = tuple(f"{name}{suffix}" for name in DEPTHS for suffix in ("", "_bn"))
+
+Layer = int | str
+
+
+def vgg_layers(arch: str, width: float = 1.0) -> dict[str, nn.Module]:
+    """The modules of torchvision's ``arch.features`` in order, by name; ``width`` multiplies every channel count.
+
+    Unlike torchvision's, the ReLUs do not work in place, so that no layer's output is overwritten by the next.
+    """
+    if arch not in ARCHS:
+        raise UserError(f"{arch!r} is no VGG of torchvision{nearest(arch, ARCHS)}; there are {', '.join(ARCHS)}.")
+    depths, batch_norm = DEPTHS[arch.removesuffix("_bn")], arch.endswith("_bn")
+    layers: dict[str, nn.Module] = {}
+    channels = 3
+    for block, (depth, full) in enumerate(zip(depths, WIDTHS, strict=True), start=1):
+        for number in range(1, depth + 1):
+            fan_in, channels = channels, max(1, round(full * width))
+            layers[f"conv{block}_{number}"] = nn.Conv2d(fan_in, channels, 3, padding=1)
+            if batch_norm:
+                layers[f"bn{block}_{number}"] = nn.BatchNorm2d(channels)
+            layers[f"relu{block}_{number}"] = nn.ReLU(inplace=False)
+        layers[f"pool{block}"] = nn.MaxPool2d(2, 2)
+    return layers
+
+
+def layer_names(arch: str) -> list[str]:
+    """Names of all layers of ``arch.features``; the position in the list is torchvision's index."""
+    with torch.device("meta"):
+        return list(vgg_layers(arch))
+
+
+def resolve_layers(arch: str, layers: Sequence[Layer]) -> list[str]:
+    """Names of layers given by index or by name, in the order given.
+
+    Raises:
+        UserError: for an unknown layer, a layer named twice, or none; it lists the valid ones.
+    """
+    names = layer_names(arch)
+    resolved = [_resolve(arch, names, layer) for layer in layers]
+    if len(set(resolved)) != len(resolved) or not resolved:
+        raise UserError(f"Expected at least one layer and each once, but {list(layers)} came; remove the double ones.")
+    return resolved
+
+
+def _resolve(arch: str, names: list[str], layer: Layer) -> str:
+    if isinstance(layer, str) and layer.isdigit():
+        layer = int(layer)
+    if isinstance(layer, int) and 0 <= layer < len(names):
+        return names[layer]
+    if layer in names:
+        return str(layer)
+    valid = ", ".join(f"{index} {name}" for index, name in enumerate(names))
+    raise UserError(f"{arch} has no layer {layer!r}{nearest(layer, names)}. Its layers are: {valid}.")

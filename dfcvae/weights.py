@@ -1,0 +1,139 @@
+"""Weights of the feature network: ImageNet through torchvision, a local file, or seeded random ones."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from dfcvae.errors import UserError
+from dfcvae.vgg import WIDTHS, vgg_layers
+
+OFFLINE_CHOICES = (
+    "offline choices: a local file (`weights: /path/to/file`), a network trained on your own faces "
+    "(`dfcvae features train`), or `weights: random`"
+)
+
+
+def load_vgg_weights(arch: str, weights: str) -> tuple[dict[str, Tensor], float]:
+    """State dict of ``arch.features`` (keys ``0.weight``, ...; float32) and the width multiplier it was made with.
+
+    Args:
+        arch: a torchvision VGG.
+        weights: ``"imagenet"``, ``"random"`` (the same values every time) or the path of a state dict.
+
+    Raises:
+        UserError: if the weights cannot be had, or belong to another network.
+    """
+    if weights == "random":
+        return _random(arch), 1.0
+    file = _imagenet(arch) if weights == "imagenet" else Path(weights)
+    state = {key.removeprefix("features."): value.float() for key, value in read_state_dict(file).items()}
+    return state, _check_fit(arch, state, file)
+
+
+def read_state_dict(file: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors or PyTorch file, which is never executed (``weights_only``)."""
+    if not file.is_file():
+        raise UserError(f"No weights file at {file}; {OFFLINE_CHOICES}.")
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        return {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    except Exception as error:  # each format raises its own kinds for a file that is something else
+        raise UserError(f"{file} is no weights file that PyTorch or safetensors can read safely: {error}") from error
+
+
+def read_metadata(file: str | Path) -> dict[str, str]:
+    """Text entries kept in a safetensors file by `dfcvae features train`; empty for other files."""
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return opened.metadata() or {}
+    except (SafetensorError, OSError):
+        return {}
+
+
+def imagenet_file(arch: str) -> Path:
+    """Where the ImageNet features of ``arch`` are kept once downloaded (about 80 MB instead of 575 MB)."""
+    cache = os.environ.get("DFCVAE_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dfcvae"
+    return Path(cache) / "weights" / f"{Path(_url(arch)).stem}-features.safetensors"
+
+
+def _imagenet(arch: str) -> Path:
+    kept = imagenet_file(arch)
+    if not kept.is_file():
+        name = Path(_url(arch)).name
+        already = Path(torch.hub.get_dir()) / "checkpoints" / name  # where torchvision puts it
+        with tempfile.TemporaryDirectory() as folder:
+            file = already if already.is_file() else _download(arch, Path(folder) / name, kept)
+            _check_hash(file)
+            features = {k: v for k, v in read_state_dict(file).items() if k.startswith("features.")}
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        temporary = kept.with_suffix(f".{os.getpid()}.tmp")
+        save_file(features, temporary)
+        temporary.replace(kept)
+    return kept
+
+
+def _url(arch: str) -> str:
+    from torchvision.models import get_model_weights
+
+    return get_model_weights(arch).DEFAULT.url
+
+
+def _download(arch: str, target: Path, kept: Path) -> Path:
+    url = _url(arch)
+    try:
+        torch.hub.download_url_to_file(url, str(target), progress=True)
+    except Exception as error:  # URLError, HTTPError, timeouts, a full disk: the way out is the same
+        raise UserError(
+            f"The ImageNet weights of {arch} could not be downloaded from {url} ({error}). Download {target.name} on a "
+            f"machine with internet and put it into {Path(torch.hub.get_dir()) / 'checkpoints'}; {OFFLINE_CHOICES}."
+        ) from error
+    return target
+
+
+def _check_hash(file: Path) -> None:
+    # torchvision's file names end in the first 8 digits of their SHA-256; torch does not check a file found in its cache
+    wanted, came = file.stem.rpartition("-")[2], hashlib.sha256(file.read_bytes()).hexdigest()
+    if not came.startswith(wanted):
+        raise UserError(f"{file} is damaged: its SHA-256 begins with {came[:8]}, not {wanted}; delete it and try again.")
+
+
+def _random(arch: str) -> dict[str, Tensor]:
+    """He-initialised convolutions from a fixed seed, without touching the global random state."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.device("meta"):
+        modules = list(vgg_layers(arch).values())
+    state: dict[str, Tensor] = {}
+    for index, module in enumerate(modules):
+        for name, tensor in module.state_dict().items():
+            if isinstance(module, nn.Conv2d) and name == "weight":
+                value = torch.randn(tensor.shape, generator=generator) * (2 / tensor[0].numel()) ** 0.5
+            else:  # a batch norm that changes nothing, and biases of 0
+                value = torch.full(tensor.shape, float(name in ("weight", "running_var")))
+            state[f"{index}.{name}"] = value
+    return state
+
+
+def _check_fit(arch: str, state: dict[str, Tensor], file: Path) -> float:
+    """The width multiplier, after comparing every shape with the architecture's."""
+    first = state.get("0.weight")
+    width = len(first) / WIDTHS[0] if first is not None else 1.0
+    with torch.device("meta"):
+        modules = list(vgg_layers(arch, width).values())
+    for index, module in enumerate(modules):
+        for name, expected in module.state_dict().items():
+            found = state.get(f"{index}.{name}")
+            if name != "num_batches_tracked" and (found is None or found.shape != expected.shape):
+                came = "is missing" if found is None else f"has shape {tuple(found.shape)}"
+                raise UserError(
+                    f"{file} does not hold the features of {arch}: expected features.{index}.{name} of shape "
+                    f"{tuple(expected.shape)}, but it {came}. Name the network it was made for (`arch`)."
+                )
+    return width

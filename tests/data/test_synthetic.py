@@ -1,0 +1,298 @@
+"""The synthetic faces: the same for ever, the same at any size, varied, and true to their labels."""
+
+import pytest
+import torch
+
+from dfcvae.data.synthetic import ATTRIBUTES, render_faces
+from dfcvae.data.synthetic.dice import Dice
+from dfcvae.data.synthetic.render import paint_people
+from dfcvae.data.synthetic.traits import draw_people
+
+# fmt: off
+CELEBA = [
+    "5_o_Clock_Shadow", "Arched_Eyebrows", "Attractive", "Bags_Under_Eyes", "Bald", "Bangs", "Big_Lips",
+    "Big_Nose", "Black_Hair", "Blond_Hair", "Blurry", "Brown_Hair", "Bushy_Eyebrows", "Chubby",
+    "Double_Chin", "Eyeglasses", "Goatee", "Gray_Hair", "Heavy_Makeup", "High_Cheekbones", "Male",
+    "Mouth_Slightly_Open", "Mustache", "Narrow_Eyes", "No_Beard", "Oval_Face", "Pale_Skin", "Pointy_Nose",
+    "Receding_Hairline", "Rosy_Cheeks", "Sideburns", "Smiling", "Straight_Hair", "Wavy_Hair",
+    "Wearing_Earrings", "Wearing_Hat", "Wearing_Lipstick", "Wearing_Necklace", "Wearing_Necktie", "Young",
+]
+# fmt: on
+
+
+@pytest.fixture(scope="module")
+def faces():
+    """512 faces at 64 pixels, float in [0, 1], with their attributes by name."""
+    images, attributes = render_faces(range(512))
+    return images.float() / 255, {name: attributes[:, k] for k, name in enumerate(ATTRIBUTES)}
+
+
+@pytest.fixture(scope="module")
+def many():
+    """Attributes of 4096 faces; the smallest pictures, since only the labels are wanted."""
+    return render_faces(range(4096), seed=3, size=16)[1]
+
+
+def patch(images, top, bottom, left, right):
+    """Mean colour (N, 3) of a part of each picture, its borders given in fractions of the size."""
+    size = images.shape[-1]
+    rows, columns = slice(int(top * size), int(bottom * size)), slice(int(left * size), int(right * size))
+    return images[:, :, rows, columns].mean(dim=(2, 3))
+
+
+# ---- what comes back
+
+
+def test_shapes_and_types():
+    images, attributes = render_faces(range(5), size=48)
+    assert images.shape == (5, 3, 48, 48)
+    assert images.dtype == torch.uint8
+    assert attributes.shape == (5, len(ATTRIBUTES))
+    assert attributes.dtype == torch.bool
+
+
+def test_images_use_the_whole_range(faces):
+    images, _ = faces
+    assert images.amin() < 0.05
+    assert images.amax() > 0.95
+    assert (images.flatten(1).std(dim=1) > 0.05).all()  # no picture is flat
+
+
+def test_names_are_those_of_celeba_in_its_order():
+    assert list(ATTRIBUTES) == [name for name in CELEBA if name in ATTRIBUTES]
+    assert len(ATTRIBUTES) >= 16
+
+
+@pytest.mark.parametrize("indices", [range(3, 6), [3, 4, 5], torch.arange(3, 6), torch.arange(3, 6).int()])
+def test_indices_come_in_several_kinds(indices):
+    assert torch.equal(render_faces(indices, size=16)[0], render_faces((3, 4, 5), size=16)[0])
+
+
+@pytest.mark.parametrize("indices", [[], range(0), torch.empty(0, dtype=torch.int64)])
+def test_no_indices_give_no_faces(indices):
+    images, attributes = render_faces(indices, size=32)
+    assert images.shape == (0, 3, 32, 32)
+    assert attributes.shape == (0, len(ATTRIBUTES))
+
+
+@pytest.mark.parametrize("size", [16, 17, 99, 256])
+def test_any_size_in_range_works(size):
+    assert render_faces([7], size=size)[0].shape == (1, 3, size, size)
+
+
+# ---- the same for ever
+
+
+@pytest.mark.parametrize("size", [64, 37])
+@pytest.mark.parametrize("batch", [1, 7, 33])
+def test_a_face_does_not_depend_on_its_batch(batch, size):
+    whole, labels = render_faces(range(66), size=size)
+    for first in range(0, 66, batch):
+        images, attributes = render_faces(range(first, min(first + batch, 66)), size=size)
+        assert torch.equal(images, whole[first : first + batch])
+        assert torch.equal(attributes, labels[first : first + batch])
+
+
+def test_a_face_does_not_depend_on_its_place():
+    order = torch.arange(50).flip(0)
+    assert torch.equal(render_faces(order)[0].flip(0), render_faces(range(50))[0])
+
+
+def test_a_face_does_not_depend_on_the_blocks_drawn_together():
+    images, attributes = render_faces(range(1030), size=16)
+    for index in (0, 1023, 1024, 1029):
+        image, attribute = render_faces([index], size=16)
+        assert torch.equal(image[0], images[index])
+        assert torch.equal(attribute[0], attributes[index])
+
+
+def test_a_face_does_not_depend_on_threads():
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = render_faces(range(24))[0]
+        torch.set_num_threads(3)
+        assert torch.equal(render_faces(range(24))[0], alone)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_global_random_state_is_neither_used_nor_moved():
+    before = torch.get_rng_state()
+    first = render_faces(range(4), size=16)[0]
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(1)
+    assert torch.equal(render_faces(range(4), size=16)[0], first)
+
+
+@pytest.mark.parametrize("other", [1, -1, 2**32, 2**40 + 1])
+def test_every_seed_is_another_population(other):
+    gap = (render_faces(range(8), seed=other)[0].float() - render_faces(range(8))[0].float()).abs()
+    assert gap.mean(dim=(1, 2, 3)).amin() > 10
+
+
+@pytest.mark.parametrize("other", [-1, 2**32, 2**62])
+def test_every_bit_of_an_index_counts(other):
+    pair = render_faces([0, other])[0].float()
+    assert (pair[0] - pair[1]).abs().mean() > 10
+
+
+def test_there_are_no_twins(faces):
+    images, _ = faces
+    small = torch.nn.functional.avg_pool2d(images, 4).flatten(1)
+    gaps = torch.cdist(small, small, p=1) / small.shape[1] + torch.eye(len(small))
+    assert gaps.amin() > 0.04
+
+
+# ---- the same at any size
+
+
+# What is left is the finest texture, which is sampled at pixel centres and not averaged over pixels.
+@pytest.mark.parametrize(("small", "large", "tolerance"), [(32, 64, 0.04), (64, 128, 0.02), (128, 256, 0.01)])
+def test_the_same_face_at_another_resolution(small, large, tolerance):
+    fine, fine_labels = render_faces(range(32), size=large)
+    coarse, coarse_labels = render_faces(range(32), size=small)
+    shrunk = torch.nn.functional.avg_pool2d(fine.float(), large // small)
+    gap = (shrunk - coarse.float()).abs().mean(dim=(1, 2, 3)) / 255
+    stranger = (shrunk.roll(1, 0) - coarse.float()).abs().mean(dim=(1, 2, 3)) / 255
+    assert gap.amax() < tolerance
+    assert gap.mean() < 0.1 * stranger.mean()
+    assert torch.equal(fine_labels, coarse_labels)
+
+
+# ---- labels
+
+
+def test_no_attribute_is_rare_or_nearly_always_true(many):
+    share = many.float().mean(dim=0)
+    odd = {
+        name: round(p, 3) for name, p in zip(ATTRIBUTES, share.tolist(), strict=True) if not 0.05 < p < 0.95
+    }
+    assert not odd
+
+
+def test_no_attribute_is_another_in_disguise(many):
+    correlation = torch.corrcoef(many.T.float()) - torch.eye(many.shape[1])
+    assert correlation.abs().amax() < 0.85
+
+
+def test_attributes_go_together_as_in_life(many):
+    share = {name: many[:, k] for k, name in enumerate(ATTRIBUTES)}
+    male = share["Male"]
+    assert (
+        share["Wearing_Lipstick"][~male].float().mean() > 5 * share["Wearing_Lipstick"][male].float().mean()
+    )
+    assert share["No_Beard"][~male].float().mean() > 0.9 > 0.6 > share["No_Beard"][male].float().mean()
+    hidden = share["Bald"] | share["Wearing_Hat"]
+    for name in (
+        "Black_Hair",
+        "Blond_Hair",
+        "Brown_Hair",
+        "Gray_Hair",
+        "Bangs",
+        "Wavy_Hair",
+        "Straight_Hair",
+    ):
+        assert not (share[name] & hidden).any()
+
+
+def test_hair_colours_are_seen(faces):
+    images, is_ = faces
+    hair = patch(images, 0.13, 0.20, 0.42, 0.58)
+    light, warmth = hair.mean(dim=1), hair[:, 0] - hair[:, 2]
+    assert light[is_["Blond_Hair"]].mean() > 0.25 + light[is_["Brown_Hair"]].mean()
+    assert light[is_["Brown_Hair"]].mean() > 0.08 + light[is_["Black_Hair"]].mean()
+    assert warmth[is_["Blond_Hair"]].mean() > 0.20 + warmth[is_["Gray_Hair"]].mean()
+
+
+def test_pale_skin_and_rosy_cheeks_are_seen(faces):
+    images, is_ = faces
+    bare = ~is_["Rosy_Cheeks"] & is_["No_Beard"]
+    cheek = patch(images, 0.52, 0.57, 0.36, 0.42)
+    assert cheek[bare & is_["Pale_Skin"]].mean() > 0.12 + cheek[bare & ~is_["Pale_Skin"]].mean()
+    redness = cheek[:, 0] / cheek[:, 1]
+    assert redness[is_["Rosy_Cheeks"]].mean() > 0.12 + redness[~is_["Rosy_Cheeks"]].mean()
+
+
+def test_lipstick_is_seen(faces):
+    images, is_ = faces
+    lips = patch(images, 0.63, 0.68, 0.46, 0.54)
+    redness = lips[:, 0] / lips[:, 1]
+    assert redness[is_["Wearing_Lipstick"]].mean() > 0.25 + redness[~is_["Wearing_Lipstick"]].mean()
+
+
+@pytest.mark.parametrize(
+    ("group", "trait", "top", "bottom", "least"),
+    [
+        # Switching a trait on changes these rows of the picture (in fractions of its height), and no others.
+        ("wear", "glasses", 0.25, 0.65, 0.02),
+        ("wear", "earrings", 0.40, 0.80, 0.003),
+        ("wear", "necktie", 0.70, 1.00, 0.02),
+        ("wear", "necklace", 0.70, 1.00, 0.004),
+        ("wear", "hat", 0.00, 0.50, 0.05),
+        ("hair", "bangs", 0.00, 0.52, 0.005),
+        ("hair", "bald", 0.00, 1.00, 0.05),
+        ("head", "rosy", 0.40, 0.70, 0.005),
+        ("head", "freckled", 0.35, 0.70, 0.002),
+        ("eyes", "makeup", 0.25, 0.55, 0.0012),
+        ("beard", "mustache", 0.50, 0.75, 0.008),
+        ("beard", "goatee", 0.50, 1.00, 0.010),
+        ("beard", "full", 0.40, 1.00, 0.030),
+        ("beard", "stubble", 0.40, 0.95, 0.010),
+        ("beard", "sideburns", 0.30, 0.65, 0.003),
+    ],
+)
+def test_a_trait_is_drawn_where_it_belongs(group, trait, top, bottom, least):
+    size, people = 64, draw_people(Dice(torch.arange(16), seed=5))
+
+    def with_trait(value):
+        traits = getattr(people, group)
+        setting = torch.full_like(getattr(traits, trait), value)
+        changed = people._replace(**{group: traits._replace(**{trait: setting})})
+        return paint_people(changed, size).float() / 255
+
+    gap = (with_trait(1) - with_trait(0)).abs().mean(dim=(0, 1, 3))
+    inside = slice(int(top * size), int(bottom * size))
+    assert gap[inside].mean() > least
+    gap[inside] = 0
+    assert gap.amax() == 0
+
+
+def test_hair_has_fine_texture_and_a_bald_head_has_none(faces):
+    images, is_ = faces
+    gray = images.mean(dim=1, keepdim=True)
+    detail = (gray - torch.nn.functional.avg_pool2d(gray, 3, stride=1, padding=1)).abs()
+    forehead = patch(detail, 0.17, 0.25, 0.40, 0.60)[:, 0]
+    haired = is_["Brown_Hair"] | is_["Blond_Hair"] | is_["Gray_Hair"]
+    assert forehead[haired].mean() > 4 * forehead[is_["Bald"]].mean()
+
+
+# ---- errors and devices
+
+
+@pytest.mark.parametrize("size", [15, 257, 0, -64, 64.0, "64", None, True])
+def test_sizes_out_of_range_are_refused(size):
+    with pytest.raises(ValueError, match=rf"an integer from 16 to 256 pixels, but got {size!r}; draw at"):
+        render_faces([0], size=size)
+
+
+@pytest.mark.parametrize(
+    "indices", [torch.zeros(2, 2).long(), torch.zeros(3), [0.5], torch.tensor(3), [True]]
+)
+def test_indices_that_are_no_list_of_integers_are_refused(indices):
+    with pytest.raises(ValueError, match=r"a 1-D list of integers, but got torch\.\w+ of shape .*; pass"):
+        render_faces(indices)
+
+
+def test_device_argument():
+    images, attributes = render_faces([0], size=16, device="cpu")
+    assert images.device.type == attributes.device.type == "cpu"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_draws_the_same_faces():
+    images, attributes = render_faces(range(64), device="cuda")
+    assert images.device.type == "cuda"
+    expected, labels = render_faces(range(64))
+    assert torch.equal(attributes.cpu(), labels)
+    assert (images.cpu().float() - expected.float()).abs().mean() < 0.05  # of 255 levels

@@ -1,0 +1,152 @@
+"""The contract of the frozen feature network, line by line."""
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from dfcvae.errors import UserError
+from dfcvae.features import VGGFeatures
+from dfcvae.images import IMAGENET_MEAN, IMAGENET_STD
+from dfcvae.vgg import ARCHS, layer_names, resolve_layers
+from dfcvae.weights import load_vgg_weights
+
+# The published index table (torchvision 0.2 to 0.29): which module of `features` is called what.
+VGG19_BN = {0: "conv1_1", 2: "relu1_1", 6: "pool1", 14: "conv3_1", 24: "bn3_4", 25: "relu3_4", 26: "pool3"}
+VGG19_BN |= {34: "bn4_3", 35: "relu4_3", 39: "pool4", 43: "conv5_2", 52: "pool5"}
+VGG19 = {1: "relu1_1", 6: "relu2_1", 11: "relu3_1", 20: "relu4_1", 29: "relu5_1", 36: "pool5"}
+
+
+def unmodified(arch, state):
+    """torchvision's own network, with its in-place ReLUs, holding the same weights."""
+    network = getattr(torchvision.models, arch)(weights=None).features.eval()
+    network.load_state_dict(state, strict=False)
+    return network
+
+
+def naive(network, x, index):
+    """Run torchvision's modules one by one up to `index` and copy its output before anything can overwrite it."""
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    h = (x - mean) / std
+    for module in network[: index + 1]:
+        h = module(h)
+    return h.clone()
+
+
+@pytest.fixture(scope="module")
+def vgg():
+    return VGGFeatures("vgg11_bn", [4, "bn3_2", 15], "random")
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_names_and_indices_match_torchvision(arch):
+    with torch.device("meta"):
+        reference = getattr(torchvision.models, arch)(weights=None).features
+    names = layer_names(arch)
+    assert len(names) == len(reference)
+    kinds = {"conv": nn.Conv2d, "bn": nn.BatchNorm2d, "relu": nn.ReLU, "pool": nn.MaxPool2d}
+    for name, module in zip(names, reference, strict=True):
+        assert isinstance(module, kinds[name.rstrip("0123456789_")])
+    blocks = [int(name[4:]) for name in names if name.startswith("pool")]
+    assert blocks == [1, 2, 3, 4, 5]
+
+
+def test_published_index_tables():
+    assert {i: layer_names("vgg19_bn")[i] for i in VGG19_BN} == VGG19_BN
+    assert {i: layer_names("vgg19")[i] for i in VGG19} == VGG19
+
+
+@pytest.mark.parametrize("arch", ["vgg19_bn", "vgg11"])
+def test_outputs_equal_a_naive_run_of_torchvisions_network(arch, x):
+    """At 24 and 34 too, where a hook on torchvision's network returns what the in-place ReLU left there."""
+    layers = [14, 24, 34, 43] if arch == "vgg19_bn" else [0, 1, 3, 20]
+    features = VGGFeatures(arch, layers, "random")
+    network = unmodified(arch, load_vgg_weights(arch, "random")[0])
+    for name, output in features(x[:2]).items():
+        expected = naive(network, x[:2], layer_names(arch).index(name))
+        torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_captures_are_not_overwritten_by_the_relu_behind_them(x):
+    outputs = VGGFeatures("vgg19_bn", [24, 25, 34, 35], "random")(x)
+    assert (outputs["bn3_4"] < 0).any()
+    assert (outputs["bn4_3"] < 0).any()
+    torch.testing.assert_close(outputs["bn3_4"].relu(), outputs["relu3_4"])
+
+
+def test_takes_grey_images(vgg, x):
+    grey = x[:, :1]
+    for name, output in vgg(grey).items():
+        torch.testing.assert_close(output, vgg(grey.repeat(1, 3, 1, 1))[name])
+
+
+def test_ends_at_the_deepest_layer(vgg):
+    assert list(vgg.layers) == layer_names("vgg11_bn")[:16]
+    held = sum(b.numel() for b in vgg.buffers())
+    whole = sum(p.numel() for p in torchvision.models.vgg11_bn(weights=None).parameters())
+    assert held < whole / 50
+
+
+def test_has_no_parameters_and_no_checkpoint_keys(vgg):
+    holder = nn.ModuleDict({"vae": nn.Linear(2, 2), "features": vgg})
+    assert list(vgg.parameters()) == []
+    assert set(holder.state_dict()) == {"vae.weight", "vae.bias"}
+    holder.load_state_dict({"vae.weight": torch.zeros(2, 2), "vae.bias": torch.zeros(2)}, strict=True)
+
+
+def test_gradients_reach_the_pixels_and_nothing_else(vgg, x_hat):
+    sum(output.square().mean() for output in vgg(x_hat).values()).backward()
+    assert torch.isfinite(x_hat.grad).all()
+    assert (x_hat.grad != 0).any(dim=1).float().mean() > 0.9
+    assert all(b.grad is None and not b.requires_grad for b in vgg.buffers())
+
+
+def test_stays_in_eval_whatever_anyone_calls(vgg, x):
+    before = {name: b.clone() for name, b in vgg.named_buffers()}
+    holder = nn.Sequential(vgg).train()
+    outputs = vgg(x)
+    vgg.train()
+    assert not any(module.training for module in vgg.modules())
+    assert all(torch.equal(b, before[name]) for name, b in vgg.named_buffers())
+    assert all(torch.equal(vgg(x)[name], value) for name, value in outputs.items())
+    assert holder.training
+
+
+def test_follows_device_and_dtype(vgg):
+    moved = VGGFeatures("vgg11", [3], "random").to(torch.bfloat16)
+    assert moved(torch.rand(1, 3, 32, 32, dtype=torch.bfloat16))["conv2_1"].dtype == torch.bfloat16
+    assert nn.Sequential(VGGFeatures("vgg11", [3], "random")).to("meta")[0].layers["conv1_1"].weight.is_meta
+
+
+def test_random_weights_are_the_same_every_time_and_leave_the_global_state(x):
+    torch.manual_seed(1)
+    first = VGGFeatures("vgg11", [3], "random")(x)["conv2_1"]
+    drawn = torch.rand(3)
+    torch.manual_seed(1)
+    assert torch.equal(drawn, torch.rand(3))
+    assert torch.equal(first, VGGFeatures("vgg11", [3], "random")(x)["conv2_1"])
+
+
+def test_layers_by_index_and_name_are_the_same():
+    assert resolve_layers("vgg19_bn", [14, "24", "bn4_3", 43]) == ["conv3_1", "bn3_4", "bn4_3", "conv5_2"]
+
+
+@pytest.mark.parametrize(
+    ("arch", "layers", "message"),
+    [
+        ("vgg20", [1], r"'vgg20' is no VGG of torchvision .*there are vgg11, vgg11_bn"),
+        ("vgg19_bn", [53], r"no layer 53.*0 conv1_1, 1 bn1_1.*52 pool5"),
+        ("vgg19_bn", ["bn3_5"], r"no layer 'bn3_5' \(did you mean 'bn3_4'\?\)"),
+        ("vgg19_bn", [-1], r"no layer -1"),
+        ("vgg19_bn", [14, "conv3_1"], r"each once"),
+        ("vgg19_bn", [], r"at least one layer"),
+    ],
+)
+def test_bad_layers_are_sentences(arch, layers, message):
+    with pytest.raises(UserError, match=message):
+        resolve_layers(arch, layers)
+
+
+def test_small_images_are_a_sentence():
+    with pytest.raises(UserError, match="at least 16x16 pixels, but 8x8 came"):
+        VGGFeatures("vgg19_bn", [43], "random")(torch.rand(1, 3, 8, 8))

@@ -1,0 +1,61 @@
+import pytest
+import torch
+from torch import nn
+
+from dfcvae.networks import NETWORKS, SIZES, hou2016, strided
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_shapes_and_range(network, size, channels):
+    encoder, decoder = NETWORKS[network](size, channels, 10)
+    x = torch.rand(2, channels, size, size)
+    mu, logvar = encoder(x)
+    assert mu.shape == logvar.shape == (2, 10)
+    x_hat = decoder(100 * torch.randn(2, 10))
+    assert x_hat.shape == x.shape
+    assert 0 <= x_hat.min() < x_hat.max() <= 1
+
+
+def kinds(module):
+    return [type(m).__name__ for m in module.modules() if not list(m.children())]
+
+
+def test_hou2016_is_the_papers_network_at_64_pixels():
+    encoder, decoder = hou2016(64, 3, 100)
+    convs = [m for m in encoder.trunk if isinstance(m, nn.Conv2d)]
+    assert [(c.in_channels, c.out_channels, c.kernel_size, c.stride) for c in convs] == [
+        (3, 32, (4, 4), (2, 2)),
+        (32, 64, (4, 4), (2, 2)),
+        (64, 128, (4, 4), (2, 2)),
+        (128, 256, (4, 4), (2, 2)),
+    ]
+    assert kinds(encoder) == ["Conv2d", "BatchNorm2d", "LeakyReLU"] * 4 + ["Linear"] * 2
+    assert (decoder.project.in_features, decoder.project.out_features) == (100, 256 * 4 * 4)
+    convs = [m for m in decoder.stages if isinstance(m, nn.Conv2d)]
+    assert [(c.in_channels, c.out_channels) for c in convs] == [(256, 128), (128, 64), (64, 32), (32, 3)]
+    assert {(c.kernel_size, c.stride, c.padding_mode) for c in convs} == {((3, 3), (1, 1), "replicate")}
+    stage = ["Upsample", "Conv2d", "BatchNorm2d", "LeakyReLU"]
+    assert kinds(decoder) == ["Linear", "Unflatten", *stage * 3, "Upsample", "Conv2d"]
+
+
+def test_hou2016_adds_a_stage_per_factor_of_two():
+    for size, stages in [(32, 3), (64, 4), (128, 5), (256, 6)]:
+        encoder, _ = hou2016(size, 3, 8)
+        assert kinds(encoder).count("Conv2d") == stages
+
+
+def test_strided_has_the_parameters_of_the_published_network():
+    """Shapes written down from PyTorch-VAE's vanilla_vae.py (latent 128, 64 pixels)."""
+    encoder, decoder = strided(64, 3, 128)
+    widths = [3, 32, 64, 128, 256, 512]
+    down = sum(a * b * 9 + b + 2 * b for a, b in zip(widths, widths[1:], strict=False))
+    heads = 2 * (512 * 4 * 128 + 128)
+    assert sum(p.numel() for p in encoder.parameters()) == down + heads
+    back = [512, 256, 128, 64, 32, 32]
+    up = sum(a * b * 9 + b + 2 * b for a, b in zip(back, back[1:], strict=False))
+    assert sum(p.numel() for p in decoder.parameters()) == (128 * 2048 + 2048) + up + (32 * 3 * 9 + 3)
+    stage = ["ConvTranspose2d", "BatchNorm2d", "LeakyReLU"]
+    assert kinds(decoder) == ["Linear", "Unflatten", *stage * 5, "Conv2d"]
+    assert kinds(encoder) == ["Conv2d", "BatchNorm2d", "LeakyReLU"] * 5 + ["Linear"] * 2
