@@ -19,7 +19,7 @@ _HOMES = {
     "evaluate": "dfcvae.evaluation",
     "UserError": "dfcvae.errors",
 }
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
+__all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
     from dfcvae.config import Experiment as Experiment

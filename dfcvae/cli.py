@@ -1,14 +1,13 @@
-"""The command line: parse, then call one function of `dfcvae.commands`, which is imported only then (torch is heavy)."""
+"""The command line: parse, then call one function of `dfcvae.commands`, imported only then, as torch is heavy."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
 
 from dfcvae import __version__
 from dfcvae.config import DataConfig, FeatureTraining
 from dfcvae.errors import UserError
-from dfcvae.parsing import Parser, UsageError, add_experiment_arguments, to_experiment
+from dfcvae.parsing import Parser, UsageError, add_experiment_arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,7 +66,7 @@ def _demo(parser: Parser) -> None:
 
 def _train(parser: Parser) -> None:
     parser.usage = "dfcvae train EXPERIMENT.yaml [--out DIR] [--resume] [--FIELD VALUE ...]"
-    parser.add_argument("--out", type=Optional[Path], help="run folder (default: runs/NAME)")
+    parser.add_argument("--out", type=Path | None, help="run folder (default: runs/NAME)")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the run folder")
     add_experiment_arguments(parser)
 
@@ -83,7 +82,7 @@ def _sample(parser: Parser) -> None:
 def _reconstruct(parser: Parser) -> None:
     parser.add_argument("model", help=MODEL)
     parser.add_argument("images", nargs="*", type=Path, help="image files (default: faces of the test split)")
-    parser.add_argument("--source", type=Optional[str], help=SOURCE)
+    parser.add_argument("--source", type=str | None, help=SOURCE)
     parser.add_argument("-n", "--count", type=int, default=8, help="number of test faces")
     parser.add_argument("--out", type=Path, default=Path("reconstructions.png"), help=OUT)
     parser.add_argument("--each", action="store_true", help="one PNG per reconstruction instead of a grid")
@@ -91,9 +90,9 @@ def _reconstruct(parser: Parser) -> None:
 
 def _evaluate(parser: Parser) -> None:
     parser.add_argument("model", help=MODEL)
-    parser.add_argument("--source", type=Optional[str], help=SOURCE)
-    parser.add_argument("--judge", type=Optional[Path], help="attribute network, made by `dfcvae features train`")
-    parser.add_argument("--out", type=Optional[Path], help="also write the measures as JSON")
+    parser.add_argument("--source", type=str | None, help=SOURCE)
+    parser.add_argument("--judge", type=Path | None, help="attribute network, made by `dfcvae features train`")
+    parser.add_argument("--out", type=Path | None, help="also write the measures as JSON")
 
 
 def _export(parser: Parser) -> None:

@@ -54,7 +54,7 @@ class FeatureConfig:
         arch: a torchvision VGG: vgg11, vgg13, vgg16, vgg19, each with or without _bn.
         layers: layers of `arch.features`, by torchvision's index (24) or by name (bn3_4).
         layer_weights: one weight for all layers, or one for each.
-        weights: "imagenet" (downloaded once), "random", or a file (a state dict, or what `dfcvae features train` wrote).
+        weights: "imagenet" (downloaded once), "random", or a file: a state dict, or from `dfcvae features train`.
     """
 
     arch: str = "vgg19_bn"
@@ -71,7 +71,7 @@ class LossConfig:
         alpha: weight of the KL divergence (sum over latent dimensions, nats).
         beta: weight of the reconstruction: pixels and features.
         pixel_weight: weight of the pixel term within the reconstruction.
-        scale: "variance" divides each reconstruction term by its target's variance over the training images; "none" does not.
+        scale: "variance" divides each term by its target's variance over the training images; "none" does not.
         kl_warmup_steps: raise alpha linearly from 0 over so many steps.
         features: the feature terms; null for a plain VAE.
     """
@@ -97,7 +97,7 @@ class TrainingConfig:
         schedule: "constant", "exponential" (times `decay` after each epoch) or "cosine" (to 0 at the end).
         decay: factor of the exponential schedule.
         clip_norm: clip the gradient to this norm (null: do not).
-        ema_decay: keep an exponential moving average of the weights, and use it for everything but training (null: do not).
+        ema_decay: evaluate an exponential moving average of the weights with this decay (null: the weights).
         precision: "32-true", or "bf16-mixed" (faster, reductions stay in float32).
         accelerator: "auto", "cpu" or "cuda".
         seed: of the initial weights, the order of the images, flips and noise.
@@ -160,7 +160,9 @@ class Experiment:
         if loss["features"] is not None:
             loss["features"] = FeatureConfig(**loss["features"])
         training = TrainingConfig(**plain["training"] | {"betas": tuple(plain["training"]["betas"])})
-        return cls(plain["name"], DataConfig(**plain["data"]), ModelConfig(**plain["model"]), LossConfig(**loss), training)
+        return cls(
+            plain["name"], DataConfig(**plain["data"]), ModelConfig(**plain["model"]), LossConfig(**loss), training
+        )
 
     def save(self, path: Path) -> None:
         """Write the experiment as YAML."""

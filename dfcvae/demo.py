@@ -10,7 +10,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dfcvae.config import DataConfig, Experiment, FeatureConfig, FeatureTraining, LossConfig, ModelConfig, TrainingConfig
+from dfcvae.config import (
+    DataConfig,
+    Experiment,
+    FeatureConfig,
+    FeatureTraining,
+    LossConfig,
+    ModelConfig,
+    TrainingConfig,
+)
 from dfcvae.data import Faces, Splits, load_faces
 from dfcvae.errors import UserError
 from dfcvae.evaluation import JUDGE_LAYERS, evaluate
@@ -138,15 +146,15 @@ def report(
             "was trained on the attributes of these faces. All faces below are from the test split."
         ),
         heading("Reconstructions"),
-        figure(pictures["reconstructions"], f"Originals, then reconstructions from the posterior mean: {', '.join(names)}."),
+        figure(pictures["reconstructions"], f"Originals, then reconstructions of {' and '.join(names)}."),
         heading("Measures"),
-        table(["on the test split", *names], [[text, *(measures[n][key] for n in names)] for key, text in MEASURES.items()]),
+        table(["test split", *names], [[text, *(measures[n][key] for n in names)] for key, text in MEASURES.items()]),
         paragraph(
             "The judge is a second network, of another architecture and seed, that neither model was trained with. "
             "A DFC-VAE is expected to lose on pixel error and to win on sharpness and on what a network sees."
         ),
         heading("Samples from the prior"),
-        *(figure(pictures[f"samples-{n}"], f"{n}: decoded draws from N(0, I), the same latents for both.") for n in names),
+        *(figure(pictures[f"samples-{n}"], f"{n}: draws from N(0, I), decoded; the same for both.") for n in names),
         heading("Interpolation"),
         figure(pictures["interpolation"], f"Between the posterior means of two test faces: {', '.join(names)}."),
         heading("Settings"),

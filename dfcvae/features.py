@@ -86,4 +86,5 @@ def _make_constant(module: nn.Module, state: Mapping[str, Tensor], prefix: str) 
         if name != "num_batches_tracked":
             module.register_buffer(name, state[prefix + name].detach().clone(), persistent=False)
     # a batch norm that counts its training steps would ask every checkpoint for the counter
-    module.track_running_stats = False
+    if isinstance(module, nn.BatchNorm2d):
+        module.track_running_stats = False

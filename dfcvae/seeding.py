@@ -18,7 +18,9 @@ class Stream(IntEnum):
     EVALUATION = 6
 
 
-def seeded_generator(seed: int, stream: Stream, counter: int = 0, device: str | torch.device = "cpu") -> torch.Generator:
+def seeded_generator(
+    seed: int, stream: Stream, counter: int = 0, device: str | torch.device = "cpu"
+) -> torch.Generator:
     """A generator whose numbers depend on its arguments alone, so that a resumed run draws what it would have drawn."""
     entropy = np.random.SeedSequence((seed, stream, counter)).generate_state(1, np.uint64)[0]
     return torch.Generator(device).manual_seed(int(entropy >> np.uint64(1)))

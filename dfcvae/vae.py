@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +59,7 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Decode the posterior mean of images (N, C, H, W): deterministic, each image on its own (see `_evaluating`)."""
+        """Decode the posterior mean of images (N, C, H, W): deterministic, and each image on its own."""
         with _evaluating(self):
             return self.decode(self.encode(x)[0])
 
@@ -147,23 +149,22 @@ def _read_checkpoint(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return about, {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
-class _evaluating:
-    """Use a module in eval mode and restore its mode: batch norm in training mode would mix the images of a batch."""
-
-    def __init__(self, module: nn.Module):
-        self.module, self.mode = module, module.training
-
-    def __enter__(self) -> None:
-        self.module.eval()
-
-    def __exit__(self, *_: object) -> None:
-        self.module.train(self.mode)
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Eval mode for a while: in training mode batch norm would mix the images of a batch."""
+    mode = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(mode)
 
 
 def _check_shape(network: str, size: int, channels: int, latent_dim: int) -> None:
-    for value, what, valid in ((network, "network", list(NETWORKS)), (size, "size", SIZES), (channels, "channels", (1, 3))):
-        if value not in valid:
-            raise UserError(f"A VAE's {what} is one of {', '.join(map(str, valid))}; {value!r} came.")
+    valid = {"network": (network, tuple(NETWORKS)), "size": (size, SIZES), "channels": (channels, (1, 3))}
+    for what, (value, choices) in valid.items():
+        if value not in choices:
+            raise UserError(f"A VAE's {what} is one of {', '.join(map(str, choices))}; {value!r} came.")
     if latent_dim < 1:
         raise UserError(f"A VAE's latent_dim is a positive integer; {latent_dim!r} came.")
 

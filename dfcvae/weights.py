@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dfcvae.errors import UserError
+from dfcvae.paths import cache_root
 from dfcvae.vgg import WIDTHS, vgg_layers
 
 OFFLINE_CHOICES = (
@@ -60,8 +61,7 @@ def read_metadata(file: str | Path) -> dict[str, str]:
 
 def imagenet_file(arch: str) -> Path:
     """Where the ImageNet features of ``arch`` are kept once downloaded (about 80 MB instead of 575 MB)."""
-    cache = os.environ.get("DFCVAE_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dfcvae"
-    return Path(cache) / "weights" / f"{Path(_url(arch)).stem}-features.safetensors"
+    return cache_root() / "weights" / f"{Path(_url(arch)).stem}-features.safetensors"
 
 
 def _imagenet(arch: str) -> Path:
@@ -99,10 +99,10 @@ def _download(arch: str, target: Path, kept: Path) -> Path:
 
 
 def _check_hash(file: Path) -> None:
-    # torchvision's file names end in the first 8 digits of their SHA-256; torch does not check a file found in its cache
+    # torchvision's file names end in the first 8 digits of their SHA-256; torch does not check files in its cache
     wanted, came = file.stem.rpartition("-")[2], hashlib.sha256(file.read_bytes()).hexdigest()
     if not came.startswith(wanted):
-        raise UserError(f"{file} is damaged: its SHA-256 begins with {came[:8]}, not {wanted}; delete it and try again.")
+        raise UserError(f"{file} is damaged: its SHA-256 begins with {came[:8]}, not {wanted}; delete it, try again.")
 
 
 def _random(arch: str) -> dict[str, Tensor]:

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -50,11 +52,11 @@ def test_strided_has_the_parameters_of_the_published_network():
     """Shapes written down from PyTorch-VAE's vanilla_vae.py (latent 128, 64 pixels)."""
     encoder, decoder = strided(64, 3, 128)
     widths = [3, 32, 64, 128, 256, 512]
-    down = sum(a * b * 9 + b + 2 * b for a, b in zip(widths, widths[1:], strict=False))
+    down = sum(a * b * 9 + b + 2 * b for a, b in itertools.pairwise(widths))
     heads = 2 * (512 * 4 * 128 + 128)
     assert sum(p.numel() for p in encoder.parameters()) == down + heads
     back = [512, 256, 128, 64, 32, 32]
-    up = sum(a * b * 9 + b + 2 * b for a, b in zip(back, back[1:], strict=False))
+    up = sum(a * b * 9 + b + 2 * b for a, b in itertools.pairwise(back))
     assert sum(p.numel() for p in decoder.parameters()) == (128 * 2048 + 2048) + up + (32 * 3 * 9 + 3)
     stage = ["ConvTranspose2d", "BatchNorm2d", "LeakyReLU"]
     assert kinds(decoder) == ["Linear", "Unflatten", *stage * 5, "Conv2d"]

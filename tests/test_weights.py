@@ -33,7 +33,6 @@ def caches(tmp_path, monkeypatch):
     return tmp_path
 
 
-
 def expected(network, x):
     return network.features[:4](normalize_imagenet(x))
 
@@ -93,7 +92,7 @@ def test_damaged_imagenet_file_is_refused(caches):
     folder = caches / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     (folder / "vgg11-8a719046.pth").write_bytes(b"cut short")
-    with pytest.raises(UserError, match="is damaged: its SHA-256 begins with .*, not 8a719046; delete it"):
+    with pytest.raises(UserError, match=r"is damaged: its SHA-256 begins with .*, not 8a719046; delete it"):
         VGGFeatures("vgg11", [3])
 
 
@@ -108,7 +107,7 @@ def test_failed_download_says_what_to_do(caches):
 
 
 def test_wrong_files_are_sentences(network, tmp_path):
-    with pytest.raises(UserError, match="No weights file at .*nothing.pth"):
+    with pytest.raises(UserError, match=r"No weights file at .*nothing.pth"):
         load_vgg_weights("vgg11", str(tmp_path / "nothing.pth"))
     (tmp_path / "text.pth").write_text("hello")
     with pytest.raises(UserError, match=r"text.pth is no weights file"):

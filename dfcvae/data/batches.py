@@ -1,4 +1,4 @@
-"""Batches of (images uint8 (N, C, H, W), attributes bool (N, A)): whole rows of the decoded array, no Python per image."""
+"""Batches: uint8 images (N, C, H, W) and their attributes bool (N, A), as whole rows of the decoded array."""
 
 from collections.abc import Iterator
 
@@ -64,6 +64,6 @@ class Batches:
         return -(-len(self.faces) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        yield from zip(
-            self.faces.images.split(self.batch_size), self.faces.attributes.split(self.batch_size), strict=True
-        )
+        for start in range(0, len(self.faces), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            yield self.faces.images[part], self.faces.attributes[part]

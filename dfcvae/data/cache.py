@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from dfcvae.data.faces import Faces, Splits
 from dfcvae.errors import UserError, nearest
+from dfcvae.paths import cache_root
 
 SPLITS = ("train", "val", "test")
 FILTERS = {
@@ -161,13 +162,6 @@ def prepare(
         workers = workers or min(os.cpu_count() or 1, MOST_WORKERS)
         _build(folder, source, rendering, identity, workers, progress)
     return _load(folder, identity)
-
-
-def cache_root(cache_dir: str | Path | None = None) -> Path:
-    """The folder of all caches: the given one, else ``$DFCVAE_CACHE``, else ``~/.cache/dfcvae``."""
-    if cache_dir or os.environ.get("DFCVAE_CACHE"):
-        return Path(cache_dir or os.environ["DFCVAE_CACHE"]).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dfcvae"
 
 
 def cached(source: Source, cache_dir: str | Path | None = None) -> list[str]:

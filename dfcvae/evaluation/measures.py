@@ -69,7 +69,8 @@ def evaluate(
     variances = measure_variances(_images(faces, batch_size, device), features)
     per_image: dict[str, list[Tensor]] = {}
     means = []
-    for x in tqdm(_images(faces, batch_size, device), "measuring", len(Batches(faces, batch_size)), disable=not progress):
+    count = len(Batches(faces, batch_size))
+    for x in tqdm(_images(faces, batch_size, device), "measuring", count, disable=not progress):
         mu, logvar = vae.eval().encode(x)
         x_hat = vae.decode(mu)
         values = {

@@ -42,7 +42,7 @@ class Objective(nn.Module):
         self.weights = {"kl": alpha, "pixel": beta * pixel_weight}
         if perceptual is not None:
             self.weights |= {f"features/{layer}": beta * weight for layer, weight in perceptual.weights.items()}
-        self.variances = {name: 1.0 for name in self.weights} | dict(variances or {})
+        self.variances = dict.fromkeys(self.weights, 1.0) | dict(variances or {})
 
     def terms(self, x_hat: Tensor, x: Tensor, mu: Tensor, logvar: Tensor) -> dict[str, Tensor]:
         """Every term without its weight, (N,) by name.

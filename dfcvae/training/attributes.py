@@ -40,7 +40,6 @@ class AttributeNetwork(nn.Module):
         for module in self.features:
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)
         self.classifier = nn.Linear(round(512 * width), len(names))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -108,7 +107,9 @@ def train_features(config: FeatureTraining, splits: Splits, *, progress: bool = 
     """
     train = splits["train"]
     if not train.names:
-        raise UserError("A feature network learns from attributes, and these faces have none; use CelebA or synthetic faces.")
+        raise UserError(
+            "A feature network learns from attributes, and these faces have none; use CelebA or synthetic faces."
+        )
     keep_freed_memory()
     torch.manual_seed(seeded_generator(config.seed, Stream.WEIGHTS).initial_seed())
     network = AttributeNetwork(config.arch, config.width, train.names)
@@ -159,5 +160,7 @@ def scores_table(scores: dict[str, dict[str, float]]) -> str:
     """The scores as text, percentages."""
     columns = list(scores["mean"])
     lines = [f"{'attribute':<22}" + "".join(f"{column:>10}" for column in columns)]
-    lines += [f"{name:<22}" + "".join(f"{100 * row[column]:>10.1f}" for column in columns) for name, row in scores.items()]
+    lines += [
+        f"{name:<22}" + "".join(f"{100 * row[column]:>10.1f}" for column in columns) for name, row in scores.items()
+    ]
     return "\n".join(lines)

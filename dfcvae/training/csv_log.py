@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
+from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 
@@ -40,11 +40,6 @@ class CSVLog(Logger):
     @property
     def version(self) -> int:
         return 0
-
-    @property
-    @rank_zero_experiment
-    def experiment(self) -> None:
-        return None
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-# Said by Lightning of what is meant here: a frozen network in eval mode, batches without workers, few batches an epoch.
-CHATTER = (r"Found \d+ module\(s\) in eval mode", r".*does not have many workers", r".*LeafSpec", r"The number of training batches")
+# Lightning warns of what is meant here: a network in eval mode, batches without workers, few batches an epoch.
+CHATTER = (r"Found \d+ module", r".*does not have many workers", r".*LeafSpec", r"The number of training batches")
 PACKAGES = ("dfcvae", "torch", "torchvision", "lightning", "torchmetrics", "numpy")
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -44,7 +44,7 @@ class VAETraining(L.LightningModule):
     @property
     def evaluated(self) -> VAE:
         """The VAE that validation, pictures and loading use: the moving average where one is kept."""
-        return self.vae if self.ema is None else self.ema.module
+        return self.vae if self.ema is None else cast(VAE, self.ema.module)
 
     def step(self, vae: VAE, images: Tensor, eps: Tensor, kl_warmup: float = 1.0) -> tuple[dict[str, Tensor], Tensor]:
         """Batch means of all terms and the total, and the posterior means (N, D), for uint8 images (N, C, H, W)."""
@@ -99,7 +99,7 @@ class VAETraining(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         config = self.experiment.training
-        optimizer = torch.optim.Adam(self.vae.parameters(), config.learning_rate, betas=tuple(config.betas))
+        optimizer = torch.optim.Adam(self.vae.parameters(), config.learning_rate, betas=config.betas)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -67,7 +67,9 @@ def train(
     """
     keep_freed_memory()
     out = Path(out)
-    checkpoint = _last_checkpoint(experiment, out) if resume else _refuse_existing(out)
+    checkpoint = _last_checkpoint(experiment, out) if resume else None
+    if not resume and (out / "checkpoints").exists():
+        raise UserError(f"{out} already holds a run; continue it with --resume, or choose another folder with --out.")
     perceptual = build_perceptual(experiment.loss)  # before the data, so that a mistake shows at once
     splits = splits or load_faces(experiment.data, progress=progress)
     batches = TrainingBatches(
@@ -113,7 +115,9 @@ def build_objective(
         chosen = images[:: max(1, len(images) // VARIANCE_IMAGES)]
         device = "cuda" if torch.cuda.is_available() else "cpu"
         network = perceptual.features.to(device) if perceptual else None
-        variances = measure_variances((to_float(part.to(device)) for part in chosen.split(64)), network)
+        variances = measure_variances(
+            (to_float(chosen[i : i + 64].to(device)) for i in range(0, len(chosen), 64)), network
+        )
     return Objective(loss.alpha, loss.beta, loss.pixel_weight, perceptual, variances)
 
 
@@ -131,8 +135,8 @@ def _trainer(
         DataOrder(batches),
         CollapseWarning(),
         Pictures(splits["val"].images[:FACES_SHOWN], out / "pictures", training.picture_epochs, training.seed),
-        ModelCheckpoint(out / "checkpoints", "best", monitor="val/total", save_weights_only=True, enable_version_counter=False),
-        ModelCheckpoint(out / "checkpoints", "last", save_on_train_epoch_end=True, enable_version_counter=False),
+        _checkpoint(out, "best", monitor="val/total", save_weights_only=True),
+        _checkpoint(out, "last", save_on_train_epoch_end=True),
     ]
     if progress:
         callbacks.append(ProgressBar(training.batch_size))
@@ -152,6 +156,10 @@ def _trainer(
         enable_model_summary=False,
         default_root_dir=out,
     )
+
+
+def _checkpoint(out: Path, name: str, **when: Any) -> ModelCheckpoint:
+    return ModelCheckpoint(out / "checkpoints", name, enable_version_counter=False, **when)
 
 
 def _loggers(experiment: Experiment, out: Path, module: VAETraining, resumed_at: int) -> list[Logger]:
@@ -180,11 +188,6 @@ def _account(module: VAETraining, x: Tensor, out: Path) -> None:
         "beta_eff": beta_eff(objective, pixels),
     }
     (out / "accounting.json").write_text(json.dumps(report, indent=2) + "\n")
-
-
-def _refuse_existing(out: Path) -> None:
-    if (out / "checkpoints").exists():
-        raise UserError(f"{out} already holds a run; continue it with --resume, or choose another folder with --out.")
 
 
 def _last_checkpoint(experiment: Experiment, out: Path) -> dict[str, Any]:

@@ -165,9 +165,7 @@ def test_the_same_face_at_another_resolution(small, large, tolerance):
 
 def test_no_attribute_is_rare_or_nearly_always_true(many):
     share = many.float().mean(dim=0)
-    odd = {
-        name: round(p, 3) for name, p in zip(ATTRIBUTES, share.tolist(), strict=True) if not 0.05 < p < 0.95
-    }
+    odd = {name: round(p, 3) for name, p in zip(ATTRIBUTES, share.tolist(), strict=True) if not 0.05 < p < 0.95}
     assert not odd
 
 
@@ -179,9 +177,7 @@ def test_no_attribute_is_another_in_disguise(many):
 def test_attributes_go_together_as_in_life(many):
     share = {name: many[:, k] for k, name in enumerate(ATTRIBUTES)}
     male = share["Male"]
-    assert (
-        share["Wearing_Lipstick"][~male].float().mean() > 5 * share["Wearing_Lipstick"][male].float().mean()
-    )
+    assert share["Wearing_Lipstick"][~male].float().mean() > 5 * share["Wearing_Lipstick"][male].float().mean()
     assert share["No_Beard"][~male].float().mean() > 0.9 > 0.6 > share["No_Beard"][male].float().mean()
     hidden = share["Bald"] | share["Wearing_Hat"]
     for name in (
@@ -276,9 +272,7 @@ def test_sizes_out_of_range_are_refused(size):
         render_faces([0], size=size)
 
 
-@pytest.mark.parametrize(
-    "indices", [torch.zeros(2, 2).long(), torch.zeros(3), [0.5], torch.tensor(3), [True]]
-)
+@pytest.mark.parametrize("indices", [torch.zeros(2, 2).long(), torch.zeros(3), [0.5], torch.tensor(3), [True]])
 def test_indices_that_are_no_list_of_integers_are_refused(indices):
     with pytest.raises(ValueError, match=r"a 1-D list of integers, but got torch\.\w+ of shape .*; pass"):
         render_faces(indices)

@@ -32,9 +32,7 @@ def paint_hat(canvas: Canvas, wear: Wear, hair: Hair, head: Head) -> None:
     y = rim - 0.02 + torch.where(wide, 0.16, 0.10) * u * u - peaked * 0.015
     # The ellipse's distance is right above and below but far too soft at its tips: cut those.
     brim = torch.maximum((ellipse(u, y, reach, 0.075) - 1) * 0.04, u.abs() - reach * 0.96)
-    canvas.paint(
-        canvas.edge(brim) * ~knitted, wear.felt * (light * 0.82 - 0.9 * y.clamp(-0.1, 0.1) - peaked * 0.22)
-    )
+    canvas.paint(canvas.edge(brim) * ~knitted, wear.felt * (light * 0.82 - 0.9 * y.clamp(-0.1, 0.1) - peaked * 0.22))
 
 
 def paint_glasses(canvas: Canvas, wear: Wear, eyes: Eyes, head: Head) -> None:

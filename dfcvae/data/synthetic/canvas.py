@@ -62,9 +62,7 @@ def take(group: Group, chosen: Tensor | slice) -> Group:
     return type(group)(*fields)
 
 
-def paint_some(
-    canvas: Canvas, mask: Tensor, painter: Callable[..., None], *groups: tuple[Tensor, ...]
-) -> None:
+def paint_some(canvas: Canvas, mask: Tensor, painter: Callable[..., None], *groups: tuple[Tensor, ...]) -> None:
     """Call `painter(canvas, *groups)` for the faces in `mask` (N, 1, 1) only: most faces wear no hat."""
     chosen = mask.view(-1).nonzero().view(-1)
     if len(chosen):
