@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from dfcvae.precision import at_least_float32
+
 
 def sample_posterior(mu: Tensor, logvar: Tensor, eps: Tensor) -> Tensor:
     """Reparameterised draw ``z = mu + exp(logvar / 2) * eps`` (Kingma and Welling 2014, section 2.4).
@@ -16,12 +18,12 @@ def sample_posterior(mu: Tensor, logvar: Tensor, eps: Tensor) -> Tensor:
 
 
 def kl_per_dimension(mu: Tensor, logvar: Tensor) -> Tensor:
-    """KL(q(z_d|x) || N(0, 1)) of each latent dimension in nats, (N, D), computed in float32; never negative.
+    """KL(q(z_d|x) || N(0, 1)) of each latent dimension in nats, (N, D); never negative.
 
     ``1/2 (mu^2 + sigma^2 - 1 - ln sigma^2)``. The variance part is written with ``expm1``, which keeps the full
     precision of float32 where the posterior is close to the prior and the plain formula cancels.
     """
-    mu, logvar = mu.float(), logvar.float()
+    mu, logvar = at_least_float32(mu), at_least_float32(logvar)
     return 0.5 * (mu.square() + torch.expm1(logvar) - logvar)
 
 

@@ -8,6 +8,8 @@ from math import log2
 
 from torch import Tensor, nn
 
+from dfcvae.precision import at_least_float32
+
 SIZES = (32, 64, 128, 256)
 
 
@@ -36,7 +38,7 @@ class Decoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         h = self.unflatten(self.project(z))  # (N, D) -> (N, F, grid, grid)
-        return self.stages(h).float().sigmoid()  # (N, C, H, W) in [0, 1]
+        return at_least_float32(self.stages(h)).sigmoid()  # (N, C, H, W) in [0, 1]
 
 
 def hou2016(size: int, channels: int, latent_dim: int) -> tuple[Encoder, Decoder]:

@@ -58,35 +58,45 @@ def field_names(config: type = Experiment, prefix: str = "") -> Iterator[str]:
                 yield from field_names(inner, f"{prefix}{name}.")
 
 
-# What jsonargparse says, and what we make of it.
-UNKNOWN = (
-    re.compile(r"does not accept option '(?P<key>[^']+)'"),
-    re.compile(r"[Uu]nrecognized arguments: (?P<key>\S+)"),
-    re.compile(r"Parser key \"(?P<group>[^\"]+)\".*Option '(?P<key>[^']+)' is not accepted", re.DOTALL),
-    re.compile(r"Option '(?P<key>[^']+)' is not accepted"),
-    re.compile(r"No action for key \"(?P<key>[^\"]+)\""),
-    re.compile(r"Key '(?P<key>[^']+)' is not expected"),
-)
-WRONG = re.compile(r"Parser key \"(?P<key>[^\"]+)\":\s*(?P<what>.*)", re.DOTALL)
-EXPECTED = re.compile(r"Expected an? (?P<type>.+?)\. Got value: (?P<value>.*)", re.DOTALL)
-CHOICES = re.compile(r"typing\.Literal\[(?P<choices>.*)\]")
+# What jsonargparse and argparse say, from which `_sentence` makes ours.
+GROUP = re.compile(r'Parser key "(?P<key>[^"]+)":\s*(?P<what>.*)', re.DOTALL)
+UNKNOWN = re.compile(r"(?:[Oo]ption|[Uu]nrecognized arguments:|There is no field) '?(?P<key>-*[\w.]+)")
+WRONG = re.compile(r"Expected an? (?P<kind>.+?)\. Got value: (?P<value>[^\n]*)", re.DOTALL)
+CHOICE = re.compile(r"invalid choice: '?(?P<value>[^' ]*)'? \(choose from (?P<choices>.*)\)")
+NESTED = re.compile(r"- (?P<sentence>\w+: expected .* came\.)")
+NO_COMMAND = re.compile(r'command" to be one of')
 
 
 def _sentence(message: str) -> str:
-    for pattern in UNKNOWN:
-        if match := pattern.search(message):
-            parts = match.groupdict()
-            key = ".".join(part for part in (parts.get("group"), parts["key"].lstrip("-").split("=")[0]) if part)
-            if key.partition(".")[0] in get_type_hints(Experiment) or "." in key or nearest(key, field_names()):
-                return f"There is no field {key!r}{nearest(key, field_names())}; see --help for all of them."
-            return f"There is no option {parts['key']!r}; see --help."
-    if match := WRONG.search(message):
-        what = match["what"]
-        if expected := EXPECTED.search(what):
-            kind, value = expected["type"], expected["value"].split("\n")[0].strip()
-            if choices := CHOICES.search(kind):
-                valid = [choice.strip(" '") for choice in choices["choices"].split(",")]
-                kind = f"one of {', '.join(valid)}{nearest(value, valid)}"
-            return f"{match['key']}: expected {kind.replace('<class ', '').replace('>', '')}, but {value!r} came."
-        return f"{match['key']}: {' '.join(what.split())}"
-    return " ".join(message.split())
+    group = GROUP.search(message)
+    if unknown := UNKNOWN.search(message):
+        return _unknown(unknown["key"], group["key"] if group else "")
+    if group and (nested := NESTED.search(group["what"])):
+        return f"{group['key']}.{nested['sentence']}"
+    if group and (wrong := WRONG.search(group["what"])):
+        return _wrong(group["key"], wrong["kind"], wrong["value"].strip())
+    if choice := CHOICE.search(message):
+        valid = _words(choice["choices"])
+        return f"There is no {choice['value']!r}{nearest(choice['value'], valid)}; choose one of {', '.join(valid)}."
+    if NO_COMMAND.search(message):
+        return "Name a command; --help lists them."
+    return f"{group['key']}: {group['what']}" if group else " ".join(message.split())
+
+
+def _unknown(key: str, group: str) -> str:
+    names = list(field_names())
+    field = ".".join(part for part in (group, key.lstrip("-")) if part)
+    if "." in field or nearest(field, names):
+        return f"There is no field {field!r}{nearest(field, names)}; see --help for all of them."
+    return f"There is no option {key!r}; see --help for those there are."
+
+
+def _wrong(key: str, kind: str, value: str) -> str:
+    if kind.startswith("typing.Literal"):
+        valid = _words(kind[kind.index("[") + 1 : kind.rindex("]")])
+        return f"{key}: expected one of {', '.join(valid)}{nearest(value, valid)}, but {value!r} came."
+    return f"{key}: expected {kind.removeprefix('<class ').rstrip('>')}, but {value!r} came."
+
+
+def _words(choices: str) -> list[str]:
+    return [choice.strip(" '") for choice in choices.split(",")]

@@ -29,7 +29,7 @@ from dfcvae.training import AttributeNetwork, train
 from dfcvae.vae import VAE
 
 ALPHAS = (0.001, 0.004, 0.016)
-PIXEL_WEIGHTS = (0.2, 0.5, 0.8)
+PIXEL_WEIGHTS = (0.2, 0.5)
 MIDDLE_ALPHA, MIDDLE_PIXEL_WEIGHT = 0.004, 0.5
 LAYERS = {
     "vgg19_bn": [14, 24, 34, 43],
@@ -78,7 +78,7 @@ def grid(networks: dict[str, str]) -> dict[str, LossConfig]:
 
 def measure(loss: LossConfig, args: argparse.Namespace, splits: Splits, judge: AttributeNetwork) -> dict[str, float]:
     """Train with one loss and measure it."""
-    training = TrainingConfig(epochs=args.epochs, precision=args.precision, picture_epochs=args.epochs)
+    training = TrainingConfig(args.epochs, batch_size=args.batch_size, precision=args.precision)
     experiment = Experiment(data=DataConfig(args.source), loss=loss, training=training)
     start = time.perf_counter()
     with TemporaryDirectory() as folder:
@@ -99,6 +99,7 @@ def main() -> None:
     parser.add_argument("--judge", type=Path, required=True)
     parser.add_argument("--features", action="append", default=[], metavar="ARCH=FILE")
     parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--precision", default="32-true")
     parser.add_argument("--out", type=Path, default=Path("search.json"))
     args = parser.parse_args()

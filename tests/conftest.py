@@ -1,5 +1,13 @@
+import os
+
 import pytest
 import torch
+
+from dfcvae.config import DataConfig, Experiment, FeatureConfig, LossConfig, ModelConfig, TrainingConfig
+from dfcvae.data import Faces
+from dfcvae.data.synthetic import ATTRIBUTES, render_faces
+
+os.environ["WANDB_MODE"] = "offline"
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +24,27 @@ def x():
 @pytest.fixture
 def x_hat():
     return torch.rand(4, 3, 64, 64, requires_grad=True)
+
+
+@pytest.fixture(scope="session")
+def splits():
+    """A few synthetic faces of 32 pixels."""
+    parts = {"train": range(0, 64), "val": range(64, 88), "test": range(88, 112)}
+    return {name: Faces(*render_faces(part, size=32), ATTRIBUTES) for name, part in parts.items()}
+
+
+def tiny_experiment():
+    """A DFC-VAE small enough for a test: two epochs of four steps."""
+    features = FeatureConfig("vgg11_bn", [4, "bn3_1"], 0.25, "random")
+    return Experiment(
+        "tiny",
+        DataConfig(size=32),
+        ModelConfig(latent_dim=8),
+        LossConfig(pixel_weight=0.5, features=features),
+        TrainingConfig(epochs=2, batch_size=16, accelerator="cpu"),
+    )
+
+
+@pytest.fixture
+def experiment():
+    return tiny_experiment()

@@ -14,8 +14,14 @@ from typing import Any
 
 import torch
 
-# Lightning warns of what is meant here: a network in eval mode, batches without workers, few batches an epoch.
-CHATTER = (r"Found \d+ module", r".*does not have many workers", r".*LeafSpec", r"The number of training batches")
+# Lightning warns of what is meant here: a network in eval mode, batches without workers, few of them, resumed runs.
+CHATTER = (
+    r"Checkpoint directory .* exists",
+    r"Found \d+ module",
+    r".*does not have many workers",
+    r".*LeafSpec",
+    r"The number of training batches",
+)
 PACKAGES = ("dfcvae", "torch", "torchvision", "lightning", "torchmetrics", "numpy")
 
 

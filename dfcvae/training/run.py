@@ -135,7 +135,7 @@ def _trainer(
         DataOrder(batches),
         CollapseWarning(),
         Pictures(splits["val"].images[:FACES_SHOWN], out / "pictures", training.picture_epochs, training.seed),
-        _checkpoint(out, "best", monitor="val/total", save_weights_only=True),
+        _checkpoint(out, "best", monitor="val/total", save_weights_only=True, save_on_train_epoch_end=False),
         _checkpoint(out, "last", save_on_train_epoch_end=True),
     ]
     if progress:
@@ -150,6 +150,7 @@ def _trainer(
         callbacks=callbacks,
         logger=_loggers(experiment, out, module, checkpoint["global_step"] if checkpoint else 0),
         plugins=[AtomicCheckpoints()],
+        val_check_interval=min(len(batches), training.max_steps or len(batches)),
         log_every_n_steps=10,
         num_sanity_val_steps=0,
         enable_progress_bar=progress,

@@ -1,0 +1,88 @@
+import pytest
+import torch
+
+from dfcvae.config import DataConfig
+from dfcvae.data import Batches, Faces, TrainingBatches, load_faces
+from dfcvae.errors import UserError
+
+
+@pytest.fixture
+def faces():
+    """Image i holds the number i, left half; the right half is 200 + i."""
+    images = torch.arange(40, dtype=torch.uint8).view(40, 1, 1, 1).repeat(1, 3, 4, 4)
+    images[..., 2:] += 200
+    return Faces(images, torch.arange(40)[:, None] % 2 == 1, ("Odd",))
+
+
+def contents(batches):
+    """(index, was flipped) of every image, in order."""
+    rows = [row for images, _ in batches for row in images[:, 0, 0, :].tolist()]
+    return [(min(row), row[0] > row[-1]) for row in rows]
+
+
+def test_every_image_comes_once_an_epoch_but_the_incomplete_batch(faces):
+    seen = [index for index, _ in contents(TrainingBatches(faces, 6, seed=0))]
+    assert len(seen) == len(set(seen)) == 36
+
+
+def test_an_epoch_is_a_function_of_seed_and_epoch(faces):
+    first, second = TrainingBatches(faces, 8, seed=1), TrainingBatches(faces, 8, seed=1)
+    contents(first)
+    first.epoch = second.epoch = 3
+    assert contents(first) == contents(second)
+    second.epoch = 4
+    assert contents(first) != contents(second)
+    assert contents(TrainingBatches(faces, 8, seed=1)) != contents(TrainingBatches(faces, 8, seed=2))
+
+
+def test_skipping_goes_on_where_the_epoch_was_left(faces):
+    batches = TrainingBatches(faces, 8, seed=1)
+    whole = contents(batches)
+    batches.skip = 3
+    assert contents(batches) == whole[24:]
+
+
+def test_half_of_the_images_are_flipped_unless_told_otherwise(faces):
+    flipped = [flip for epoch in range(10) for _, flip in contents(at(TrainingBatches(faces, 8, seed=0), epoch))]
+    assert 0.4 < sum(flipped) / len(flipped) < 0.6
+    assert not any(flip for _, flip in contents(TrainingBatches(faces, 8, seed=0, flip=False)))
+
+
+def at(batches, epoch):
+    batches.epoch = epoch
+    return batches
+
+
+def test_attributes_go_with_their_images(faces):
+    for images, attributes in (*TrainingBatches(faces, 8, seed=0), *Batches(faces, 7)):
+        assert torch.equal(images.amin(dim=(1, 2, 3)) % 2 == 1, attributes[:, 0])
+
+
+def test_batches_hold_all_faces_in_order(faces):
+    batches = Batches(faces, 7)
+    assert [len(images) for images, _ in batches] == [7, 7, 7, 7, 7, 5]
+    assert len(batches) == 6
+    assert [index for index, _ in contents(batches)] == list(range(40))
+
+
+def test_too_few_faces_are_a_sentence(faces):
+    with pytest.raises(UserError, match=r"A batch of 64 images needs at least as many .*but there are 40; lower"):
+        TrainingBatches(faces, 64, seed=0)
+
+
+def test_synthetic_splits_share_no_face_and_keep_their_held_out_faces():
+    small, large = (load_faces(DataConfig(size=32, train_images=n), progress=False) for n in (20, 30))
+    assert {name: len(faces) for name, faces in small.items()} == {"train": 20, "val": 1000, "test": 1000}
+    assert torch.equal(small["test"].images, large["test"].images)
+    assert torch.equal(small["train"].images, large["train"].images[:20])
+    everything = torch.cat([faces.images.flatten(1) for faces in small.values()])
+    assert len(everything.unique(dim=0)) == 2020
+
+
+def test_synthetic_faces_in_grey_are_the_luma():
+    colour, grey = (
+        load_faces(DataConfig(size=32, channels=c, train_images=5), progress=False)["train"] for c in (3, 1)
+    )
+    assert grey.images.shape == (5, 1, 32, 32)
+    red, green, blue = colour.images.float().unbind(1)
+    assert (grey.images[:, 0] - (0.299 * red + 0.587 * green + 0.114 * blue)).abs().max() <= 0.5 + 1e-3

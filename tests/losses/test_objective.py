@@ -1,0 +1,109 @@
+import pytest
+import torch
+
+from dfcvae.features import VGGFeatures
+from dfcvae.gaussian import kl_divergence
+from dfcvae.images import to_float
+from dfcvae.losses import Objective, PerceptualLoss, accounting_table, beta_eff, measure_variances
+
+
+@pytest.fixture(scope="module")
+def perceptual():
+    return PerceptualLoss(VGGFeatures("vgg11_bn", [4, 9], "random"), [2.0, 3.0])
+
+
+@pytest.fixture
+def posterior():
+    return torch.randn(4, 5, requires_grad=True), torch.randn(4, 5, requires_grad=True)
+
+
+def test_total_is_the_papers_formula(perceptual, x, x_hat, posterior):
+    objective = Objective(alpha=0.1, beta=0.5, pixel_weight=4.0, perceptual=perceptual)
+    terms = objective.terms(x_hat, x, *posterior)
+    features = perceptual.terms(x_hat, x)
+    pixel = ((x_hat - x) ** 2).mean(dim=(1, 2, 3))
+    kl = kl_divergence(*posterior)
+    expected = 0.1 * kl + 0.5 * (4 * pixel + 2 * features["conv2_1"] + 3 * features["bn3_1"])
+    torch.testing.assert_close(objective.total(terms), expected)
+    assert list(terms) == ["kl", "pixel", "features/conv2_1", "features/bn3_1"]
+    assert all(term.shape == (4,) for term in terms.values())
+
+
+def test_the_plain_vae_is_the_same_without_features(x, x_hat, posterior):
+    objective = Objective(alpha=0.1, beta=0.5)
+    assert list(objective.terms(x_hat, x, *posterior)) == ["kl", "pixel"]
+    assert list(objective.weights) == ["kl", "pixel"]
+
+
+def test_every_term_with_a_weight_has_a_gradient(perceptual, x, x_hat, posterior):
+    objective = Objective(0.1, 0.5, 1.0, perceptual)
+    mu, logvar = posterior
+    for name, term in objective.terms(x_hat, x, mu, logvar).items():
+        sources = (mu, logvar) if name == "kl" else (x_hat,)
+        for gradient in torch.autograd.grad(term.sum(), sources, retain_graph=True):
+            assert (gradient.flatten(1).norm(dim=1) > 0).all(), name
+
+
+def test_warmup_scales_the_kl_alone(x, x_hat, posterior):
+    objective = Objective(alpha=2.0, beta=1.0)
+    terms = objective.terms(x_hat, x, *posterior)
+    torch.testing.assert_close(objective.total(terms, kl_warmup=0.25), 0.5 * terms["kl"] + terms["pixel"])
+
+
+def test_variances_are_those_of_the_mean_image(perceptual, splits):
+    """Divided by its variance, a term is exactly 1 for the mean of its target: pixels, and each feature map."""
+    x = to_float(splits["train"].images)
+    variances = measure_variances(x.split(10), perceptual.features)
+    targets = {"pixel": x} | {f"features/{k}": v for k, v in perceptual.features(x).items()}
+    assert variances.keys() == targets.keys()
+    for name, target in targets.items():
+        expected = (target - target.mean(dim=0)).square().mean().item()
+        assert variances[name] == pytest.approx(expected, rel=1e-4), name
+    objective = Objective(1.0, 1.0, variances=variances)
+    terms = objective.terms(x.mean(dim=0).expand_as(x), x, torch.zeros(64, 1), torch.zeros(64, 1))
+    assert terms["pixel"].mean().item() == pytest.approx(1, rel=1e-4)
+
+
+def test_variances_do_not_depend_on_the_batches(splits):
+    x = to_float(splits["train"].images)
+    assert measure_variances(x.split(7))["pixel"] == pytest.approx(measure_variances([x])["pixel"], rel=1e-9)
+
+
+def test_constant_targets_are_an_error():
+    with pytest.raises(ValueError, match="images that differ"):
+        measure_variances([torch.full((4, 3, 8, 8), 0.5)])
+
+
+@pytest.mark.parametrize(
+    ("objective", "expected"),
+    [
+        # 1/2 SSE + KL, written as a mean: the ELBO of unit noise
+        (Objective(alpha=2 / 12_288, beta=1.0), 1.0),
+        # the popular plain recipe: mean MSE + 0.00025 KL
+        (Objective(alpha=2.5e-4, beta=1.0), 1.536),
+        # alpha 1, beta 0.5 with mean losses, as many tutorials print it
+        (Objective(alpha=1.0, beta=0.5), 12_288),
+        # a term divided by its variance
+        (Objective(alpha=0.004, beta=1.0, variances={"pixel": 0.065}), 0.004 * 0.065 * 12_288 / 2),
+    ],
+)
+def test_beta_eff_of_known_recipes(objective, expected):
+    assert beta_eff(objective, 3 * 64 * 64) == pytest.approx(expected)
+
+
+def test_beta_eff_says_what_the_optimum_is(x, x_hat, posterior):
+    """Minimising the objective is minimising 1/2 SSE + beta_eff KL: the two differ by one constant factor."""
+    objective = Objective(alpha=0.3, beta=0.7, pixel_weight=0.2, variances={"pixel": 0.05})
+    totals = objective.total(objective.terms(x_hat, x, *posterior))
+    sse = (x_hat - x).square().sum(dim=(1, 2, 3))
+    currency = sse / 2 + beta_eff(objective, x[0].numel()) * kl_divergence(*posterior)
+    ratio = totals / currency
+    torch.testing.assert_close(ratio, ratio[:1].expand(4))
+
+
+def test_table_names_layers_by_index_and_name(perceptual):
+    objective = Objective(0.004, 1.0, 0.5, perceptual)
+    text = accounting_table(objective, dict.fromkeys(objective.weights, 1.0), 12_288)
+    assert "features/4 conv2_1" in text
+    assert "features/9 bn3_1" in text
+    assert f"beta_eff = {beta_eff(objective, 12_288):.3g}" in text

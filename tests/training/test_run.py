@@ -1,0 +1,266 @@
+"""A training run from end to end, small: what it leaves behind, and that it can be stopped and resumed."""
+
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dfcvae.config import Experiment
+from dfcvae.errors import UserError
+from dfcvae.features import VGGFeatures
+from dfcvae.training import build_objective, build_perceptual, build_vae, train
+from dfcvae.training.module import VAETraining
+from dfcvae.vae import VAE
+
+
+def run(experiment, out, splits, **arguments):
+    return train(experiment, out, splits=splits, progress=False, **arguments)
+
+
+def longer(experiment, epochs):
+    return replace(experiment, training=replace(experiment.training, epochs=epochs))
+
+
+def last(out):
+    return torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def assert_same(a, b, path=""):
+    """Bitwise equality of nested dicts, lists and tensors."""
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), path
+        for key in a:
+            assert_same(a[key], b[key], f"{path}/{key}")
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b), path
+        for i, pair in enumerate(zip(a, b, strict=True)):
+            assert_same(*pair, f"{path}/{i}")
+    elif isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), path
+    else:
+        assert a == b, path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, splits):
+    """A finished run of the tiny experiment."""
+    from tests.conftest import tiny_experiment
+
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    return run(tiny_experiment(), out, splits)
+
+
+def test_the_run_folder_is_complete(finished, experiment):
+    names = {str(path.relative_to(finished.folder)) for path in finished.folder.rglob("*") if path.is_file()}
+    assert names == {
+        "config.yaml",
+        "environment.json",
+        "accounting.json",
+        "metrics.csv",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        "pictures/reconstructions-0001.png",
+        "pictures/reconstructions-0002.png",
+        "pictures/samples-0001.png",
+        "pictures/samples-0002.png",
+    }
+    environment = json.loads((finished.folder / "environment.json").read_text())
+    assert environment["versions"]["torch"] == torch.__version__.split("+")[0] or environment["versions"]["torch"]
+    accounting = json.loads((finished.folder / "accounting.json").read_text())
+    assert accounting["weights"] == {"kl": 0.004, "pixel": 0.5, "features/conv2_1": 0.25, "features/bn3_1": 0.25}
+    assert accounting["variances"].keys() - {"kl"} == accounting["weights"].keys() - {"kl"}
+    assert accounting["beta_eff"] == pytest.approx(0.004 * accounting["variances"]["pixel"] * 3072 / 2 / 0.5)
+
+
+def test_metrics_have_every_term_in_training_and_validation(finished):
+    with (finished.folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    terms = ["kl", "pixel", "features/conv2_1", "features/bn3_1", "total"]
+    validation = [row for row in rows if row["val/total"]]
+    assert [row["epoch"] for row in validation] == ["0", "1"]
+    for row in validation:
+        weights = {"kl": 0.004, "pixel": 0.5, "features/conv2_1": 0.25, "features/bn3_1": 0.25}
+        total = sum(weight * float(row[f"val/{term}"]) for term, weight in weights.items())
+        assert float(row["val/total"]) == pytest.approx(total, rel=1e-5)
+    assert all(f"train/{term}" in rows[0] for term in terms)
+    assert finished.metrics["val/total"] == pytest.approx(float(validation[-1]["val/total"]), rel=1e-6)
+
+
+def test_training_lowers_the_loss(experiment, splits, tmp_path):
+    result = run(longer(experiment, 12), tmp_path / "x", splits)
+    with (result.folder / "metrics.csv").open() as file:
+        totals = [float(row["val/total"]) for row in csv.DictReader(file) if row["val/total"]]
+    assert min(totals[-3:]) < 0.8 * totals[0]
+
+
+def test_checkpoints_hold_the_vae_and_no_feature_network(finished, splits):
+    checkpoint = last(finished.folder)
+    vae = VAE("hou2016", 32, 3, 8)
+    assert set(checkpoint["state_dict"]) == {f"vae.{key}" for key in vae.state_dict()}
+    parameters = sum(p.numel() for p in vae.parameters())
+    assert (finished.folder / "checkpoints" / "last.ckpt").stat().st_size < 3 * 4 * parameters + 100_000
+    assert (finished.folder / "checkpoints" / "best.ckpt").stat().st_size < 4 * parameters + 100_000
+    assert Experiment.from_dict(checkpoint["hyper_parameters"]["config"]).name == "tiny"
+
+
+def test_a_run_folder_loads_as_a_model(finished):
+    loaded = VAE.load(finished.folder)
+    state = torch.load(finished.folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    assert torch.equal(loaded.encoder.mu.weight, state["vae.encoder.mu.weight"])
+
+
+@pytest.mark.parametrize("options", [{}, {"ema_decay": 0.9, "schedule": "exponential", "decay": 0.5, "clip_norm": 1.0}])
+def test_resuming_gives_the_numbers_of_never_stopping(options, experiment, splits, tmp_path):
+    experiment = replace(experiment, training=replace(experiment.training, **options))
+    run(longer(experiment, 3), tmp_path / "whole", splits)
+    run(longer(experiment, 1), tmp_path / "parts", splits)
+    run(longer(experiment, 3), tmp_path / "parts", splits, resume=True)
+    whole, parts = last(tmp_path / "whole"), last(tmp_path / "parts")
+    for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch"):
+        assert_same(whole[key], parts[key], key)
+    assert (tmp_path / "whole/metrics.csv").read_text() == (tmp_path / "parts/metrics.csv").read_text()
+
+
+def test_resuming_another_experiment_is_a_sentence(finished, experiment, splits, tmp_path):
+    other = replace(experiment, loss=replace(experiment.loss, alpha=1.0))
+    with pytest.raises(UserError, match=r"cannot be resumed .*: loss.alpha was 0.004 and is now 1"):
+        run(other, finished.folder, splits, resume=True)
+    with pytest.raises(UserError, match=r"nothing to resume in .*Start the run without --resume"):
+        run(experiment, tmp_path / "none", splits, resume=True)
+    with pytest.raises(UserError, match=r"already holds a run; continue it with --resume, or choose another folder"):
+        run(experiment, finished.folder, splits)
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(finished, monkeypatch):
+    from dfcvae.training.callbacks import AtomicCheckpoints
+
+    file = finished.folder / "checkpoints" / "last.ckpt"
+    before = file.read_bytes()
+
+    def cut_short(checkpoint, target):
+        target.write(b"half of it")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(torch, "save", cut_short)
+    with pytest.raises(OSError, match="No space left"):
+        AtomicCheckpoints().save_checkpoint({}, file)
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def module_of(experiment, splits):
+    perceptual = build_perceptual(experiment.loss)
+    objective = build_objective(experiment.loss, perceptual, splits["train"].images)
+    return VAETraining(build_vae(experiment), objective, experiment, steps_per_epoch=4)
+
+
+def test_the_feature_network_is_bitwise_unchanged_by_training(experiment, splits, tmp_path, monkeypatch):
+    perceptual = build_perceptual(experiment.loss)
+    monkeypatch.setattr("dfcvae.training.run.build_perceptual", lambda loss: perceptual)
+    run(experiment, tmp_path / "x", splits)
+    trained = dict(perceptual.features.named_buffers())
+    fresh = VGGFeatures("vgg11_bn", [4, "bn3_1"], "random")
+    assert not any(module.training for module in perceptual.features.modules())
+    assert trained.keys() == dict(fresh.named_buffers()).keys()
+    assert all(torch.equal(trained[name], value) for name, value in fresh.named_buffers())
+
+
+def test_training_and_validation_give_the_same_numbers(experiment, splits, monkeypatch):
+    """For the same batch, noise and mode: the same terms, weights and code."""
+    module = module_of(experiment, splits).eval()
+    logged = {}
+    monkeypatch.setattr(module, "log_dict", lambda values, **_: logged.update(values))
+    monkeypatch.setattr(module, "noise", lambda *_: torch.zeros(16, 8))
+    batch = (splits["train"].images[:16], splits["train"].attributes[:16])
+    module.training_step(batch, 0)
+    module.validation_step(batch, 0)
+    names = [name.removeprefix("train/") for name in logged if name.startswith("train/")]
+    assert names == ["kl", "pixel", "features/conv2_1", "features/bn3_1", "total"]
+    for name in names:
+        assert torch.equal(logged[f"train/{name}"], logged[f"val/{name}"]), name
+
+
+def test_the_gradient_of_every_parameter_flows(experiment, splits, monkeypatch):
+    module = module_of(experiment, splits)
+    monkeypatch.setattr(module, "log_dict", lambda *_, **__: None)
+    module.training_step((splits["train"].images[:16], splits["train"].attributes[:16]), 0).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for n, p in module.named_parameters() if "bias" not in n)
+    assert {id(p) for p in module.parameters()} == {id(p) for p in module.vae.parameters()}
+
+
+def test_warmup_reaches_the_whole_kl_weight(experiment, splits, monkeypatch):
+    module = module_of(replace(experiment, loss=replace(experiment.loss, kl_warmup_steps=4, alpha=10.0)), splits)
+    logged = {}
+    monkeypatch.setattr(module, "log_dict", lambda values, **_: logged.update(values))
+    batch = (splits["train"].images[:16], splits["train"].attributes[:16])
+    for step, share in [(0, 0.25), (1, 0.5), (3, 1.0), (9, 1.0)]:
+        monkeypatch.setattr(VAETraining, "global_step", step)
+        module.training_step(batch, 0)
+        rest = sum(w * logged[f"train/{n}"] for n, w in module.objective.weights.items() if n != "kl")
+        torch.testing.assert_close(logged["train/total"], rest + share * 10 * logged["train/kl"])
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(experiment):
+    a, b = build_vae(experiment), build_vae(experiment)
+    other = build_vae(replace(experiment, training=replace(experiment.training, seed=1)))
+    assert torch.equal(a.encoder.mu.weight, b.encoder.mu.weight)
+    assert not torch.equal(a.encoder.mu.weight, other.encoder.mu.weight)
+
+
+def test_collapse_is_said(experiment, splits, tmp_path, monkeypatch):
+    monkeypatch.setattr("dfcvae.training.callbacks.PATIENCE_STEPS", 4)
+    collapsed = replace(experiment, loss=replace(experiment.loss, alpha=100.0))
+    with pytest.warns(UserWarning, match=r"The posterior has collapsed: KL .* nats.*Lower loss.alpha"):
+        run(longer(collapsed, 6), tmp_path / "x", splits)
+
+
+def test_ema_is_what_is_evaluated_and_loaded(experiment, splits, tmp_path):
+    experiment = replace(experiment, training=replace(experiment.training, ema_decay=0.5))
+    run(experiment, tmp_path / "x", splits)
+    state = last(tmp_path / "x")["state_dict"]
+    assert not torch.equal(state["ema.module.encoder.mu.weight"], state["vae.encoder.mu.weight"])
+    best = torch.load(tmp_path / "x/checkpoints/best.ckpt", weights_only=True)["state_dict"]
+    assert torch.equal(VAE.load(tmp_path / "x").encoder.mu.weight, best["ema.module.encoder.mu.weight"])
+
+
+def test_ema_follows_its_recursion(experiment, splits):
+    module = module_of(replace(experiment, training=replace(experiment.training, ema_decay=0.9)), splits)
+    weight = module.vae.encoder.mu.weight
+    expected = weight.detach().clone()
+    for step in range(4):
+        with torch.no_grad():
+            weight += 1.0
+        module.on_train_batch_end()
+        expected = weight.detach().clone() if step == 0 else 0.9 * expected + 0.1 * weight.detach()
+    torch.testing.assert_close(module.evaluated.encoder.mu.weight, expected)
+
+
+def test_max_steps_stops_early(experiment, splits, tmp_path):
+    result = run(replace(experiment, training=replace(experiment.training, max_steps=3)), tmp_path / "x", splits)
+    assert last(tmp_path / "x")["global_step"] == 3
+    assert VAE.load(tmp_path / "x").image_shape == (3, 32, 32)
+    assert "val/total" in result.metrics
+
+
+@pytest.mark.parametrize("schedule", ["exponential", "cosine"])
+def test_schedules(schedule, experiment, splits):
+    training = replace(experiment.training, schedule=schedule, decay=0.5, epochs=3)
+    module = module_of(replace(experiment, training=training), splits)
+    rates = [module._rate(step) for step in range(13)]
+    if schedule == "exponential":
+        assert rates == [1] * 4 + [0.5] * 4 + [0.25] * 4 + [0.125]
+    else:
+        assert rates[0] == 1
+        assert rates[6] == pytest.approx(0.5)
+        assert rates[12] == pytest.approx(0)
+
+
+@pytest.mark.parametrize("logger", ["wandb", "tensorboard"])
+def test_loggers_work_offline(logger, experiment, splits, tmp_path):
+    pytest.importorskip(logger)
+    run(replace(experiment, training=replace(experiment.training, logger=logger, epochs=1)), tmp_path / "x", splits)
+    written = [path.name for path in (tmp_path / "x" / logger).rglob("*") if path.is_file()]
+    expected = {"wandb": "samples", "tensorboard": "events.out.tfevents"}[logger]
+    assert any(expected in name for name in written), written
