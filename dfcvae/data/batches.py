@@ -13,7 +13,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class TrainingBatches:
-    """Shuffled and mirrored batches; those of an epoch are a function of (seed, epoch) alone.
+    """Shuffled and mirrored batches without end; each is a function of the seed and the training step alone.
 
     Args:
         faces: the training split.
@@ -22,8 +22,7 @@ class TrainingBatches:
         flip: mirror each image with probability 1/2.
 
     Attributes:
-        epoch: which epoch the next iteration yields.
-        skip: how many of its batches to leave out at the start, when a run is resumed within an epoch.
+        step: the training step at which the next iteration starts; it yields as many batches as an epoch has.
 
     Raises:
         UserError: if there are fewer faces than one batch needs.
@@ -36,22 +35,23 @@ class TrainingBatches:
                 "lower training.batch_size or use more images."
             )
         self.faces, self.batch_size, self.seed, self.flip = faces, batch_size, seed, flip
-        self.epoch = 0
-        self.skip = 0
+        self.step = 0
 
     def __len__(self) -> int:
         return len(self.faces) // self.batch_size
 
     def __iter__(self) -> Iterator[Batch]:
-        order = torch.randperm(len(self.faces), generator=self._generator(Stream.ORDER))
-        flips = torch.rand(len(self.faces), generator=self._generator(Stream.FLIPS)) < (0.5 if self.flip else 0.0)
-        for start in range(self.skip * self.batch_size, len(self) * self.batch_size, self.batch_size):
+        epoch = -1
+        for step in range(self.step, self.step + len(self)):
+            if step // len(self) != epoch:
+                epoch = step // len(self)
+                order = torch.randperm(len(self.faces), generator=seeded_generator(self.seed, Stream.ORDER, epoch))
+                chance = torch.rand(len(self.faces), generator=seeded_generator(self.seed, Stream.FLIPS, epoch))
+            start = step % len(self) * self.batch_size
             rows = order[start : start + self.batch_size]
             images = self.faces.images[rows]
-            yield torch.where(flips[rows, None, None, None], images.flip(-1), images), self.faces.attributes[rows]
-
-    def _generator(self, stream: Stream) -> torch.Generator:
-        return seeded_generator(self.seed, stream, self.epoch)
+            flips = (chance[rows] < 0.5) & self.flip
+            yield torch.where(flips[:, None, None, None], images.flip(-1), images), self.faces.attributes[rows]
 
 
 class Batches:

@@ -6,11 +6,10 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import TQDMProgressBar
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
-from torchmetrics.functional.classification import multilabel_auroc, multilabel_recall, multilabel_specificity
+from torchmetrics.functional.classification import binary_auroc, multilabel_recall, multilabel_specificity
 
 from dfcvae.config import FeatureTraining
 from dfcvae.data import Batches, Faces, Splits, TrainingBatches
@@ -18,6 +17,7 @@ from dfcvae.data.batches import Batch
 from dfcvae.errors import UserError
 from dfcvae.images import normalize_imagenet, to_float, to_rgb
 from dfcvae.seeding import Stream, seeded_generator
+from dfcvae.training.callbacks import ProgressBar, Steps
 from dfcvae.training.environment import quiet_lightning
 from dfcvae.training.memory import keep_freed_memory
 from dfcvae.vgg import vgg_layers
@@ -91,14 +91,6 @@ class AttributeTraining(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-class _Order(L.Callback):
-    def __init__(self, batches: TrainingBatches):
-        self.batches = batches
-
-    def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        self.batches.epoch = trainer.current_epoch
-
-
 def train_features(config: FeatureTraining, splits: Splits, *, progress: bool = True) -> AttributeNetwork:
     """Train an attribute network on the training split.
 
@@ -120,7 +112,10 @@ def train_features(config: FeatureTraining, splits: Splits, *, progress: bool = 
             devices=1,
             precision=config.precision,
             max_epochs=config.epochs,
-            callbacks=[_Order(batches), *([TQDMProgressBar(refresh_rate=10)] if progress else [])],
+            callbacks=[
+                Steps(batches, config.epochs * len(batches)),
+                *([ProgressBar(config.batch_size)] if progress else []),
+            ],
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
@@ -143,9 +138,7 @@ def attribute_scores(logits: Tensor, attributes: Tensor, names: tuple[str, ...])
     specificity = multilabel_specificity(logits, target, count, average=None)
     both = (true > 0) & (true < 1)
     nan = torch.full((count,), float("nan"))
-    auroc = nan.clone()
-    if both.any():
-        auroc[both] = multilabel_auroc(logits[:, both], target[:, both], int(both.sum()), average=None).reshape(-1)
+    auroc = torch.stack([binary_auroc(logits[:, i], target[:, i]) if both[i] else nan[i] for i in range(count)])
     columns = {
         "accuracy": ((logits > 0) == attributes).float().mean(dim=0),
         "majority": torch.maximum(true, 1 - true),

@@ -23,15 +23,20 @@ FACES_SHOWN = 8
 SAMPLES_SHOWN = 32
 
 
-class DataOrder(Callback):
-    """Tell the batches which epoch it is and, when a run is resumed within an epoch, where to go on."""
+class Steps(Callback):
+    """Start each epoch's batches at the right step, also in a resumed run, and stop after the last step.
 
-    def __init__(self, batches: TrainingBatches):
-        self.batches = batches
+    (With Lightning's own `max_steps` a run that ended there does not go on when it is resumed.)
+    """
+
+    def __init__(self, batches: TrainingBatches, last: int):
+        self.batches, self.last = batches, last
 
     def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        self.batches.epoch = trainer.current_epoch
-        self.batches.skip = trainer.global_step - trainer.current_epoch * len(self.batches)
+        self.batches.step = trainer.global_step
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
+        trainer.should_stop = trainer.global_step >= self.last
 
 
 class CollapseWarning(Callback):

@@ -14,20 +14,22 @@ class CSVLog(Logger):
     """One row per logged step: ``step``, ``epoch`` and a column per metric, empty where nothing was logged.
 
     Args:
-        path: the CSV file. Rows up to ``resumed_at`` are kept, later ones (of a run that died after its last
-            checkpoint) dropped.
+        path: the CSV file. Rows up to ``resumed_at`` are kept, but neither later ones, of a run that died after its
+            last checkpoint, nor the one that Lightning writes where a run stops.
         columns: names of the metrics.
+        every: steps between two rows of training metrics.
         resumed_at: the step a run continues from; 0 starts the file anew.
     """
 
-    def __init__(self, path: Path, columns: list[str], resumed_at: int = 0):
+    def __init__(self, path: Path, columns: list[str], every: int, resumed_at: int = 0):
         super().__init__()
         self.path = path
         self.columns = ["step", "epoch", *columns]
         kept = []
         if resumed_at and path.is_file():
             with path.open(newline="") as file:
-                kept = [row for row in csv.DictReader(file) if int(row["step"]) < resumed_at]
+                rows = [row for row in csv.DictReader(file) if int(row["step"]) < resumed_at]
+            kept = [row for row in rows if (int(row["step"]) + 1) % every == 0 or not row["train/total"]]
         with path.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
             writer.writeheader()

@@ -22,9 +22,9 @@ from dfcvae.training.callbacks import (
     FACES_SHOWN,
     AtomicCheckpoints,
     CollapseWarning,
-    DataOrder,
     Pictures,
     ProgressBar,
+    Steps,
 )
 from dfcvae.training.csv_log import CSVLog
 from dfcvae.training.environment import environment, quiet_lightning
@@ -33,6 +33,7 @@ from dfcvae.training.module import VAETraining
 from dfcvae.training.wandb_log import wandb_logger
 from dfcvae.vae import VAE
 
+LOG_EVERY = 10  # steps between two rows of training metrics
 VARIANCE_IMAGES = 2_048  # enough for the variance to about one percent
 
 
@@ -70,13 +71,12 @@ def train(
     checkpoint = _last_checkpoint(experiment, out) if resume else None
     if not resume and (out / "checkpoints").exists():
         raise UserError(f"{out} already holds a run; continue it with --resume, or choose another folder with --out.")
-    perceptual = build_perceptual(experiment.loss)  # before the data, so that a mistake shows at once
+    vae, perceptual = build_vae(experiment), build_perceptual(experiment.loss)  # mistakes show before the data is read
     splits = splits or load_faces(experiment.data, progress=progress)
     batches = TrainingBatches(
         splits["train"], experiment.training.batch_size, experiment.training.seed, experiment.data.flip
     )
     variances = checkpoint["hyper_parameters"]["variances"] if checkpoint else None
-    vae = build_vae(experiment)
     objective = build_objective(experiment.loss, perceptual, splits["train"].images, variances)
     module = VAETraining(vae, objective, experiment, len(batches))
     out.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,8 @@ def train(
         trainer = _trainer(experiment, out, module, batches, splits, checkpoint, progress)
         last = str(out / "checkpoints" / "last.ckpt") if checkpoint else None
         validation = Batches(splits["val"], experiment.training.batch_size)
-        trainer.fit(module, batches, validation, ckpt_path=last, weights_only=True)
+        if not checkpoint or checkpoint["global_step"] < module.total_steps:
+            trainer.fit(module, batches, validation, ckpt_path=last, weights_only=True)
     return Run(out, {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")})
 
 
@@ -132,7 +133,7 @@ def _trainer(
 ) -> L.Trainer:
     training = experiment.training
     callbacks: list[Callback] = [
-        DataOrder(batches),
+        Steps(batches, module.total_steps),
         CollapseWarning(),
         Pictures(splits["val"].images[:FACES_SHOWN], out / "pictures", training.picture_epochs, training.seed),
         _checkpoint(out, "best", monitor="val/total", save_weights_only=True, save_on_train_epoch_end=False),
@@ -144,14 +145,12 @@ def _trainer(
         accelerator=training.accelerator,
         devices=1,
         precision=training.precision,
-        max_epochs=training.epochs,
-        max_steps=training.max_steps or -1,
+        max_epochs=-1,
         gradient_clip_val=training.clip_norm,
         callbacks=callbacks,
         logger=_loggers(experiment, out, module, checkpoint["global_step"] if checkpoint else 0),
         plugins=[AtomicCheckpoints()],
-        val_check_interval=min(len(batches), training.max_steps or len(batches)),
-        log_every_n_steps=10,
+        log_every_n_steps=LOG_EVERY,
         num_sanity_val_steps=0,
         enable_progress_bar=progress,
         enable_model_summary=False,
@@ -166,7 +165,7 @@ def _checkpoint(out: Path, name: str, **when: Any) -> ModelCheckpoint:
 def _loggers(experiment: Experiment, out: Path, module: VAETraining, resumed_at: int) -> list[Logger]:
     terms = [*module.objective.weights, "total"]
     columns = [f"{stage}/{term}" for stage in ("train", "val") for term in terms] + ["val/active_units"]
-    loggers: list[Logger] = [CSVLog(out / "metrics.csv", columns, resumed_at)]
+    loggers: list[Logger] = [CSVLog(out / "metrics.csv", columns, LOG_EVERY, resumed_at)]
     if experiment.training.logger == "wandb":
         loggers.append(wandb_logger(experiment, out))
     if experiment.training.logger == "tensorboard":

@@ -25,32 +25,22 @@ def test_every_image_comes_once_an_epoch_but_the_incomplete_batch(faces):
     assert len(seen) == len(set(seen)) == 36
 
 
-def test_an_epoch_is_a_function_of_seed_and_epoch(faces):
-    first, second = TrainingBatches(faces, 8, seed=1), TrainingBatches(faces, 8, seed=1)
-    contents(first)
-    first.epoch = second.epoch = 3
-    assert contents(first) == contents(second)
-    second.epoch = 4
-    assert contents(first) != contents(second)
-    assert contents(TrainingBatches(faces, 8, seed=1)) != contents(TrainingBatches(faces, 8, seed=2))
+def at(batches, step):
+    batches.step = step
+    return batches
 
 
-def test_skipping_goes_on_where_the_epoch_was_left(faces):
-    batches = TrainingBatches(faces, 8, seed=1)
-    whole = contents(batches)
-    batches.skip = 3
-    assert contents(batches) == whole[24:]
+def test_a_batch_is_a_function_of_seed_and_step(faces):
+    whole = contents(TrainingBatches(faces, 8, seed=1)) + contents(at(TrainingBatches(faces, 8, seed=1), 5))
+    assert contents(at(TrainingBatches(faces, 8, seed=1), 3)) == whole[24:64]
+    assert whole[:40] != whole[40:]
+    assert contents(TrainingBatches(faces, 8, seed=2)) != whole[:40]
 
 
 def test_half_of_the_images_are_flipped_unless_told_otherwise(faces):
-    flipped = [flip for epoch in range(10) for _, flip in contents(at(TrainingBatches(faces, 8, seed=0), epoch))]
+    flipped = [flip for epoch in range(10) for _, flip in contents(at(TrainingBatches(faces, 8, seed=0), 5 * epoch))]
     assert 0.4 < sum(flipped) / len(flipped) < 0.6
     assert not any(flip for _, flip in contents(TrainingBatches(faces, 8, seed=0, flip=False)))
-
-
-def at(batches, epoch):
-    batches.epoch = epoch
-    return batches
 
 
 def test_attributes_go_with_their_images(faces):

@@ -123,6 +123,22 @@ def test_resuming_gives_the_numbers_of_never_stopping(options, experiment, split
     assert (tmp_path / "whole/metrics.csv").read_text() == (tmp_path / "parts/metrics.csv").read_text()
 
 
+def test_resuming_within_an_epoch_gives_the_same_weights(experiment, splits, tmp_path):
+    run(longer(experiment, 2), tmp_path / "whole", splits)
+    for steps in (3, 6, None):
+        part = replace(experiment, training=replace(experiment.training, max_steps=steps))
+        run(part, tmp_path / "parts", splits, resume=steps != 3)
+    for key in ("state_dict", "optimizer_states", "global_step"):
+        assert_same(last(tmp_path / "whole")[key], last(tmp_path / "parts")[key], key)
+
+
+def test_resuming_a_finished_run_changes_nothing(experiment, splits, tmp_path):
+    run(experiment, tmp_path / "x", splits)
+    before = (tmp_path / "x/checkpoints/last.ckpt").read_bytes(), (tmp_path / "x/metrics.csv").read_text()
+    run(experiment, tmp_path / "x", splits, resume=True)
+    assert before == ((tmp_path / "x/checkpoints/last.ckpt").read_bytes(), (tmp_path / "x/metrics.csv").read_text())
+
+
 def test_resuming_another_experiment_is_a_sentence(finished, experiment, splits, tmp_path):
     other = replace(experiment, loss=replace(experiment.loss, alpha=1.0))
     with pytest.raises(UserError, match=r"cannot be resumed .*: loss.alpha was 0.004 and is now 1"):

@@ -1,0 +1,106 @@
+"""The layers of the package, read from its imports: everything imports downwards only."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "dfcvae"
+
+LAYERS = [
+    {"errors", "paths", "precision"},
+    {"config", "gaussian", "images", "seeding", "vgg", "networks"},
+    {"weights", "vae"},
+    {"features"},
+    {"losses", "latent"},
+    {"data"},
+    {"training", "evaluation"},
+    {"parsing", "demo"},
+    {"commands"},
+    {"cli"},
+]
+HEAVY = {"lightning", "torchmetrics", "wandb", "matplotlib", "sklearn", "tensorboard"}
+FIRST_WITH_HEAVY = 5
+
+
+def modules():
+    return sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE)
+
+
+def part(path):
+    """The top-level part of the package a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def layer(name):
+    found = [i for i, names in enumerate(LAYERS) if name in names]
+    assert found, f"{name} has no place in the layers; give it one"
+    return found[0]
+
+
+def imports(path, top_level_only=False):
+    tree = ast.parse(path.read_text())
+    for node in ast.iter_child_nodes(tree) if top_level_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module == "dfcvae")
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_downwards(path):
+    for name in imports(path):
+        root, _, rest = name.partition(".")
+        if root != "dfcvae":
+            assert root not in HEAVY or layer(part(path)) >= FIRST_WITH_HEAVY, f"{name} starts too low"
+        elif rest and rest != "__version__":
+            imported = rest.split(".")[0]
+            assert imported == part(path) or layer(imported) < layer(part(path)), f"{part(path)} imports {imported}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_and_functions_stay_small(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 300
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            docstring = ast.get_docstring(node, clean=False) or ""
+            assert node.end_lineno - node.lineno - docstring.count("\n") <= 45, node.name
+
+
+def test_wandb_is_imported_only_when_chosen():
+    for path in modules():
+        assert "wandb" not in set(imports(path, top_level_only=True)), path
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def test_the_command_line_starts_without_torch():
+    code = "import sys; import dfcvae.cli; dfcvae.cli._parser().format_help(); print('torch' in sys.modules)"
+    assert run(code).strip() == "False"
+
+
+def test_importing_the_package_touches_neither_network_nor_cuda():
+    code = """
+import socket
+def refuse(*_, **__): raise AssertionError("network")
+socket.socket.connect = socket.getaddrinfo = refuse
+import dfcvae
+for name in dfcvae.__all__: getattr(dfcvae, name)
+import torch
+print(torch.cuda.is_initialized())
+"""
+    assert run(code).strip() == "False"
+
+
+def test_public_names_exist_and_others_do_not():
+    import dfcvae
+
+    assert all(hasattr(dfcvae, name) for name in dfcvae.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'VEA'"):
+        dfcvae.VEA  # noqa: B018

@@ -1,0 +1,185 @@
+"""Every command, and the sentence of every mistake."""
+
+import json
+import re
+
+import pytest
+import torch
+from PIL import Image
+
+from dfcvae.cli import main
+from dfcvae.data.synthetic import render_faces
+from dfcvae.vae import VAE
+from tests.conftest import tiny_experiment
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, splits):
+    """A run folder of a tiny model that says it was trained on synthetic faces."""
+    from dfcvae.training import train
+
+    return train(tiny_experiment(), tmp_path_factory.mktemp("cli") / "run", splits=splits, progress=False).folder
+
+
+@pytest.fixture(autouse=True)
+def _few_held_out_faces(monkeypatch, tmp_path):
+    monkeypatch.setattr("dfcvae.data.source.SYNTHETIC_HELD_OUT", 24)
+    monkeypatch.chdir(tmp_path)
+
+
+def ok(capsys, *argv):
+    assert main([str(a) for a in argv]) == 0, capsys.readouterr().err
+    return capsys.readouterr().out
+
+
+def test_train_with_overrides_then_resume(capsys, tmp_path):
+    tiny_experiment().save(tmp_path / "tiny.yaml")
+    few = ["--data.train_images", "32", "--loss.features.layers", "[conv1_1,4]", "--training.max_steps=2"]
+    out = ok(capsys, "train", "tiny.yaml", *few, "--out", "run")
+    assert "beta_eff" in out
+    assert re.search(r"features/4 conv2_1 +0.25", out)
+    assert (tmp_path / "run/checkpoints/best.ckpt").is_file()
+    saved = (tmp_path / "run/config.yaml").read_text()
+    assert "train_images: 32" in saved
+    ok(capsys, "train", "run/config.yaml", "--training.max_steps", "4", "--out", "run", "--resume")
+    last = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+    assert last["global_step"] == 4
+
+
+def test_the_plain_vae_is_the_same_file_without_features(capsys, tmp_path):
+    tiny_experiment().save(tmp_path / "tiny.yaml")
+    few = ["--data.train_images", "32", "--training.max_steps=2"]
+    out = ok(capsys, "train", "tiny.yaml", *few, "--loss.features", "null", "--out", "plain")
+    assert "features/" not in out
+
+
+def test_sample_is_deterministic_by_seed(capsys, run, tmp_path):
+    for name, seed in [("a", 1), ("b", 1), ("c", 2)]:
+        ok(capsys, "sample", run, "-n", 6, "--seed", seed, "--out", f"{name}.png")
+    pictures = [(tmp_path / f"{name}.png").read_bytes() for name in "abc"]
+    assert pictures[0] == pictures[1] != pictures[2]
+    assert "6 files in faces" in ok(
+        capsys, "sample", run / "checkpoints" / "best.ckpt", "-n", 6, "--each", "--out", "faces"
+    )
+    with Image.open(tmp_path / "faces" / "000005.png") as image:
+        assert image.size == (32, 32)
+
+
+def test_reconstruct_test_faces_or_files(capsys, run, tmp_path):
+    ok(capsys, "reconstruct", run, "-n", 5, "--out", "test.png")
+    with Image.open(tmp_path / "test.png") as image:
+        assert image.size == (5 * 34 + 2, 2 * 34 + 2)
+    face = Image.fromarray(render_faces([7], size=200)[0][0].permute(1, 2, 0).numpy())
+    face.convert("L").save("grey.png")
+    face.save("face.jpg")
+    ok(capsys, "reconstruct", run, "grey.png", "face.jpg", "--out", "files.png")
+    with Image.open(tmp_path / "files.png") as image:
+        assert image.size == (2 * 34 + 2, 2 * 34 + 2)
+
+
+def test_export_and_use_the_export(capsys, run, tmp_path):
+    ok(capsys, "export", run, "--out", "model")
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["model.json", "model.safetensors"]
+    x = torch.rand(2, 3, 32, 32)
+    assert torch.equal(VAE.load("model").reconstruct(x), VAE.load(run).reconstruct(x))
+    ok(capsys, "reconstruct", "model", "--out", "x.png")
+
+
+def test_features_train_then_evaluate_with_it_as_judge(capsys, run, tmp_path):
+    small = ["--arch", "vgg11_bn", "--width", "0.125", "--epochs", "1", "--batch_size", "16"]
+    out = ok(
+        capsys,
+        "features",
+        "train",
+        *small,
+        "--data.size",
+        "32",
+        "--data.train_images",
+        "32",
+        "--out",
+        "judge.safetensors",
+    )
+    assert re.search(r"mean( +\d+\.\d){4}", out)
+    assert json.loads((tmp_path / "judge.json").read_text())["mean"].keys() == {
+        "accuracy",
+        "majority",
+        "balanced",
+        "auroc",
+    }
+    out = ok(capsys, "evaluate", run, "--judge", "judge.safetensors", "--out", "metrics.json")
+    measures = json.loads((tmp_path / "metrics.json").read_text())
+    assert {"mse", "sharpness", "attribute_agreement", "features/relu1_1", "active_units"} <= measures.keys()
+    assert "attribute_agreement" in out
+
+
+def test_version_and_help(capsys):
+    for argument, expected in [("--version", "dfcvae 0."), ("--help", "reconstruct")]:
+        with pytest.raises(SystemExit) as left:
+            main([argument])
+        assert left.value.code == 0
+        assert expected in capsys.readouterr().out
+
+
+EXPERIMENT = "tiny.yaml"
+MISTAKES = [
+    ([], 2, "Name a command; --help lists them."),
+    (["trian"], 2, r"There is no 'trian' \(did you mean 'train'\?\); choose one of demo, train"),
+    (["train"], 2, "Name an experiment first: dfcvae train EXPERIMENT.yaml"),
+    (["train", "no.yaml"], 2, "config: File does not exist: .*no.yaml"),
+    (["train", EXPERIMENT, "--loss.alpah", "1"], 2, r"There is no field 'loss.alpah' \(did you mean 'loss.alpha'\?\)"),
+    (
+        ["train", EXPERIMENT, "--loss.features.archh", "x"],
+        2,
+        r"no field 'loss.features.archh' \(did you mean 'loss.features.arch'",
+    ),
+    (["train", EXPERIMENT, "--training.epochs", "five"], 2, "training.epochs: expected 'int', but 'five' came."),
+    (["train", EXPERIMENT, "--training.epochs", "0"], 1, "training.epochs should be at least 1, but 0 came."),
+    (["train", EXPERIMENT, "--loss.features.layers", "x"], 2, "loss.features.layers: expected 'list', but 'x' came."),
+    (["train", EXPERIMENT, "--loss.features.layers", "[99]"], 1, "vgg11_bn has no layer 99. Its layers are: 0 conv1_1"),
+    (
+        ["train", EXPERIMENT, "--loss.features.arch", "vgg18"],
+        1,
+        r"'vgg18' is no VGG of torchvision \(did you mean 'vgg1",
+    ),
+    (["train", EXPERIMENT, "--loss.features.weights", "no.pth"], 1, "No weights file at no.pth; offline choices"),
+    (["train", EXPERIMENT, "--loss.features.layer_weights", "[1,2,3]"], 1, "one for each of the 2 layers"),
+    (
+        ["train", EXPERIMENT, "--model.network", "hou"],
+        2,
+        r"expected one of hou2016, strided \(did you mean 'hou2016'\?\)",
+    ),
+    (["train", EXPERIMENT, "--data.size", "48"], 1, "A VAE's size is one of 32, 64, 128, 256; 48 came."),
+    (["train", EXPERIMENT, "--data.source", "nowhere"], 1, "There is no .*nowhere. Expected CelebA's folder"),
+    (["train", EXPERIMENT, "--resume"], 1, "There is nothing to resume in runs/tiny: expected"),
+    (["train", "bad.yaml"], 2, r"There is no field 'loss.beeta' \(did you mean 'loss.beta'\?\)"),
+    (["train", "broken.yaml"], 2, "while parsing a flow sequence"),
+    (["sample", "nothing"], 1, "No model at nothing: expected a checkpoint"),
+    (["sample", "x", "--count", "three"], 2, "count: expected 'int', but 'three' came."),
+    (["sample", "x", "--nn", "3"], 2, "There is no option '--nn'; see --help"),
+    (["reconstruct", "RUN", "no.png"], 1, "no.png is no image that can be read"),
+    (["reconstruct", "RUN", "bad.yaml"], 1, "bad.yaml is no image that can be read"),
+    (["evaluate", "RUN", "--judge", "bad.yaml"], 1, "bad.yaml is no attribute network"),
+    (["features"], 2, "Name a command"),
+    (["data", "inof", "x"], 2, r"There is no 'inof' \(did you mean 'info'\?\)"),
+    (["data", "info", "nowhere"], 1, "There is no .*nowhere."),
+    (["demo", "--out", "."], 1, ". is not empty; choose another folder with --out"),
+]
+
+
+@pytest.mark.parametrize(("argv", "status", "sentence"), MISTAKES, ids=lambda value: str(value)[:40])
+def test_mistakes_are_sentences(argv, status, sentence, capsys, run, tmp_path):
+    tiny_experiment().save(tmp_path / EXPERIMENT)
+    (tmp_path / "bad.yaml").write_text("loss:\n  beeta: 1\n")
+    (tmp_path / "broken.yaml").write_text("loss: [1\n")
+    assert main([str(run) if a == "RUN" else a for a in argv]) == status
+    error = capsys.readouterr().err
+    assert re.search(sentence, error), error
+    assert error.startswith("dfcvae: ")
+    assert "Traceback" not in error
+
+
+def test_debug_shows_the_traceback(capsys):
+    from dfcvae.errors import UserError
+
+    with pytest.raises(UserError):
+        main(["sample", "nothing", "--debug"])

@@ -1,0 +1,87 @@
+import pytest
+import torch
+import torchvision
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+from dfcvae.config import FeatureTraining
+from dfcvae.data import Faces
+from dfcvae.errors import UserError
+from dfcvae.features import VGGFeatures
+from dfcvae.training import AttributeNetwork, attribute_scores, scores_table, train_features
+
+TINY = FeatureTraining("vgg11_bn", 0.125, epochs=6, batch_size=16, accelerator="cpu")
+
+
+@pytest.fixture(scope="module")
+def bright(splits):
+    """Faces, half of them darkened, with an attribute anybody can learn."""
+
+    def darkened(faces):
+        dark = torch.arange(len(faces)) % 2 == 0
+        images = torch.where(dark[:, None, None, None], faces.images // 4, faces.images)
+        return Faces(images, torch.stack([dark, ~dark], dim=1), ("Dark", "Bright"))
+
+    return {name: darkened(faces) for name, faces in splits.items()}
+
+
+@pytest.fixture(scope="module")
+def network(bright):
+    return train_features(TINY, bright, progress=False)
+
+
+def test_it_learns_an_easy_attribute(network, bright):
+    scores = attribute_scores(network.logits(bright["val"]), bright["val"].attributes, network.names)
+    assert scores["mean"]["balanced"] > 0.9
+    assert scores["mean"]["majority"] == 0.5
+
+
+def test_its_file_is_a_feature_network_and_a_judge(network, tmp_path, x):
+    path = network.save(tmp_path / "sub" / "features.safetensors")
+    loaded = AttributeNetwork.load(path)
+    assert loaded.names == ("Dark", "Bright")
+    assert torch.equal(loaded(x), network(x))
+    features = VGGFeatures("vgg11_bn", [4, 28], str(path))
+    h = (x - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    outputs = features(x)
+    torch.testing.assert_close(outputs["conv2_1"], network.features[:5](h))
+    assert outputs["pool5"].shape == (4, 64, 2, 2)
+
+
+def test_at_full_width_it_is_torchvisions_network():
+    ours, theirs = AttributeNetwork("vgg13_bn", 1.0, ("a",)), torchvision.models.vgg13_bn(weights=None)
+    assert {k: v.shape for k, v in ours.features.state_dict().items()} == {
+        k: v.shape for k, v in theirs.features.state_dict().items()
+    }
+
+
+def test_scores_equal_scikit_learn():
+    logits, attributes = torch.randn(200, 3), torch.rand(200, 3) < torch.tensor([0.5, 0.1, 0.9])
+    scores = attribute_scores(logits, attributes, ("a", "b", "c"))
+    for i, name in enumerate("abc"):
+        true, score = attributes[:, i].numpy(), logits[:, i].numpy()
+        assert scores[name]["accuracy"] == pytest.approx(((score > 0) == true).mean())
+        assert scores[name]["majority"] == pytest.approx(max(true.mean(), 1 - true.mean()))
+        assert scores[name]["balanced"] == pytest.approx(balanced_accuracy_score(true, score > 0), rel=1e-5)
+        assert scores[name]["auroc"] == pytest.approx(roc_auc_score(true, score), rel=1e-5)
+    assert scores["mean"]["auroc"] == pytest.approx(sum(scores[n]["auroc"] for n in "abc") / 3, rel=1e-5)
+    assert "auroc" in scores_table(scores)
+
+
+def test_attributes_that_never_vary_are_left_out_of_the_means():
+    logits, attributes = torch.randn(50, 2), torch.rand(50, 2) < 0.5
+    attributes[:, 1] = True
+    scores = attribute_scores(logits, attributes, ("a", "b"))
+    assert scores["b"]["auroc"] != scores["b"]["auroc"]
+    assert scores["mean"]["auroc"] == scores["a"]["auroc"]
+
+
+def test_faces_without_attributes_are_a_sentence(splits):
+    bare = {name: Faces(faces.images, faces.attributes[:, :0], ()) for name, faces in splits.items()}
+    with pytest.raises(UserError, match="learns from attributes, and these faces have none"):
+        train_features(TINY, bare, progress=False)
+
+
+def test_another_file_is_no_judge(tmp_path):
+    (tmp_path / "x.safetensors").write_text("hello")
+    with pytest.raises(UserError, match=r"x.safetensors is no attribute network; expected a file that"):
+        AttributeNetwork.load(tmp_path / "x.safetensors")
