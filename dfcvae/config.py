@@ -120,6 +120,11 @@ class TrainingConfig:
     logger: Literal["wandb", "tensorboard"] | None = None
     picture_epochs: int = 1
 
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Training steps of the whole run."""
+        steps = self.epochs * steps_per_epoch
+        return steps if self.max_steps is None else min(steps, self.max_steps)
+
 
 @dataclass
 class Experiment:

@@ -52,3 +52,10 @@ class CSVLog(Logger):
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Nothing: the run folder holds its configuration."""
+
+
+def last_validation(path: Path) -> dict[str, float]:
+    """The ``val/...`` metrics of the last validation in a CSV file of `CSVLog`."""
+    with path.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["val/total"]]
+    return {name: float(value) for name, value in rows[-1].items() if name.startswith("val/")}

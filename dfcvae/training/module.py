@@ -42,13 +42,6 @@ class VAETraining(L.LightningModule):
         self.validation_means: list[Tensor] = []
 
     @property
-    def total_steps(self) -> int:
-        """Training steps of the whole run."""
-        training = self.experiment.training
-        steps = training.epochs * self.steps_per_epoch
-        return steps if training.max_steps is None else min(steps, training.max_steps)
-
-    @property
     def evaluated(self) -> VAE:
         """The VAE that validation, pictures and loading use: the moving average where one is kept."""
         return self.vae if self.ema is None else cast(VAE, self.ema.module)
@@ -116,5 +109,5 @@ class VAETraining(L.LightningModule):
         if config.schedule == "exponential":
             return config.decay ** (step // self.steps_per_epoch)
         if config.schedule == "cosine":
-            return 0.5 * (1 + math.cos(math.pi * step / self.total_steps))
+            return 0.5 * (1 + math.cos(math.pi * step / config.total_steps(self.steps_per_epoch)))
         return 1.0

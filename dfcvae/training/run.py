@@ -26,13 +26,14 @@ from dfcvae.training.callbacks import (
     ProgressBar,
     Steps,
 )
-from dfcvae.training.csv_log import CSVLog
+from dfcvae.training.csv_log import CSVLog, last_validation
 from dfcvae.training.environment import environment, quiet_lightning
 from dfcvae.training.memory import keep_freed_memory
 from dfcvae.training.module import VAETraining
 from dfcvae.training.wandb_log import wandb_logger
 from dfcvae.vae import VAE
 
+METRICS = "metrics.csv"
 LOG_EVERY = 10  # steps between two rows of training metrics
 VARIANCE_IMAGES = 2_048  # enough for the variance to about one percent
 
@@ -76,6 +77,8 @@ def train(
     batches = TrainingBatches(
         splits["train"], experiment.training.batch_size, experiment.training.seed, experiment.data.flip
     )
+    if checkpoint and checkpoint["global_step"] >= experiment.training.total_steps(len(batches)):
+        return Run(out, last_validation(out / METRICS))
     variances = checkpoint["hyper_parameters"]["variances"] if checkpoint else None
     objective = build_objective(experiment.loss, perceptual, splits["train"].images, variances)
     module = VAETraining(vae, objective, experiment, len(batches))
@@ -88,9 +91,8 @@ def train(
         trainer = _trainer(experiment, out, module, batches, splits, checkpoint, progress)
         last = str(out / "checkpoints" / "last.ckpt") if checkpoint else None
         validation = Batches(splits["val"], experiment.training.batch_size)
-        if not checkpoint or checkpoint["global_step"] < module.total_steps:
-            trainer.fit(module, batches, validation, ckpt_path=last, weights_only=True)
-    return Run(out, {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")})
+        trainer.fit(module, batches, validation, ckpt_path=last, weights_only=True)
+    return Run(out, last_validation(out / METRICS))
 
 
 def build_vae(experiment: Experiment) -> VAE:
@@ -133,7 +135,7 @@ def _trainer(
 ) -> L.Trainer:
     training = experiment.training
     callbacks: list[Callback] = [
-        Steps(batches, module.total_steps),
+        Steps(batches, training.total_steps(len(batches))),
         CollapseWarning(),
         Pictures(splits["val"].images[:FACES_SHOWN], out / "pictures", training.picture_epochs, training.seed),
         _checkpoint(out, "best", monitor="val/total", save_weights_only=True, save_on_train_epoch_end=False),
@@ -165,7 +167,7 @@ def _checkpoint(out: Path, name: str, **when: Any) -> ModelCheckpoint:
 def _loggers(experiment: Experiment, out: Path, module: VAETraining, resumed_at: int) -> list[Logger]:
     terms = [*module.objective.weights, "total"]
     columns = [f"{stage}/{term}" for stage in ("train", "val") for term in terms] + ["val/active_units"]
-    loggers: list[Logger] = [CSVLog(out / "metrics.csv", columns, LOG_EVERY, resumed_at)]
+    loggers: list[Logger] = [CSVLog(out / METRICS, columns, LOG_EVERY, resumed_at)]
     if experiment.training.logger == "wandb":
         loggers.append(wandb_logger(experiment, out))
     if experiment.training.logger == "tensorboard":
