@@ -4,6 +4,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jsonargparse.typing import NonNegativeInt, PositiveInt
+
 from dfcvae import __version__
 from dfcvae.config import DataConfig, FeatureTraining
 from dfcvae.errors import UserError
@@ -29,8 +31,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"dfcvae: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
+    except OSError as error:
+        if debug:
+            raise
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"dfcvae: {what}. Check the path, its permissions and the free space.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        print("dfcvae: interrupted", file=sys.stderr)
+        print("dfcvae: interrupted; a training run goes on from its last checkpoint with --resume.", file=sys.stderr)
         return 130
     return 0
 
@@ -61,7 +69,7 @@ def _parser() -> Parser:
 
 def _demo(parser: Parser) -> None:
     parser.add_argument("--out", type=Path, default=Path("dfcvae-demo"), help="folder of the report")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=NonNegativeInt, default=0)
 
 
 def _train(parser: Parser) -> None:
@@ -73,8 +81,8 @@ def _train(parser: Parser) -> None:
 
 def _sample(parser: Parser) -> None:
     parser.add_argument("model", help=MODEL)
-    parser.add_argument("-n", "--count", type=int, default=64, help="number of faces")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("-n", "--count", type=PositiveInt, default=64, help="number of faces")
+    parser.add_argument("--seed", type=NonNegativeInt, default=0)
     parser.add_argument("--out", type=Path, default=Path("samples.png"), help=OUT)
     parser.add_argument("--each", action="store_true", help="one PNG per face instead of a grid")
 
@@ -83,7 +91,7 @@ def _reconstruct(parser: Parser) -> None:
     parser.add_argument("model", help=MODEL)
     parser.add_argument("images", nargs="*", type=Path, help="image files (default: faces of the test split)")
     parser.add_argument("--source", type=str | None, help=SOURCE)
-    parser.add_argument("-n", "--count", type=int, default=8, help="number of test faces")
+    parser.add_argument("-n", "--count", type=PositiveInt, default=8, help="number of test faces")
     parser.add_argument("--out", type=Path, default=Path("reconstructions.png"), help=OUT)
     parser.add_argument("--each", action="store_true", help="one PNG per reconstruction instead of a grid")
 
@@ -103,8 +111,10 @@ def _export(parser: Parser) -> None:
 def _features(parser: Parser) -> None:
     train = Parser(description="Train a feature network on the attributes of a data set.")
     train.add_class_arguments(DataConfig, "data")
-    train.add_class_arguments(FeatureTraining)
-    train.add_argument("--out", type=Path, default=Path("features.safetensors"), help="file of the weights")
+    train.add_class_arguments(FeatureTraining, "training")
+    train.add_argument(
+        "--out", type=Path, default=Path("features.safetensors"), help="file of the weights (.safetensors)"
+    )
     parser.add_subcommands(metavar="COMMAND").add_subcommand("train", train, help="train one on attributes")
 
 
@@ -112,7 +122,8 @@ def _data(parser: Parser) -> None:
     info = Parser(description="Tell what data set lies at a path.")
     info.add_argument("path", type=Path)
     prepare = Parser(description="Decode a data set into the cache ahead of training.")
-    prepare.add_class_arguments(DataConfig)
+    prepare.add_argument("source", help="path of CelebA")
+    prepare.add_class_arguments(DataConfig, "data", skip={"source", "flip", "train_images"})
     commands = parser.add_subcommands(metavar="COMMAND")
     commands.add_subcommand("info", info, help="layout, counts and attributes of a data set")
     commands.add_subcommand("prepare", prepare, help="decode it into the cache ahead of training")

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from dfcvae.config import DataConfig, Experiment
-from dfcvae.data import Rendering, describe, load_faces, open_celeba
+from dfcvae.data import SYNTHETIC, Rendering, describe, load_faces, open_celeba
 from dfcvae.demo import run_demo
 from dfcvae.errors import UserError
 from dfcvae.evaluation import JUDGE_LAYERS
@@ -23,6 +24,7 @@ from dfcvae.parsing import to_experiment
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.training import AttributeNetwork, attribute_scores, scores_table, train_features
 from dfcvae.training import train as run_training
+from dfcvae.training.environment import pick_device
 from dfcvae.vae import VAE, read_model
 
 
@@ -41,29 +43,28 @@ def train(arguments: Any) -> None:
 
 def sample(arguments: Any) -> None:
     """Decode draws from the prior into a grid or single files."""
-    vae = VAE.load(arguments.model, device=device())
+    vae = VAE.load(arguments.model, device=pick_device())
     images = vae.sample(arguments.count, generator=seeded_generator(arguments.seed, Stream.PICTURES))
     write(images, None, arguments.out, arguments.each)
 
 
 def reconstruct(arguments: Any) -> None:
     """Reconstruct image files, or faces of the test split, from the posterior mean."""
-    vae = VAE.load(arguments.model, device=device())
+    vae = VAE.load(arguments.model, device=pick_device())
     data = data_of(arguments.model, arguments.source)
     if arguments.images:
-        rendering = Rendering(data.size, data.channels, data.crop, data.filter)
-        pixels = torch.from_numpy(np.stack([rendering.render(open_image(path)) for path in arguments.images]))
+        pixels = torch.from_numpy(np.stack([render_file(path, data) for path in arguments.images]))
     else:
         pixels = load_faces(data)["test"].images[: arguments.count]
-    x = to_float(pixels).to(device())
+    x = to_float(pixels).to(pick_device())
     write(vae.reconstruct(x), x, arguments.out, arguments.each)
 
 
 def evaluate(arguments: Any) -> None:
     """Print measures of a model on the test split."""
-    vae = VAE.load(arguments.model, device=device())
-    judge = AttributeNetwork.load(arguments.judge).to(device()) if arguments.judge else None
-    features = VGGFeatures(judge.arch, JUDGE_LAYERS, str(arguments.judge)).to(device()) if judge else None
+    vae = VAE.load(arguments.model, device=pick_device())
+    judge = AttributeNetwork.load(arguments.judge).to(pick_device()) if arguments.judge else None
+    features = VGGFeatures(judge.arch, JUDGE_LAYERS, str(arguments.judge)).to(pick_device()) if judge else None
     test = load_faces(data_of(arguments.model, arguments.source))["test"]
     measures = measure(vae, test, features=features, judge=judge, progress=True)
     print_measures(measures)
@@ -79,11 +80,16 @@ def export(arguments: Any) -> None:
 
 def features_train(arguments: Any) -> None:
     """Train an in-domain feature network and report how well it predicts the attributes."""
+    if arguments.out.suffix != ".safetensors":
+        raise UserError(
+            f"The weights are written as safetensors, so --out should end in that, not {arguments.out.name!r}."
+        )
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     splits = load_faces(arguments.data)
-    network = train_features(arguments, splits)
+    network = train_features(arguments.training, splits).to(pick_device())
+    network.save(arguments.out)
     scores = attribute_scores(network.logits(splits["val"]), splits["val"].attributes, network.names)
     print(scores_table(scores))
-    network.save(arguments.out)
     arguments.out.with_suffix(".json").write_text(json.dumps(scores, indent=2) + "\n")
     print(f"Weights: {arguments.out} (use them with --loss.features.weights {arguments.out})")
 
@@ -95,30 +101,35 @@ def data_info(arguments: Any) -> None:
 
 def data_prepare(arguments: Any) -> None:
     """Decode a data set into the cache."""
-    splits = load_faces(DataConfig(**{name: getattr(arguments, name) for name in vars(DataConfig())}))
+    splits = load_faces(replace(arguments.data, source=arguments.source))
     print(", ".join(f"{name} {len(faces):,}" for name, faces in splits.items()))
-
-
-def device() -> torch.device:
-    """The GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def data_of(model: str, source: str | None) -> DataConfig:
     """The data configuration a model was trained with, from another source where one is given."""
-    config = read_model(model)[0]["config"]
-    if not config:
-        raise UserError(f"{model} does not say what it was trained on; name image files, or use its run folder.")
-    data = Experiment.from_dict(config).data
-    return replace(data, source=source or data.source)
+    about, _ = read_model(model)
+    size, channels = about["vae"]["size"], about["vae"]["channels"]
+    trained_on = (
+        Experiment.from_dict(about["config"]).data if about["config"] else DataConfig(size=size, channels=channels)
+    )
+    return replace(trained_on, source=source or trained_on.source, train_images=1)  # only held-out faces are looked at
 
 
-def open_image(path: Path) -> Image.Image:
-    """An image file as RGB."""
+def render_file(path: Path, data: DataConfig) -> NDArray[np.uint8]:
+    """An image file as uint8 (C, size, size), cropped like the training data.
+
+    Synthetic faces are not cropped, and neither is what has the size of the training images already.
+    """
     try:
-        return Image.open(path).convert("RGB")
+        image = Image.open(path).convert("RGB")
     except OSError as error:
         raise UserError(f"{path} is no image that can be read ({error}); name JPEG or PNG files.") from error
+    rendering = Rendering(data.size, data.channels, data.crop, data.filter)
+    if data.source == SYNTHETIC or image.size == (data.size, data.size):
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        return rendering.fit(image.crop((left, top, left + side, top + side)))
+    return rendering.render(image)
 
 
 def write(images: Tensor, originals: Tensor | None, out: Path, each: bool) -> None:

@@ -1,6 +1,8 @@
 """What an experiment is: typed fields, read from YAML and the command line. Free of torch, so that help is quick."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import reduce
 from math import inf
 from pathlib import Path
 from typing import Any, Literal
@@ -144,13 +146,7 @@ class Experiment:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
-        for path, low, high in RANGES:
-            value: Any = self
-            for part in path.split("."):
-                value = getattr(value, part)
-            if value is not None and not low <= value <= high:
-                limits = f"at least {low:g}" if high == inf else f"between {low:g} and {high:g}"
-                raise UserError(f"{path} should be {limits}, but {value:g} came.")
+        check_ranges(self, EXPERIMENT_RANGES)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers, as YAML and checkpoints hold them."""
@@ -161,36 +157,56 @@ class Experiment:
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "Experiment":
         """The inverse of `as_dict`."""
-        loss = dict(plain["loss"])
-        if loss["features"] is not None:
-            loss["features"] = FeatureConfig(**loss["features"])
-        training = TrainingConfig(**plain["training"] | {"betas": tuple(plain["training"]["betas"])})
-        return cls(
-            plain["name"], DataConfig(**plain["data"]), ModelConfig(**plain["model"]), LossConfig(**loss), training
-        )
+        try:
+            loss = dict(plain["loss"])
+            if loss["features"] is not None:
+                loss["features"] = FeatureConfig(**loss["features"])
+            training = TrainingConfig(**plain["training"] | {"betas": tuple(plain["training"]["betas"])})
+            data, model = DataConfig(**plain["data"]), ModelConfig(**plain["model"])
+            return cls(plain["name"], data, model, LossConfig(**loss), training)
+        except (KeyError, TypeError) as error:
+            raise UserError(f"The saved experiment is not of this version of dfcvae ({error}).") from error
 
     def save(self, path: Path) -> None:
         """Write the experiment as YAML."""
         path.write_text(yaml.safe_dump(self.as_dict(), sort_keys=False))
 
 
-RANGES = (
-    ("data.train_images", 1, inf),
-    ("model.latent_dim", 1, inf),
-    ("loss.alpha", 0, inf),
-    ("loss.beta", 0, inf),
-    ("loss.pixel_weight", 0, inf),
-    ("loss.kl_warmup_steps", 0, inf),
-    ("training.epochs", 1, inf),
-    ("training.max_steps", 1, inf),
-    ("training.batch_size", 2, inf),  # batch norm needs two
-    ("training.learning_rate", 0, inf),
-    ("training.decay", 0, 1),
-    ("training.clip_norm", 0, inf),
-    ("training.ema_decay", 0, 1),
-    ("training.seed", 0, inf),
-    ("training.picture_epochs", 1, inf),
-)
+EXPERIMENT_RANGES = {
+    "data.train_images": (1, inf),
+    "model.latent_dim": (1, inf),
+    "loss.alpha": (0, inf),
+    "loss.beta": (0, inf),
+    "loss.pixel_weight": (0, inf),
+    "loss.kl_warmup_steps": (0, inf),
+    "training.epochs": (1, inf),
+    "training.max_steps": (1, inf),
+    "training.batch_size": (2, inf),  # batch norm needs two
+    "training.learning_rate": (0, inf),
+    "training.betas": (0, 0.999999),
+    "training.decay": (0, 1),
+    "training.clip_norm": (0, inf),
+    "training.ema_decay": (0, 1),
+    "training.seed": (0, inf),
+    "training.picture_epochs": (1, inf),
+}
+FEATURE_RANGES = {
+    "width": (1 / 64, 4),
+    "epochs": (1, inf),
+    "batch_size": (2, inf),
+    "learning_rate": (0, inf),
+    "seed": (0, inf),
+}
+
+
+def check_ranges(config: Any, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Raise a UserError for the first number outside its range, both ends allowed."""
+    for path, (low, high) in ranges.items():
+        value = reduce(getattr, path.split("."), config)
+        for number in value if isinstance(value, tuple) else (value,):
+            if number is not None and not low <= number <= high:
+                limits = f"at least {low:g}" if high == inf else f"between {low:g} and {high:g}"
+                raise UserError(f"{path} should be {limits}, but {number:g} came.")
 
 
 @dataclass
@@ -216,3 +232,6 @@ class FeatureTraining:
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_ranges(self, FEATURE_RANGES)

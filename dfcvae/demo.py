@@ -28,7 +28,7 @@ from dfcvae.images import grid, rows, save_png, to_float
 from dfcvae.latent import interpolate
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.training import AttributeNetwork, attribute_scores, train, train_features
-from dfcvae.training.environment import environment
+from dfcvae.training.environment import environment, pick_device
 from dfcvae.vae import VAE
 
 FACES_SHOWN, SAMPLES_SHOWN, STEPS_SHOWN = 8, 24, 8
@@ -50,7 +50,7 @@ def run_demo(out: str | Path, *, seed: int = 0, settings: DemoSettings | None = 
 
     Args:
         out: folder for the report, the pictures, the networks and the two run folders; must not hold a demo already.
-        seed: of the training runs.
+        seed: of all training runs.
         settings: how much to train.
         progress: say what is going on.
 
@@ -69,16 +69,19 @@ def run_demo(out: str | Path, *, seed: int = 0, settings: DemoSettings | None = 
         splits = load_faces(data, progress=progress)
     networks = {}
     for name, config in {"features": settings.features, "judge": settings.judge}.items():
+        config = replace(config, seed=config.seed + seed)
         with clock(f"training the {name} network ({config.arch}, width {config.width:g})"):
-            networks[name] = train_features(config, splits, progress=progress)
+            networks[name] = train_features(config, splits, progress=progress).to(pick_device())
             networks[name].save(out / f"{name}.safetensors")
     models = {}
     for experiment in demo_experiments(data, settings, seed, str(out / "features.safetensors")):
         with clock(f"training the {experiment.name}"):
             train(experiment, out / experiment.name, splits=splits, progress=progress)
-            models[experiment.name] = VAE.load(out / experiment.name)
+            models[experiment.name] = VAE.load(out / experiment.name, device=pick_device())
     with clock("measuring"):
-        judge_features = VGGFeatures(settings.judge.arch, JUDGE_LAYERS, str(out / "judge.safetensors"))
+        judge_features = VGGFeatures(settings.judge.arch, JUDGE_LAYERS, str(out / "judge.safetensors")).to(
+            pick_device()
+        )
         measures = {
             name: evaluate(vae, splits["test"], features=judge_features, judge=networks["judge"])
             for name, vae in models.items()
@@ -105,7 +108,7 @@ def demo_experiments(data: DataConfig, settings: DemoSettings, seed: int, weight
 @torch.no_grad()
 def draw(models: dict[str, VAE], test: Faces) -> dict[str, Tensor]:
     """The pictures of the report, by name: the same faces, latents and pair of ends for every model."""
-    x = to_float(test.images[:FACES_SHOWN])
+    x = to_float(test.images[:FACES_SHOWN]).to(pick_device())
     pictures = {"reconstructions": rows(x, *(vae.reconstruct(x) for vae in models.values()))}
     strips = []
     for name, vae in models.items():

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import batch_norm
 
 from dfcvae.errors import UserError
 from dfcvae.images import normalize_imagenet, to_rgb
@@ -45,7 +46,9 @@ class VGGFeatures(nn.Module):
         state, width = load_vgg_weights(arch, weights)
         with torch.device("meta"):
             modules = dict(list(vgg_layers(arch, width).items())[:depth])
-        for index, module in enumerate(modules.values()):
+        for index, (name, module) in enumerate(modules.items()):
+            if isinstance(module, nn.BatchNorm2d):
+                modules[name] = module = FrozenBatchNorm(module.num_features, track_running_stats=True, device="meta")
             _make_constant(module, state, prefix=f"{index}.")
         self.layers = nn.ModuleDict(modules)
         self.eval()
@@ -76,6 +79,13 @@ class VGGFeatures(nn.Module):
                 f"{self.arch} up to its deepest layer here needs images of at least {smallest}x{smallest} pixels, but "
                 f"{x.shape[-2]}x{x.shape[-1]} came; use larger images or shallower layers than {self.names}."
             )
+
+
+class FrozenBatchNorm(nn.BatchNorm2d):
+    """Batch norm with its running statistics in any mode."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps)
 
 
 def _make_constant(module: nn.Module, state: Mapping[str, Tensor], prefix: str) -> None:

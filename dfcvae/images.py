@@ -49,7 +49,7 @@ def save_png(picture: Tensor, path: str | Path) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     array = to_uint8(to_rgb(picture[None])[0]).permute(1, 2, 0).cpu().numpy()
-    Image.fromarray(array).save(path)
+    Image.fromarray(array).save(path, "PNG")
     return path
 
 

@@ -4,6 +4,7 @@ Both keep PyTorch's default initialisation (Kaiming uniform with a = sqrt(5) for
 and zeros for batch normalisation).
 """
 
+from itertools import pairwise
 from math import log2
 
 from torch import Tensor, nn
@@ -51,10 +52,10 @@ def hou2016(size: int, channels: int, latent_dim: int) -> tuple[Encoder, Decoder
     """
     widths = [min(32 * 2**i, 512) for i in range(int(log2(size)) - 2)]
     down: list[nn.Module] = []
-    for fan_in, fan_out in zip([channels, *widths], widths, strict=False):
+    for fan_in, fan_out in pairwise([channels, *widths]):
         down += [nn.Conv2d(fan_in, fan_out, 4, stride=2, padding=1), nn.BatchNorm2d(fan_out), nn.LeakyReLU(0.2)]
     up: list[nn.Module] = []
-    for fan_in, fan_out in zip(widths[::-1], [*widths[-2::-1], channels], strict=True):
+    for fan_in, fan_out in pairwise([*widths[::-1], channels]):
         up += [nn.Upsample(scale_factor=2), nn.Conv2d(fan_in, fan_out, 3, padding=1, padding_mode="replicate")]
         up += [nn.BatchNorm2d(fan_out), nn.LeakyReLU(0.2)]
     encoder = Encoder(nn.Sequential(*down), widths[-1] * 4 * 4, latent_dim)
@@ -72,10 +73,10 @@ def strided(size: int, channels: int, latent_dim: int) -> tuple[Encoder, Decoder
     widths = [32, 64, 128, 256, 512]
     grid = size // 32
     down: list[nn.Module] = []
-    for fan_in, fan_out in zip([channels, *widths], widths, strict=False):
+    for fan_in, fan_out in pairwise([channels, *widths]):
         down += [nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1), nn.BatchNorm2d(fan_out), nn.LeakyReLU()]
     up: list[nn.Module] = []
-    for fan_in, fan_out in zip(widths[::-1], [256, 128, 64, 32, 32], strict=True):
+    for fan_in, fan_out in pairwise([*widths[::-1], 32]):
         up += [nn.ConvTranspose2d(fan_in, fan_out, 3, stride=2, padding=1, output_padding=1)]
         up += [nn.BatchNorm2d(fan_out), nn.LeakyReLU()]
     up += [nn.Conv2d(32, channels, 3, padding=1)]

@@ -62,6 +62,8 @@ def field_names(config: type = Experiment, prefix: str = "") -> Iterator[str]:
 GROUP = re.compile(r'Parser key "(?P<key>[^"]+)":\s*(?P<what>.*)', re.DOTALL)
 UNKNOWN = re.compile(r"(?:[Oo]ption|[Uu]nrecognized arguments:|There is no field) '?(?P<key>-*[\w.]+)")
 WRONG = re.compile(r"Expected an? (?P<kind>.+?)\. Got value: (?P<value>[^\n]*)", re.DOTALL)
+NUMBER = re.compile(r"Not of type (?P<kind>\w+): (?:(?P<value>\S+) does not|.*: '(?P<text>.*)')")
+NUMBERS = {"PositiveInt": "a whole number above 0", "NonNegativeInt": "a whole number of at least 0"}
 CHOICE = re.compile(r"invalid choice: '?(?P<value>[^' ]*)'? \(choose from (?P<choices>.*)\)")
 NESTED = re.compile(r"- (?P<sentence>\w+: expected .* came\.)")
 NO_COMMAND = re.compile(r'command" to be one of')
@@ -75,6 +77,8 @@ def _sentence(message: str) -> str:
         return f"{group['key']}.{nested['sentence']}"
     if group and (wrong := WRONG.search(group["what"])):
         return _wrong(group["key"], wrong["kind"], wrong["value"].strip())
+    if group and (number := NUMBER.search(group["what"])):
+        return f"{group['key']}: expected {NUMBERS[number['kind']]}, but {number['value'] or number['text']} came."
     if choice := CHOICE.search(message):
         valid = _words(choice["choices"])
         return f"There is no {choice['value']!r}{nearest(choice['value'], valid)}; choose one of {', '.join(valid)}."

@@ -15,6 +15,8 @@ from dfcvae.errors import UserError
 from dfcvae.gaussian import sample_posterior
 from dfcvae.networks import NETWORKS, SIZES
 
+SAMPLED_AT_ONCE = 256
+
 
 class VAE(nn.Module):
     """Variational autoencoder with a standard normal prior and a diagonal Gaussian posterior.
@@ -60,7 +62,7 @@ class VAE(nn.Module):
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
         """Decode the posterior mean of images (N, C, H, W): deterministic, and each image on its own."""
-        with _evaluating(self):
+        with evaluating(self):
             return self.decode(self.encode(x)[0])
 
     @torch.no_grad()
@@ -71,9 +73,9 @@ class VAE(nn.Module):
         wherever the model lives.
         """
         device = generator.device if generator is not None else torch.device("cpu")
-        z = torch.randn(n, self.latent_dim, generator=generator, device=device)
-        with _evaluating(self):
-            return self.decode(z.to(next(self.parameters()).device))
+        z = torch.randn(n, self.latent_dim, generator=generator, device=device).to(next(self.parameters()).device)
+        with evaluating(self):  # in parts, as thousands of samples at once would not fit into memory
+            return torch.cat([self.decode(part) for part in z.split(SAMPLED_AT_ONCE)])
 
     def save(self, folder: str | Path, config: dict[str, Any] | None = None) -> Path:
         """Write ``model.safetensors`` and ``model.json`` (constructor arguments, SHA-256 of the weights).
@@ -98,10 +100,10 @@ class VAE(nn.Module):
             UserError: if there is no model at ``path``, or its weights do not fit its description.
         """
         about, state = read_model(path)
-        vae = cls(**about["vae"])
         try:
+            vae = cls(**about["vae"])
             vae.load_state_dict(state)
-        except RuntimeError as error:
+        except (RuntimeError, TypeError) as error:
             raise UserError(
                 f"The weights in {path} do not fit the VAE they describe ({about['vae']}): {_first_mismatch(error)} "
                 "The file is damaged or was made with another version; train or export it again."
@@ -111,7 +113,7 @@ class VAE(nn.Module):
 
 def find_model(path: str | Path) -> Path:
     """The file that holds the model of a run folder, an exported folder or a checkpoint path."""
-    path = Path(path)
+    path = Path(path).expanduser()
     places = [path / "model.safetensors", path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"]
     found = next((place for place in [path, *places] if place.is_file()), None)
     if found is None:
@@ -128,29 +130,40 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return _read_exported(file) if file.suffix == ".safetensors" else _read_checkpoint(file)
 
 
+def load_checkpoint(file: Path) -> dict[str, Any]:
+    """A training checkpoint, on the CPU; nothing in it is executed (``weights_only``)."""
+    try:
+        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+        _ = checkpoint["hyper_parameters"]["vae"], checkpoint["hyper_parameters"]["config"], checkpoint["state_dict"]
+    except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
+        raise UserError(f"{file} is not a checkpoint of dfcvae, or it is damaged ({type(error).__name__}).") from error
+    return checkpoint
+
+
 def _read_exported(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     description = file.with_suffix(".json")
-    if not description.is_file():
-        raise UserError(f"{file} needs {description.name} beside it, and it is missing; export the model again.")
-    about = json.loads(description.read_text())
+    try:
+        about = json.loads(description.read_text())
+        about = {"vae": about["vae"], "config": about["config"], "sha256": about["sha256"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{file} needs a description that `dfcvae export` wrote beside it, but {description.name} is missing or "
+            f"something else ({type(error).__name__}); export the model again."
+        ) from error
     if about["sha256"] != _sha256(file):
         raise UserError(f"{file} is damaged: its SHA-256 is not the one in {description.name}; export it again.")
     return about, load_file(file)
 
 
 def _read_checkpoint(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    try:
-        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-        about, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
-        about = {"vae": about["vae"], "config": about["config"]}
-    except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
-        raise UserError(f"{file} is not a checkpoint of dfcvae, or it is damaged ({type(error).__name__}).") from error
+    checkpoint = load_checkpoint(file)
+    about, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
     prefix = "ema.module." if any(key.startswith("ema.module.") for key in state) else "vae."
     return about, {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
 @contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
+def evaluating(module: nn.Module) -> Iterator[None]:
     """Eval mode for a while: in training mode batch norm would mix the images of a batch."""
     mode = module.training
     module.eval()
@@ -173,6 +186,6 @@ def _sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _first_mismatch(error: RuntimeError) -> str:
+def _first_mismatch(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
     return (lines[0] if lines else str(error)).rstrip(".") + "."

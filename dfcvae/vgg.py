@@ -28,10 +28,10 @@ def vgg_layers(arch: str, width: float = 1.0) -> dict[str, nn.Module]:
         raise UserError(f"{arch!r} is no VGG of torchvision{nearest(arch, ARCHS)}; there are {', '.join(ARCHS)}.")
     depths, batch_norm = DEPTHS[arch.removesuffix("_bn")], arch.endswith("_bn")
     layers: dict[str, nn.Module] = {}
-    channels = 3
+    channels, narrowest = 3, max(1, round(WIDTHS[0] * width))  # a whole number, so that the width can be read off it
     for block, (depth, full) in enumerate(zip(depths, WIDTHS, strict=True), start=1):
         for number in range(1, depth + 1):
-            fan_in, channels = channels, max(1, round(full * width))
+            fan_in, channels = channels, narrowest * full // WIDTHS[0]
             layers[f"conv{block}_{number}"] = nn.Conv2d(fan_in, channels, 3, padding=1)
             if batch_norm:
                 layers[f"bn{block}_{number}"] = nn.BatchNorm2d(channels)

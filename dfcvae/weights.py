@@ -32,7 +32,7 @@ def load_vgg_weights(arch: str, weights: str) -> tuple[dict[str, Tensor], float]
     """
     if weights == "random":
         return _random(arch), 1.0
-    file = _imagenet(arch) if weights == "imagenet" else Path(weights)
+    file = _imagenet(arch) if weights == "imagenet" else Path(weights).expanduser()
     state = {key.removeprefix("features."): value.float() for key, value in read_state_dict(file).items()}
     return state, _check_fit(arch, state, file)
 

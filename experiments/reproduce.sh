@@ -11,9 +11,9 @@ shift 2
 here=$(dirname "$0")
 
 [ -f "$out/features.safetensors" ] ||
-  dfcvae features train --data.source "$celeba" --width "${WIDTH:-0.25}" --out "$out/features.safetensors"
+  dfcvae features train --data.source "$celeba" --training.width "${WIDTH:-0.25}" --out "$out/features.safetensors"
 [ -f "$out/judge.safetensors" ] ||
-  dfcvae features train --data.source "$celeba" --arch vgg11_bn --epochs 6 --seed 1 --out "$out/judge.safetensors"
+  dfcvae features train --data.source "$celeba" --training.arch vgg11_bn --training.epochs 6 --training.seed 1 --out "$out/judge.safetensors"
 
 for name in vae dfc-vae; do
   features=()

@@ -77,6 +77,23 @@ def test_reconstruct_test_faces_or_files(capsys, run, tmp_path):
         assert image.size == (2 * 34 + 2, 2 * 34 + 2)
 
 
+def test_a_file_of_a_synthetic_face_is_not_cropped(run, tmp_path):
+    """The same face as a file and as a row of the test split gives the same pixels."""
+    from dfcvae.commands import data_of, render_file
+
+    face = render_faces([7], size=32)[0][0]
+    Image.fromarray(face.permute(1, 2, 0).numpy()).save("face.png")
+    assert torch.equal(torch.tensor(render_file(tmp_path / "face.png", data_of(str(run), None))), face)
+    photo = Image.fromarray(render_faces([7], size=178)[0][0].permute(1, 2, 0).numpy())
+    photo.save("photo.png")
+    assert render_file(tmp_path / "photo.png", data_of(str(run), "celeba")).shape == (3, 32, 32)
+
+
+def test_a_model_saved_without_its_experiment_reconstructs(capsys, tmp_path):
+    VAE("hou2016", 32, 3, 8).save("bare")
+    ok(capsys, "reconstruct", "bare", "-n", 3, "--out", "x.png")
+
+
 def test_export_and_use_the_export(capsys, run, tmp_path):
     ok(capsys, "export", run, "--out", "model")
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["model.json", "model.safetensors"]
@@ -86,7 +103,14 @@ def test_export_and_use_the_export(capsys, run, tmp_path):
 
 
 def test_features_train_then_evaluate_with_it_as_judge(capsys, run, tmp_path):
-    small = ["--arch", "vgg11_bn", "--width", "0.125", "--epochs", "1", "--batch_size", "16"]
+    small = [
+        "--training.arch=vgg11_bn",
+        "--training.width=0.125",
+        "--training.epochs=1",
+        "--training.batch_size=16",
+        "--data.size=32",
+        "--data.train_images=32",
+    ]
     out = ok(
         capsys,
         "features",
@@ -154,7 +178,7 @@ MISTAKES = [
     (["train", "bad.yaml"], 2, r"There is no field 'loss.beeta' \(did you mean 'loss.beta'\?\)"),
     (["train", "broken.yaml"], 2, "while parsing a flow sequence"),
     (["sample", "nothing"], 1, "No model at nothing: expected a checkpoint"),
-    (["sample", "x", "--count", "three"], 2, "count: expected 'int', but 'three' came."),
+    (["sample", "x", "--count", "three"], 2, "count: expected a whole number above 0, but three came."),
     (["sample", "x", "--nn", "3"], 2, "There is no option '--nn'; see --help"),
     (["reconstruct", "RUN", "no.png"], 1, "no.png is no image that can be read"),
     (["reconstruct", "RUN", "bad.yaml"], 1, "bad.yaml is no image that can be read"),
@@ -162,14 +186,31 @@ MISTAKES = [
     (["features"], 2, "Name a command"),
     (["data", "inof", "x"], 2, r"There is no 'inof' \(did you mean 'info'\?\)"),
     (["data", "info", "nowhere"], 1, "There is no .*nowhere."),
+    (["sample", "RUN", "-n", "0"], 2, "count: expected a whole number above 0, but 0 came."),
+    (["sample", "RUN", "--seed", "-1"], 2, "seed: expected a whole number of at least 0, but -1 came."),
+    (["sample", "RUN", "--out", "/dev/null/x.png"], 1, "/dev/null.*: .*Check the path"),
+    (["sample", "judge.safetensors"], 1, r"judge.safetensors needs a description that `dfcvae export` wrote"),
+    (
+        ["train", EXPERIMENT, "--training.betas", "[0.9, 1.5]"],
+        1,
+        "training.betas should be between 0 and 0.999999, but 1.5",
+    ),
+    (["train", EXPERIMENT, "--training.accelerator", "cuda"], 1, "PyTorch finds no CUDA GPU here; use auto or cpu"),
+    (["features", "train", "--training.width", "0"], 1, "width should be between 0.015625 and 4, but 0 came."),
+    (["features", "train", "--out", "x.pt"], 1, "--out should end in that, not 'x.pt'"),
     (["demo", "--out", "."], 1, ". is not empty; choose another folder with --out"),
 ]
+
+
+if torch.cuda.is_available():
+    MISTAKES = [mistake for mistake in MISTAKES if "cuda" not in mistake[0]]
 
 
 @pytest.mark.parametrize(("argv", "status", "sentence"), MISTAKES, ids=lambda value: str(value)[:40])
 def test_mistakes_are_sentences(argv, status, sentence, capsys, run, tmp_path):
     tiny_experiment().save(tmp_path / EXPERIMENT)
     (tmp_path / "bad.yaml").write_text("loss:\n  beeta: 1\n")
+    (tmp_path / "judge.safetensors").write_bytes(b"")
     (tmp_path / "broken.yaml").write_text("loss: [1\n")
     assert main([str(run) if a == "RUN" else a for a in argv]) == status
     error = capsys.readouterr().err

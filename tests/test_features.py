@@ -106,6 +106,10 @@ def test_stays_in_eval_whatever_anyone_calls(vgg, x):
     holder = nn.Sequential(vgg).train()
     outputs = vgg(x)
     vgg.train()
+    for module in vgg.layers.values():
+        module.train()
+    assert all(torch.equal(vgg(x)[name], value) for name, value in outputs.items())
+    vgg.train()
     assert not any(module.training for module in vgg.modules())
     assert all(torch.equal(b, before[name]) for name, b in vgg.named_buffers())
     assert all(torch.equal(vgg(x)[name], value) for name, value in outputs.items())

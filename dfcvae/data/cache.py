@@ -112,7 +112,10 @@ class Rendering:
     def render(self, image: Image.Image) -> NDArray[np.uint8]:
         """An RGB image as uint8 ``(channels, size, size)``."""
         # Not `resize(box=...)`, whose filter looks across the edge of the crop (differs by up to 11 of 255).
-        face = image.crop(self.box(*image.size))
+        return self.fit(image.crop(self.box(*image.size)))
+
+    def fit(self, face: Image.Image) -> NDArray[np.uint8]:
+        """A square RGB image, not cropped further, as uint8 ``(channels, size, size)``."""
         if self.channels == 1:
             face = face.convert("L")
         face = face.resize((self.size, self.size), FILTERS[self.filter])
@@ -253,12 +256,9 @@ def _decode(
 
 
 def _to_disk(folder: Path) -> None:
-    for path in [*folder.iterdir(), folder]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    for path in folder.iterdir():
+        with open(path, "r+b") as file:  # Windows syncs only what is open for writing
+            os.fsync(file.fileno())
 
 
 def _load(folder: Path, identity: dict[str, Any]) -> Splits:
@@ -270,12 +270,13 @@ def _load(folder: Path, identity: dict[str, Any]) -> Splits:
         split = np.load(folder / "split.npy")
         if about["identity"] != identity or not len(images) == len(attributes) == len(split):
             raise ValueError("its files do not belong together")
-    except (OSError, ValueError, KeyError) as error:
+        names = tuple(about["names"])
+    except (OSError, EOFError, ValueError, KeyError) as error:
         raise UserError(
             f"The decoded images in {folder} are damaged: {error}. Delete this folder and start again."
         ) from error
     bounds = np.searchsorted(split, range(len(SPLITS) + 1)).tolist()
     return {
-        name: Faces(images[start:stop], attributes[start:stop], tuple(about["names"]))
+        name: Faces(images[start:stop], attributes[start:stop], names)
         for name, start, stop in zip(SPLITS, bounds[:-1], bounds[1:], strict=True)
     }

@@ -41,13 +41,14 @@ def synthetic_faces(train: int, size: int = 64, channels: int = 3, *, progress: 
 
 
 def _draw(start: int, count: int, size: int, channels: int, bar: tqdm) -> Faces:
-    images, attributes = [], []
-    for first in range(start, start + count, CHUNK):
-        drawn, labels = render_faces(range(first, min(first + CHUNK, start + count)), size=size)
-        images.append(drawn if channels == 3 else _luma(drawn))
-        attributes.append(labels)
+    images = torch.empty((count, channels, size, size), dtype=torch.uint8)
+    attributes = torch.empty((count, len(ATTRIBUTES)), dtype=torch.bool)
+    for first in range(0, count, CHUNK):
+        part = slice(first, min(first + CHUNK, count))
+        drawn, attributes[part] = render_faces(range(start + part.start, start + part.stop), size=size)
+        images[part] = drawn if channels == 3 else _luma(drawn)
         bar.update(len(drawn))
-    return Faces(torch.cat(images), torch.cat(attributes), ATTRIBUTES)
+    return Faces(images, attributes, ATTRIBUTES)
 
 
 def _luma(images: torch.Tensor) -> torch.Tensor:

@@ -9,11 +9,12 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from tqdm import tqdm
 
 from dfcvae.data import Batches, Faces
+from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
 from dfcvae.gaussian import active_units, kl_divergence
 from dfcvae.images import to_float, to_rgb
 from dfcvae.losses import mean_squared_error, measure_variances
-from dfcvae.vae import VAE
+from dfcvae.vae import VAE, evaluating
 
 JUDGE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")  # the layers of a judging network to compare, in any VGG
 LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
@@ -64,15 +65,21 @@ def evaluate(
         fraction of the layer's variance left unexplained (0: perfect, 1: no better than the mean face); with
         ``judge``, ``attribute_agreement``, the share of attributes on which it gives original and reconstruction
         the same verdict.
+
+    Raises:
+        UserError: if there are fewer than two faces.
     """
+    if len(faces) < 2:
+        raise UserError(f"Measures need at least 2 faces, but {len(faces)} came.")
     device = next(vae.parameters()).device
-    variances = measure_variances(_images(faces, batch_size, device), features)
+    variances = measure_variances(_images(faces, batch_size, device), features) if features is not None else {}
     per_image: dict[str, list[Tensor]] = {}
     means = []
     count = len(Batches(faces, batch_size))
     for x in tqdm(_images(faces, batch_size, device), "measuring", count, disable=not progress):
-        mu, logvar = vae.eval().encode(x)
-        x_hat = vae.decode(mu)
+        with evaluating(vae):
+            mu, logvar = vae.encode(x)
+            x_hat = vae.decode(mu)
         values = {
             "mse": mean_squared_error(x_hat, x),
             "psnr": psnr(x_hat, x),

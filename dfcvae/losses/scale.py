@@ -5,7 +5,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
+
+AT_A_TIME = 16  # images; float64 copies of early feature maps are large
 
 
 @torch.no_grad()
@@ -23,24 +26,23 @@ def measure_variances(batches: Iterable[Tensor], features: VGGFeatures | None = 
         ``pixel`` and ``features/<layer>`` for every layer of ``features``.
 
     Raises:
-        ValueError: if a target does not vary at all.
+        UserError: if a target does not vary at all.
     """
     count = 0
     sums: dict[str, tuple[Tensor, Tensor]] = {}
-    for x in batches:
+    for x in (part for batch in batches for part in batch.split(AT_A_TIME)):
         count += len(x)
         targets = {"pixel": x}
         if features is not None:
             targets |= {f"features/{layer}": value for layer, value in features(x).items()}
         for name, target in targets.items():
-            # float64, because the mean square and the squared mean are close; MPS has none, so on the CPU
-            values = target.cpu().double()
-            first, second = sums.get(name, (torch.zeros(()), torch.zeros(())))
+            values = target.double()  # the mean square and the squared mean are close
+            first, second = sums.get(name, (torch.zeros_like(values[0]),) * 2)
             sums[name] = first + values.sum(dim=0), second + values.square().sum(dim=0)
     variances = {
         name: (second / count - (first / count).square()).mean().item() for name, (first, second) in sums.items()
     }
     constant = [name for name, variance in variances.items() if not variance > 0]
     if constant or not variances:
-        raise ValueError(f"Expected images that differ from one another, but these targets are constant: {constant}.")
+        raise UserError(f"Terms can be scaled only on images that differ; these do not vary: {', '.join(constant)}.")
     return variances

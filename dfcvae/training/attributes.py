@@ -18,7 +18,7 @@ from dfcvae.errors import UserError
 from dfcvae.images import normalize_imagenet, to_float, to_rgb
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.training.callbacks import ProgressBar, Steps
-from dfcvae.training.environment import quiet_lightning
+from dfcvae.training.environment import check_accelerator, quiet_lightning
 from dfcvae.training.memory import keep_freed_memory
 from dfcvae.vgg import vgg_layers
 from dfcvae.weights import read_metadata
@@ -40,7 +40,7 @@ class AttributeNetwork(nn.Module):
         for module in self.features:
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        self.classifier = nn.Linear(round(512 * width), len(names))
+        self.classifier = nn.Linear(_channels(self.features), len(names))
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.features(normalize_imagenet(to_rgb(x)))  # (N, 3, H, W) -> (N, F, H/32, W/32)
@@ -69,6 +69,10 @@ class AttributeNetwork(nn.Module):
         """One logit per attribute for all faces, (n, A), on the CPU."""
         device = self.classifier.weight.device
         return torch.cat([self(to_float(images.to(device))).cpu() for images, _ in Batches(faces, batch_size)])
+
+
+def _channels(layers: nn.Sequential) -> int:
+    return [layer.out_channels for layer in layers if isinstance(layer, nn.Conv2d)][-1]
 
 
 class AttributeTraining(L.LightningModule):
@@ -103,6 +107,7 @@ def train_features(config: FeatureTraining, splits: Splits, *, progress: bool = 
             "A feature network learns from attributes, and these faces have none; use CelebA or synthetic faces."
         )
     keep_freed_memory()
+    check_accelerator(config.accelerator)
     torch.manual_seed(seeded_generator(config.seed, Stream.WEIGHTS).initial_seed())
     network = AttributeNetwork(config.arch, config.width, train.names)
     batches = TrainingBatches(train, config.batch_size, config.seed)
@@ -121,7 +126,10 @@ def train_features(config: FeatureTraining, splits: Splits, *, progress: bool = 
             enable_model_summary=False,
             enable_progress_bar=progress,
         )
-        trainer.fit(AttributeTraining(network, config.learning_rate), batches)
+        try:
+            trainer.fit(AttributeTraining(network, config.learning_rate), batches)
+        except SystemExit:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from None
     return network.eval()
 
 

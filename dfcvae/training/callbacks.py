@@ -7,12 +7,13 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from dfcvae.data import TrainingBatches
+from dfcvae.errors import UserError
 from dfcvae.images import grid, rows, save_png, to_float, to_uint8
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.training.module import VAETraining
@@ -36,7 +37,20 @@ class Steps(Callback):
         self.batches.step = trainer.global_step
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
-        trainer.should_stop = trainer.global_step >= self.last
+        if trainer.global_step >= self.last:
+            trainer.should_stop = True
+
+
+class DivergenceGuard(Callback):
+    """Stop before numbers that are no longer finite reach a checkpoint."""
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        wrong = [name for name, value in trainer.callback_metrics.items() if not torch.isfinite(value)]
+        if wrong:
+            raise UserError(
+                f"Training diverged before step {trainer.global_step}: {', '.join(wrong)} not finite. The checkpoint "
+                "of the epoch before is kept. Lower training.learning_rate, or set training.clip_norm."
+            )
 
 
 class CollapseWarning(Callback):
@@ -96,6 +110,19 @@ class ProgressBar(TQDMProgressBar):
         if shown["n"] and shown["elapsed"]:
             values["images/s"] = f"{shown['n'] * self.batch_size / shown['elapsed']:.0f}"
         return {name.removeprefix("train/").replace("features/", ""): value for name, value in values.items()}
+
+
+class MovableCheckpoint(ModelCheckpoint):
+    """Remembers its best checkpoint also in a run folder that was moved or copied before it was resumed."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath)) / Path(path).name) if path else path
+
+        paths = ("best_model_path", "last_model_path", "kth_best_model_path")
+        moved = {name: here(state_dict[name]) for name in paths if name in state_dict}
+        best = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict(state_dict | moved | {"dirpath": self.dirpath, "best_k_models": best})
 
 
 class AtomicCheckpoints(TorchCheckpointIO):

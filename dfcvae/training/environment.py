@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from dfcvae.errors import UserError
+
 # Lightning warns of what is meant here: a network in eval mode, batches without workers, few of them, resumed runs.
 CHATTER = (
     r"Checkpoint directory .* exists",
@@ -40,11 +42,25 @@ def environment() -> dict[str, Any]:
 
 def _commit() -> str | None:
     """The commit of the source tree this runs from, marked when there are changes; None outside a repository."""
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    try:
-        return subprocess.run(git, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    git = ["git", "-C", str(Path(__file__).parent)]
+    tracked = [*git, "ls-files", "--error-unmatch", Path(__file__).name]
+    describe = [*git, "describe", "--always", "--dirty"]
+    try:  # an installed copy inside somebody else's repository is not tracked there
+        subprocess.run(tracked, capture_output=True, check=True, timeout=10)
+        return subprocess.run(describe, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def pick_device(accelerator: str = "auto") -> torch.device:
+    """The GPU where there is one and it is not declined."""
+    return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def check_accelerator(accelerator: str) -> None:
+    """Refuse a GPU that is not there."""
+    if accelerator == "cuda" and not torch.cuda.is_available():
+        raise UserError("The accelerator cuda was asked for, but PyTorch finds no CUDA GPU here; use auto or cpu.")
 
 
 @contextmanager

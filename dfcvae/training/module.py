@@ -38,7 +38,8 @@ class VAETraining(L.LightningModule):
         training = experiment.training
         self.ema: AveragedModel | None = None
         if training.ema_decay is not None:
-            self.ema = AveragedModel(vae, multi_avg_fn=get_ema_multi_avg_fn(training.ema_decay)).requires_grad_(False)
+            average = get_ema_multi_avg_fn(training.ema_decay)
+            self.ema = AveragedModel(vae, multi_avg_fn=average, use_buffers=True).requires_grad_(False)
         self.validation_means: list[Tensor] = []
 
     @property

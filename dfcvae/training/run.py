@@ -1,7 +1,9 @@
 """A training run: from an experiment to a folder with checkpoints, metrics and pictures."""
 
 import json
+from copy import deepcopy
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +24,22 @@ from dfcvae.training.callbacks import (
     FACES_SHOWN,
     AtomicCheckpoints,
     CollapseWarning,
+    DivergenceGuard,
+    MovableCheckpoint,
     Pictures,
     ProgressBar,
     Steps,
 )
 from dfcvae.training.csv_log import CSVLog, last_validation
-from dfcvae.training.environment import environment, quiet_lightning
+from dfcvae.training.environment import check_accelerator, environment, pick_device, quiet_lightning
 from dfcvae.training.memory import keep_freed_memory
 from dfcvae.training.module import VAETraining
 from dfcvae.training.wandb_log import wandb_logger
-from dfcvae.vae import VAE
+from dfcvae.vae import VAE, load_checkpoint
 
 METRICS = "metrics.csv"
 LOG_EVERY = 10  # steps between two rows of training metrics
+CPU = torch.device("cpu")
 VARIANCE_IMAGES = 2_048  # enough for the variance to about one percent
 
 
@@ -59,8 +64,8 @@ def train(
     Args:
         experiment: what to train.
         out: run folder; must not hold a run already, unless ``resume``.
-        resume: go on from the last checkpoint in ``out``, with the same experiment (``training.epochs`` and
-            ``training.max_steps`` may be larger). The numbers are those of a run that was never stopped.
+        resume: go on from the last checkpoint in ``out``, with the same experiment. The numbers are those of a run
+            that was never stopped. Unless the schedule is cosine, ``training.epochs`` and ``max_steps`` may differ.
         splits: the faces, if the caller has them loaded.
         progress: show a progress bar.
 
@@ -73,14 +78,18 @@ def train(
     if not resume and (out / "checkpoints").exists():
         raise UserError(f"{out} already holds a run; continue it with --resume, or choose another folder with --out.")
     vae, perceptual = build_vae(experiment), build_perceptual(experiment.loss)  # mistakes show before the data is read
+    check_accelerator(experiment.training.accelerator)
     splits = splits or load_faces(experiment.data, progress=progress)
+    if len(splits["val"]) < 2:
+        raise UserError(f"Validation needs at least 2 images, but the validation split holds {len(splits['val'])}.")
     batches = TrainingBatches(
         splits["train"], experiment.training.batch_size, experiment.training.seed, experiment.data.flip
     )
     if checkpoint and checkpoint["global_step"] >= experiment.training.total_steps(len(batches)):
         return Run(out, last_validation(out / METRICS))
     variances = checkpoint["hyper_parameters"]["variances"] if checkpoint else None
-    objective = build_objective(experiment.loss, perceptual, splits["train"].images, variances)
+    device = pick_device(experiment.training.accelerator)
+    objective = build_objective(experiment.loss, perceptual, splits["train"].images, variances, device)
     module = VAETraining(vae, objective, experiment, len(batches))
     out.mkdir(parents=True, exist_ok=True)
     experiment.save(out / "config.yaml")
@@ -91,7 +100,10 @@ def train(
         trainer = _trainer(experiment, out, module, batches, splits, checkpoint, progress)
         last = str(out / "checkpoints" / "last.ckpt") if checkpoint else None
         validation = Batches(splits["val"], experiment.training.batch_size)
-        trainer.fit(module, batches, validation, ckpt_path=last, weights_only=True)
+        try:
+            trainer.fit(module, batches, validation, ckpt_path=last, weights_only=True)
+        except SystemExit:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from None
     return Run(out, last_validation(out / METRICS))
 
 
@@ -111,12 +123,15 @@ def build_perceptual(loss: LossConfig) -> PerceptualLoss | None:
 
 
 def build_objective(
-    loss: LossConfig, perceptual: PerceptualLoss | None, images: Tensor, variances: dict[str, float] | None = None
+    loss: LossConfig,
+    perceptual: PerceptualLoss | None,
+    images: Tensor,
+    variances: dict[str, float] | None = None,
+    device: torch.device = CPU,
 ) -> Objective:
     """The objective, with variances measured on training images uint8 (n, C, H, W) if it needs them and none come."""
     if variances is None and loss.scale == "variance":
         chosen = images[:: max(1, len(images) // VARIANCE_IMAGES)]
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         network = perceptual.features.to(device) if perceptual else None
         variances = measure_variances(
             (to_float(chosen[i : i + 64].to(device)) for i in range(0, len(chosen), 64)), network
@@ -136,6 +151,7 @@ def _trainer(
     training = experiment.training
     callbacks: list[Callback] = [
         Steps(batches, training.total_steps(len(batches))),
+        DivergenceGuard(),
         CollapseWarning(),
         Pictures(splits["val"].images[:FACES_SHOWN], out / "pictures", training.picture_epochs, training.seed),
         _checkpoint(out, "best", monitor="val/total", save_weights_only=True, save_on_train_epoch_end=False),
@@ -161,7 +177,7 @@ def _trainer(
 
 
 def _checkpoint(out: Path, name: str, **when: Any) -> ModelCheckpoint:
-    return ModelCheckpoint(out / "checkpoints", name, enable_version_counter=False, **when)
+    return MovableCheckpoint(out / "checkpoints", name, enable_version_counter=False, **when)
 
 
 def _loggers(experiment: Experiment, out: Path, module: VAETraining, resumed_at: int) -> list[Logger]:
@@ -178,30 +194,36 @@ def _loggers(experiment: Experiment, out: Path, module: VAETraining, resumed_at:
 def _account(module: VAETraining, x: Tensor, out: Path) -> None:
     """Print and save what the weights mean, with the size of every term on the first batch."""
     with torch.no_grad():
-        x_hat, mu, logvar = module.vae(x, module.noise(Stream.TRAIN_NOISE, 0, len(x)))
+        vae = deepcopy(module.vae)  # a step in training mode, as the first one, would change the batch norm statistics
+        x_hat, mu, logvar = vae(x, module.noise(Stream.TRAIN_NOISE, 0, len(x)))
         terms = module.objective.to(x.device).terms(x_hat, x, mu, logvar)
     sizes = {name: float(value.mean()) for name, value in terms.items()}
     objective, pixels = module.objective, x[0].numel()
+    currency = beta_eff(objective, pixels)
     print(accounting_table(objective, sizes, pixels))
     report = {
         "weights": objective.weights,
         "variances": objective.variances,
         "first_batch": sizes,
-        "beta_eff": beta_eff(objective, pixels),
+        "beta_eff": currency if isfinite(currency) else None,
     }
-    (out / "accounting.json").write_text(json.dumps(report, indent=2) + "\n")
+    (out / "accounting.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
 
 
 def _last_checkpoint(experiment: Experiment, out: Path) -> dict[str, Any]:
     file = out / "checkpoints" / "last.ckpt"
     if not file.is_file():
         raise UserError(f"There is nothing to resume in {out}: expected {file}. Start the run without --resume.")
-    checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+    checkpoint = load_checkpoint(file)
     before, now = _flat(checkpoint["hyper_parameters"]["config"]), _flat(experiment.as_dict())
-    free = {"training.epochs", "training.max_steps", "training.logger", "training.picture_epochs", "name"}
-    changed = [name for name in now if name not in free and before.get(name) != now[name]]
+    free = {"training.logger", "training.picture_epochs", "name"}
+    if experiment.training.schedule != "cosine":  # its learning rates depend on the length of the run
+        free |= {"training.epochs", "training.max_steps"}
+    changed = [
+        name for name in sorted(before | now) if name not in free and before.get(name, "-") != now.get(name, "-")
+    ]
     if changed:
-        told = ", ".join(f"{name} was {before.get(name)!r} and is now {now[name]!r}" for name in changed)
+        told = ", ".join(f"{name} was {before.get(name, '-')!r} and is now {now.get(name, '-')!r}" for name in changed)
         raise UserError(f"The run in {out} cannot be resumed with another experiment: {told}. Start a new one (--out).")
     return checkpoint
 

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
 from dfcvae.gaussian import kl_divergence
 from dfcvae.images import to_float
@@ -70,7 +71,7 @@ def test_variances_do_not_depend_on_the_batches(splits):
 
 
 def test_constant_targets_are_an_error():
-    with pytest.raises(ValueError, match="images that differ"):
+    with pytest.raises(UserError, match="only on images that differ; these do not vary: pixel"):
         measure_variances([torch.full((4, 3, 8, 8), 0.5)])
 
 

@@ -47,6 +47,13 @@ def test_its_file_is_a_feature_network_and_a_judge(network, tmp_path, x):
     assert outputs["pool5"].shape == (4, 64, 2, 2)
 
 
+@pytest.mark.parametrize("width", [0.3, 0.11, 0.02])
+def test_any_width_can_be_loaded(width, tmp_path, x):
+    path = AttributeNetwork("vgg11_bn", width, ("a", "b")).save(tmp_path / "x.safetensors")
+    assert AttributeNetwork.load(path)(x).shape == (4, 2)
+    assert VGGFeatures("vgg11_bn", [4], str(path))(x)["conv2_1"].shape[0] == 4
+
+
 def test_at_full_width_it_is_torchvisions_network():
     ours, theirs = AttributeNetwork("vgg13_bn", 1.0, ("a",)), torchvision.models.vgg13_bn(weights=None)
     assert {k: v.shape for k, v in ours.features.state_dict().items()} == {

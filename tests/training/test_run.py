@@ -3,11 +3,13 @@
 import csv
 import json
 from dataclasses import replace
+from importlib.metadata import version
 
 import pytest
 import torch
 
 from dfcvae.config import Experiment
+from dfcvae.data import Faces
 from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
 from dfcvae.training import build_objective, build_perceptual, build_vae, train
@@ -67,7 +69,7 @@ def test_the_run_folder_is_complete(finished, experiment):
         "pictures/samples-0002.png",
     }
     environment = json.loads((finished.folder / "environment.json").read_text())
-    assert environment["versions"]["torch"] == torch.__version__.split("+")[0] or environment["versions"]["torch"]
+    assert environment["versions"]["torch"] == version("torch")
     accounting = json.loads((finished.folder / "accounting.json").read_text())
     assert accounting["weights"] == {"kl": 0.004, "pixel": 0.5, "features/conv2_1": 0.25, "features/bn3_1": 0.25}
     assert accounting["variances"].keys() - {"kl"} == accounting["weights"].keys() - {"kl"}
@@ -143,6 +145,9 @@ def test_resuming_another_experiment_is_a_sentence(finished, experiment, splits,
     other = replace(experiment, loss=replace(experiment.loss, alpha=1.0))
     with pytest.raises(UserError, match=r"cannot be resumed .*: loss.alpha was 0.004 and is now 1"):
         run(other, finished.folder, splits, resume=True)
+    plain = replace(experiment, loss=replace(experiment.loss, features=None))
+    with pytest.raises(UserError, match=r"loss.features.arch was 'vgg11_bn' and is now '-'"):
+        run(plain, finished.folder, splits, resume=True)
     with pytest.raises(UserError, match=r"nothing to resume in .*Start the run without --resume"):
         run(experiment, tmp_path / "none", splits, resume=True)
     with pytest.raises(UserError, match=r"already holds a run; continue it with --resume, or choose another folder"):
@@ -164,6 +169,54 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(finished, monkey
         AtomicCheckpoints().save_checkpoint({}, file)
     assert file.read_bytes() == before
     assert [path.name for path in file.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_what_is_printed_at_the_start_does_not_change_the_model(experiment, splits, tmp_path, monkeypatch):
+    vae = build_vae(experiment)
+    before = {name: value.clone() for name, value in vae.state_dict().items()}
+    monkeypatch.setattr("dfcvae.training.run.build_vae", lambda experiment: vae)
+    seen = {}
+    keep = lambda *_: seen.update({name: value.clone() for name, value in vae.state_dict().items()})  # noqa: E731
+    monkeypatch.setattr(VAETraining, "on_train_start", keep)
+    run(experiment, tmp_path / "x", splits)
+    assert_same(before, seen)
+
+
+def test_a_moved_run_keeps_its_best_checkpoint(experiment, splits, tmp_path):
+    run(longer(experiment, 2), tmp_path / "a", splits)
+    (tmp_path / "a").rename(tmp_path / "b")
+    best = (tmp_path / "b/checkpoints/best.ckpt").read_bytes()
+    worse = replace(longer(experiment, 3), training=replace(longer(experiment, 3).training))
+    monitor = last(tmp_path / "b")["callbacks"]
+    score = next(value["best_model_score"] for value in monitor.values() if value.get("best_model_score") is not None)
+    result = run(worse, tmp_path / "b", splits, resume=True)
+    kept = (tmp_path / "b/checkpoints/best.ckpt").read_bytes() == best
+    assert kept == (result.metrics["val/total"] >= float(score))
+
+
+def test_divergence_stops_before_a_checkpoint_is_written(experiment, splits, tmp_path):
+    wild = replace(experiment, training=replace(experiment.training, learning_rate=1e30))
+    with pytest.raises(UserError, match=r"Training diverged before step \d+: .*val/total not finite.*Lower"):
+        run(wild, tmp_path / "x", splits)
+    assert not (tmp_path / "x/checkpoints/best.ckpt").exists()
+
+
+@pytest.mark.parametrize(("precision", "channels"), [("bf16-mixed", 3), ("32-true", 1)])
+def test_mixed_precision_and_grey_images_train(precision, channels, experiment, splits, tmp_path):
+    faces = {name: Faces(f.images[:, :channels], f.attributes, f.names) for name, f in splits.items()}
+    experiment = replace(
+        experiment,
+        data=replace(experiment.data, channels=channels),
+        training=replace(experiment.training, precision=precision),
+    )
+    assert run(experiment, tmp_path / "x", faces).metrics["val/total"] < 3
+    assert VAE.load(tmp_path / "x").image_shape == (channels, 32, 32)
+
+
+def test_one_validation_image_is_a_sentence(experiment, splits, tmp_path):
+    few = splits | {"val": splits["val"].subset(1)}
+    with pytest.raises(UserError, match="Validation needs at least 2 images, but the validation split holds 1"):
+        run(experiment, tmp_path / "x", few)
 
 
 def module_of(experiment, splits):
@@ -251,6 +304,10 @@ def test_ema_follows_its_recursion(experiment, splits):
         module.on_train_batch_end()
         expected = weight.detach().clone() if step == 0 else 0.9 * expected + 0.1 * weight.detach()
     torch.testing.assert_close(module.evaluated.encoder.mu.weight, expected)
+    assert module.evaluated is not module.vae
+    module.vae.encoder.trunk[1].running_mean += 1
+    module.on_train_batch_end()
+    torch.testing.assert_close(module.evaluated.encoder.trunk[1].running_mean, torch.full((32,), 0.1))
 
 
 def test_max_steps_stops_early(experiment, splits, tmp_path):

@@ -2,9 +2,9 @@
 
 import torch
 
-from .anatomy import Eyes, Hair, Head, Wear
-from .canvas import Canvas, arch, bump, ellipse, wave
-from .dress import HATS
+from dfcvae.data.synthetic.anatomy import Eyes, Hair, Head, Wear
+from dfcvae.data.synthetic.canvas import Canvas, arch, bump, ellipse, wave
+from dfcvae.data.synthetic.dress import HATS
 
 _BEANIE, _CAP, _WIDE = (1 + HATS.index(name) for name in ("beanie", "cap", "wide brim"))
 

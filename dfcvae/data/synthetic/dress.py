@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from .anatomy import Beard, Hair, Head, Scene, Wear
-from .canvas import palette
-from .dice import Dice
+from dfcvae.data.synthetic.anatomy import Beard, Hair, Head, Scene, Wear
+from dfcvae.data.synthetic.canvas import palette
+from dfcvae.data.synthetic.dice import Dice
 
 CLOTH_PATTERNS = ("plain", "stripes", "checks", "dots")
 BACKGROUNDS = ("gradient", "blur", "stripes", "bricks", "foliage")

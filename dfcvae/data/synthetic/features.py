@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from .anatomy import Eyes, Hair, Head, Mouth, Scene
-from .canvas import Canvas, bump, ellipse, scatter, smooth, wave
+from dfcvae.data.synthetic.anatomy import Eyes, Hair, Head, Mouth, Scene
+from dfcvae.data.synthetic.canvas import Canvas, bump, ellipse, scatter, smooth, wave
 
 MOUTH_V = 0.39
 NOSE_V = 0.21

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .anatomy import Beard, Hair, Head
-from .canvas import Canvas, arch, bump, ellipse, smooth, wave
-from .features import MOUTH_V, head_distance
+from dfcvae.data.synthetic.anatomy import Beard, Hair, Head
+from dfcvae.data.synthetic.canvas import Canvas, arch, bump, ellipse, smooth, wave
+from dfcvae.data.synthetic.features import MOUTH_V, head_distance
 
 _NOWHERE = 9.0  # a signed distance that is outside everything
 

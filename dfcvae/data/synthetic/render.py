@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .accessories import paint_earrings, paint_glasses, paint_hat
-from .anatomy import People, Pose
-from .canvas import Canvas, paint_some, take
-from .dice import Dice, lattice_noise
-from .features import (
+from dfcvae.data.synthetic.accessories import paint_earrings, paint_glasses, paint_hat
+from dfcvae.data.synthetic.anatomy import People, Pose
+from dfcvae.data.synthetic.canvas import Canvas, paint_some, take
+from dfcvae.data.synthetic.dice import Dice, lattice_noise
+from dfcvae.data.synthetic.features import (
     paint_age,
     paint_ears,
     paint_eyebrows,
@@ -18,9 +18,9 @@ from .features import (
     paint_mouth,
     paint_skin,
 )
-from .hair import comb, paint_beard, paint_hair_before, paint_hair_behind, paint_scalp
-from .scene import paint_background, paint_clothes, paint_neck, paint_necklace
-from .traits import ATTRIBUTES, attributes_of, draw_people
+from dfcvae.data.synthetic.hair import comb, paint_beard, paint_hair_before, paint_hair_behind, paint_scalp
+from dfcvae.data.synthetic.scene import paint_background, paint_clothes, paint_neck, paint_necklace
+from dfcvae.data.synthetic.traits import ATTRIBUTES, attributes_of, draw_people
 
 MIN_SIZE, MAX_SIZE = 16, 256
 _EYE_LINE = -0.10  # screen height of the eyes in [-1, 1]: 45 % from the top

@@ -2,10 +2,10 @@
 
 import torch
 
-from .anatomy import Head, Scene, Wear
-from .canvas import Canvas, bump, ellipse, paint_some, scatter, smooth, wave
-from .dice import lattice_noise
-from .dress import BACKGROUNDS, CLOTH_PATTERNS
+from dfcvae.data.synthetic.anatomy import Head, Scene, Wear
+from dfcvae.data.synthetic.canvas import Canvas, bump, ellipse, paint_some, scatter, smooth, wave
+from dfcvae.data.synthetic.dice import lattice_noise
+from dfcvae.data.synthetic.dress import BACKGROUNDS, CLOTH_PATTERNS
 
 NECK_ROOT = 0.84  # v where neck and shoulders meet
 _LEAF_TINT = (0.80, 1.05, 0.60)

@@ -7,10 +7,10 @@ rough frequencies and correlations of CelebA, but nothing is certain, so that at
 import torch
 from torch import Tensor
 
-from .anatomy import Beard, Eyes, Hair, Head, Mouth, People, Pose
-from .canvas import palette, ramp
-from .dice import Dice, strand_table
-from .dress import draw_scene, draw_wear
+from dfcvae.data.synthetic.anatomy import Beard, Eyes, Hair, Head, Mouth, People, Pose
+from dfcvae.data.synthetic.canvas import palette, ramp
+from dfcvae.data.synthetic.dice import Dice, strand_table
+from dfcvae.data.synthetic.dress import draw_scene, draw_wear
 
 ATTRIBUTES: tuple[str, ...] = (
     "5_o_Clock_Shadow",
