@@ -120,7 +120,7 @@ def _features(parser: Parser) -> None:
 
 def _data(parser: Parser) -> None:
     info = Parser(description="Tell what data set lies at a path.")
-    info.add_argument("path", type=Path)
+    info.add_argument("path", type=Path, help="CelebA's folder or zip, or 'synthetic'")
     prepare = Parser(description="Decode a data set into the cache ahead of training.")
     prepare.add_argument("source", help="path of CelebA")
     prepare.add_class_arguments(DataConfig, "data", skip={"source", "flip", "train_images"})

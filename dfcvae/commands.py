@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dfcvae.config import DataConfig, Experiment
 from dfcvae.data import SYNTHETIC, Rendering, describe, load_faces, open_celeba
+from dfcvae.data.synthetic import ATTRIBUTES
 from dfcvae.demo import run_demo
 from dfcvae.errors import UserError
 from dfcvae.evaluation import JUDGE_LAYERS
@@ -96,7 +97,10 @@ def features_train(arguments: Any) -> None:
 
 def data_info(arguments: Any) -> None:
     """Tell what data set lies at a path."""
-    print(describe(open_celeba(arguments.path)))
+    if str(arguments.path) == SYNTHETIC:
+        print(f"Synthetic faces, drawn on demand. {len(ATTRIBUTES)} attributes: {', '.join(ATTRIBUTES)}.")
+    else:
+        print(describe(open_celeba(arguments.path)))
 
 
 def data_prepare(arguments: Any) -> None:

@@ -136,6 +136,12 @@ def test_features_train_then_evaluate_with_it_as_judge(capsys, run, tmp_path):
     assert "attribute_agreement" in out
 
 
+def test_data_info_of_synthetic_faces(capsys):
+    assert re.search(
+        r"Synthetic faces, drawn on demand. \d\d attributes: .*Smiling", ok(capsys, "data", "info", "synthetic")
+    )
+
+
 def test_version_and_help(capsys):
     for argument, expected in [("--version", "dfcvae 0."), ("--help", "reconstruct")]:
         with pytest.raises(SystemExit) as left:

@@ -5,6 +5,7 @@ import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 KEEP_BYTES = 2**30
+KEEP_BYTES_OLD = 2**25  # all that an older glibc accepts
 
 
 def keep_freed_memory() -> None:
@@ -16,5 +17,5 @@ def keep_freed_memory() -> None:
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
         if mallopt is not None:  # musl has none
-            mallopt(M_MMAP_THRESHOLD, KEEP_BYTES)
+            mallopt(M_MMAP_THRESHOLD, KEEP_BYTES) or mallopt(M_MMAP_THRESHOLD, KEEP_BYTES_OLD)
             mallopt(M_TRIM_THRESHOLD, KEEP_BYTES)

@@ -10,7 +10,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 
 from dfcvae.config import Experiment, LossConfig
@@ -93,8 +93,8 @@ def train(
     module = VAETraining(vae, objective, experiment, len(batches))
     out.mkdir(parents=True, exist_ok=True)
     experiment.save(out / "config.yaml")
-    (out / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
     if not checkpoint:
+        (out / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
         _account(module, to_float(next(iter(batches))[0]), out)
     with quiet_lightning():
         trainer = _trainer(experiment, out, module, batches, splits, checkpoint, progress)
@@ -104,6 +104,10 @@ def train(
             trainer.fit(module, batches, validation, ckpt_path=last, weights_only=True)
         except SystemExit:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from None
+        finally:
+            for logger in trainer.loggers:
+                if isinstance(logger, WandbLogger):
+                    logger.experiment.finish()  # or the next run of this process would be logged into this one
     return Run(out, last_validation(out / METRICS))
 
 

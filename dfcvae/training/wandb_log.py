@@ -15,13 +15,11 @@ def wandb_logger(experiment: Experiment, out: Path) -> WandbLogger:
     """A logger into ``out/wandb``. Respects ``WANDB_MODE``; falls back to offline when the server does not answer."""
     import wandb
 
-    online = os.environ.get("WANDB_MODE", "online" if _has_account() else "offline") == "online"
-    out.mkdir(parents=True, exist_ok=True)
+    wanted = os.environ.get("WANDB_MODE") or ("online" if _has_account() else "offline")
     settings = wandb.Settings(init_timeout=CONNECT_SECONDS, login_timeout=CONNECT_SECONDS)
-    for offline in [not online, True]:
-        logger = WandbLogger(
-            experiment.name, out, project="dfcvae", offline=offline, config=experiment.as_dict(), settings=settings
-        )
+    for mode in (wanted, "offline"):
+        config = experiment.as_dict()
+        logger = WandbLogger(experiment.name, out, project="dfcvae", mode=mode, config=config, settings=settings)
         try:
             _ = logger.experiment
             return logger
