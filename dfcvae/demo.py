@@ -41,7 +41,7 @@ class DemoSettings:
     train_images: int = 6_000
     size: int = 64
     epochs: int = 8
-    features: FeatureTraining = field(default_factory=lambda: FeatureTraining(epochs=4))
+    features: FeatureTraining = field(default_factory=lambda: FeatureTraining(width=0.125, epochs=4))
     judge: FeatureTraining = field(default_factory=lambda: FeatureTraining("vgg11_bn", 0.125, epochs=4, seed=1))
 
 

@@ -13,13 +13,13 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 
-from dfcvae.config import Experiment, LossConfig
+from dfcvae.config import Experiment
 from dfcvae.data import Batches, Splits, TrainingBatches, load_faces
 from dfcvae.errors import UserError
-from dfcvae.features import VGGFeatures
 from dfcvae.images import to_float
-from dfcvae.losses import Objective, PerceptualLoss, accounting_table, beta_eff, measure_variances
-from dfcvae.seeding import Stream, seeded_generator
+from dfcvae.losses import accounting_table, beta_eff
+from dfcvae.seeding import Stream
+from dfcvae.training.build import build_objective, build_perceptual, build_vae
 from dfcvae.training.callbacks import (
     FACES_SHOWN,
     AtomicCheckpoints,
@@ -35,12 +35,10 @@ from dfcvae.training.environment import check_accelerator, environment, pick_dev
 from dfcvae.training.memory import keep_freed_memory
 from dfcvae.training.module import VAETraining
 from dfcvae.training.wandb_log import wandb_logger
-from dfcvae.vae import VAE, load_checkpoint
+from dfcvae.vae import load_checkpoint
 
 METRICS = "metrics.csv"
 LOG_EVERY = 10  # steps between two rows of training metrics
-CPU = torch.device("cpu")
-VARIANCE_IMAGES = 2_048  # enough for the variance to about one percent
 
 
 @dataclass(frozen=True)
@@ -109,38 +107,6 @@ def train(
                 if isinstance(logger, WandbLogger):
                     logger.experiment.finish()  # or the next run of this process would be logged into this one
     return Run(out, last_validation(out / METRICS))
-
-
-def build_vae(experiment: Experiment) -> VAE:
-    """The VAE of an experiment, with the initial weights of its seed."""
-    torch.manual_seed(seeded_generator(experiment.training.seed, Stream.WEIGHTS).initial_seed())
-    data, model = experiment.data, experiment.model
-    return VAE(model.network, data.size, data.channels, model.latent_dim)
-
-
-def build_perceptual(loss: LossConfig) -> PerceptualLoss | None:
-    """The feature terms of a loss configuration; None for a plain VAE."""
-    if loss.features is None:
-        return None
-    features = VGGFeatures(loss.features.arch, loss.features.layers, loss.features.weights)
-    return PerceptualLoss(features, loss.features.layer_weights)
-
-
-def build_objective(
-    loss: LossConfig,
-    perceptual: PerceptualLoss | None,
-    images: Tensor,
-    variances: dict[str, float] | None = None,
-    device: torch.device = CPU,
-) -> Objective:
-    """The objective, with variances measured on training images uint8 (n, C, H, W) if it needs them and none come."""
-    if variances is None and loss.scale == "variance":
-        chosen = images[:: max(1, len(images) // VARIANCE_IMAGES)]
-        network = perceptual.features.to(device) if perceptual else None
-        variances = measure_variances(
-            (to_float(chosen[i : i + 64].to(device)) for i in range(0, len(chosen), 64)), network
-        )
-    return Objective(loss.alpha, loss.beta, loss.pixel_weight, perceptual, variances)
 
 
 def _trainer(
