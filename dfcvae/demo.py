@@ -38,11 +38,12 @@ FACES_SHOWN, SAMPLES_SHOWN, STEPS_SHOWN = 8, 24, 8
 class DemoSettings:
     """How much to train; the defaults fit into six minutes on two CPU cores."""
 
-    train_images: int = 6_000
+    train_images: int = 4_000
     size: int = 64
-    epochs: int = 8
-    features: FeatureTraining = field(default_factory=lambda: FeatureTraining(width=0.125, epochs=4))
-    judge: FeatureTraining = field(default_factory=lambda: FeatureTraining("vgg11_bn", 0.125, epochs=4, seed=1))
+    epochs: int = 5
+    batch_size: int = 32
+    features: FeatureTraining = field(default_factory=lambda: FeatureTraining(width=0.125, epochs=5))
+    judge: FeatureTraining = field(default_factory=lambda: FeatureTraining("vgg11_bn", 0.125, epochs=5, seed=1))
 
 
 def run_demo(out: str | Path, *, seed: int = 0, settings: DemoSettings | None = None, progress: bool = True) -> Path:
@@ -98,7 +99,7 @@ def run_demo(out: str | Path, *, seed: int = 0, settings: DemoSettings | None = 
 
 def demo_experiments(data: DataConfig, settings: DemoSettings, seed: int, weights: str) -> list[Experiment]:
     """The plain VAE and the DFC-VAE with the weights of the shipped experiments, at equal budget."""
-    training = TrainingConfig(epochs=settings.epochs, seed=seed)
+    training = TrainingConfig(settings.epochs, batch_size=settings.batch_size, seed=seed)
     plain = Experiment("vae", data, ModelConfig(), LossConfig(), training)
     features = FeatureConfig(settings.features.arch, layer_weights=0.125, weights=weights)
     dfc = replace(plain, name="dfc-vae", loss=LossConfig(pixel_weight=0.5, features=features))
