@@ -56,6 +56,7 @@ class FeatureConfig:
         arch: a torchvision VGG: vgg11, vgg13, vgg16, vgg19, each with or without _bn.
         layers: layers of `arch.features`, by torchvision's index (24) or by name (bn3_4).
         layer_weights: one weight for all layers, or one for each.
+        pooling: "max", as the network was trained, or "average", which leaves no grid in the pictures.
         weights: "imagenet" (downloaded once), "random", or a file: a state dict, or from `dfcvae features train`.
     """
 
@@ -63,6 +64,7 @@ class FeatureConfig:
     layers: list[int | str] = field(default_factory=lambda: [14, 24, 34, 43])
     layer_weights: float | list[float] = 1.0
     weights: str = "imagenet"
+    pooling: Literal["max", "average"] = "max"
 
 
 @dataclass

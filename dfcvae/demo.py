@@ -38,12 +38,12 @@ FACES_SHOWN, SAMPLES_SHOWN, STEPS_SHOWN = 8, 24, 8
 class DemoSettings:
     """How much to train; the defaults fit into six minutes on two CPU cores."""
 
-    train_images: int = 4_000
+    train_images: int = 3_600
     size: int = 64
     epochs: int = 5
     batch_size: int = 32
-    features: FeatureTraining = field(default_factory=lambda: FeatureTraining(width=0.125, epochs=5))
-    judge: FeatureTraining = field(default_factory=lambda: FeatureTraining("vgg11_bn", 0.125, epochs=5, seed=1))
+    features: FeatureTraining = field(default_factory=lambda: FeatureTraining(width=0.125, epochs=4))
+    judge: FeatureTraining = field(default_factory=lambda: FeatureTraining("vgg11_bn", 0.125, epochs=4, seed=1))
 
 
 def run_demo(out: str | Path, *, seed: int = 0, settings: DemoSettings | None = None, progress: bool = True) -> Path:
@@ -101,7 +101,7 @@ def demo_experiments(data: DataConfig, settings: DemoSettings, seed: int, weight
     """The plain VAE and the DFC-VAE with the weights of the shipped experiments, at equal budget."""
     training = TrainingConfig(settings.epochs, batch_size=settings.batch_size, seed=seed)
     plain = Experiment("vae", data, ModelConfig(), LossConfig(), training)
-    features = FeatureConfig(settings.features.arch, layer_weights=0.125, weights=weights)
+    features = FeatureConfig(settings.features.arch, layer_weights=0.125, weights=weights, pooling="average")
     dfc = replace(plain, name="dfc-vae", loss=LossConfig(pixel_weight=0.5, features=features))
     return [plain, dfc]
 

@@ -30,6 +30,8 @@ class VGGFeatures(nn.Module):
         layers: what to capture, by index or name; the default is the set of the popular DFC-VAE.
         weights: ``"imagenet"`` (torchvision's, downloaded once), ``"random"`` (seeded) or a file: a torchvision
             state dict, full or of the features only, or what ``dfcvae features train`` wrote.
+        pooling: ``"max"``, the network as it was trained, or ``"average"`` (Gatys et al. 2016, section 2): max pooling
+            passes the gradient to one pixel in four, which leaves a grid in what is trained on deep layers.
 
     Attributes:
         names: the captured layers by name, in the order given.
@@ -38,8 +40,16 @@ class VGGFeatures(nn.Module):
         UserError: for an unknown network or layer, or weights that cannot be had or do not fit.
     """
 
-    def __init__(self, arch: str = "vgg19_bn", layers: Sequence[Layer] = DFC_LAYERS, weights: str = "imagenet"):
+    def __init__(
+        self,
+        arch: str = "vgg19_bn",
+        layers: Sequence[Layer] = DFC_LAYERS,
+        weights: str = "imagenet",
+        pooling: str = "max",
+    ):
         super().__init__()
+        if pooling not in ("max", "average"):
+            raise UserError(f"The feature network's pooling is max or average; {pooling!r} came.")
         self.arch = arch
         self.names = resolve_layers(arch, layers)
         depth = 1 + max(map(layer_names(arch).index, self.names))
@@ -47,6 +57,8 @@ class VGGFeatures(nn.Module):
         with torch.device("meta"):
             modules = dict(list(vgg_layers(arch, width).items())[:depth])
         for index, (name, module) in enumerate(modules.items()):
+            if isinstance(module, nn.MaxPool2d) and pooling == "average":
+                modules[name] = nn.AvgPool2d(2, 2)
             if isinstance(module, nn.BatchNorm2d):
                 modules[name] = module = FrozenBatchNorm(module.num_features, track_running_stats=True, device="meta")
             _make_constant(module, state, prefix=f"{index}.")
@@ -73,7 +85,7 @@ class VGGFeatures(nn.Module):
         return super().train(False)
 
     def _check_size(self, x: Tensor) -> None:
-        smallest = 2 ** sum(isinstance(layer, nn.MaxPool2d) for layer in self.layers.values())
+        smallest = 2 ** sum(name.startswith("pool") for name in self.layers)
         if min(x.shape[-2:]) < smallest:
             raise UserError(
                 f"{self.arch} up to its deepest layer here needs images of at least {smallest}x{smallest} pixels, but "

@@ -67,6 +67,18 @@ def test_outputs_equal_a_naive_run_of_torchvisions_network(arch, x):
         torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_average_pooling_equals_a_naive_run_with_every_pool_replaced(x):
+    network = unmodified("vgg11", load_vgg_weights("vgg11", "random")[0])
+    for index, module in enumerate(network):
+        if isinstance(module, nn.MaxPool2d):
+            network[index] = nn.AvgPool2d(2, 2)
+    outputs = VGGFeatures("vgg11", [0, 8, 18], "random", pooling="average")(x[:2])
+    for index, output in zip([0, 8, 18], outputs.values(), strict=True):
+        torch.testing.assert_close(output, naive(network, x[:2], index), rtol=1e-4, atol=1e-4)
+    with pytest.raises(UserError, match="pooling is max or average; 'mean' came"):
+        VGGFeatures("vgg11", [0], "random", pooling="mean")
+
+
 def test_captures_are_not_overwritten_by_the_relu_behind_them(x):
     outputs = VGGFeatures("vgg19_bn", [24, 25, 34, 35], "random")(x)
     assert (outputs["bn3_4"] < 0).any()

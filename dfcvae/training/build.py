@@ -25,8 +25,9 @@ def build_perceptual(loss: LossConfig) -> PerceptualLoss | None:
     """The feature terms of a loss configuration; None for a plain VAE."""
     if loss.features is None:
         return None
-    features = VGGFeatures(loss.features.arch, loss.features.layers, loss.features.weights)
-    return PerceptualLoss(features, loss.features.layer_weights)
+    config = loss.features
+    features = VGGFeatures(config.arch, config.layers, config.weights, config.pooling)
+    return PerceptualLoss(features, config.layer_weights)
 
 
 def build_objective(
