@@ -1,6 +1,5 @@
 """The pixel convention: float RGB (N, C, H, W) in [0, 1] everywhere; uint8 only in storage and transfer."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -53,7 +52,6 @@ def save_png(picture: Tensor, path: str | Path) -> Path:
     return path
 
 
-def save_each(images: Tensor, folder: str | Path, names: Sequence[str] | None = None) -> list[Path]:
-    """Write every image (N, C, H, W) in [0, 1] as its own PNG: ``000000.png``, ... or the given names."""
-    names = names or [f"{i:06d}" for i in range(len(images))]
-    return [save_png(image, Path(folder) / f"{name}.png") for image, name in zip(images, names, strict=True)]
+def save_each(images: Tensor, folder: str | Path) -> list[Path]:
+    """Write every image (N, C, H, W) in [0, 1] as its own PNG: ``000000.png``, ``000001.png``, ..."""
+    return [save_png(image, Path(folder) / f"{i:06d}.png") for i, image in enumerate(images)]
