@@ -38,7 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"dfcvae: {what}. Check the path, its permissions and the free space.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("dfcvae: interrupted; a training run goes on from its last checkpoint with --resume.", file=sys.stderr)
+        print(
+            "dfcvae: interrupted; decoding goes on where it was, training from its last checkpoint with --resume.",
+            file=sys.stderr,
+        )
         return 130
     return 0
 
@@ -120,17 +123,30 @@ def _features(parser: Parser) -> None:
 
 def _data(parser: Parser) -> None:
     info = Parser(description="Tell what data set lies at a path.")
-    info.add_argument("path", type=Path, help="CelebA's folder or zip, or 'synthetic'")
-    prepare = Parser(description="Decode a data set into the cache ahead of training.")
-    prepare.add_argument("source", help="path of CelebA")
-    prepare.add_class_arguments(DataConfig, "data", skip={"source", "flip", "train_images"})
+    info.add_argument("source", type=str, help=SOURCE_PATH)
+    info.add_argument("--sheet", type=Path | None, help="draw a contact sheet into this PNG, cropped as below")
+    info.add_argument("--full", action="store_true", help="look at every file of a set of more than 10,000")
+    info.add_class_arguments(DataConfig, skip={"source", "flip", "train_images", "strict"})
+    prepare = Parser(
+        description="Decode a data set into the cache ahead of training; goes on where it was interrupted."
+    )
+    prepare.add_argument("source", type=str, help=SOURCE_PATH)
+    prepare.add_argument(
+        "--workers", type=PositiveInt, default=None, help="decoding processes (default: one per processor)"
+    )
+    prepare.add_class_arguments(DataConfig, skip={"source", "flip", "train_images", "strict"})
+    prepare.add_argument("--strict", action="store_true", help="refuse missing or unreadable images")
+    check = Parser(description="Verify the checksums of decoded data.")
+    check.add_argument("source", type=str | None, nargs="?", help="a data set (default: all caches)")
     commands = parser.add_subcommands(metavar="COMMAND")
-    commands.add_subcommand("info", info, help="layout, counts and attributes of a data set")
+    commands.add_subcommand("info", info, help="layout, counts, sizes, attributes and faults of a data set")
     commands.add_subcommand("prepare", prepare, help="decode it into the cache ahead of training")
+    commands.add_subcommand("check", check, help="verify the checksums of decoded data")
 
 
 MODEL = "a run folder, a checkpoint, or an exported folder"
-SOURCE = "where the faces come from: the path of CelebA, or 'synthetic' (default: as in training)"
+SOURCE_PATH = "a folder of images, CelebA in any layout (folder, zip, parquet files), or 'synthetic'"
+SOURCE = "where the faces come from: a path as in `dfcvae data info`, or 'synthetic' (default: as in training)"
 OUT = "a PNG, or a folder with --each"
 COMMANDS = {
     "demo": ("train a plain VAE and a DFC-VAE on synthetic faces and write a report", _demo),

@@ -1,5 +1,6 @@
 """What each command of the command line does. Arguments come parsed and typed from `dfcvae.cli`."""
 
+import dataclasses
 import json
 import sys
 from dataclasses import replace
@@ -9,18 +10,20 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from dfcvae.config import DataConfig, Experiment
-from dfcvae.data import SYNTHETIC, Rendering, describe, load_faces, open_celeba
-from dfcvae.data.synthetic import ATTRIBUTES
+from dfcvae.data import SYNTHETIC, Rendering, load_faces, open_images
+from dfcvae.data.cache import caches, caches_of, check
+from dfcvae.data.describe import SHEET, contact_sheet, describe
+from dfcvae.data.synthetic import ATTRIBUTES, render_faces
 from dfcvae.demo import run_demo
 from dfcvae.errors import UserError
 from dfcvae.evaluation import JUDGE_LAYERS
 from dfcvae.evaluation import evaluate as measure
 from dfcvae.features import VGGFeatures
 from dfcvae.images import grid, rows, save_each, save_png, to_float
+from dfcvae.intake import Undecodable, decode, quiet_pillow
 from dfcvae.parsing import to_experiment
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.training import AttributeNetwork, attribute_scores, scores_table, train_features
@@ -96,17 +99,44 @@ def features_train(arguments: Any) -> None:
 
 
 def data_info(arguments: Any) -> None:
-    """Tell what data set lies at a path."""
-    if str(arguments.path) == SYNTHETIC:
+    """Tell what data set lies at a path, and draw a contact sheet of it."""
+    if arguments.source == SYNTHETIC:
         print(f"Synthetic faces, drawn on demand. {len(ATTRIBUTES)} attributes: {', '.join(ATTRIBUTES)}.")
-    else:
-        print(describe(open_celeba(arguments.path)))
+        if arguments.sheet:
+            faces, _ = render_faces(range(SHEET), size=arguments.size)
+            print(f"Contact sheet: {save_png(grid(to_float(faces)), arguments.sheet)}")
+        return
+    images = open_images(arguments.source, split_seed=arguments.split_seed)
+    rendering = Rendering(arguments.size, arguments.channels, arguments.crop, arguments.filter)
+    print(describe(images, rendering, full=arguments.full))
+    if arguments.sheet:
+        print(f"\nContact sheet: {save_png(contact_sheet(images, rendering), arguments.sheet)}")
 
 
 def data_prepare(arguments: Any) -> None:
     """Decode a data set into the cache."""
-    splits = load_faces(replace(arguments.data, source=arguments.source))
+    fields = {field.name for field in dataclasses.fields(DataConfig)} & vars(arguments).keys()
+    config = DataConfig(**{name: getattr(arguments, name) for name in fields})
+    if config.source == SYNTHETIC:
+        raise UserError("Synthetic faces are drawn when they are needed; there is nothing to prepare.")
+    splits = load_faces(config, workers=arguments.workers)
     print(", ".join(f"{name} {len(faces):,}" for name, faces in splits.items()))
+
+
+def data_check(arguments: Any) -> None:
+    """Verify the checksums of the caches of a data set, or of all caches."""
+    found = list(caches()) if arguments.source is None else caches_of(open_images(arguments.source))
+    if not found:
+        raise UserError("There is no decoded data to check; `dfcvae data prepare` makes it.")
+    damaged = []
+    for folder, about in found:
+        problems = check(folder, about)
+        print(f"{folder}: {'; '.join(problems) or 'good'}")
+        damaged += [folder] if problems else []
+    if damaged:
+        raise UserError(
+            f"{len(damaged)} of {len(found)} caches are damaged; delete their folders and prepare them again."
+        )
 
 
 def data_of(model: str, source: str | None) -> DataConfig:
@@ -125,8 +155,9 @@ def render_file(path: Path, data: DataConfig) -> NDArray[np.uint8]:
     Synthetic faces are not cropped, and neither is what has the size of the training images already.
     """
     try:
-        image = Image.open(path).convert("RGB")
-    except OSError as error:
+        with quiet_pillow():
+            image = decode(path.read_bytes())
+    except (OSError, Undecodable) as error:
         raise UserError(f"{path} is no image that can be read ({error}); name JPEG or PNG files.") from error
     rendering = Rendering(data.size, data.channels, data.crop, data.filter)
     if data.source == SYNTHETIC or image.size == (data.size, data.size):

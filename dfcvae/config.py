@@ -17,11 +17,15 @@ class DataConfig:
     """Which faces to train on.
 
     Args:
-        source: "synthetic" (faces drawn by the program), or the path of CelebA on disk.
+        source: "synthetic" (faces drawn by the program), or a path: CelebA in any layout, or any folder of images.
         size: side of the square images in pixels: 32, 64, 128 or 256.
         channels: 3 (RGB) or 1 (grey).
-        crop: side of the centre crop, in pixels of a full-size CelebA image (178x218); scaled for other sizes.
-        filter: antialiased resampling filter of the resize: bilinear, bicubic or lanczos.
+        crop: side of the central square to keep, in pixels of a CelebA image of 178x218 (scaled to the size of the
+            files); "authors" (138, off the centre, as in the code of the paper), "full" (the largest square), or
+            "auto": 148 for aligned CelebA, else full.
+        filter: antialiased resampling filter of the resize: bilinear, bicubic or box.
+        split_seed: of the training, validation and test split where the data set brings none.
+        strict: refuse missing or unreadable images (false: leave them out and say so).
         flip: mirror each training image with probability 1/2, anew in every epoch.
         train_images: use the first so many training images (null: all of them; 20,000 synthetic ones).
     """
@@ -29,8 +33,10 @@ class DataConfig:
     source: str = "synthetic"
     size: int = 64
     channels: int = 3
-    crop: int = 148
-    filter: Literal["bilinear", "bicubic", "lanczos"] = "bilinear"
+    crop: int | str = "auto"
+    filter: Literal["bilinear", "bicubic", "box"] = "bilinear"
+    split_seed: int = 0
+    strict: bool = False
     flip: bool = True
     train_images: int | None = None
 

@@ -1,6 +1,6 @@
 """Mistakes of the user, told in sentences."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -12,3 +12,15 @@ def nearest(value: object, valid: Iterable[str]) -> str:
     """``" (did you mean 'x'?)"`` for the valid choice closest to a mistyped one, or nothing."""
     close = get_close_matches(str(value), list(valid), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def some(names: Sequence[str]) -> str:
+    """How many names, and the first few: ``"5 (a, b, c, ...)"``."""
+    shown = ", ".join(printable(name) for name in names[:3])
+    return f"{len(names):,} ({shown}{', ...' if len(names) > 3 else ''})"
+
+
+def printable(name: str) -> str:
+    """A file name on one line and in any terminal's encoding: what is not printable is escaped."""
+    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+    return plain.encode("utf-8", "backslashreplace").decode()

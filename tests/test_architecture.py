@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "dfcvae"
 
 LAYERS = [
     {"errors", "paths", "precision"},
-    {"config", "gaussian", "images", "seeding", "vgg", "networks"},
+    {"config", "gaussian", "images", "intake", "seeding", "vgg", "networks"},
     {"weights", "vae"},
     {"features"},
     {"losses", "latent"},

@@ -11,6 +11,7 @@ from dfcvae.cli import main
 from dfcvae.data.synthetic import render_faces
 from dfcvae.vae import VAE
 from tests.conftest import tiny_experiment
+from tests.layouts import small_album, write_images
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +26,12 @@ def run(tmp_path_factory, splits):
 def _few_held_out_faces(monkeypatch, tmp_path):
     monkeypatch.setattr("dfcvae.data.source.SYNTHETIC_HELD_OUT", 24)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("DFCVAE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 def ok(capsys, *argv):
@@ -142,6 +149,53 @@ def test_data_info_of_synthetic_faces(capsys):
     )
 
 
+def test_data_from_a_folder_to_a_trained_model(capsys, tmp_path, cache):
+    """What a newcomer does with a folder of pictures: look, prepare, check, train."""
+    write_images(tmp_path / "faces", small_album())
+    (tmp_path / "faces" / "broken.png").write_bytes(b"")
+    out = ok(capsys, "data", "info", "faces", "--sheet", "sheet.png", "--crop", "full", "--size", "32")
+    assert re.search(r"unreadable +1\n +broken.png: ", out)
+    assert "crop        full: 178 x 178 from (0, 20) of 178 x 218" in out
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (8 * 34 + 2, 3 * 34 + 2)
+    assert main(["data", "prepare", "faces", "--size", "32", "--strict"]) == 1
+    assert "1 images of " in capsys.readouterr().err
+    assert main(["data", "prepare", "faces", "--size", "32", "--workers", "2"]) == 0
+    told = capsys.readouterr()
+    assert told.out == "train 20, val 2, test 2\n"
+    assert "Left out: 1 unreadable (broken.png: " in told.err
+    assert "32 px RGB, crop auto, bilinear: " in ok(capsys, "data", "info", "faces")
+    assert ok(capsys, "data", "check", "faces").endswith(": good\n")
+    tiny_experiment().save(tmp_path / "tiny.yaml")
+    ok(capsys, "train", "tiny.yaml", "--data.source", "faces", "--training.max_steps", "2", "--out", "run")
+    assert "test 2" in ok(capsys, "data", "prepare", "faces", "--size", "32")
+    ok(capsys, "evaluate", "run")
+
+
+def test_a_damaged_cache_is_found_by_check(capsys, tmp_path, cache):
+    write_images(tmp_path / "faces", small_album())
+    for size in (8, 16):
+        ok(capsys, "data", "prepare", "faces", "--size", size)
+    file = next(cache.glob("8px-*/images.npy"))
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    assert main(["data", "check"]) == 1
+    told = capsys.readouterr()
+    assert re.search(r"16px-\w+: good\n.*8px-\w+: images.npy has changed", told.out)
+    assert "1 of 2 caches are damaged; delete their folders and prepare them again" in told.err
+
+
+def test_a_contact_sheet_of_synthetic_faces(capsys, tmp_path):
+    ok(capsys, "data", "info", "synthetic", "--sheet", "sheet.png", "--size", "32")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (8 * 34 + 2, 8 * 34 + 2)
+
+
+def test_features_need_attributes(capsys, tmp_path, cache):
+    write_images(tmp_path / "faces", small_album())
+    assert main(["features", "train", "--data.source", "faces", "--data.size", "32"]) == 1
+    assert "these faces have none; use CelebA or" in capsys.readouterr().err
+
+
 def test_version_and_help(capsys):
     for argument, expected in [("--version", "dfcvae 0."), ("--help", "reconstruct")]:
         with pytest.raises(SystemExit) as left:
@@ -179,7 +233,11 @@ MISTAKES = [
         r"expected one of hou2016, strided \(did you mean 'hou2016'\?\)",
     ),
     (["train", EXPERIMENT, "--data.size", "48"], 1, "A VAE's size is one of 32, 64, 128, 256; 48 came."),
-    (["train", EXPERIMENT, "--data.source", "nowhere"], 1, "There is no .*nowhere. Expected CelebA's folder"),
+    (
+        ["train", EXPERIMENT, "--data.source", "nowhere"],
+        1,
+        "There is no .*nowhere. Expected a folder of images, CelebA's folder",
+    ),
     (["train", EXPERIMENT, "--resume"], 1, "There is nothing to resume in runs/tiny: expected"),
     (["train", "bad.yaml"], 2, r"There is no field 'loss.beeta' \(did you mean 'loss.beta'\?\)"),
     (["train", "broken.yaml"], 2, "while parsing a flow sequence"),
@@ -192,6 +250,14 @@ MISTAKES = [
     (["features"], 2, "Name a command"),
     (["data", "inof", "x"], 2, r"There is no 'inof' \(did you mean 'info'\?\)"),
     (["data", "info", "nowhere"], 1, "There is no .*nowhere."),
+    (["data", "info", "."], 1, "holds no images. It holds .*.safetensors"),
+    (["data", "prepare", "nowhere", "--crop", "ful"], 1, "There is no .*nowhere."),
+    (["data", "prepare", "synthetic"], 1, "Synthetic faces are drawn when they are needed"),
+    (["data", "prepare", "x", "--filter", "lanczos"], 2, "filter: expected one of bilinear, bicubic, box"),
+    (["data", "prepare", "x", "--sizes", "3"], 2, "There is no option '--sizes'; see --help"),
+    (["data", "prepare", "x", "--workers", "0"], 2, "workers: expected a whole number above 0, but 0 came."),
+    (["data", "check"], 1, "There is no decoded data to check; `dfcvae data prepare` makes it."),
+    (["data", "check", "nowhere"], 1, "There is no .*nowhere."),
     (["sample", "RUN", "-n", "0"], 2, "count: expected a whole number above 0, but 0 came."),
     (["sample", "RUN", "--seed", "-1"], 2, "seed: expected a whole number of at least 0, but -1 came."),
     (["sample", "RUN", "--out", "/dev/null/x.png"], 1, "/dev/null.*: .*Check the path"),
@@ -213,7 +279,7 @@ if torch.cuda.is_available():
 
 
 @pytest.mark.parametrize(("argv", "status", "sentence"), MISTAKES, ids=lambda value: str(value)[:40])
-def test_mistakes_are_sentences(argv, status, sentence, capsys, run, tmp_path):
+def test_mistakes_are_sentences(argv, status, sentence, capsys, run, tmp_path, cache):
     tiny_experiment().save(tmp_path / EXPERIMENT)
     (tmp_path / "bad.yaml").write_text("loss:\n  beeta: 1\n")
     (tmp_path / "judge.safetensors").write_bytes(b"")

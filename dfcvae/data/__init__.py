@@ -1,21 +1,22 @@
-"""Faces to train on: CelebA as it lies on disk, or synthetic ones."""
+"""Faces to train on: CelebA as it lies on disk, any folder of images, or synthetic ones."""
 
 from dfcvae.data.batches import Batches, TrainingBatches
-from dfcvae.data.cache import Rendering, prepare
-from dfcvae.data.celeba import describe, open_celeba
+from dfcvae.data.cache import prepare
 from dfcvae.data.faces import Faces, Splits
 from dfcvae.data.source import SYNTHETIC, load_faces, synthetic_faces
+from dfcvae.intake import ImageSet, open_images
+from dfcvae.intake.rendering import Rendering
 
 __all__ = [
     "SYNTHETIC",
     "Batches",
     "Faces",
+    "ImageSet",
     "Rendering",
     "Splits",
     "TrainingBatches",
-    "describe",
     "load_faces",
-    "open_celeba",
+    "open_images",
     "prepare",
     "synthetic_faces",
 ]

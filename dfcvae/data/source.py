@@ -5,9 +5,9 @@ from tqdm import tqdm
 
 from dfcvae.config import DataConfig
 from dfcvae.data.cache import prepare
-from dfcvae.data.celeba import open_celeba
 from dfcvae.data.faces import Faces, Splits
 from dfcvae.data.synthetic import ATTRIBUTES, render_faces
+from dfcvae.intake import open_images
 
 SYNTHETIC = "synthetic"
 SYNTHETIC_TRAIN = 20_000
@@ -15,17 +15,28 @@ SYNTHETIC_HELD_OUT = 1_000  # validation and test split each
 CHUNK = 500  # faces between two updates of the progress bar
 
 
-def load_faces(config: DataConfig, *, progress: bool = True) -> Splits:
+def load_faces(config: DataConfig, *, workers: int | None = None, progress: bool = True) -> Splits:
     """The splits ``train``, ``val`` and ``test`` of a data configuration, decoded or drawn.
+
+    Args:
+        config: which faces, and how to crop and resize them.
+        workers: decoding processes (default: one per processor).
+        progress: show a bar on stderr.
 
     Raises:
         UserError: if there is no readable data set at ``config.source``.
     """
     if config.source == SYNTHETIC:
         return synthetic_faces(config.train_images or SYNTHETIC_TRAIN, config.size, config.channels, progress=progress)
-    source = open_celeba(config.source)
     splits = prepare(
-        source, size=config.size, channels=config.channels, crop=config.crop, filter=config.filter, progress=progress
+        open_images(config.source, split_seed=config.split_seed),
+        size=config.size,
+        channels=config.channels,
+        crop=config.crop,
+        filter=config.filter,
+        strict=config.strict,
+        workers=workers,
+        progress=progress,
     )
     if config.train_images is not None:
         splits = splits | {"train": splits["train"].subset(config.train_images)}

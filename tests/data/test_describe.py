@@ -1,0 +1,137 @@
+"""What `dfcvae data info` says of a set."""
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dfcvae.data import open_images, prepare
+from dfcvae.data.describe import SHEET, contact_sheet, describe
+from dfcvae.errors import UserError
+from dfcvae.intake.rendering import Rendering
+from dfcvae.intake.survey import Look, read_looks, survey, write_looks
+from tests.layouts import COUNT, jpeg, official_zip, small_album, write_images
+
+RENDERING = Rendering(64, 3, "auto", "bilinear")
+
+
+def said(images, **how):
+    return describe(images, RENDERING, progress=False, **how)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("DFCVAE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_celeba_is_described_in_full(tmp_path, cache):
+    album = small_album()
+    root = official_zip(tmp_path / "data", album)
+    images = open_images(root)
+    text = said(images)
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert lines[0] == "CelebA with its text lists (zip, read in place)"
+    for line in (
+        f"path {root / 'img_align_celeba.zip'}",
+        f"labels {root / 'list_attr_celeba.txt'}",
+        f"labels {root / 'list_eval_partition.txt'}",
+        "split as in list_eval_partition.txt",
+        "sizes 178 x 218: 24",
+        "crop auto: 148 x 148 from (15, 35) of 178 x 218",
+        "unreadable none",
+        "duplicates none",
+        "tiny none",
+        "missing none",
+        "looked at all 24 files",
+        "decoded not yet",
+        "train 16 162,770",
+        "val 3 19,867",
+        "test 5 19,962",
+        "all 24 202,599",
+        "40 attributes, share of images",
+    ):
+        assert line in lines, text
+    cells = " ".join(text.split())
+    for name, column in zip(album.names, album.values.T, strict=True):
+        assert f"{name} {column.sum() / COUNT:.1%}" in cells
+    prepare(images, size=16, progress=False)
+    assert f"decoded     16 px RGB, crop auto, bilinear: {cache}" in said(images)
+    assert "looked at   all 24 files, when they were decoded" in said(images)
+
+
+def test_faults_of_a_folder_are_found(tmp_path):
+    album = small_album()
+    write_images(tmp_path / "faces", album)
+    shutil.copy(tmp_path / "faces/000003.jpg", tmp_path / "faces/copy of 3.jpg")
+    (tmp_path / "faces/broken.png").write_bytes(b"")
+    Image.new("RGB", (20, 300)).save(tmp_path / "faces/thin.bmp")
+    text = said(open_images(tmp_path / "faces"))
+    assert "unreadable  1\n              broken.png: " in text
+    assert "duplicates  1 groups of files with the same bytes\n              000003.jpg = copy of 3.jpg" in text
+    assert "tiny        1 (thin.bmp): below 32 pixels" in text
+    assert "sizes       178 x 218: 25\n              20 x 300: 1" in text
+    assert "no attributes" in text
+    assert "official" not in text
+
+
+def test_a_large_set_is_sampled_unless_all_is_asked_for(tmp_path, monkeypatch):
+    write_images(tmp_path / "faces", small_album())
+    images = open_images(tmp_path / "faces")
+    monkeypatch.setattr("dfcvae.data.describe.SAMPLE", 7)
+    assert "7 of 24 files, evenly spread; --full looks at all" in said(images)
+    assert "looked at   all 24 files" in said(images, full=True)
+
+
+def test_names_that_a_terminal_cannot_show_are_escaped(tmp_path):
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / "good.jpg").write_bytes(jpeg(0))
+    with open(str(tmp_path / "faces").encode() + b"/line\nbreak \xff.jpg", "wb"):
+        pass
+    text = said(open_images(tmp_path / "faces"))
+    assert "line\\nbreak \\udcff.jpg: " in text
+    text.encode("utf-8")
+    prepare(open_images(tmp_path / "faces"), size=8, progress=False)
+    assert "line\\nbreak" in said(open_images(tmp_path / "faces"))
+
+
+def test_a_contact_sheet_shows_faces_of_the_whole_set_as_they_will_be_cropped(tmp_path):
+    album = small_album()
+    write_images(tmp_path / "faces", album)
+    (tmp_path / "faces" / "000002.jpg").write_bytes(b"broken")
+    sheet = contact_sheet(open_images(tmp_path / "faces"), RENDERING)
+    assert sheet.shape == (3, 3 * 66 + 2, 8 * 66 + 2)
+    first = RENDERING.render(Image.open(tmp_path / "faces" / "000003.jpg"))
+    assert torch.equal((sheet[:, 2:66, 68:132] * 255).round().byte(), torch.from_numpy(first.copy()))
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "x.jpg").write_bytes(b"broken")
+    with pytest.raises(UserError, match=r"None of 1 files of .*none is a readable image"):
+        contact_sheet(open_images(tmp_path / "none"), RENDERING)
+
+
+def test_a_contact_sheet_of_many_is_a_sample(tmp_path):
+    (tmp_path / "faces").mkdir()
+    for i in range(150):
+        Image.fromarray(np.full((40, 40, 3), i, np.uint8)).save(tmp_path / "faces" / f"{i}.png")
+    sheet = contact_sheet(open_images(tmp_path / "faces"), RENDERING)
+    assert sheet.shape == (3, SHEET // 8 * 66 + 2, 8 * 66 + 2)
+    shades = {int(sheet[0, 30 + 66 * row, 30 + 66 * column] * 255 + 0.5) for row in range(8) for column in range(8)}
+    assert len(shades) == SHEET
+    assert min(shades) == 0
+    assert max(shades) > 120
+
+
+def test_looks_are_kept_as_they_were(tmp_path):
+    looks = [Look("a,b.jpg", 3, 4, "ab"), Look("\udcff\n.png", problem='not "an" image'), Look("c.jpg", 30, 40, "ab")]
+    write_looks(tmp_path / "files.csv", looks)
+    assert read_looks(tmp_path / "files.csv") == looks
+    with open(tmp_path / "files.csv", newline="", errors="surrogateescape") as file:
+        assert next(csv.reader(file)) == ["file", "width", "height", "digest", "problem"]
+    found = survey(looks)
+    assert found.sizes == {(3, 4): 1, (30, 40): 1}
+    assert found.duplicates == (("a,b.jpg", "c.jpg"),)
+    assert found.unreadable == (("\udcff\n.png", 'not "an" image'),)
+    assert found.tiny == ("a,b.jpg", "c.jpg")

@@ -1,0 +1,381 @@
+"""Every layout is recognised from its path, and gives the same faces."""
+
+import hashlib
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dfcvae.data import open_images, prepare
+from dfcvae.errors import UserError
+from tests.layouts import (
+    COUNT,
+    LAYOUTS,
+    Album,
+    jpeg,
+    official_folder,
+    official_zip,
+    pack,
+    small_album,
+    write_csv,
+    write_images,
+    write_lines,
+)
+
+MINI = Path(__file__).parents[3] / "shared" / "celeba-mini"
+
+
+@pytest.fixture(scope="module")
+def album():
+    return small_album()
+
+
+def cached_bytes(path: Path, cache: Path) -> tuple[str, str, str]:
+    """Checksums of the pixels, the attributes and the splits that preparing a path leaves on disk."""
+    prepare(open_images(path), size=32, cache_dir=cache, progress=False)
+    [folder] = [folder for folder in cache.iterdir() if folder.is_dir()]
+    return tuple(
+        hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        for name in ("images.npy", "attributes.npy", "split.npy")
+    )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_gives_its_labels(layout, album, tmp_path):
+    images = open_images(LAYOUTS[layout](tmp_path, album))
+    order = np.argsort(images.split, kind="stable")  # folders called train, valid and test have another order
+    np.testing.assert_array_equal(images.attributes[order], album.values)
+    np.testing.assert_array_equal(images.split[order], album.split)
+    assert images.attributes.dtype == bool
+    assert images.split.dtype == np.int8
+    assert images.names == album.names
+    assert images.missing == ()
+    assert len(images) == len(images.filenames) == COUNT
+
+
+def test_every_layout_gives_the_same_cached_bytes(album, tmp_path):
+    found = {
+        name: cached_bytes(write(tmp_path / name, album), tmp_path / f"{name}-c") for name, write in LAYOUTS.items()
+    }
+    assert len(found) == 12
+    assert len(set(found.values())) == 1, found
+
+
+@pytest.mark.skipif(not MINI.is_dir(), reason="the sample of real CelebA images is not beside the repository")
+def test_500_real_faces_give_the_same_cached_bytes_in_every_layout(tmp_path):
+    mini = open_images(MINI)
+    chosen = np.arange(0, 8_000, 16)
+    jpegs = [mini.files.read(i) for i in chosen]
+    real = Album(jpegs, mini.names, mini.attributes[chosen], mini.split[chosen], np.arange(len(chosen)) // 3)
+    found = {
+        name: cached_bytes(write(tmp_path / name, real), tmp_path / f"{name}-c") for name, write in LAYOUTS.items()
+    }
+    assert len(set(found.values())) == 1, found
+    faces = prepare(
+        open_images(tmp_path / "official_zip"), size=32, cache_dir=tmp_path / "official_zip-c", progress=False
+    )
+    assert [len(split) for split in faces.values()] == np.bincount(mini.split[chosen]).tolist()
+    for name, split in zip(("train", "val", "test"), (0, 1, 2), strict=True):
+        expected = torch.from_numpy(mini.attributes[chosen][mini.split[chosen] == split])
+        assert torch.equal(faces[name].attributes, expected)
+
+
+WORDS = {
+    "official_folder": "CelebA with its text lists (folder)",
+    "official_zip": "CelebA with its text lists (zip, read in place)",
+    "torchvision_folder": "CelebA with its text lists (folder)",
+    "kaggle_folder": "CelebA with csv lists, as on Kaggle (folder)",
+    "kaggle_zip": "CelebA with csv lists, as on Kaggle (zip, read in place)",
+    "hugging_face": "4 parquet files, as on Hugging Face",
+    "celeba_hq": "CelebA-HQ, numbered images (folder)",
+    "celeba_mask_hq": "CelebA-HQ, numbered images (folder)",
+    "folder_with_csv": "images (folder)",
+}
+
+
+@pytest.mark.parametrize(("layout", "words"), WORDS.items())
+def test_a_layout_says_what_it_is(layout, words, album, tmp_path):
+    images = open_images(LAYOUTS[layout](tmp_path, album))
+    assert images.layout == words
+    whole = {"CelebA-HQ": (24_183, 2_993, 2_824), "images (fol": None}
+    assert images.official == whole.get(words[: 9 if "HQ" in words else 11], (162_770, 19_867, 19_962))
+
+
+@pytest.mark.parametrize("inner", ["img_align_celeba", "img_align_celeba/img_align_celeba"])
+def test_the_image_folder_itself_may_be_named(inner, album, tmp_path):
+    write = LAYOUTS["kaggle_folder" if inner.count("/") else "official_folder"]
+    images = open_images(write(tmp_path, album) / inner)
+    np.testing.assert_array_equal(images.attributes, album.values)
+
+
+def test_the_zip_itself_may_be_named(album, tmp_path):
+    for path in (LAYOUTS["published_tree"](tmp_path / "a", album) / "Img", official_zip(tmp_path / "b", album)):
+        images = open_images(path / "img_align_celeba.zip")
+        assert images.path == path / "img_align_celeba.zip"
+        np.testing.assert_array_equal(images.attributes, album.values)
+        np.testing.assert_array_equal(images.split, album.split)
+
+
+def test_the_zip_is_taken_when_the_folder_is_there_too(album, tmp_path):
+    root = official_zip(tmp_path, album)
+    write_images(root / "img_align_celeba", album)
+    assert open_images(root).path == root / "img_align_celeba.zip"
+
+
+def test_nothing_is_unpacked(album, tmp_path):
+    root = official_zip(tmp_path / "data", album)
+    before = sorted(root.rglob("*"))
+    prepare(open_images(root), size=8, cache_dir=tmp_path / "cache", progress=False)
+    assert sorted(root.rglob("*")) == before
+
+
+def test_celeba_hq_takes_labels_through_the_mapping_whatever_its_order(album, tmp_path):
+    numbers = np.random.default_rng(1).permutation(COUNT)  # image i of CelebA is number numbers[i]
+    write_images(tmp_path / "hq", album, [f"{number:05d}.png" for number in numbers])
+    lines = [f"{number} {i} {album.files[i]}" for i, number in enumerate(numbers)]
+    write_lines(tmp_path / "CelebA-HQ-to-CelebA-mapping.txt", ["idx orig_idx orig_file", *sorted(lines)])
+    write_lines(tmp_path / "list_attr_celeba.txt", album.attribute_lines())
+    write_lines(tmp_path / "list_eval_partition.txt", album.partition_lines())
+    images = open_images(tmp_path)
+    for place, name in enumerate(images.filenames):
+        original = numbers.tolist().index(int(name[:5]))
+        np.testing.assert_array_equal(images.attributes[place], album.values[original])
+        assert images.split[place] == album.split[original]
+        assert images.files.read(place) == album.jpegs[original]
+
+
+def test_without_lists_the_split_is_drawn(album, tmp_path):
+    write_images(tmp_path / "img_align_celeba", album)
+    images = open_images(tmp_path)
+    assert images.layout == "CelebA without its lists (folder)"
+    assert images.names == ()
+    assert images.attributes.shape == (COUNT, 0)
+    assert np.bincount(images.split).tolist() == [20, 2, 2]
+    assert "val and test drawn from train by file name, a tenth each, seed 0" in dict(images.about)["split"]
+    assert (open_images(tmp_path).split == images.split).all()
+    assert (open_images(tmp_path, split_seed=1).split != images.split).any()
+
+
+def test_with_an_identity_list_nobody_is_in_two_splits(album, tmp_path):
+    root = official_folder(tmp_path, album)
+    (root / "list_eval_partition.txt").unlink()
+    write_lines(root / "identity_CelebA.txt", album.identity_lines())
+    images = open_images(root)
+    assert "by identity" in dict(images.about)["split"]
+    assert set(images.split.tolist()) == {0, 1, 2}
+    for person in set(album.identities.tolist()):
+        assert len(set(images.split[album.identities == person].tolist())) == 1
+
+
+def test_attributes_without_partition_and_partition_without_attributes(album, tmp_path):
+    for gone, names in (("list_eval_partition.txt", 40), ("list_attr_celeba.txt", 0)):
+        root = official_folder(tmp_path / gone, album)
+        (root / gone).unlink()
+        images = open_images(root)
+        assert len(images.names) == names
+        assert (images.split.tolist() == album.split.tolist()) == (names == 0)
+
+
+def test_a_part_of_celeba_is_told_and_empty_splits_are_drawn(album, tmp_path):
+    root = official_folder(tmp_path, album)
+    for name in album.files[12:]:
+        (root / "img_align_celeba" / name).unlink()
+    images = open_images(root)
+    assert images.missing == tuple(album.files[12:])
+    assert len(images) == 12
+    np.testing.assert_array_equal(images.attributes, album.values[:12])
+    assert np.bincount(images.split).tolist() == [10, 1, 1]  # the first 12 are all training images
+    assert dict(images.about)["split"].startswith("as in list_eval_partition.txt; val and test drawn from train")
+
+
+def test_images_that_no_list_names_are_left_out_and_told(album, tmp_path):
+    root = official_folder(tmp_path, album)
+    (root / "img_align_celeba" / "extra.jpg").write_bytes(jpeg(99))
+    images = open_images(root)
+    assert len(images) == COUNT
+    assert dict(images.about)["not listed"] == "1 (img_align_celeba/extra.jpg), left out"
+
+
+def test_lists_of_other_images_are_refused(album, tmp_path):
+    root = official_folder(tmp_path, album)
+    (root / "img_align_celeba").rename(root / "old")
+    write_images(root / "img_align_celeba", album, [f"{i:05d}.jpg" for i in range(COUNT)])
+    shutil.rmtree(root / "old")
+    sentence = (
+        r"None of the images that .*list_attr_celeba.txt names \(first: 000001.jpg\) is among the 24 images found"
+    )
+    with pytest.raises(UserError, match=sentence):
+        open_images(root)
+
+
+def test_in_the_wild_pictures_beside_the_aligned_ones_are_passed_over(album, tmp_path):
+    root = official_folder(tmp_path, album)
+    write_images(root / "img_celeba", album)
+    assert open_images(root).path == root / "img_align_celeba"
+
+
+def test_text_lists_win_over_csv_ones(album, tmp_path):
+    root = official_folder(tmp_path, album)
+    LAYOUTS["kaggle_folder"](tmp_path / "other", album)
+    for name in ("list_attr_celeba.csv", "list_eval_partition.csv"):
+        shutil.copy(tmp_path / "other" / name, root / name)
+    shutil.rmtree(tmp_path / "other")
+    assert open_images(root).names == album.names
+
+
+def test_a_folder_of_images_is_read_at_any_depth_in_natural_order(tmp_path):
+    names = ["10.JPG", "9.jpeg", "b/c/2.jpg", "a/1.jpg"]
+    for i, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(jpeg(i))
+    (tmp_path / ".hidden").mkdir()
+    for name in (".hidden/x.jpg", "._9.jpeg", "notes.txt", "face.heic", "clip.gif"):
+        (tmp_path / name).write_bytes(jpeg(0))
+    images = open_images(tmp_path)
+    assert images.filenames == ("9.jpeg", "10.JPG", "a/1.jpg", "b/c/2.jpg")
+    assert dict(images.about)["not read"] == "1 .gif, 1 .heic"
+    assert images.official is None
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "1.jpg").write_bytes(jpeg(1))
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "set" / "again").symlink_to(tmp_path / "set")
+    (tmp_path / "set" / "2.jpg").symlink_to(tmp_path / "elsewhere" / "1.jpg")
+    assert open_images(tmp_path / "set").filenames == ("2.jpg", "link/1.jpg")
+
+
+def test_folders_called_train_and_test_are_the_splits_and_val_is_drawn(tmp_path):
+    for split, count in (("train", 20), ("test", 4)):
+        for i in range(count):
+            (tmp_path / split / "female").mkdir(parents=True, exist_ok=True)
+            (tmp_path / split / "female" / f"{i}.jpg").write_bytes(jpeg(i))
+    images = open_images(tmp_path)
+    assert np.bincount(images.split).tolist() == [18, 2, 4]
+    assert dict(images.about)["split"].startswith("by folder: test, train; val drawn from train by file name")
+    assert all(
+        name.startswith("test/") == (split == 2) for name, split in zip(images.filenames, images.split, strict=True)
+    )
+
+
+def test_a_csv_beside_may_name_files_by_path_name_or_stem(tmp_path):
+    for i in range(3):
+        (tmp_path / f"set/sub{i}").mkdir(parents=True)
+        (tmp_path / f"set/sub{i}/face{i}.jpg").write_bytes(jpeg(i))
+    for spelling in ("sub{}/face{}.jpg", "face{1}.jpg", "face{1}"):
+        rows = [[spelling.format(i, i), i % 2, 30 + i, "text"] for i in (2, 0, 1)]
+        write_csv(tmp_path / "set.csv", ["image", "Smiling", "age", "caption"], rows)
+        images = open_images(tmp_path / "set")
+        assert images.attributes.tolist() == [[False], [True], [False]]
+        assert images.names == ("Smiling",)
+        assert dict(images.about)["not used"] == "age, caption"
+
+
+def test_a_csv_of_something_else_is_left_aside(tmp_path):
+    (tmp_path / "1.jpg").write_bytes(jpeg(1))
+    write_csv(tmp_path / "results.csv", ["run", "good"], [["a", 1], ["b", 0]])
+    images = open_images(tmp_path)
+    assert images.names == ()
+    assert dict(images.about)["not used"].endswith("results.csv")
+
+
+def test_images_without_a_row_in_the_csv_are_left_out_and_rows_without_image_are_missing(tmp_path):
+    for i in range(4):
+        (tmp_path / f"{i}.jpg").write_bytes(jpeg(i))
+    write_csv(tmp_path / "labels.csv", ["file", "Male"], [["1.jpg", 1], ["2.jpg", 0], ["9.jpg", 1]])
+    images = open_images(tmp_path)
+    assert images.filenames == ("1.jpg", "2.jpg")
+    assert images.missing == ("9.jpg",)
+    assert dict(images.about)["not listed"] == "2 (0.jpg, 3.jpg), left out"
+
+
+def test_a_zip_of_any_images_is_read_in_place(album, tmp_path):
+    LAYOUTS["folder_of_splits"](tmp_path / "unpacked", album)
+    pack(tmp_path / "unpacked", tmp_path / "faces.zip")
+    for path in (tmp_path / "faces.zip", tmp_path / "only"):
+        (tmp_path / "only").mkdir(exist_ok=True)
+        shutil.copy(tmp_path / "faces.zip", tmp_path / "only" / "anything.zip")
+        images = open_images(path)
+        assert images.layout == "images (zip, read in place)"
+        order = np.argsort(images.split, kind="stable")
+        np.testing.assert_array_equal(images.split[order], album.split)
+        np.testing.assert_array_equal(images.attributes[order], album.values)
+
+
+def test_a_zip_that_moved_is_the_same_data_and_a_changed_image_is_not(album, tmp_path):
+    root = official_zip(tmp_path / "a", album)
+    before = open_images(root).files.stamp()
+    root.rename(tmp_path / "b")
+    assert open_images(tmp_path / "b").files.stamp() == before
+    album = Album([*album.jpegs[:-1], jpeg(99)], album.names, album.values, album.split, album.identities)
+    assert open_images(official_zip(tmp_path / "c", album)).files.stamp() != before
+
+
+def test_a_changed_file_in_a_folder_changes_the_stamp(album, tmp_path):
+    root = official_folder(tmp_path, album)
+    before = open_images(root).files.stamp()
+    assert open_images(root).files.stamp() == before
+    (root / "img_align_celeba" / album.files[3]).write_bytes(jpeg(99))
+    assert open_images(root).files.stamp() != before
+
+
+def test_what_is_not_there_or_holds_no_images_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"There is no .*nowhere. Expected a folder of images, CelebA's folder or zip"):
+        open_images(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"holds no images. Expected JPEG, PNG"):
+        open_images(tmp_path)
+    (tmp_path / "a.heic").write_bytes(b"")
+    with pytest.raises(UserError, match=r"holds no images. It holds 1 .heic."):
+        open_images(tmp_path)
+
+
+def test_a_cut_zip_and_a_web_page_are_told(album, tmp_path):
+    path = official_zip(tmp_path, album) / "img_align_celeba.zip"
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(UserError, match=r"is not a complete zip file \(File is not a zip file\). Download it again"):
+        open_images(tmp_path)
+    path.write_text("\n<!DOCTYPE html><html>Quota exceeded</html>")
+    with pytest.raises(UserError, match=r"It is a web page: the download was refused"):
+        open_images(tmp_path)
+
+
+def test_a_damaged_zip_member_is_left_out(album, tmp_path):
+    path = tmp_path / "faces.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in zip(album.files, album.jpegs, strict=True):
+            archive.writestr(name, content)
+    content = bytearray(path.read_bytes())
+    content[content.index(album.jpegs[4]) + 600] ^= 255
+    path.write_bytes(content)
+    splits = prepare(open_images(path), size=8, cache_dir=tmp_path / "cache", progress=False)
+    assert sum(map(len, splits.values())) == COUNT - 1
+    assert (
+        "000005.jpg,0,0,,damaged in the zip: its checksum is another"
+        in next(tmp_path.glob("cache/*/files.csv")).read_text()
+    )
+
+
+@pytest.mark.skipif(not MINI.is_dir(), reason="the sample of real CelebA images is not beside the repository")
+def test_real_images(tmp_path):
+    images = open_images(MINI)
+    for i, line in zip((0, 1), (MINI / "list_attr_celeba.txt").read_text().splitlines()[2:4], strict=True):
+        assert images.attributes[i].tolist() == [value == "1" for value in line.split()[1:]]
+    splits = prepare(images, cache_dir=tmp_path, progress=False)
+    assert [len(faces) for faces in splits.values()] == [7_000, 500, 500]
+    assert splits["train"].images.shape[1:] == (3, 64, 64)
+    # faces look at the camera: on average they are their own mirror image, and not upside down
+    mean = splits["train"].images.float().mean(0)
+    assert (mean - mean.flip(2)).abs().mean() < 6 < (mean - mean.flip(1)).abs().mean()
+
+
+def test_grey_files_are_read_as_rgb(album, tmp_path):
+    root = official_folder(tmp_path, album)
+    path = root / "img_align_celeba" / album.files[0]
+    Image.open(path).convert("L").save(path)
+    assert prepare(open_images(root), size=8, cache_dir=tmp_path / "c", progress=False)["train"].images.shape[1] == 3
