@@ -146,7 +146,9 @@ def data_of(model: str, source: str | None) -> DataConfig:
     trained_on = (
         Experiment.from_dict(about["config"]).data if about["config"] else DataConfig(size=size, channels=channels)
     )
-    return replace(trained_on, source=source or trained_on.source, train_images=1)  # only held-out faces are looked at
+    source = source or trained_on.source
+    # Only held-out faces are looked at: no others need be drawn.
+    return replace(trained_on, source=source, train_images=1 if source == SYNTHETIC else None)
 
 
 def render_file(path: Path, data: DataConfig) -> NDArray[np.uint8]:

@@ -144,13 +144,13 @@ def memory(source: Path, scratch: Path) -> dict[str, object]:
 
 
 def watched(command: list[str]) -> dict[str, float]:
-    """Runs a command; the largest sum over it and its children of resident memory, sampled every 50 ms."""
+    """Runs a command; the largest sum over it and its children of resident memory, sampled four times a second."""
     process = subprocess.Popen(command)
     peaks = {"all": 0.0, "not mapped": 0.0}
     done = threading.Event()
 
     def watch() -> None:
-        while not done.wait(0.05):
+        while not done.wait(0.25):
             for name, fields in (("all", ("Pss",)), ("not mapped", ("Pss_Anon", "Pss_Shmem"))):
                 total = sum(resident(pid, fields) for pid in family(process.pid))
                 peaks[name] = max(peaks[name], round(total / 1e3, 1))

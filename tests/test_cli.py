@@ -11,7 +11,7 @@ from dfcvae.cli import main
 from dfcvae.data.synthetic import render_faces
 from dfcvae.vae import VAE
 from tests.conftest import tiny_experiment
-from tests.layouts import small_album, write_images
+from tests.layouts import small_album, write_csv, write_images
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +170,12 @@ def test_data_from_a_folder_to_a_trained_model(capsys, tmp_path, cache):
     ok(capsys, "train", "tiny.yaml", "--data.source", "faces", "--training.max_steps", "2", "--out", "run")
     assert "test 2" in ok(capsys, "data", "prepare", "faces", "--size", "32")
     ok(capsys, "evaluate", "run")
+
+
+def test_a_folder_of_test_images_alone_can_be_evaluated(capsys, run, tmp_path, cache):
+    write_images(tmp_path / "faces" / "test", small_album())
+    write_csv(tmp_path / "faces.csv", ["file", "split"], [[name, "test"] for name in small_album().files])
+    assert "mse" in ok(capsys, "evaluate", run, "--source", "faces")
 
 
 def test_a_damaged_cache_is_found_by_check(capsys, tmp_path, cache):

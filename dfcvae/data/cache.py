@@ -90,10 +90,10 @@ def _build(builder: Builder, identity: dict[str, Any], workers: int, progress: b
         with held:
             if not builder.folder.exists():  # else another process has made it
                 builder.build(identity, workers, progress)
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:  # the latter is of file systems without locks
         raise UserError(
-            f"Could not write the decoded images to {root}: {error.strerror or error}. Free some space, or choose "
-            "another folder (environment variable DFCVAE_CACHE); what is decoded already is kept."
+            f"Could not write the decoded images to {root}: {getattr(error, 'strerror', None) or error}. Free some "
+            "space, or choose another folder (environment variable DFCVAE_CACHE); what is decoded already is kept."
         ) from error
 
 

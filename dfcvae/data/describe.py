@@ -112,14 +112,14 @@ def _findings(found: Survey, rendering: Rendering) -> Iterator[str]:
 def _counts(images: ImageSet) -> Iterator[str]:
     counts = np.bincount(images.split, minlength=len(SPLITS)).tolist()
     official = images.official
-    yield "  split       images" + ("    official CelebA" if official else "")
+    yield "  split       images" + ("    official count" if official else "")
     for name, count, whole in zip(
         (*SPLITS, "all"),
         (*counts, sum(counts)),
         (*official, sum(official)) if official else (None,) * 4,
         strict=True,
     ):
-        yield f"  {name:6}{count:12,}" + (f"{whole:19,}" if whole else "")
+        yield f"  {name:6}{count:12,}" + (f"{whole:18,}" if whole else "")
 
 
 def _attributes(images: ImageSet) -> Iterator[str]:
