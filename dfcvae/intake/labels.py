@@ -48,7 +48,7 @@ def join(files: Sequence[str], tables: Sequence[Table], mapping: Mapping[str, st
     for table in tables:
         if not rows[table.label] and table.required:
             raise UserError(
-                f"None of the images that {table.label} names (first: {table.filenames[0]}) is among the "
+                f"None of the images that {table.label} names (first: {next(iter(table.filenames), '-')}) is among the "
                 f"{len(files):,} images found (first: {files[0]}). Use lists and images that belong together."
             )
     used = [table for table in tables if rows[table.label]]

@@ -176,15 +176,17 @@ def _recognise(
 
 def _other_files(tree: Tree) -> list[tuple[str, str]]:
     """What is neither image nor list, by suffix: a folder of HEIC files should not look empty."""
-    known = {*SUFFIXES, ".csv", ".txt", ".zip"}
-    suffixes = [splitext(name)[1].lower() or "no suffix" for name in tree.names]
-    others = Counter(suffix for suffix in suffixes if suffix not in known)
-    return [("not read", ", ".join(f"{others[suffix]:,} {suffix}" for suffix in sorted(others)))] if others else []
+    others = [(suffix, count) for suffix, count in _suffixes(tree) if suffix not in {*SUFFIXES, ".csv", ".txt", ".zip"}]
+    return [("not read", ", ".join(f"{count:,} {suffix}" for suffix, count in others))] if others else []
+
+
+def _suffixes(tree: Tree) -> list[tuple[str, int]]:
+    return sorted(Counter(splitext(name)[1].lower() or "no suffix" for name in tree.names).items())
 
 
 def _nothing_found(path: Path, tree: Tree) -> str:
-    others = dict(_other_files(tree)).get("not read")
-    found = f" It holds {others}." if others else ""
+    files = ", ".join(f"{count:,} {suffix}" for suffix, count in _suffixes(tree))
+    found = f" It holds {files}." if files else ""
     return (
         f"{path} holds no images.{found} Expected JPEG, PNG, WebP, BMP or TIFF files, CelebA's {ALIGNED}.zip, "
         "or parquet files."

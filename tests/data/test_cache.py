@@ -20,7 +20,7 @@ import torch
 from filelock import FileLock
 from PIL import Image
 
-from dfcvae.data import building, workers
+from dfcvae.data import TrainingBatches, building, workers
 from dfcvae.data.cache import cache_root, caches, caches_of, check, prepare
 from dfcvae.errors import UserError
 from dfcvae.intake import ImageSet, Undecodable
@@ -105,6 +105,17 @@ def test_splits_are_views_of_one_map_that_cannot_change_the_file(source, tmp_pat
     before = first["train"].images.clone()
     first["train"].images.zero_()
     assert torch.equal(prepare(source, size=16, cache_dir=tmp_path)["train"].images, before)
+
+
+@pytest.mark.parametrize("size", [32, 64, 128, 256])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_size_and_both_kinds_of_colour(source, tmp_path, size, channels):
+    splits = prepare(source, size=size, channels=channels, cache_dir=tmp_path, progress=False)
+    images, _ = next(iter(TrainingBatches(splits["train"], 2, seed=0)))
+    assert images.shape == (2, channels, size, size)
+    whole = np.stack([pixels_of(source, i) for i in np.flatnonzero(SPLIT == 0)]).astype(float)
+    shown = splits["train"].images.float().mean().item()
+    assert abs(shown - whole[:, 18:92, 8:82].mean()) < 2  # the crop's mean survives the resize and the luma
 
 
 def test_an_empty_split_is_empty(source, tmp_path):

@@ -331,7 +331,9 @@ def test_what_is_not_there_or_holds_no_images_is_told(tmp_path):
     with pytest.raises(UserError, match=r"holds no images. Expected JPEG, PNG"):
         open_images(tmp_path)
     (tmp_path / "a.heic").write_bytes(b"")
-    with pytest.raises(UserError, match=r"holds no images. It holds 1 .heic."):
+    (tmp_path / "b.zip").write_bytes(b"")
+    (tmp_path / "c.zip").write_bytes(b"")
+    with pytest.raises(UserError, match=r"holds no images. It holds 1 .heic, 2 .zip."):
         open_images(tmp_path)
 
 
