@@ -104,7 +104,11 @@ def _findings(found: Survey, rendering: Rendering) -> Iterator[str]:
     more = [f"and {len(bad) - SHOWN:,} more"] * (len(bad) > SHOWN)
     yield from _lines("unreadable", [f"{len(bad):,}", *bad[:SHOWN], *more] if bad else ["none"])
     groups = [" = ".join(printable(name) for name in group[:4]) for group in found.duplicates]
-    alike = [f"{len(groups):,} groups of files with the same bytes", *groups[:5], *["..."] * (len(groups) > 5)]
+    alike = [
+        f"{len(groups):,} group{'s' * (len(groups) > 1)} of files with the same bytes",
+        *groups[:5],
+        *["..."] * (len(groups) > 5),
+    ]
     yield from _lines("duplicates", alike if groups else ["none"])
     yield from _line("tiny", f"{some(found.tiny)}: below {TINY} pixels" if found.tiny else "none")
 

@@ -51,7 +51,7 @@ def join(files: Sequence[str], tables: Sequence[Table], mapping: Mapping[str, st
                 f"None of the images that {table.label} names (first: {next(iter(table.filenames), '-')}) is among the "
                 f"{len(files):,} images found (first: {files[0]}). Use lists and images that belong together."
             )
-    used = [table for table in tables if rows[table.label]]
+    used = [table for table in tables if rows[table.label] and table.says_something]
     listing = [table for table in used if table.names] or [table for table in used if table.split is not None]
     for other in used:
         if listing and (other.names or other.split is not None):
@@ -67,7 +67,7 @@ def join(files: Sequence[str], tables: Sequence[Table], mapping: Mapping[str, st
         unlisted = [file for file in files if file not in listed]
         about.append(("not listed", f"{some(unlisted)}, left out"))
     unused = [name for table in used for name in table.unused]
-    unused += [table.label for table in tables if not rows[table.label]]
+    unused += [posixpath.basename(table.label) for table in tables if table not in used]
     if unused:
         about.append(("not used", ", ".join(unused)))
     return Labels(chosen, attributes, names, split, tuple(absent), tuple(about))

@@ -153,7 +153,7 @@ def _read_lists(lists: dict[str, str]) -> tuple[list[Table], dict[str, str]]:
             tables.append(READERS[name](label, text))
         elif name.lower().endswith(".csv") and name not in superseded:
             table = read_csv(label, text)
-            tables += [table] if table and (table.names or table.split is not None or table.identities) else []
+            tables += [table] if table else []
     return tables, mapping
 
 

@@ -28,7 +28,7 @@ YES = frozenset(("1", "true", "yes"))
 YES_OR_NO = YES | {"0", "-1", "false", "no"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """What one list says.
 
@@ -51,6 +51,11 @@ class Table:
     identities: tuple[str, ...] | None = None
     unused: tuple[str, ...] = ()
     required: bool = True
+
+    @property
+    def says_something(self) -> bool:
+        """Whether there is more in it than names."""
+        return bool(self.names) or self.split is not None or self.identities is not None
 
     def rows(self, rows: Sequence[int], filenames: Sequence[str]) -> "Table":
         """These rows, under other names."""
@@ -142,7 +147,8 @@ def read_csv(label: str, text: str) -> Table | None:
         UserError: a row has too many or too few cells, a file comes twice, or a split has an unknown name.
     """
     try:
-        lines = [row for row in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in row)]
+        delimiter = max(",;\t", key=text.partition("\n")[0].count)  # spreadsheets write what their language asks for
+        lines = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise UserError(f"{label} is no proper csv file ({error}). Correct it, or move it elsewhere.") from error
     if len(lines) < 2 or len(lines[0]) < 2:

@@ -71,7 +71,7 @@ def test_faults_of_a_folder_are_found(tmp_path):
     Image.new("RGB", (20, 300)).save(tmp_path / "faces/thin.bmp")
     text = said(open_images(tmp_path / "faces"))
     assert "unreadable  1\n              broken.png: " in text
-    assert "duplicates  1 groups of files with the same bytes\n              000003.jpg = copy of 3.jpg" in text
+    assert "duplicates  1 group of files with the same bytes\n              000003.jpg = copy of 3.jpg" in text
     assert "tiny        1 (thin.bmp): below 32 pixels" in text
     assert "sizes       178 x 218: 25\n              20 x 300: 1" in text
     assert "no attributes" in text

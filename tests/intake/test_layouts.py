@@ -277,6 +277,12 @@ def test_a_csv_beside_may_name_files_by_path_name_or_stem(tmp_path):
         assert dict(images.about)["not used"] == "age, caption"
 
 
+def test_lists_of_boxes_and_points_are_named_as_not_used(album, tmp_path):
+    images = open_images(LAYOUTS["kaggle_folder"](tmp_path, album))
+    assert dict(images.about)["not used"] == "list_bbox_celeba.csv"
+    assert not any("bbox" in which for what, which in images.about if what == "labels")
+
+
 def test_a_csv_of_something_else_is_left_aside(tmp_path):
     (tmp_path / "1.jpg").write_bytes(jpeg(1))
     write_csv(tmp_path / "results.csv", ["run", "good"], [["a", 1], ["b", 0]])

@@ -107,6 +107,12 @@ def test_a_csv_is_read_by_what_its_columns_hold():
     assert table.unused == ("Age",)
 
 
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_a_csv_may_be_separated_as_spreadsheets_do(mark):
+    table = read_csv("x.csv", mark.join(["name", "Smiling"]) + "\r\n" + mark.join(['"a, b.jpg"', "1"]) + "\r\n")
+    assert (table.filenames, table.names, table.attributes.tolist()) == (("a, b.jpg",), ("Smiling",), [[True]])
+
+
 def test_the_first_column_of_a_csv_names_the_files_if_none_says_so():
     assert read_csv("x.csv", "what,Smiling\na.jpg,0\n").filenames == ("a.jpg",)
 
