@@ -210,6 +210,14 @@ def test_version_and_help(capsys):
         assert expected in capsys.readouterr().out
 
 
+def test_help_says_what_every_field_means(capsys):
+    for command in (["train"], ["data", "prepare"], ["features", "train"]):
+        with pytest.raises(SystemExit):
+            main([*command, "--help"])
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "side of the square images in pixels: 32, 64, 128 or 256." in shown
+
+
 EXPERIMENT = "tiny.yaml"
 MISTAKES = [
     ([], 2, "Name a command; --help lists them."),
