@@ -1,6 +1,7 @@
 """What a data set is, in words and as a contact sheet."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,17 +72,17 @@ def _looks(images: ImageSet, made: Sequence[tuple[Path, Any]], full: bool, progr
 
 def look_at(images: ImageSet, chosen: Sequence[int], *, progress: bool = True) -> list[Look]:
     """Decodes the chosen images, with all processors, and keeps what was seen of them, in their order."""
-
-    def look(rows: Sequence[int]) -> list[Look]:
-        with quiet_pillow():
-            return [examine(images, i)[1] for i in rows]
-
     looks: list[Look] = []
     with tqdm(total=len(chosen), desc="looking at images", unit=" images", disable=not progress, leave=False) as bar:
-        for seen in in_chunks(look, chosen, workers_by_default()):
+        for seen in in_chunks(partial(_look, images), chosen, workers_by_default()):
             looks += seen
             bar.update(len(seen))
     return looks
+
+
+def _look(images: ImageSet, rows: Sequence[int]) -> list[Look]:
+    with quiet_pillow():
+        return [examine(images, i)[1] for i in rows]
 
 
 def _spread(n: int, count: int) -> list[int]:
