@@ -3,6 +3,7 @@ import re
 from html.parser import HTMLParser
 from io import BytesIO
 
+import pytest
 import torch
 from PIL import Image
 
@@ -35,10 +36,11 @@ def test_page_is_balanced_escaped_and_needs_nothing_else():
     assert not re.search(r"(src|href)=\"(?!data:)", text)
 
 
-def test_figure_holds_the_picture_twice_as_large():
-    picture = torch.zeros(3, 10, 20)
+@pytest.mark.parametrize(("width", "shown"), [(274, 822), (530, 1060), (2066, 2066)])
+def test_figure_enlarges_small_pictures_to_the_page_and_leaves_large_ones(width, shown):
+    picture = torch.zeros(3, 10, width)
     picture[0] = 1
     data = re.search(r"base64,([^\"]+)", figure(picture, "red"))[1]
     with Image.open(BytesIO(base64.b64decode(data))) as image:
-        assert image.size == (40, 20)
+        assert image.size == (shown, 10 * shown // width)
         assert image.getpixel((5, 5)) == (255, 0, 0)
