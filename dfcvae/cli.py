@@ -72,6 +72,9 @@ def _parser() -> Parser:
 
 def _demo(parser: Parser) -> None:
     parser.add_argument("--out", type=Path, default=Path("dfcvae-demo"), help="folder of the report")
+    size = "pixels of a side: 32, 64, 128 or 256; the time grows with their square"
+    parser.add_argument("--size", type=PositiveInt, default=64, help=size)
+    parser.add_argument("--channels", type=PositiveInt, default=3, help="3 (RGB) or 1 (grey)")
     parser.add_argument("--seed", type=NonNegativeInt, default=0)
 
 

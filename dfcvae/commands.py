@@ -17,7 +17,7 @@ from dfcvae.data import SYNTHETIC, Rendering, load_faces, open_images
 from dfcvae.data.cache import caches, caches_of, check
 from dfcvae.data.describe import SHEET, contact_sheet, describe
 from dfcvae.data.synthetic import ATTRIBUTES, render_faces
-from dfcvae.demo import run_demo
+from dfcvae.demo import DemoSettings, run_demo
 from dfcvae.errors import UserError
 from dfcvae.evaluation import JUDGE_LAYERS
 from dfcvae.evaluation import evaluate as measure
@@ -34,7 +34,8 @@ from dfcvae.vae import VAE, read_model
 
 def demo(arguments: Any) -> None:
     """Train both models on synthetic faces and write the report."""
-    print(f"Report: {run_demo(arguments.out, seed=arguments.seed)}")
+    settings = DemoSettings(size=arguments.size, channels=arguments.channels)
+    print(f"Report: {run_demo(arguments.out, seed=arguments.seed, settings=settings)}")
 
 
 def train(arguments: Any) -> None:

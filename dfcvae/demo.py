@@ -28,6 +28,7 @@ from dfcvae.images import grid, rows, save_png, to_float
 from dfcvae.latent import interpolate
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.training import AttributeNetwork, attribute_scores, train, train_features
+from dfcvae.training.build import build_vae
 from dfcvae.training.environment import environment, pick_device
 from dfcvae.vae import VAE
 
@@ -40,6 +41,7 @@ class DemoSettings:
 
     train_images: int = 3_600
     size: int = 64
+    channels: int = 3
     epochs: int = 5
     batch_size: int = 32
     features: FeatureTraining = field(default_factory=lambda: FeatureTraining(width=0.125, epochs=4))
@@ -59,13 +61,15 @@ def run_demo(out: str | Path, *, seed: int = 0, settings: DemoSettings | None = 
         The path of the report.
 
     Raises:
-        UserError: if ``out`` is in use.
+        UserError: if ``out`` is in use, or there is no such size or number of channels.
     """
     out, settings = Path(out), settings or DemoSettings()
     if out.exists() and any(out.iterdir()):
         raise UserError(f"{out} is not empty; choose another folder with --out, or delete it.")
+    data = DataConfig(size=settings.size, channels=settings.channels, train_images=settings.train_images)
+    experiments = demo_experiments(data, settings, seed, str(out / "features.safetensors"))
+    build_vae(experiments[0])  # mistakes show before anything is drawn
     clock = Clock(progress)
-    data = DataConfig(size=settings.size, train_images=settings.train_images)
     with clock("drawing synthetic faces"):
         splits = load_faces(data, progress=progress)
     networks = {}
@@ -75,7 +79,7 @@ def run_demo(out: str | Path, *, seed: int = 0, settings: DemoSettings | None = 
             networks[name] = train_features(config, splits, progress=progress).to(pick_device())
             networks[name].save(out / f"{name}.safetensors")
     models = {}
-    for experiment in demo_experiments(data, settings, seed, str(out / "features.safetensors")):
+    for experiment in experiments:
         with clock(f"training the {experiment.name}"):
             train(experiment, out / experiment.name, splits=splits, progress=progress)
             models[experiment.name] = VAE.load(out / experiment.name, device=pick_device())
@@ -93,7 +97,7 @@ def run_demo(out: str | Path, *, seed: int = 0, settings: DemoSettings | None = 
     pictures = draw(models, splits["test"])
     for name, picture in pictures.items():
         save_png(picture, out / "pictures" / f"{name}.png")
-    (out / "report.html").write_text(report(out, pictures, measures, scores, clock.seconds))
+    (out / "report.html").write_text(report(out, data, pictures, measures, scores, clock.seconds))
     return out / "report.html"
 
 
@@ -134,6 +138,7 @@ MEASURES = {
 
 def report(
     out: Path,
+    data: DataConfig,
     pictures: dict[str, Tensor],
     measures: dict[str, dict[str, float]],
     scores: dict[str, dict[str, dict[str, float]]],
@@ -147,7 +152,8 @@ def report(
         paragraph(
             "Both models are the same network with the same budget, data order and initial weights. They differ in the "
             "objective alone: the plain VAE compares pixels, the DFC-VAE pixels and the features of a frozen VGG that "
-            "was trained on the attributes of these faces. All faces below are from the test split."
+            f"was trained on the attributes of these faces. All faces are {data.size} pixels wide and high, in "
+            f"{'colour' if data.channels == 3 else 'grey'}; the originals below are from the test split."
         ),
         heading("Reconstructions"),
         figure(pictures["reconstructions"], f"Originals, then reconstructions of {' and '.join(names)}."),

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from dfcvae.cli import main
 from dfcvae.config import FeatureTraining
 from dfcvae.demo import MEASURES, DemoSettings, run_demo
 from dfcvae.vae import VAE
@@ -21,6 +22,36 @@ def test_a_tiny_demo_writes_everything(tmp_path, monkeypatch):
     assert all(metrics["measures"][name].keys() == MEASURES.keys() for name in metrics["measures"])
     assert VAE.load(tmp_path / "demo" / "dfc-vae").image_shape == (3, 32, 32)
     assert len(list((tmp_path / "demo" / "pictures").glob("*.png"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("argv", "shape"), [([], (64, 3)), (["--size", "128"], (128, 3)), (["--size=32", "--channels=1"], (32, 1))]
+)
+def test_the_command_sets_size_and_channels(argv, shape, monkeypatch):
+    asked = []
+    monkeypatch.setattr("dfcvae.commands.run_demo", lambda out, *, seed, settings: asked.append(settings))
+    assert main(["demo", *argv]) == 0
+    assert asked == [DemoSettings(size=shape[0], channels=shape[1])]
+
+
+MISTAKES = [
+    (["--size", "48"], 1, "size is one of 32, 64, 128, 256; 48 came."),
+    (["--channels", "2"], 1, "channels is one of 1, 3; 2 came."),
+    (["--size", "large"], 2, "size: expected a whole number above 0, but large came."),
+]
+
+
+@pytest.mark.parametrize(("argv", "status", "sentence"), MISTAKES)
+def test_a_wrong_size_or_channel_count_is_one_sentence_before_anything_is_drawn(
+    argv, status, sentence, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.delattr("dfcvae.demo.load_faces")
+    assert main(["demo", "--out", str(tmp_path / "demo"), *argv]) == status
+    error = capsys.readouterr().err
+    assert error.startswith("dfcvae: ")
+    assert error.endswith(f"{sentence}\n")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "demo").exists()
 
 
 @pytest.mark.slow
