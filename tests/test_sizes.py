@@ -1,0 +1,119 @@
+"""Every image size, in colour and in grey, from the data to the pictures."""
+
+import json
+from dataclasses import replace
+from itertools import product
+from math import isfinite
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dfcvae.cli import main
+from dfcvae.config import (
+    DataConfig,
+    Experiment,
+    FeatureConfig,
+    FeatureTraining,
+    LossConfig,
+    ModelConfig,
+    TrainingConfig,
+)
+from dfcvae.data import load_faces
+from dfcvae.data.synthetic import render_faces
+from dfcvae.demo import MEASURES, DemoSettings, run_demo
+from dfcvae.evaluation import JUDGE_LAYERS, evaluate
+from dfcvae.features import VGGFeatures
+from dfcvae.networks import NETWORKS, SIZES
+from dfcvae.training import AttributeNetwork, train
+from dfcvae.training.build import build_vae
+from dfcvae.vae import VAE
+
+SHAPES = [pytest.param(size, channels, id=f"{size}x{channels}") for size, channels in product(SIZES, (3, 1))]
+TINY = 1 / 16
+
+
+@pytest.fixture(autouse=True)
+def _few_faces_and_samples(monkeypatch):
+    monkeypatch.setattr("dfcvae.data.source.SYNTHETIC_HELD_OUT", 2)
+    monkeypatch.setattr("dfcvae.demo.SAMPLES_SHOWN", 2)
+    monkeypatch.setattr("dfcvae.demo.STEPS_SHOWN", 2)
+    monkeypatch.setattr("dfcvae.training.callbacks.SAMPLES_SHOWN", 2)
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    """Files of an untrained feature network and an untrained judge, of widths that cost nothing."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("networks")
+    files = {arch: folder / f"{arch}.safetensors" for arch in ("vgg19_bn", "vgg11_bn")}
+    return {arch: AttributeNetwork(arch, TINY, ("A", "B")).save(file) for arch, file in files.items()}
+
+
+def dfc_experiment(network, size, channels, weights):
+    """Two steps of the shipped DFC-VAE, with another feature network."""
+    features = FeatureConfig(layer_weights=0.125, weights=str(weights), pooling="average")
+    data = DataConfig(size=size, channels=channels, train_images=4)
+    training = TrainingConfig(epochs=1, batch_size=2, accelerator="cpu", picture_epochs=2)  # the demo draws
+    return Experiment("tiny", data, ModelConfig(network), LossConfig(pixel_weight=0.5, features=features), training)
+
+
+def unmoved(before, after):
+    """Names of the weight matrices and kernels that training left as they were, and of those no longer finite."""
+    now = dict(after.named_parameters())
+    weights = {name: value for name, value in before.named_parameters() if value.ndim > 1}
+    assert all(value.isfinite().all() for value in now.values())
+    return [name for name, value in weights.items() if torch.equal(value, now[name])]
+
+
+@pytest.mark.parametrize(("size", "channels"), SHAPES)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_dfc_vae_trains_loads_samples_and_is_measured(network, size, channels, networks, tmp_path):
+    experiment = dfc_experiment(network, size, channels, networks["vgg19_bn"])
+    splits = load_faces(experiment.data, progress=False)
+    assert splits["test"].images.shape == (2, channels, size, size)
+    result = train(experiment, tmp_path / "run", splits=splits, progress=False)
+    assert all(map(isfinite, result.metrics.values()))
+    assert "val/features/conv5_2" in result.metrics
+    vae = VAE.load(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    assert unmoved(build_vae(experiment), vae) == []
+    x = splits["test"].images / 255
+    for images in (vae.sample(2), vae.reconstruct(x)):
+        assert images.shape == x.shape
+        assert 0 <= images.min() < images.max() <= 1
+        assert images.flatten(1).var(dim=1).min() > 0
+    judge = AttributeNetwork.load(networks["vgg11_bn"])
+    features = VGGFeatures("vgg11_bn", JUDGE_LAYERS, str(networks["vgg11_bn"]))
+    measures = evaluate(vae, splits["test"], features=features, judge=judge)
+    assert measures.keys() == MEASURES.keys()
+    assert all(map(isfinite, measures.values())), measures
+
+
+@pytest.mark.parametrize(("size", "channels"), SHAPES)
+def test_the_whole_demo_runs(size, channels, tmp_path):
+    features = FeatureTraining(width=TINY, epochs=1, batch_size=2)
+    judge = replace(features, arch="vgg11_bn")
+    settings = DemoSettings(4, size, channels, epochs=1, batch_size=2, features=features, judge=judge)
+    report = run_demo(tmp_path / "demo", settings=settings, progress=False)
+    colour = "colour" if channels == 3 else "grey"
+    assert f"{size} pixels wide and high, in {colour}" in report.read_text()
+    measures = json.loads((tmp_path / "demo" / "metrics.json").read_text())["measures"]
+    assert all(map(isfinite, [value for name in ("vae", "dfc-vae") for value in measures[name].values()]))
+    with Image.open(tmp_path / "demo" / "pictures" / "reconstructions.png") as picture:
+        assert picture.size == (2 * (size + 2) + 2, 3 * (size + 2) + 2)
+        red, green, blue = np.asarray(picture).transpose(2, 0, 1)
+    assert (np.array_equal(red, green) and np.array_equal(green, blue)) == (channels == 1)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_grey_model_reconstructs_a_colour_file_in_grey(size, tmp_path):
+    face = Image.fromarray(render_faces([7], size=size)[0][0].permute(1, 2, 0).numpy())
+    face.save(tmp_path / "colour.png")
+    VAE("hou2016", size, 1, 8).save(tmp_path / "model")
+    out = tmp_path / "picture.png"
+    assert main(["reconstruct", str(tmp_path / "model"), str(tmp_path / "colour.png"), "--out", str(out)]) == 0
+    with Image.open(out) as picture:
+        original, again = (picture.crop((2, top, size + 2, top + size)) for top in (2, size + 4))
+    assert np.array_equal(original, face.convert("L").convert("RGB"))
+    assert np.array_equal(again, again.convert("L").convert("RGB"))
