@@ -23,10 +23,11 @@ from dfcvae.config import (
 from dfcvae.data import load_faces
 from dfcvae.data.synthetic import render_faces
 from dfcvae.demo import MEASURES, DemoSettings, run_demo
+from dfcvae.errors import UserError
 from dfcvae.evaluation import JUDGE_LAYERS, evaluate
 from dfcvae.features import VGGFeatures
 from dfcvae.networks import NETWORKS, SIZES
-from dfcvae.training import AttributeNetwork, train
+from dfcvae.training import AttributeNetwork, train, train_features
 from dfcvae.training.build import build_vae
 from dfcvae.vae import VAE
 
@@ -117,3 +118,9 @@ def test_a_grey_model_reconstructs_a_colour_file_in_grey(size, tmp_path):
         original, again = (picture.crop((2, top, size + 2, top + size)) for top in (2, size + 4))
     assert np.array_equal(original, face.convert("L").convert("RGB"))
     assert np.array_equal(again, again.convert("L").convert("RGB"))
+
+
+def test_a_feature_network_asks_for_faces_of_at_least_32_pixels():
+    splits = load_faces(DataConfig(size=16, train_images=4), progress=False)
+    with pytest.raises(UserError, match="at least 32x32 pixels, but 16x16 came"):
+        train_features(FeatureTraining(width=TINY, epochs=1, batch_size=2), splits, progress=False)

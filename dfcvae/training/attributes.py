@@ -23,6 +23,8 @@ from dfcvae.training.memory import keep_freed_memory
 from dfcvae.vgg import vgg_layers
 from dfcvae.weights import read_metadata
 
+SMALLEST = 32  # pixels of a side: one is left after five poolings
+
 
 class AttributeNetwork(nn.Module):
     """A VGG trunk, global average pooling and a linear head: images in [0, 1] to one logit per attribute.
@@ -99,12 +101,17 @@ def train_features(config: FeatureTraining, splits: Splits, *, progress: bool = 
     """Train an attribute network on the training split.
 
     Raises:
-        UserError: if the faces have no attributes.
+        UserError: if the faces have no attributes, or are too small for a VGG.
     """
     train = splits["train"]
     if not train.names:
         raise UserError(
             "A feature network learns from attributes, and these faces have none; use CelebA or synthetic faces."
+        )
+    if min(train.images.shape[-2:]) < SMALLEST:
+        raise UserError(
+            f"A VGG halves its images five times and needs at least {SMALLEST}x{SMALLEST} pixels, but "
+            f"{train.images.shape[-2]}x{train.images.shape[-1]} came; raise data.size."
         )
     keep_freed_memory()
     check_accelerator(config.accelerator)
