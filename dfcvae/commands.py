@@ -101,6 +101,7 @@ def features_train(arguments: Any) -> None:
 
 def data_info(arguments: Any) -> None:
     """Tell what data set lies at a path, and draw a contact sheet of it."""
+    rendering = Rendering(arguments.size, arguments.channels, arguments.crop, arguments.filter)
     if arguments.source == SYNTHETIC:
         print(f"Synthetic faces, drawn on demand. {len(ATTRIBUTES)} attributes: {', '.join(ATTRIBUTES)}.")
         if arguments.sheet:
@@ -108,7 +109,6 @@ def data_info(arguments: Any) -> None:
             print(f"Contact sheet: {save_png(grid(to_float(faces)), arguments.sheet)}")
         return
     images = open_images(arguments.source, split_seed=arguments.split_seed)
-    rendering = Rendering(arguments.size, arguments.channels, arguments.crop, arguments.filter)
     print(describe(images, rendering, full=arguments.full))
     if arguments.sheet:
         print(f"\nContact sheet: {save_png(contact_sheet(images, rendering), arguments.sheet)}")

@@ -265,7 +265,8 @@ MISTAKES = [
     (["data", "inof", "x"], 2, r"There is no 'inof' \(did you mean 'info'\?\)"),
     (["data", "info", "nowhere"], 1, "There is no .*nowhere."),
     (["data", "info", "."], 1, "holds no images. It holds .*.safetensors"),
-    (["data", "prepare", "nowhere", "--crop", "ful"], 1, "There is no .*nowhere."),
+    (["data", "prepare", "nowhere", "--crop", "ful"], 1, r"not 'ful' \(did you mean 'full'"),
+    (["data", "info", "synthetic", "--sheet", "x.png", "--size", "0"], 1, "The image size should be at least 1 pixel"),
     (["data", "prepare", "synthetic"], 1, "Synthetic faces are drawn when they are needed"),
     (["data", "prepare", "x", "--filter", "lanczos"], 2, "filter: expected one of bilinear, bicubic, box"),
     (["data", "prepare", "x", "--sizes", "3"], 2, "There is no option '--sizes'; see --help"),
@@ -284,6 +285,9 @@ MISTAKES = [
     (["train", EXPERIMENT, "--training.accelerator", "cuda"], 1, "PyTorch finds no CUDA GPU here; use auto or cpu"),
     (["features", "train", "--training.width", "0"], 1, "width should be between 0.015625 and 4, but 0 came."),
     (["features", "train", "--out", "x.pt"], 1, "--out should end in that, not 'x.pt'"),
+    (["features", "train", "--data.channels", "2"], 1, r"Images have 3 channels \(RGB\) or 1 \(luma\), not 2."),
+    (["features", "train", "--data.size", "0"], 1, "The image size should be at least 1 pixel, not 0."),
+    (["features", "train", "--data.crop", "ful"], 1, r"one of auto, authors, full, not 'ful' \(did you mean 'full'"),
     (["demo", "--out", "."], 1, ". is not empty; choose another folder with --out"),
 ]
 

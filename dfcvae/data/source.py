@@ -8,6 +8,7 @@ from dfcvae.data.cache import prepare
 from dfcvae.data.faces import Faces, Splits
 from dfcvae.data.synthetic import ATTRIBUTES, render_faces
 from dfcvae.intake import open_images
+from dfcvae.intake.rendering import Rendering
 
 SYNTHETIC = "synthetic"
 SYNTHETIC_TRAIN = 20_000
@@ -26,6 +27,9 @@ def load_faces(config: DataConfig, *, workers: int | None = None, progress: bool
     Raises:
         UserError: if there is no readable data set at ``config.source``.
     """
+    Rendering(
+        config.size, config.channels, config.crop, config.filter
+    )  # mistakes show before anything is read or drawn
     if config.source == SYNTHETIC:
         return synthetic_faces(config.train_images or SYNTHETIC_TRAIN, config.size, config.channels, progress=progress)
     splits = prepare(
