@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
@@ -14,6 +15,8 @@ from dfcvae.parsing import Parser, UsageError, add_experiment_arguments
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 for a failure, 2 for a mistaken command line."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names may hold what a terminal cannot show
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in argv
     argv = [argument for argument in argv if argument != "--debug"]
@@ -141,6 +144,7 @@ def _data(parser: Parser) -> None:
     prepare.add_argument("--strict", action="store_true", help="refuse missing or unreadable images")
     check = Parser(description="Verify the checksums of decoded data.")
     check.add_argument("source", type=str | None, nargs="?", help="a data set (default: all caches)")
+    check.add_argument("--split_seed", type=int, default=0, help="with which it was prepared")
     commands = parser.add_subcommands(metavar="COMMAND")
     commands.add_subcommand("info", info, help="layout, counts, sizes, attributes and faults of a data set")
     commands.add_subcommand("prepare", prepare, help="decode it into the cache ahead of training")

@@ -108,6 +108,8 @@ def data_info(arguments: Any) -> None:
             faces, _ = render_faces(range(SHEET), size=arguments.size)
             print(f"Contact sheet: {save_png(grid(to_float(faces)), arguments.sheet)}")
         return
+    if arguments.sheet and arguments.sheet.resolve().is_relative_to(Path(arguments.source).resolve()):
+        raise UserError(f"{arguments.sheet} would lie among the images; choose another place for the contact sheet.")
     images = open_images(arguments.source, split_seed=arguments.split_seed)
     print(describe(images, rendering, full=arguments.full))
     if arguments.sheet:
@@ -126,7 +128,11 @@ def data_prepare(arguments: Any) -> None:
 
 def data_check(arguments: Any) -> None:
     """Verify the checksums of the caches of a data set, or of all caches."""
-    found = list(caches()) if arguments.source is None else caches_of(open_images(arguments.source))
+    found = (
+        list(caches())
+        if arguments.source is None
+        else caches_of(open_images(arguments.source, split_seed=arguments.split_seed))
+    )
     if not found:
         raise UserError("There is no decoded data to check; `dfcvae data prepare` makes it.")
     damaged = []

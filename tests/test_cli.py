@@ -190,6 +190,30 @@ def test_a_damaged_cache_is_found_by_check(capsys, tmp_path, cache):
     assert "1 of 2 caches are damaged; delete their folders and prepare them again" in told.err
 
 
+def test_a_contact_sheet_is_not_put_among_the_images(capsys, tmp_path, cache):
+    write_images(tmp_path / "faces", small_album())
+    assert main(["data", "info", "faces", "--sheet", "faces/sheet.png"]) == 1
+    assert "faces/sheet.png would lie among the images" in capsys.readouterr().err
+
+
+def test_caches_of_another_split_are_checked_on_request(capsys, tmp_path, cache):
+    write_images(tmp_path / "faces", small_album())
+    ok(capsys, "data", "prepare", "faces", "--size", "8", "--split_seed", "5")
+    assert ok(capsys, "data", "check", "faces", "--split_seed", "5").endswith(": good\n")
+
+
+@pytest.mark.parametrize("name", ["files.csv", "cache.json"])
+def test_a_damaged_record_of_a_cache_is_told(name, capsys, tmp_path, cache):
+    write_images(tmp_path / "faces", small_album())
+    (tmp_path / "faces" / "broken.png").write_bytes(b"")
+    ok(capsys, "data", "prepare", "faces", "--size", "8")
+    [file] = cache.glob(f"8px-*/{name}")
+    file.write_text('{"identity": null}' if name == "cache.json" else "file,width\na\n")
+    assert main(["data", "info", "faces"]) == (0 if name == "cache.json" else 1)
+    assert main(["data", "prepare", "faces", "--size", "8"]) == 1
+    assert re.search(r"damaged.* Delete th", capsys.readouterr().err)
+
+
 def test_a_contact_sheet_of_synthetic_faces(capsys, tmp_path):
     ok(capsys, "data", "info", "synthetic", "--sheet", "sheet.png", "--size", "32")
     with Image.open(tmp_path / "sheet.png") as sheet:

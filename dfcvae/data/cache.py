@@ -149,7 +149,8 @@ def caches(cache_dir: str | Path | None = None) -> Iterator[tuple[Path, dict[str
 def caches_of(images: ImageSet, cache_dir: str | Path | None = None) -> list[tuple[Path, dict[str, Any]]]:
     """Those that were made from this set as it is now."""
     origin = _origin(images).items()
-    return [(folder, about) for folder, about in caches(cache_dir) if about.get("identity", {}).items() >= origin]
+    found = ((folder, about, about.get("identity")) for folder, about in caches(cache_dir))
+    return [(folder, about) for folder, about, made in found if isinstance(made, dict) and made.items() >= origin]
 
 
 def check(folder: Path, about: dict[str, Any]) -> list[str]:

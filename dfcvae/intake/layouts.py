@@ -2,11 +2,12 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from posixpath import basename, splitext
 
-from dfcvae.errors import UserError
+from dfcvae.errors import UserError, some
 from dfcvae.intake.decode import SUFFIXES, Undecodable
 from dfcvae.intake.imageset import ImageSet
 from dfcvae.intake.labels import join, relative_to_common_folder
@@ -18,19 +19,21 @@ from dfcvae.intake.lists import (
     IDENTITIES,
     PARTITION,
     Table,
+    normal,
     read_attributes,
     read_csv,
     read_identities,
     read_mapping,
     read_partition,
 )
-from dfcvae.intake.splits import CELEBA_COUNTS
+from dfcvae.intake.splits import CELEBA_COUNTS, stem
 from dfcvae.intake.trees import Folder, Tree, TreeImages, Zip, open_tree
 
 ALIGNED = "img_align_celeba"
 IMAGE_FOLDERS = (ALIGNED, f"{ALIGNED}_png", "CelebA-HQ-img")
 """Folders that hold the faces; what lies beside them is something else, such as masks or uncropped pictures."""
 
+FEW = 20  # images that may as well be illustrations of a zip or of parquet files beside them
 READERS = {
     f"{ATTRIBUTES}.txt": read_attributes,
     f"{PARTITION}.txt": read_partition,
@@ -53,20 +56,30 @@ def open_images(path: str | Path, *, split_seed: int = 0) -> ImageSet:
     path = Path(os.path.abspath(Path(path).expanduser()))
     if not path.exists():
         raise UserError(f"There is no {path}. Expected a folder of images, CelebA's folder or zip, or parquet files.")
-    if path.suffix == ".parquet":
+    if path.is_file() and path.suffix.lower() not in (".zip", ".parquet"):
+        raise UserError(
+            f"{path} is neither a folder nor a zip nor a parquet file. Unpack an archive of another kind first."
+        )
+    if path.suffix.lower() == ".parquet":
         return _open_parquet([path], path, split_seed)
     outer = open_tree(path)
     tree, files = _find_images(outer)
     if not files:
-        shards = [path / name for name in outer.names if name.endswith(".parquet")]
+        shards = [path / name for name in outer.names if name.lower().endswith(".parquet")]
         if shards and path.is_dir():
             return _open_parquet(shards, path, split_seed)
         raise UserError(_nothing_found(path, outer))
-    lists = dict(_lists_inside(outer)) or dict(_lists_inside(tree)) or dict(_lists_beside(tree.path))
-    tables, mapping = _read_lists(lists)
-    labels = join(files, tables, mapping, split_seed)
+    aligned = any(ALIGNED in part for part in (*tree.path.parts[-2:], *files[0].split("/")[:-1]))
+    lists = _lists_beside(tree.path, aligned) | _lists_inside(tree) | _lists_inside(outer)
+    numbered = (
+        not aligned
+        and all(stem(name).isdecimal() for name in files)
+        and not {HQ_MAPPING, HQ_ATTRIBUTES}.isdisjoint(lists)
+    )
+    tables = _read_lists(lists, files, numbered)
+    labels = join(files, tables, split_seed, numbered)
     common, filenames = relative_to_common_folder(labels.files)
-    layout, official = _recognise(common, tables, mapping, tree)
+    layout, official = _recognise(common, [*lists], numbered, tree)
     return ImageSet(
         tree.path / common if isinstance(tree, Folder) else tree.path,
         layout,
@@ -96,6 +109,12 @@ def _find_images(tree: Tree) -> tuple[Tree, list[str]]:
         if official or (len(zips) == 1 and not images):
             inner = Zip.open(tree.path / (official or zips)[0])
             return inner, _image_names(inner)
+        others = zips + [name for name in tree.names if name.lower().endswith(".parquet")]
+        if 0 < len(images) <= FEW and others:
+            raise UserError(
+                f"{tree.path} holds {some(images)} as images, and also {some(others)}. Give the path of what you mean, "
+                "or move the other elsewhere."
+            )
     return tree, images
 
 
@@ -108,8 +127,26 @@ def _image_names(tree: Tree) -> list[str]:
     return images
 
 
-def _lists_inside(tree: Tree) -> Iterator[tuple[str, str]]:
-    """The lists of a tree, by label; of CelebA's own, that which lies highest."""
+@dataclass(frozen=True)
+class List:
+    """A file that may be a list: where it lies, its content, and whether it is with the images."""
+
+    label: str
+    data: bytes
+    near: bool = True
+
+    @property
+    def text(self) -> str:
+        """The content as text."""
+        coding = "utf-16" if self.data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        try:
+            return self.data.decode(coding)
+        except UnicodeDecodeError as error:
+            raise UserError(f"The list {self.label} is not UTF-8 text ({error.reason}). Save it as such.") from error
+
+
+def _lists_inside(tree: Tree) -> dict[str, List]:
+    """The lists of a tree, by name: CelebA's own by the last part of it, and then that which lies highest."""
     found: dict[str, str] = {}
     for name in sorted(tree.names, key=lambda name: name.count("/")):
         base = basename(name)
@@ -117,57 +154,69 @@ def _lists_inside(tree: Tree) -> Iterator[tuple[str, str]]:
             found.setdefault(base, name)
         elif base.lower().endswith(".csv"):
             found[name] = name
-    for name in found.values():
-        try:
-            yield str(tree.path / name), tree.read(name).decode("utf-8-sig", "replace")
-        except Undecodable as error:
-            raise UserError(f"The list {tree.path / name} could not be read: {error}. Correct or remove it.") from error
+    try:
+        return {base: List(str(tree.path / name), tree.read(name)) for base, name in found.items()}
+    except Undecodable as error:
+        raise UserError(f"A list in {tree.path} could not be read: {error}. Correct or remove it.") from error
 
 
-def _lists_beside(images: Path) -> Iterator[tuple[str, str]]:
+def _lists_beside(images: Path, aligned: bool) -> dict[str, List]:
     """Lists in the folders around an image folder or zip, as CelebA is published and unpacked."""
     names = (*READERS, HQ_MAPPING, *CELEBA_CSV)
     found: dict[str, Path] = {}
-    for above in (images.parent, images.parent.parent):
+    for above in (images.parent, images.parent.parent) if aligned else (images.parent,):
         for folder in (above, above / "Anno", above / "Eval"):
             for name in names:
                 if (folder / name).is_file():
                     found.setdefault(name, folder / name)
-    if images.with_suffix(".csv").is_file():
-        found["own"] = images.with_suffix(".csv")
-    for path in found.values():
-        yield str(path), path.read_text("utf-8-sig", errors="replace")
+    lists = {name: List(str(path), path.read_bytes(), near=aligned) for name, path in found.items()}
+    own = images.with_name((images.name if images.is_dir() else images.stem) + ".csv")
+    return lists | ({own.name: List(str(own), own.read_bytes())} if own.is_file() else {})
 
 
-def _read_lists(lists: dict[str, str]) -> tuple[list[Table], dict[str, str]]:
-    """The tables in them, and CelebA-HQ's mapping if it is there."""
-    by_name = {basename(label.replace("\\", "/")): label for label in lists}
-    mapping = read_mapping(by_name[HQ_MAPPING], lists[by_name[HQ_MAPPING]]) if HQ_MAPPING in by_name else {}
-    superseded = {CELEBA_CSV[i] for i, name in enumerate((ATTRIBUTES, PARTITION)) if f"{name}.txt" in by_name}
-    if HQ_ATTRIBUTES in by_name:
+def _read_lists(lists: dict[str, List], files: Sequence[str], numbered: bool) -> list[Table]:
+    """The tables in them. Of CelebA-HQ, what is said of CelebA's images goes through the mapping."""
+    mapping = read_mapping(lists[HQ_MAPPING].label, lists[HQ_MAPPING].text) if numbered and HQ_MAPPING in lists else {}
+    superseded = {HQ_MAPPING} | {csv for csv in CELEBA_CSV if csv.replace(".csv", ".txt") in lists}
+    if numbered and HQ_ATTRIBUTES in lists:
         superseded |= {f"{ATTRIBUTES}.txt", CELEBA_CSV[0]}
+    if not numbered:
+        superseded.add(HQ_ATTRIBUTES)
+    bases = {key(normal(file)) for file in files for key in (basename, stem)}
     tables = []
-    for label, text in lists.items():
-        name = basename(label.replace("\\", "/"))
-        if name in READERS and name not in superseded:
-            tables.append(READERS[name](label, text))
-        elif name.lower().endswith(".csv") and name not in superseded:
-            table = read_csv(label, text)
-            tables += [table] if table else []
-    return tables, mapping
+    for name, entry in lists.items():
+        if name in superseded:
+            continue
+        of_celeba = name in READERS or name in CELEBA_CSV
+        table = (
+            READERS[name](entry.label, entry.text)
+            if name in READERS
+            else read_csv(entry.label, entry.text, () if of_celeba else bases)
+        ) or Table(entry.label, (), required=False)
+        table = replace(table, near=entry.near, required=of_celeba and entry.near)
+        if numbered and of_celeba and name != HQ_ATTRIBUTES:
+            table = _through(mapping, table)
+        tables.append(table)
+    return tables
+
+
+def _through(mapping: dict[str, str], table: Table) -> Table:
+    """A list of CelebA's files as one of CelebA-HQ's numbers; an empty one if the numbers are not known."""
+    row_of = {name: i for i, name in enumerate(table.filenames)}
+    pairs = [(row_of[original], number) for number, original in mapping.items() if original in row_of]
+    return replace(table.rows([row for row, _ in pairs], [number for _, number in pairs]), required=False)
 
 
 def _recognise(
-    folder: str, tables: Sequence[Table], mapping: dict[str, str], tree: Tree
+    folder: str, lists: Sequence[str], numbered: bool, tree: Tree
 ) -> tuple[str, tuple[int, int, int] | None]:
     """What to call a layout, and the official counts of its splits."""
-    lists = {basename(table.label) for table in tables}
     inside = "folder" if isinstance(tree, Folder) else "zip, read in place"
-    if mapping or HQ_ATTRIBUTES in lists or "CelebA-HQ-img" in folder:
+    if numbered or "CelebA-HQ-img" in str(tree.path / folder):
         return f"CelebA-HQ, numbered images ({inside})", HQ_COUNTS
-    if lists & {f"{ATTRIBUTES}.txt", f"{PARTITION}.txt", IDENTITIES}:
+    if {f"{ATTRIBUTES}.txt", f"{PARTITION}.txt", IDENTITIES} & set(lists):
         return f"CelebA with its text lists ({inside})", CELEBA_COUNTS
-    if lists & set(CELEBA_CSV):
+    if set(lists) & set(CELEBA_CSV):
         return f"CelebA with csv lists, as on Kaggle ({inside})", CELEBA_COUNTS
     if ALIGNED in str(tree.path / folder):
         return f"CelebA without its lists ({inside})", CELEBA_COUNTS

@@ -2,8 +2,9 @@
 
 import csv
 import io
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from posixpath import basename
 
@@ -24,8 +25,8 @@ CELEBA_CSV = (f"{ATTRIBUTES}.csv", f"{PARTITION}.csv")  # as on Kaggle
 NAME_COLUMNS = ("image_id", "file_name", "filename", "file", "image", "img", "path", "name", "id")
 SPLIT_COLUMNS = ("partition", "split", "set", "subset")
 IDENTITY_COLUMNS = ("identity", "celeb_id", "person", "person_id", "subject", "subject_id")
-YES = frozenset(("1", "true", "yes"))
-YES_OR_NO = YES | {"0", "-1", "false", "no"}
+YES = frozenset(("1", "1.0", "true", "yes"))
+YES_OR_NO = YES | {"0", "-1", "0.0", "-1.0", "false", "no"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,7 @@ class Table:
         identities: ``n`` of them, or None if it does not say.
         unused: columns that are none of these.
         required: whether it must be about the images found beside it, as CelebA's own lists must.
+        near: whether it lies with the images, not just in a folder above.
     """
 
     label: str
@@ -51,6 +53,7 @@ class Table:
     identities: tuple[str, ...] | None = None
     unused: tuple[str, ...] = ()
     required: bool = True
+    near: bool = True
 
     @property
     def says_something(self) -> bool:
@@ -137,32 +140,66 @@ def read_mapping(label: str, text: str) -> dict[str, str]:
     return {str(int(row[0])): row[2] for row in rows}
 
 
-def read_csv(label: str, text: str) -> Table | None:
+def read_csv(label: str, text: str, files: Collection[str] = ()) -> Table | None:
     """A csv with a header and a column of file names; None if it has no such thing.
 
     Columns of yes and no (1 and 0, 1 and -1, true and false) are attributes. A column ``partition`` or ``split``, and
     one of identities, are taken for that; the others are left aside.
 
+    Args:
+        label: the file, for messages.
+        text: its content.
+        files: names and stems of the images; the column that holds most of them names the files. Without them it is
+            the first one of `NAME_COLUMNS`, or of all.
+
     Raises:
-        UserError: a row has too many or too few cells, a file comes twice, or a split has an unknown name.
+        UserError: a row has too many or too few cells, a file or a column comes twice, there is no header, or a split
+            has an unknown name.
     """
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)  # spreadsheets write what their language asks for
     try:
-        delimiter = max(",;\t", key=text.partition("\n")[0].count)  # spreadsheets write what their language asks for
         lines = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise UserError(f"{label} is no proper csv file ({error}). Correct it, or move it elsewhere.") from error
     if len(lines) < 2 or len(lines[0]) < 2:
         return None
     header = [cell.strip() for cell in lines[0]]
+    at = _name_column(header, lines[1:], files)
+    if at is None:
+        return None
+    if files and base(header[at]) in files:
+        raise UserError(f"The first row of {label} names an image, but should be a header (file_name, ...). Add it.")
     for number, row in enumerate(lines[1:], 2):
         if len(row) != len(header):
             raise UserError(f"Row {number} of {label} has {len(row)} cells, but its header {len(header)}. Correct it.")
-    lower = [name.lower() for name in header]
-    at = next((lower.index(name) for name in NAME_COLUMNS if name in lower), 0)
+    if len(set(header)) < len(header):
+        raise UserError(f"{label} has two columns of the same name in its header. Rename one.")
     columns = dict(zip(header, zip(*lines[1:], strict=True), strict=True))
     filenames = tuple(cell.strip() for cell in columns.pop(header[at]))
     _refuse_repeats(label, filenames)
     return _with_columns(Table(label, filenames), columns)
+
+
+def _name_column(header: list[str], lines: list[list[str]], files: Collection[str]) -> int | None:
+    """Where the file names are: by what the cells are, then by what the header says."""
+    ranks = {name: -rank for rank, name in enumerate(NAME_COLUMNS)}
+    words = [ranks.get(name.lower(), -len(ranks)) for name in header]
+    if not files:
+        return words.index(max(words))
+    cells = [[base(row[i]) for row in lines if i < len(row)] for i in range(len(header))]
+    hits = [(sum("." in c and c in files for c in column), sum(c in files for c in column)) for column in cells]
+    best = max(range(len(header)), key=lambda i: (*hits[i], words[i], -i))
+    return best if hits[best][1] else None
+
+
+def base(cell: str) -> str:
+    """A file name in a cell without its folders."""
+    return basename(normal(cell.strip()))
+
+
+def normal(name: str) -> str:
+    """A file name as every system would write it: slashes, and letters with their accents in one."""
+    return unicodedata.normalize("NFC", name.replace("\\", "/"))
 
 
 def _with_columns(table: Table, columns: dict[str, tuple[str, ...]]) -> Table:
@@ -172,7 +209,7 @@ def _with_columns(table: Table, columns: dict[str, tuple[str, ...]]) -> Table:
         if name.lower() in SPLIT_COLUMNS:
             split = _split(table.label, cells, plain)
         elif name.lower() in IDENTITY_COLUMNS:
-            identities = cells
+            identities = tuple(cell.strip() for cell in cells)
         elif YES_OR_NO.issuperset(plain.values()):
             yes = {cell for cell, word in plain.items() if word in YES}
             names.append(name)

@@ -65,8 +65,11 @@ class ShardImages:
 
 @lru_cache(maxsize=2)  # neighbours come from the same group or the next one
 def _row_group(shard: Path, group: int, column: str) -> Any:
-    with pq.ParquetFile(shard) as file:
-        rows = file.read_row_group(group, columns=[column]).column(0).combine_chunks()
+    try:
+        with pq.ParquetFile(shard) as file:
+            rows = file.read_row_group(group, columns=[column]).column(0).combine_chunks()
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{shard} is damaged ({error}). Download it again.") from error
     return rows.field("bytes") if pa.types.is_struct(rows.type) else rows
 
 
@@ -91,7 +94,8 @@ def open_parquet(shards: Sequence[Path], path: Path, split_seed: int) -> ImageSe
     names, attributes = _attributes(table, [name for name in labels if name != known], sum(counts))
     filenames = _filenames(table.column(image.name).to_pylist() if paths else [], shards, counts)
     split, how = _split(shards, counts)
-    keys = table.column(known).cast(pa.string()).to_pylist() if known else filenames
+    people = table.column(known).cast(pa.string()).to_pylist() if known else [None] * len(filenames)
+    keys = [person or filename for person, filename in zip(people, filenames, strict=True)]
     split, how = complete(split, how, keys, known or "file name", split_seed)
     return ImageSet(
         path,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from dfcvae.errors import UserError
 from dfcvae.intake.decode import Undecodable, decode
 from dfcvae.intake.imageset import ImageSet
 
@@ -90,6 +91,9 @@ def write_looks(path: Path, looks: Iterable[Look]) -> None:
 
 def read_looks(path: Path) -> list[Look]:
     """What `write_looks` wrote."""
-    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-        rows = list(csv.reader(file))[1:]
-    return [Look(name, int(width), int(height), digest, problem) for name, width, height, digest, problem in rows]
+    try:
+        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+            rows = list(csv.reader(file))[1:]
+        return [Look(name, int(width), int(height), digest, problem) for name, width, height, digest, problem in rows]
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path} is damaged ({error}). Delete the folder {path.parent} and start again.") from error

@@ -73,7 +73,8 @@ class Folder:
         for name in names:
             try:
                 status = os.stat(self.path / name)
-                digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
+                readable = os.access(self.path / name, os.R_OK)
+                digest.update(f"{status.st_size} {status.st_mtime_ns} {readable}\n".encode())
             except OSError:
                 digest.update(b"gone\n")
         return digest.hexdigest()
@@ -112,7 +113,7 @@ class Zip:
                     for info in archive.infolist()
                     if not info.is_dir()
                 }
-        except (zipfile.BadZipFile, OSError) as error:
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             with open(path, "rb") as file:
                 page = file.read(256).lstrip().lower().startswith((b"<!doctype", b"<html"))
             hint = " It is a web page: the download was refused (Google Drive's quota does this)." if page else ""
@@ -182,7 +183,7 @@ def open_tree(path: Path) -> Tree:
 
 def natural(name: str) -> list[str | int]:
     """A sorting key with numbers by value: 9.jpg before 10.jpg."""
-    return [int(part) if part.isdecimal() else part for part in re.split("([0-9]+)", name)]
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split("([0-9]+)", name))]
 
 
 def _walk(root: Path) -> Iterator[str]:

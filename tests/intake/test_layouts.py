@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -299,6 +300,152 @@ def test_images_without_a_row_in_the_csv_are_left_out_and_rows_without_image_are
     assert images.filenames == ("1.jpg", "2.jpg")
     assert images.missing == ("9.jpg",)
     assert dict(images.about)["not listed"] == "2 (0.jpg, 3.jpg), left out"
+
+
+@pytest.mark.parametrize("beside", ["mapping", "all of CelebA-HQ"])
+def test_celeba_stays_celeba_when_files_of_celeba_hq_lie_about(beside, album, tmp_path):
+    official_folder(tmp_path / "celeba", album)
+    other = Album(album.jpegs, album.names, ~album.values, album.split, album.identities)
+    LAYOUTS["celeba_mask_hq"](tmp_path / "other", other)
+    if beside == "mapping":
+        shutil.move(tmp_path / "other/CelebAMask-HQ/CelebA-HQ-to-CelebA-mapping.txt", tmp_path / "celeba")
+        shutil.rmtree(tmp_path / "other")
+    images = open_images(tmp_path / "celeba" if beside == "mapping" else tmp_path)
+    assert images.layout == "CelebA with its text lists (folder)"
+    np.testing.assert_array_equal(images.attributes, album.values)
+    np.testing.assert_array_equal(images.split, album.split)
+
+
+def test_celeba_lists_say_nothing_of_celeba_hq_without_the_mapping(album, tmp_path):
+    root = LAYOUTS["celeba_mask_hq"](tmp_path, album)
+    (root / "CelebA-HQ-to-CelebA-mapping.txt").unlink()
+    write_lines(root / "identity_CelebA.txt", album.identity_lines())
+    images = open_images(root)
+    np.testing.assert_array_equal(images.attributes, album.values)
+    assert "by file name" in dict(images.about)["split"]
+    assert dict(images.about)["not used"].split(", ") == ["identity_CelebA.txt", "list_eval_partition.txt"]
+
+
+@pytest.mark.parametrize("inner", ["mine", "more/mine"])
+def test_lists_of_celeba_in_a_folder_above_are_not_forced_on_other_pictures(inner, album, tmp_path):
+    write_lines(tmp_path / "list_attr_celeba.txt", album.attribute_lines())
+    for name in album.files[:3]:
+        (tmp_path / inner).mkdir(parents=True, exist_ok=True)
+        (tmp_path / inner / name).write_bytes(jpeg(77))
+    images = open_images(tmp_path / inner)
+    assert images.names == ()
+    assert len(images) == 3
+
+
+def test_an_image_folder_may_have_any_name(album, tmp_path):
+    root = official_folder(tmp_path, album)
+    (root / "img_align_celeba").rename(root / "aligned")
+    np.testing.assert_array_equal(open_images(root / "aligned").attributes, album.values)
+
+
+def test_the_drawn_split_is_the_same_from_every_folder_above_and_from_a_zip(tmp_path):
+    for i in range(100):
+        (tmp_path / "r/images/deep").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"r/images/deep/{i}.jpg").write_bytes(b"x")
+    pack(tmp_path / "r", tmp_path / "z" / "r.zip")
+    splits = [open_images(tmp_path / path).split.tolist() for path in ("r", "r/images", "r/images/deep", "z/r.zip")]
+    assert splits[0] == splits[1] == splits[2] == splits[3]
+    assert set(splits[0]) == {0, 1, 2}
+
+
+def test_a_name_that_could_mean_two_rows_is_no_match(tmp_path):
+    for i in (1, 2, 3):
+        (tmp_path / "faces/a").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"faces/a/{i}.jpg").write_bytes(jpeg(i))
+    rows = [[f"data/{folder}/{i}.jpg", int(folder == "a")] for folder in "ab" for i in (1, 2, 3)]
+    write_csv(tmp_path / "faces.csv", ["file", "Smiling"], rows)
+    assert open_images(tmp_path / "faces").attributes.tolist() == [[True]] * 3
+    write_csv(
+        tmp_path / "faces.csv", ["file", "Smiling"], [[name.replace("/a/", "/c/"), value] for name, value in rows]
+    )
+    assert open_images(tmp_path / "faces").names == ()
+
+
+def test_the_way_of_naming_that_finds_most_files_is_taken(tmp_path):
+    names = ["1.jpg", "sub/2.jpg", "sub/3.JPG", "sub/4.png"]
+    for i, name in enumerate(names):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).write_bytes(jpeg(i))
+    write_csv(tmp_path / "set.csv", ["file", "odd"], [[f"{i}.jpg", i % 2] for i in (1, 2, 3, 4)])
+    images = open_images(tmp_path / "set")
+    assert (len(images), images.attributes[:, 0].tolist()) == (4, [True, False, True, False])
+
+
+def test_names_are_compared_whatever_way_their_accents_are_written(tmp_path):
+    (tmp_path / unicodedata.normalize("NFD", "José.jpg")).write_bytes(jpeg(1))
+    write_csv(tmp_path / "labels.csv", ["file", "Smiling"], [[unicodedata.normalize("NFC", "José.jpg"), 1]])
+    assert open_images(tmp_path).attributes.tolist() == [[True]]
+
+
+def test_people_who_are_not_named_are_not_one_person(tmp_path):
+    for i in range(100):
+        (tmp_path / f"{i}.jpg").write_bytes(b"x")
+    write_csv(tmp_path / "people.csv", ["file", "identity"], [[f"{i}.jpg", "7" if i < 5 else " "] for i in range(100)])
+    assert 78 <= (open_images(tmp_path).split == 0).sum() <= 82
+
+
+def test_a_stray_image_does_not_undo_the_splits_of_folders(album, tmp_path):
+    LAYOUTS["folder_of_splits"](tmp_path, album)
+    (tmp_path / "metadata.csv").unlink()
+    (tmp_path / "readme.png").write_bytes(jpeg(5))
+    images = open_images(tmp_path)
+    assert sorted(images.split.tolist()) == album.split.tolist()
+    assert dict(images.about)["not listed"] == "1 (readme.png), left out"
+
+
+def test_a_stray_csv_hides_no_list(album, tmp_path):
+    root = official_folder(tmp_path / "a", album)
+    write_csv(root / "img_align_celeba" / "notes.csv", ["what", "n"], [["x", 1]])
+    np.testing.assert_array_equal(open_images(root / "img_align_celeba").attributes, album.values)
+    path = LAYOUTS["kaggle_zip"](tmp_path / "b" / "k", album)
+    (tmp_path / "c").mkdir()
+    shutil.copy(path, tmp_path / "c" / "archive.zip")
+    write_csv(tmp_path / "c" / "results.csv", ["run", "good"], [["x", 1]])
+    np.testing.assert_array_equal(open_images(tmp_path / "c").attributes, album.values)
+
+
+@pytest.mark.parametrize("what", ["kaggle_zip", "hugging_face"])
+def test_a_sample_picture_beside_a_zip_or_shards_is_not_taken_for_the_set(what, album, tmp_path):
+    LAYOUTS[what](tmp_path, album)
+    shutil.rmtree(tmp_path / "unpacked", ignore_errors=True)
+    (tmp_path / "preview.png").write_bytes(jpeg(1))
+    with pytest.raises(
+        UserError, match=r"holds 1 \(preview.png\) as images, and also .*Give the path of what you mean"
+    ):
+        open_images(tmp_path)
+
+
+def test_lists_in_other_encodings(tmp_path):
+    (tmp_path / "é.jpg").write_bytes(jpeg(1))
+    (tmp_path / "labels.csv").write_text("file,Smiling\né.jpg,1\n", "utf-16")
+    assert open_images(tmp_path).attributes.tolist() == [[True]]
+    (tmp_path / "labels.csv").write_text("file,Smiling\né.jpg,1\n", "latin-1")
+    with pytest.raises(UserError, match=r"labels.csv is not UTF-8 text .*Save it as such"):
+        open_images(tmp_path)
+
+
+def test_what_is_no_zip_is_told_so(tmp_path):
+    (tmp_path / "a.7z").write_bytes(b"7z")
+    with pytest.raises(UserError, match=r"a.7z is neither a folder nor a zip nor a parquet file. Unpack an archive"):
+        open_images(tmp_path / "a.7z")
+
+
+def test_a_file_that_has_become_readable_is_another_state(tmp_path, monkeypatch):
+    (tmp_path / "a.jpg").write_bytes(jpeg(1))
+    before = open_images(tmp_path).files.stamp()
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert open_images(tmp_path).files.stamp() != before
+
+
+def test_digits_of_other_scripts_do_not_disturb_the_order(tmp_path):
+    for name in ("٣1.jpg", "a1.jpg", "a10.jpg", "a9.jpg"):
+        (tmp_path / name).write_bytes(jpeg(1))
+    assert open_images(tmp_path).filenames == ("a1.jpg", "a9.jpg", "a10.jpg", "٣1.jpg")
 
 
 def test_a_zip_of_any_images_is_read_in_place(album, tmp_path):

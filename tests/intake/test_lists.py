@@ -73,11 +73,7 @@ PARTITION_FAULTS = {
     "file twice": (edited(ALBUM.partition_lines(), 4, "000004", "000003"), "lists 000003.jpg more than once"),
     "too few": (
         ALBUM.partition_lines()[:-4],
-        r"lacks images of .*list_attr_celeba.txt: 4 \(000021.jpg, .*\). Use lists that",
-    ),
-    "too many": (
-        [*ALBUM.partition_lines(), "x.jpg 0"],
-        r"lists images unknown to .*list_attr_celeba.txt: 1 \(x.jpg\)",
+        r"lacks images of .*list_attr_celeba.txt: 4 \(img_align_celeba/000021.jpg, .*\). Use lists that",
     ),
 }
 
@@ -144,3 +140,33 @@ def test_identities_and_mapping():
     assert read_mapping("m.txt", "0 119613 119614.jpg\n") == {"0": "119614.jpg"}
     with pytest.raises(UserError, match=r"m.txt should have rows of three"):
         read_mapping("m.txt", "idx orig_idx orig_file\n0 119614.jpg\n")
+
+
+def test_the_column_that_holds_the_images_names_them_whatever_it_is_called():
+    files = {"0.jpg", "1.jpg", "2.jpg", "0", "1", "2"}
+    rows = [(0, "faces/2.jpg", 1), (1, "faces\\0.jpg", 0), (2, "1.jpg", 0)]
+    for header in (",image_path,Smiling", "id,where,Smiling", "image_id,file,Smiling"):
+        text = "\n".join([header, *(",".join(map(str, row)) for row in rows)])
+        table = read_csv("x.csv", text, files)
+        assert table.filenames == ("faces/2.jpg", "faces\\0.jpg", "1.jpg")
+        assert table.attributes[:, table.names.index("Smiling")].tolist() == [True, False, False]
+
+
+def test_a_csv_that_names_no_image_is_no_table_however_malformed():
+    assert read_csv("pairs.csv", "name,n,m\nGul,1\nGul,2,3,4\n", {"Gul_0001.jpg", "Gul_0001"}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("0.jpg,1\n1.jpg,0\n", r"first row of x.csv names an image, but should be a header"),
+        ("file,Hat,Hat\n0.jpg,1,0\n", r"x.csv has two columns of the same name in its header"),
+    ],
+)
+def test_a_csv_without_a_proper_header_is_told(text, sentence):
+    with pytest.raises(UserError, match=sentence):
+        read_csv("x.csv", text, {"0.jpg", "1.jpg", "0", "1"})
+
+
+def test_numbers_as_spreadsheets_write_them_are_yes_and_no():
+    assert read_csv("x.csv", "file,a,b\n0.jpg,1.0,-1.0\n").attributes.tolist() == [[True, False]]

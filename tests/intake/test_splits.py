@@ -62,11 +62,11 @@ def test_the_official_split_is_the_published_list_byte_for_byte():
 def test_the_whole_of_celeba_is_known_by_its_names(monkeypatch):
     monkeypatch.setattr(splits, "CELEBA_COUNTS", (16, 3, 5))
     names = [f"img_align_celeba/{i + 1:06d}.jpg" for i in range(24)]
-    labels = join(names, [], {}, 0)
+    labels = join(names, [], 0)
     assert labels.split.tolist() == [0] * 16 + [1] * 3 + [2] * 5
     assert dict(labels.about)["split"] == "CelebA's official one, by number"
     for others in (names[:-1], [*names[:-1], "img_align_celeba/000025.jpg"]):
-        assert "drawn from train" in dict(join(others, [], {}, 0).about)["split"]
+        assert "drawn from train" in dict(join(others, [], 0).about)["split"]
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
