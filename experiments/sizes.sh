@@ -5,7 +5,8 @@
 #   experiments/sizes.sh CELEBA OUT [overrides for all runs, such as --training.max_steps 2000]
 #
 # Steps and batches shrink as the faces grow, so that a run takes minutes on one CPU core: the runs show that every size
-# works, not how good it gets. One feature network, trained on colour faces of 64 pixels, serves all runs but those of 32
+# works, not how good it gets; at 256 pixels fewer images are read, as they are all passed through the feature network once
+# for the variances. One feature network, trained on colour faces of 64 pixels, serves all runs but those of 32
 # pixels, which have their own. A run that has been measured already is left as it is.
 set -euo pipefail
 celeba=$1 out=$2
@@ -21,13 +22,13 @@ done <<NETWORKS
 64 4
 NETWORKS
 
-while read -r size channels batch steps features; do
+while read -r size channels batch steps features images; do
   for network in hou2016 strided; do
     run="$out/$size-$channels-$network"
     [ ! -f "$run/test.json" ] || continue
     SECONDS=0
     dfcvae train "$here/dfc-vae.yaml" --data.source "$celeba" --data.size "$size" --data.channels "$channels" \
-      --model.network "$network" --training.batch_size "$batch" --training.max_steps "$steps" \
+      --data.train_images "$images" --model.network "$network" --training.batch_size "$batch" --training.max_steps "$steps" \
       --loss.features.weights "$out/features-$features.safetensors" --out "$run" "$@"
     echo "$SECONDS" > "$run/seconds.txt"
     dfcvae evaluate "$run" --out "$run/test.json"
@@ -35,8 +36,8 @@ while read -r size channels batch steps features; do
     dfcvae sample "$run" -n 16 --out "$run/samples.png"
   done
 done <<RUNS
-32 3 64 500 32
-64 1 32 400 64
-128 3 16 250 64
-256 3 8 150 64
+32 3 64 500 32 7000
+64 1 32 400 64 7000
+128 3 16 250 64 7000
+256 3 8 200 64 2000
 RUNS
