@@ -4,34 +4,20 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d
 from torchmetrics.functional.image import structural_similarity_index_measure
 from tqdm import tqdm
 
 from dfcvae.data import Batches, Faces
 from dfcvae.errors import UserError
+from dfcvae.evaluation.mesh import mesh_energy, plaid_energy, power_spectrum
+from dfcvae.evaluation.sharpness import laplacian_variance
 from dfcvae.features import VGGFeatures
 from dfcvae.gaussian import active_units, kl_divergence
-from dfcvae.images import to_float, to_rgb
-from dfcvae.losses import mean_squared_error, measure_variances
+from dfcvae.images import to_float
+from dfcvae.losses import PerceptualLoss, mean_squared_error, measure_scales
 from dfcvae.vae import VAE, evaluating
 
 JUDGE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")  # the layers of a judging network to compare, in any VGG
-LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-
-
-def laplacian_variance(images: Tensor) -> Tensor:
-    """Variance over the pixels of the discrete Laplacian of the luma, (N,): a common measure of sharpness.
-
-    Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield microscopy". Absolute values depend on the
-    images; read it relative to that of the originals.
-
-    Args:
-        images: in [0, 1], (N, C, H, W), at least 4 pixels wide and high.
-    """
-    luma = (to_rgb(images) * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
-    return conv2d(luma, images.new_tensor(LAPLACIAN).view(1, 1, 3, 3)).flatten(1).var(dim=1)
 
 
 def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
@@ -61,10 +47,10 @@ def evaluate(
 
     Returns:
         ``mse``, ``psnr`` (dB), ``ssim``; ``sharpness``, the Laplacian variance of all reconstructions relative to that
-        of the originals (1: as sharp); ``kl`` (nats) and ``active_units``; with ``features``, ``features/<layer>``, the
-        fraction of the layer's variance left unexplained (0: perfect, 1: no better than the mean face); with
-        ``judge``, ``attribute_agreement``, the share of attributes on which it gives original and reconstruction
-        the same verdict.
+        of the originals (1: as sharp); ``mesh`` and ``plaid``, the energy of a grid and of lines across them (see
+        `dfcvae.evaluation.mesh`); ``kl`` (nats) and ``active_units``; with ``features``, ``features/<layer>``, the
+        fraction of the layer's variance left unexplained (0: perfect, 1: no better than the mean face); with ``judge``,
+        ``attribute_agreement``, the share of attributes on which it gives original and reconstruction the same verdict.
 
     Raises:
         UserError: if there are fewer than two faces.
@@ -72,9 +58,10 @@ def evaluate(
     if len(faces) < 2:
         raise UserError(f"Measures need at least 2 faces, but {len(faces)} came.")
     device = next(vae.parameters()).device
-    variances = measure_variances(_images(faces, batch_size, device), features) if features is not None else {}
+    loss = PerceptualLoss(features) if features is not None else None
+    scales = measure_scales(lambda: _images(faces, batch_size, device), loss) if loss is not None else {}
     per_image: dict[str, list[Tensor]] = {}
-    means = []
+    means, spectra = [], []
     count = len(Batches(faces, batch_size))
     for x in tqdm(_images(faces, batch_size, device), "measuring", count, disable=not progress):
         with evaluating(vae):
@@ -88,17 +75,19 @@ def evaluate(
             "original_sharpness": laplacian_variance(x),
             "kl": kl_divergence(mu, logvar),
         }
-        if features is not None:
-            target, output = features(x), features(x_hat)
-            values |= {f"features/{n}": mean_squared_error(output[n], target[n]) for n in features.names}
+        if loss is not None:
+            values |= {f"features/{name}": value for name, value in loss.terms(x_hat, x).items()}
         if judge is not None:
             values["attribute_agreement"] = ((judge(x) > 0) == (judge(x_hat) > 0)).float().mean(dim=1)
         for name, value in values.items():
             per_image.setdefault(name, []).append(value.cpu())
         means.append(mu.cpu())
+        spectra.append(torch.stack([power_spectrum(images).sum(dim=0).cpu() for images in (x_hat, x)]))
     result = {name: float(torch.cat(values).mean()) for name, values in per_image.items()}
     result["sharpness"] /= result.pop("original_sharpness")
-    result |= {name: value / variances[name] for name, value in result.items() if name in variances}
+    output, original = torch.stack(spectra).sum(dim=0) / len(faces)
+    result |= {"mesh": mesh_energy(output, original), "plaid": plaid_energy(output, original)}
+    result |= {name: value / scales[name] for name, value in result.items() if name in scales}
     return result | {"active_units": float(active_units(torch.cat(means)))}
 
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from dfcvae.evaluation import evaluate, laplacian_variance, psnr
+from dfcvae.evaluation import evaluate, laplacian_variance, mesh_energy, plaid_energy, power_spectrum, psnr
 from dfcvae.features import VGGFeatures
 from dfcvae.images import to_float
 from dfcvae.vae import VAE
@@ -59,7 +59,7 @@ def test_measures_equal_direct_computation_on_one_batch(vae, splits):
 def test_measures_do_not_depend_on_the_batch_size(vae, splits):
     a, b = (evaluate(vae, splits["test"], batch_size=size) for size in (5, 24))
     assert a == pytest.approx(b, rel=1e-5)
-    assert {"mse", "psnr", "ssim", "sharpness", "kl", "active_units"} == set(a)
+    assert {"mse", "psnr", "ssim", "sharpness", "mesh", "plaid", "kl", "active_units"} == set(a)
 
 
 def test_a_perfect_reconstruction(vae, splits, monkeypatch):
@@ -72,4 +72,7 @@ def test_a_perfect_reconstruction(vae, splits, monkeypatch):
     assert measures["psnr"] == math.inf
     assert measures["ssim"] == pytest.approx(1)
     assert measures["sharpness"] == 1
+    power = power_spectrum(to_float(splits["test"].images)).mean(dim=0)
+    assert measures["mesh"] == pytest.approx(mesh_energy(power, power), rel=1e-4)
+    assert measures["plaid"] == pytest.approx(plaid_energy(power, power), rel=1e-4)
     assert measures["attribute_agreement"] == 1
