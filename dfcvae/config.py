@@ -56,21 +56,31 @@ class ModelConfig:
 
 @dataclass
 class FeatureConfig:
-    """The frozen network of the feature terms.
+    """The feature terms: a published loss, and what to change in it (null: as published).
 
     Args:
-        arch: a torchvision VGG: vgg11, vgg13, vgg16, vgg19, each with or without _bn.
-        layers: layers of `arch.features`, by torchvision's index (24) or by name (bn3_4).
-        layer_weights: one weight for all layers, or one for each.
-        pooling: "max", as the network was trained, or "average", which leaves no grid in the pictures.
+        preset: a loss of docs/losses.md: dfc, dfc-aliased, vae-123, vae-345, vgg-l1, vgg-l1-sum, vgg-l1-3, content,
+            perceptual-mse, perceptual-mse-aliased, style, style-l1, lpips, ssim or ms-ssim.
         weights: "imagenet" (downloaded once), "random", or a file: a state dict, or from `dfcvae features train`.
+        arch: a torchvision VGG: vgg11, vgg13, vgg16, vgg19, each with or without _bn.
+        layers: layers of `arch.features`, by torchvision's index (24) or by name (bn3_4); `dfcvae features list`.
+        layer_weights: one weight for all layers, or one for each.
+        distance: "squared", "absolute", "norm" (Euclidean) or "charbonnier".
+        reduction: "mean", "half-mean" or "sum" over the channels and places of a layer.
+        pooling: "max", as the network was trained, or "average".
+        shift: before the network sees them, move original and reconstruction by the same random offset from a square
+            of so many pixels, anew in every training step (0 or 1: do not).
     """
 
-    arch: str = "vgg19_bn"
-    layers: list[int | str] = field(default_factory=lambda: [14, 24, 34, 43])
-    layer_weights: float | list[float] = 1.0
+    preset: str = "dfc"
     weights: str = "imagenet"
-    pooling: Literal["max", "average"] = "max"
+    arch: str | None = None
+    layers: list[int | str] | None = None
+    layer_weights: float | list[float] | None = None
+    distance: Literal["squared", "absolute", "norm", "charbonnier"] | None = None
+    reduction: Literal["mean", "half-mean", "sum"] | None = None
+    pooling: Literal["max", "average"] | None = None
+    shift: int = 0
 
 
 @dataclass
@@ -81,7 +91,8 @@ class LossConfig:
         alpha: weight of the KL divergence (sum over latent dimensions, nats).
         beta: weight of the reconstruction: pixels and features.
         pixel_weight: weight of the pixel term within the reconstruction.
-        scale: "variance" divides each term by its target's variance over the training images; "none" does not.
+        scale: "variance" divides each term by its target's variance over the training images; "none" does not;
+            "likelihood" makes each a Gaussian log-likelihood with its own fitted variance (all weights 1: the ELBO).
         kl_warmup_steps: raise alpha linearly from 0 over so many steps.
         features: the feature terms; null for a plain VAE.
     """
@@ -89,7 +100,7 @@ class LossConfig:
     alpha: float = 4e-3
     beta: float = 1.0
     pixel_weight: float = 1.0
-    scale: Literal["variance", "none"] = "variance"
+    scale: Literal["variance", "none", "likelihood"] = "variance"
     kl_warmup_steps: int = 0
     features: FeatureConfig | None = None
 
@@ -155,6 +166,8 @@ class Experiment:
 
     def __post_init__(self) -> None:
         check_ranges(self, EXPERIMENT_RANGES)
+        if self.loss.features is not None:
+            check_ranges(self, {"loss.features.shift": (0, self.data.size)})
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers, as YAML and checkpoints hold them."""

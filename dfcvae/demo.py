@@ -105,7 +105,7 @@ def demo_experiments(data: DataConfig, settings: DemoSettings, seed: int, weight
     """The plain VAE and the DFC-VAE with the weights of the shipped experiments, at equal budget."""
     training = TrainingConfig(settings.epochs, batch_size=settings.batch_size, seed=seed)
     plain = Experiment("vae", data, ModelConfig(), LossConfig(), training)
-    features = FeatureConfig(settings.features.arch, layer_weights=0.125, weights=weights, pooling="average")
+    features = FeatureConfig("dfc", weights, layer_weights=0.125, pooling="average")
     dfc = replace(plain, name="dfc-vae", loss=LossConfig(pixel_weight=0.5, features=features))
     return [plain, dfc]
 
@@ -129,6 +129,8 @@ MEASURES = {
     "psnr": "PSNR, dB (higher is better)",
     "ssim": "SSIM (higher is better)",
     "sharpness": "sharpness: Laplacian variance relative to the originals (1 is as sharp)",
+    "mesh": "mesh: energy of a grid relative to the originals' detail (0 is none)",
+    "plaid": "plaid: energy of lines relative to the originals' (0 is none, originals have about 0.3)",
     **{f"features/{n}": f"unexplained variance at {n} of the judge (lower is better)" for n in JUDGE_LAYERS},
     "attribute_agreement": "attributes the judge sees alike in original and reconstruction (higher is better)",
     "kl": "KL divergence, nats",

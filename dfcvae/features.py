@@ -12,14 +12,15 @@ from torch.nn.functional import batch_norm
 
 from dfcvae.errors import UserError
 from dfcvae.images import normalize_imagenet, to_rgb
-from dfcvae.vgg import Layer, layer_names, resolve_layers, vgg_layers
-from dfcvae.weights import load_vgg_weights
+from dfcvae.precision import at_least_float32
+from dfcvae.vgg import Layer, layer_names, layer_table, resolve_layers, vgg_layers
+from dfcvae.weights import Weights, load_vgg_weights
 
 DFC_LAYERS = (14, 24, 34, 43)  # conv3_1, bn3_4, bn4_3, conv5_2 of vgg19_bn
 
 
 class VGGFeatures(nn.Module):
-    """Outputs of chosen layers of a frozen VGG.
+    """Outputs of chosen layers of a frozen VGG; in bfloat16 if it is moved there with ``.bfloat16()``.
 
     The network is frozen by construction: its weights are constants (non-persistent buffers), so it has no
     parameters to train, follows the device and dtype of whatever holds it, and adds nothing to any checkpoint. It
@@ -28,13 +29,14 @@ class VGGFeatures(nn.Module):
     Args:
         arch: ``vgg11``, ``vgg13``, ``vgg16`` or ``vgg19``, with or without ``_bn``.
         layers: what to capture, by index or name; the default is the set of the popular DFC-VAE.
-        weights: ``"imagenet"`` (torchvision's, downloaded once), ``"random"`` (seeded) or a file: a torchvision
-            state dict, full or of the features only, or what ``dfcvae features train`` wrote.
+        weights: ``"imagenet"`` (torchvision's, downloaded once), ``"random"`` (seeded), a torchvision VGG (copied),
+            or a file: a torchvision state dict, full or of the features only, or what ``dfcvae features train`` wrote.
         pooling: ``"max"``, the network as it was trained, or ``"average"`` (Gatys et al. 2016, section 2): max pooling
             passes the gradient to one pixel in four, which leaves a grid in what is trained on deep layers.
 
     Attributes:
         names: the captured layers by name, in the order given.
+        channels: the number of channels of each.
 
     Raises:
         UserError: for an unknown network or layer, or weights that cannot be had or do not fit.
@@ -44,7 +46,7 @@ class VGGFeatures(nn.Module):
         self,
         arch: str = "vgg19_bn",
         layers: Sequence[Layer] = DFC_LAYERS,
-        weights: str = "imagenet",
+        weights: Weights = "imagenet",
         pooling: str = "max",
     ):
         super().__init__()
@@ -54,6 +56,8 @@ class VGGFeatures(nn.Module):
         self.names = resolve_layers(arch, layers)
         depth = 1 + max(map(layer_names(arch).index, self.names))
         state, width = load_vgg_weights(arch, weights)
+        channels = {row.name: row.channels for row in layer_table(arch, width=width)}
+        self.channels = [channels[name] for name in self.names]
         with torch.device("meta"):
             modules = dict(list(vgg_layers(arch, width).items())[:depth])
         for index, (name, module) in enumerate(modules.items()):
@@ -72,7 +76,7 @@ class VGGFeatures(nn.Module):
             UserError: if the images are too small for the deepest layer.
         """
         self._check_size(x)
-        h = normalize_imagenet(to_rgb(x))
+        h = normalize_imagenet(at_least_float32(to_rgb(x))).to(next(self.buffers()).dtype)
         outputs = {}
         for name, layer in self.layers.items():
             h = layer(h)

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 from torchvision.utils import make_grid
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -31,6 +32,16 @@ def normalize_imagenet(images: Tensor) -> Tensor:
     mean = images.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
     std = images.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
     return (images - mean) / std
+
+
+def translate(images: Tensor, down: int, right: int) -> Tensor:
+    """Images (N, C, H, W) moved by whole pixels, the edge repeated where they leave a gap; shape kept."""
+    height, width = images.shape[-2:]
+    reach = max(abs(down), abs(right))
+    if reach == 0:
+        return images
+    wide = functional.pad(images, (reach,) * 4, mode="replicate")
+    return wide[..., reach - down : reach - down + height, reach - right : reach - right + width]
 
 
 def grid(images: Tensor, columns: int = 8, pad: int = 2) -> Tensor:

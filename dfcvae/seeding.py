@@ -16,6 +16,7 @@ class Stream(IntEnum):
     VALIDATION_NOISE = 4
     PICTURES = 5
     EVALUATION = 6
+    SHIFT = 7
 
 
 def seeded_generator(

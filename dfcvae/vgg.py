@@ -5,6 +5,7 @@ number within the block, as in the literature.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -44,6 +45,49 @@ def layer_names(arch: str) -> list[str]:
     """Names of all layers of ``arch.features``; the position in the list is torchvision's index."""
     with torch.device("meta"):
         return list(vgg_layers(arch))
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One layer of a VGG for square images of some size.
+
+    Args:
+        index: torchvision's index in ``features``.
+        name: kind, block and number.
+        type: class of the module.
+        channels: channels of its output.
+        size: pixels of a side of its output.
+        stride: image pixels between neighbours of its output.
+        receptive_field: image pixels of a side that a number of its output depends on.
+    """
+
+    index: int
+    name: str
+    type: str
+    channels: int
+    size: int
+    stride: int
+    receptive_field: int
+
+    @property
+    def numbers(self) -> int:
+        """Numbers of its output per image."""
+        return self.channels * self.size**2
+
+
+def layer_table(arch: str, size: int = 64, width: float = 1.0) -> list[LayerInfo]:
+    """All layers of ``arch.features`` for square images of ``size`` pixels, ``width`` times as many channels."""
+    with torch.device("meta"):
+        layers = vgg_layers(arch, width)
+    rows: list[LayerInfo] = []
+    channels, stride, field = 3, 1, 1
+    for index, (name, layer) in enumerate(layers.items()):
+        if isinstance(layer, nn.Conv2d):  # 3x3
+            channels, field = layer.out_channels, field + 2 * stride
+        elif isinstance(layer, nn.MaxPool2d):  # 2x2, stride 2
+            size, field, stride = size // 2, field + stride, 2 * stride
+        rows.append(LayerInfo(index, name, type(layer).__name__, channels, size, stride, field))
+    return rows
 
 
 def resolve_layers(arch: str, layers: Sequence[Layer]) -> list[str]:

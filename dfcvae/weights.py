@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dfcvae.errors import UserError
 from dfcvae.paths import cache_root
-from dfcvae.vgg import WIDTHS, vgg_layers
+from dfcvae.vgg import ARCHS, WIDTHS, layer_names, vgg_layers
 
 OFFLINE_CHOICES = (
     "offline choices: a local file (`weights: /path/to/file`), a network trained on your own faces "
@@ -20,21 +20,51 @@ OFFLINE_CHOICES = (
 )
 
 
-def load_vgg_weights(arch: str, weights: str) -> tuple[dict[str, Tensor], float]:
+Weights = str | Path | nn.Module
+
+
+def load_vgg_weights(arch: str, weights: Weights) -> tuple[dict[str, Tensor], float]:
     """State dict of ``arch.features`` (keys ``0.weight``, ...; float32) and the width multiplier it was made with.
 
     Args:
         arch: a torchvision VGG.
-        weights: ``"imagenet"``, ``"random"`` (the same values every time) or the path of a state dict.
+        weights: ``"imagenet"``, ``"random"`` (the same values every time), the path of a state dict, or a VGG.
 
     Raises:
         UserError: if the weights cannot be had, or belong to another network.
     """
     if weights == "random":
         return _random(arch), 1.0
-    file = _imagenet(arch) if weights == "imagenet" else Path(weights).expanduser()
-    state = {key.removeprefix("features."): value.float() for key, value in read_state_dict(file).items()}
-    return state, _check_fit(arch, state, file)
+    state = _read(_imagenet(arch) if weights == "imagenet" else weights)
+    return state, _check_fit(arch, state, _described(weights))
+
+
+def is_file_or_module(weights: Weights) -> bool:
+    """Whether weights come as a file or a module, which tell of which network they are."""
+    return weights not in ("imagenet", "random")
+
+
+def vgg_arch(weights: str | Path | nn.Module) -> str:
+    """Which of torchvision's VGGs a file or a module is, by the places of its convolutions.
+
+    Raises:
+        UserError: if it is none.
+    """
+    found = {key.removesuffix(".weight") for key, value in _read(weights).items() if value.dim() == 4}
+    for arch in ARCHS:
+        if found == {str(index) for index, name in enumerate(layer_names(arch)) if name.startswith("conv")}:
+            return arch
+    raise UserError(f"{_described(weights)} is no VGG of torchvision; expected one of {', '.join(ARCHS)}.")
+
+
+def _read(weights: Weights) -> dict[str, Tensor]:
+    """The tensors of a VGG's features by torchvision's indices, in float32."""
+    state = weights.state_dict() if isinstance(weights, nn.Module) else read_state_dict(Path(weights).expanduser())
+    return {key.removeprefix("features."): value.float() for key, value in state.items()}
+
+
+def _described(weights: Weights) -> str:
+    return f"the module {type(weights).__name__}" if isinstance(weights, nn.Module) else str(weights)
 
 
 def read_state_dict(file: Path) -> dict[str, Tensor]:
@@ -121,7 +151,7 @@ def _random(arch: str) -> dict[str, Tensor]:
     return state
 
 
-def _check_fit(arch: str, state: dict[str, Tensor], file: Path) -> float:
+def _check_fit(arch: str, state: dict[str, Tensor], source: str) -> float:
     """The width multiplier, after comparing every shape with the architecture's."""
     first = state.get("0.weight")
     width = len(first) / WIDTHS[0] if first is not None else 1.0
@@ -133,7 +163,7 @@ def _check_fit(arch: str, state: dict[str, Tensor], file: Path) -> float:
             if name != "num_batches_tracked" and (found is None or found.shape != expected.shape):
                 came = "is missing" if found is None else f"has shape {tuple(found.shape)}"
                 raise UserError(
-                    f"{file} does not hold the features of {arch}: expected features.{index}.{name} of shape "
+                    f"{source} does not hold the features of {arch}: expected features.{index}.{name} of shape "
                     f"{tuple(expected.shape)}, but it {came}. Name the network it was made for (`arch`)."
                 )
     return width

@@ -69,7 +69,7 @@ def grid(networks: dict[str, str]) -> dict[str, LossConfig]:
     for (arch, weights), alpha, pixel in product(networks.items(), ALPHAS, PIXEL_WEIGHTS):
         if alpha == MIDDLE_ALPHA or pixel == MIDDLE_PIXEL_WEIGHT:
             layers = LAYERS[arch]
-            features = FeatureConfig(arch, layers, (1 - pixel) / len(layers), weights)
+            features = FeatureConfig("dfc", weights, arch, layers, (1 - pixel) / len(layers))
             losses[f"{arch} alpha={alpha} pixel={pixel}"] = LossConfig(
                 alpha=alpha, pixel_weight=pixel, features=features
             )

@@ -35,7 +35,7 @@ def splits():
 
 def tiny_experiment():
     """A DFC-VAE small enough for a test: two epochs of four steps."""
-    features = FeatureConfig("vgg11_bn", [4, "bn3_1"], 0.25, "random")
+    features = FeatureConfig(arch="vgg11_bn", layers=[4, "bn3_1"], layer_weights=0.25, weights="random")
     return Experiment(
         "tiny",
         DataConfig(size=32),

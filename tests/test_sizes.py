@@ -54,7 +54,7 @@ def networks(tmp_path_factory):
 
 def dfc_experiment(network, size, channels, weights):
     """Two steps of the shipped DFC-VAE, with another feature network."""
-    features = FeatureConfig(layer_weights=0.125, weights=str(weights), pooling="average")
+    features = FeatureConfig("dfc", str(weights), layer_weights=0.125, pooling="average")
     data = DataConfig(size=size, channels=channels, train_images=4)
     training = TrainingConfig(epochs=1, batch_size=2, accelerator="cpu", picture_epochs=2)  # the demo draws
     return Experiment("tiny", data, ModelConfig(network), LossConfig(pixel_weight=0.5, features=features), training)

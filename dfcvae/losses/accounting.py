@@ -9,20 +9,20 @@ def beta_eff(objective: Objective, pixels: int) -> float:
     """The KL weight of the pixel part in the common currency: beta_eff of ``1/2 SSE + beta_eff KL``.
 
     SSE is the squared pixel error summed over channels, height and width, in [0, 1]; so 1 is the exact ELBO of unit
-    Gaussian noise, and implementations with other reductions can be compared. With ``w`` the weight of a mean squared
-    error divided by the variance ``v``: ``w / (v pixels) SSE + alpha KL``, hence ``beta_eff = alpha v pixels / (2 w)``.
-    Infinite without a pixel term.
+    Gaussian noise, and implementations with other reductions can be compared. With ``f`` the factor of the mean squared
+    error in the total: ``f / pixels SSE + alpha KL``, hence ``beta_eff = alpha pixels / (2 f)``. Infinite without a
+    pixel term. Under a likelihood it is ``alpha`` times the variance, and falls with it.
 
     Args:
         objective: where the weights come from.
         pixels: numbers in one image, C * H * W.
     """
-    weight = objective.weights["pixel"] / objective.variances["pixel"]
-    return objective.weights["kl"] * pixels / (2 * weight) if weight else float("inf")
+    factor = objective.factor("pixel")
+    return objective.weights["kl"] * pixels / (2 * factor) if factor else float("inf")
 
 
 def accounting_table(objective: Objective, sizes: Mapping[str, float], pixels: int) -> str:
-    """The weights, variances and sizes of all terms, and what the KL weight means, as text.
+    """The weights, scales and sizes of all terms, and what the KL weight means, as text.
 
     Args:
         objective: where the weights come from.
@@ -32,7 +32,7 @@ def accounting_table(objective: Objective, sizes: Mapping[str, float], pixels: i
     lines = [f"{'term':<24}{'weight':>12}{'divided by':>12}{'now':>12}{'weighted':>12}"]
     for name, weight in objective.weights.items():
         label, size = _label(objective, name), sizes[name]
-        lines.append(f"{label:<24}{weight:>12.4g}{objective.variances[name]:>12.4g}{size:>12.4g}{weight * size:>12.4g}")
+        lines.append(f"{label:<24}{weight:>12.4g}{objective.scales[name]:>12.4g}{size:>12.4g}{weight * size:>12.4g}")
     currency = beta_eff(objective, pixels)
     lines.append(f"KL weight of the pixel part, in units of 1/2 SSE + beta_eff KL: beta_eff = {currency:.3g}")
     return "\n".join(lines)
@@ -40,7 +40,8 @@ def accounting_table(objective: Objective, sizes: Mapping[str, float], pixels: i
 
 def _label(objective: Objective, name: str) -> str:
     """``features/24 bn3_4`` for a layer: torchvision's index and the name."""
-    kind, _, layer = name.partition("/")
-    if not layer or objective.perceptual is None:
+    group, _, layer = name.partition("/")
+    features = getattr(objective.perceptual, "features", None)
+    if not layer or features is None:
         return name
-    return f"{kind}/{list(objective.perceptual.features.layers).index(layer)} {layer}"
+    return f"{group}/{list(features.layers).index(layer)} {layer}"

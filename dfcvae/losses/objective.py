@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from dfcvae.gaussian import kl_divergence
-from dfcvae.losses.perceptual import PerceptualLoss
+from dfcvae.images import translate
+from dfcvae.losses.base import ImageLoss, weighted_sum
+from dfcvae.losses.likelihood import GaussianLikelihood
 from dfcvae.losses.pixel import mean_squared_error
 
 
@@ -14,16 +15,18 @@ class Objective(nn.Module):
     """``total = alpha * kl + beta * (pixel_weight * pixel + sum_l w_l * feature_l)``, per image.
 
     Hou et al. 2016 (arXiv 1610.00291), equation 4, with the pixel term of the widely used implementations added. The
-    terms are named ``kl`` (nats), ``pixel`` (mean squared error) and ``features/<layer>`` (mean squared feature
-    distance). With ``variances`` each term but the KL is divided by the variance of its own target over the training
-    images, and reads as the fraction of variance left unexplained: 0 is perfect, 1 no better than the mean image.
+    terms are named ``kl`` (nats), ``pixel`` (mean squared error) and ``features/<layer>``. With ``scales`` each term
+    but the KL is divided by its scale, and reads as the part left unexplained: 0 is perfect, 1 no better than the mean
+    image. With ``likelihood`` they are negative log-likelihoods in nats instead, and with all weights 1 the total is
+    the negative ELBO.
 
     Args:
         alpha: weight of the KL divergence.
         beta: weight of the reconstruction, pixels and features together.
         pixel_weight: weight of the pixel term within the reconstruction.
         perceptual: the feature terms with their weights; None for a plain VAE.
-        variances: what to divide each term by, by term name (see `dfcvae.losses.measure_variances`); None for 1.
+        scales: what to divide each term by, by term name (see `dfcvae.losses.measure_scales`); None for 1.
+        likelihood: what makes mean squared errors into log-likelihoods; None for weights that stay.
 
     Attributes:
         weights: the effective weight of every term in the total, by name.
@@ -34,17 +37,22 @@ class Objective(nn.Module):
         alpha: float,
         beta: float,
         pixel_weight: float = 1.0,
-        perceptual: PerceptualLoss | None = None,
-        variances: Mapping[str, float] | None = None,
+        perceptual: ImageLoss | None = None,
+        scales: Mapping[str, float] | None = None,
+        likelihood: GaussianLikelihood | None = None,
     ):
         super().__init__()
         self.perceptual = perceptual
+        self.likelihood = likelihood
         self.weights = {"kl": alpha, "pixel": beta * pixel_weight}
         if perceptual is not None:
-            self.weights |= {f"features/{layer}": beta * weight for layer, weight in perceptual.weights.items()}
-        self.variances = dict.fromkeys(self.weights, 1.0) | dict(variances or {})
+            group = perceptual.group
+            self.weights |= {f"{group}/{layer}": beta * weight for layer, weight in perceptual.weights.items()}
+        self.scales = dict.fromkeys(self.weights, 1.0) | dict(scales or {})
 
-    def terms(self, x_hat: Tensor, x: Tensor, mu: Tensor, logvar: Tensor) -> dict[str, Tensor]:
+    def terms(
+        self, x_hat: Tensor, x: Tensor, mu: Tensor, logvar: Tensor, shift: tuple[int, int] = (0, 0)
+    ) -> dict[str, Tensor]:
         """Every term without its weight, (N,) by name.
 
         Args:
@@ -52,13 +60,25 @@ class Objective(nn.Module):
             x: originals in [0, 1], (N, C, H, W).
             mu: posterior means, (N, D).
             logvar: logarithms of the posterior variances, (N, D).
+            shift: rows and columns to move both images by before the feature network sees them.
         """
-        terms = {"kl": kl_divergence(mu, logvar), "pixel": mean_squared_error(x_hat, x)}
+        errors = {"pixel": mean_squared_error(x_hat, x)}
         if self.perceptual is not None:
-            terms |= {f"features/{layer}": value for layer, value in self.perceptual.terms(x_hat, x).items()}
-        return {name: value / self.variances[name] for name, value in terms.items()}
+            values = self.perceptual.terms(translate(x_hat, *shift), translate(x, *shift))
+            errors |= {f"{self.perceptual.group}/{layer}": value for layer, value in values.items()}
+        if self.likelihood is not None:
+            terms = self.likelihood(errors)
+        else:
+            terms = {name: value / self.scales[name] for name, value in errors.items()}
+        return {"kl": kl_divergence(mu, logvar)} | terms
 
     def total(self, terms: Mapping[str, Tensor], kl_warmup: float = 1.0) -> Tensor:
         """Weighted sum of the terms, (N,); ``kl_warmup`` in [0, 1] scales alpha while the KL is being warmed up."""
-        weights = self.weights | {"kl": self.weights["kl"] * kl_warmup}
-        return torch.stack([weights[name] * value for name, value in terms.items()]).sum(dim=0)
+        return weighted_sum(self.weights | {"kl": self.weights["kl"] * kl_warmup}, terms)
+
+    def factor(self, name: str) -> float:
+        """What a unit of the raw distance of a term contributes to the total."""
+        if self.likelihood is None:
+            return self.weights[name] / self.scales[name]
+        index = list(self.likelihood.numbers).index(name)
+        return self.weights[name] * self.likelihood.numbers[name] / (2 * float(self.likelihood.variance[index]))

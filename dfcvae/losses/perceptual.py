@@ -3,30 +3,45 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
-from dfcvae.losses.pixel import mean_squared_error
+from dfcvae.losses.base import ImageLoss
+from dfcvae.losses.distances import DISTANCES, REDUCTIONS, check_choice, compare
+from dfcvae.precision import at_least_float32
 
 
-class PerceptualLoss(nn.Module):
-    """Weighted sum over layers of the mean squared feature distance, per image.
+class PerceptualLoss(ImageLoss):
+    """Weighted sum over layers of a feature distance, per image: ``sum_l w_l * d(phi_l(x_hat), phi_l(x))``.
 
-    ``sum_l w_l * 1/(C_l H_l W_l) * sum (phi_l(x_hat) - phi_l(x))^2``: Hou et al. 2016 (arXiv 1610.00291), section 3.2,
-    without the factor 1/2 of its formula, as the authors' code has it.
+    By default d is the mean squared distance ``1/(C_l H_l W_l) * sum (phi_l(x_hat) - phi_l(x))^2``: Hou et al. 2016
+    (arXiv 1610.00291), section 3.2, without the factor 1/2 of its formula, as the authors' code has it.
 
     Args:
         features: the frozen network phi with its layers.
         weights: one w_l for all layers, or one for each in the network's order.
+        distance: ``"squared"``, ``"absolute"``, ``"norm"`` or ``"charbonnier"`` (see `dfcvae.losses.distances`).
+        reduction: ``"mean"``, ``"half-mean"`` or ``"sum"`` over C, H and W.
+        gram: compare the Gram matrices of the layers, which hold style without place, instead of the layers.
 
     Raises:
-        UserError: if there is not one weight for each layer.
+        UserError: if there is not one weight for each layer, or there is no such distance or reduction.
     """
 
-    def __init__(self, features: VGGFeatures, weights: float | Sequence[float] = 1.0):
+    def __init__(
+        self,
+        features: VGGFeatures,
+        weights: float | Sequence[float] = 1.0,
+        distance: str = "squared",
+        reduction: str = "mean",
+        gram: bool = False,
+    ):
         super().__init__()
+        check_choice("distance", distance, DISTANCES)
+        check_choice("reduction", reduction, REDUCTIONS)
         self.features = features
+        self.distance, self.reduction, self.gram = distance, reduction, gram
         layers = features.names
         values = list(weights) if isinstance(weights, Sequence) else [weights] * len(layers)
         if len(values) != len(layers):
@@ -36,14 +51,24 @@ class PerceptualLoss(nn.Module):
             )
         self.weights = dict(zip(layers, values, strict=True))
 
-    def terms(self, x_hat: Tensor, x: Tensor) -> dict[str, Tensor]:
-        """Distance in each layer, unweighted, (N,) by layer name, for images in [0, 1]; x gets no gradient."""
-        with torch.no_grad():
-            target = self.features(x)
-        output = self.features(x_hat)
-        return {name: mean_squared_error(output[name], target[name]) for name in self.weights}
+    def represent(self, images: Tensor) -> dict[str, Tensor]:
+        outputs = self.features(images)
+        return {name: gram_matrix(output) for name, output in outputs.items()} if self.gram else outputs
 
-    def forward(self, x_hat: Tensor, x: Tensor) -> Tensor:
-        """The weighted sum, (N,), for images in [0, 1], (N, C, H, W)."""
-        terms = self.terms(x_hat, x)
-        return torch.stack([weight * terms[name] for name, weight in self.weights.items()]).sum(dim=0)
+    def compare(self, output: Tensor, target: Tensor) -> Tensor:
+        return compare(output, target, self.distance, self.reduction)
+
+    def extra_repr(self) -> str:
+        kind = ", Gram matrices" if self.gram else ""
+        return f"{self.features.arch}, {self.distance} distance, {self.reduction}{kind}, weights {self.weights}"
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    """``G_ij = 1/(C H W) * sum_p F_ip F_jp`` of each image of (N, C, H, W): (N, C, C), never below float32.
+
+    Gatys et al. 2016, "Image Style Transfer Using Convolutional Neural Networks", equation 3, normalised as in Johnson
+    et al. 2016 (arXiv 1603.08155), equation 3.
+    """
+    flat = at_least_float32(features).flatten(2)  # (N, C, H W)
+    with torch.autocast(features.device.type, enabled=False):
+        return flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2])

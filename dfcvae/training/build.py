@@ -1,17 +1,30 @@
 """From a configuration to the model and its objective."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from dfcvae.config import Experiment, LossConfig
-from dfcvae.features import VGGFeatures
+from dfcvae.config import Experiment, FeatureConfig, LossConfig
+from dfcvae.errors import UserError
 from dfcvae.images import to_float
-from dfcvae.losses import Objective, PerceptualLoss, measure_variances
+from dfcvae.losses import (
+    PRESETS,
+    GaussianLikelihood,
+    ImageLoss,
+    Objective,
+    PerceptualLoss,
+    count_numbers,
+    measure_scales,
+    perceptual,
+)
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.vae import VAE
 
 CPU = torch.device("cpu")
-VARIANCE_IMAGES = 2_048  # enough for the variance to about one percent
+SCALE_IMAGES = 2_048  # enough for the variance to about one percent
 
 
 def build_vae(experiment: Experiment) -> VAE:
@@ -21,27 +34,78 @@ def build_vae(experiment: Experiment) -> VAE:
     return VAE(model.network, data.size, data.channels, model.latent_dim)
 
 
-def build_perceptual(loss: LossConfig) -> PerceptualLoss | None:
-    """The feature terms of a loss configuration; None for a plain VAE."""
-    if loss.features is None:
+def build_perceptual(config: FeatureConfig | None) -> ImageLoss | None:
+    """The feature terms of a configuration: a preset with its changes; None for a plain VAE.
+
+    Raises:
+        UserError: for an unknown preset, parts that it does not have, or weights of another network.
+    """
+    if config is None:
         return None
-    config = loss.features
-    features = VGGFeatures(config.arch, config.layers, config.weights, config.pooling)
-    return PerceptualLoss(features, config.layer_weights)
+    changes = _changes(config)
+    if config.preset not in PRESETS:
+        if changes:
+            raise UserError(f"The loss {config.preset} has no {' or '.join(changes)} to change; leave that out.")
+        return perceptual(config.preset, None if config.weights == "imagenet" else config.weights)
+    preset = replace(PRESETS[config.preset], **changes)
+    loss = perceptual(preset, config.weights)
+    assert isinstance(loss, PerceptualLoss)
+    if config.arch and loss.features.arch != config.arch:
+        raise UserError(
+            f"{config.weights} holds {loss.features.arch}, but arch says {config.arch}; change one of them."
+        )
+    return loss
+
+
+def _changes(config: FeatureConfig) -> dict[str, Any]:
+    """The parts of a `Preset` that a configuration sets, by the preset's names."""
+    parts = {
+        "arch": config.arch,
+        "layers": config.layers,
+        "weights": config.layer_weights,
+        "distance": config.distance,
+        "reduction": config.reduction,
+        "pooling": config.pooling,
+    }
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in parts.items() if value is not None
+    }
 
 
 def build_objective(
     loss: LossConfig,
-    perceptual: PerceptualLoss | None,
+    perceptual: ImageLoss | None,
     images: Tensor,
-    variances: dict[str, float] | None = None,
+    scales: dict[str, float] | None = None,
     device: torch.device = CPU,
 ) -> Objective:
-    """The objective, with variances measured on training images uint8 (n, C, H, W) if it needs them and none come."""
-    if variances is None and loss.scale == "variance":
-        chosen = images[:: max(1, len(images) // VARIANCE_IMAGES)]
-        network = perceptual.features.to(device) if perceptual else None
-        variances = measure_variances(
-            (to_float(chosen[i : i + 64].to(device)) for i in range(0, len(chosen), 64)), network
+    """The objective, with scales measured on training images uint8 (n, C, H, W) if it needs them and none come.
+
+    Raises:
+        UserError: if a likelihood is asked for of a distance that is not the mean square.
+    """
+    if loss.scale == "likelihood" and perceptual is not None:
+        _check_likelihood(perceptual)
+    if loss.scale == "none":
+        return Objective(loss.alpha, loss.beta, loss.pixel_weight, perceptual)
+    perceptual = perceptual.to(device) if perceptual else None
+    if scales is None:
+        chosen = images[:: max(1, len(images) // SCALE_IMAGES)]
+
+        def batches() -> Iterator[Tensor]:
+            return (to_float(part.to(device)) for part in chosen.split(64))
+
+        scales = measure_scales(batches, perceptual)
+    if loss.scale == "variance":
+        return Objective(loss.alpha, loss.beta, loss.pixel_weight, perceptual, scales)
+    numbers = count_numbers(to_float(images[:1].to(device)), perceptual)
+    likelihood = GaussianLikelihood(numbers, scales)
+    return Objective(loss.alpha, loss.beta, loss.pixel_weight, perceptual, scales, likelihood)
+
+
+def _check_likelihood(perceptual: ImageLoss) -> None:
+    if not isinstance(perceptual, PerceptualLoss) or (perceptual.distance, perceptual.reduction) != ("squared", "mean"):
+        raise UserError(
+            "scale: likelihood makes Gaussian likelihoods of mean squared distances; choose features with distance "
+            "squared and reduction mean, such as the preset dfc, or scale: variance."
         )
-    return Objective(loss.alpha, loss.beta, loss.pixel_weight, perceptual, variances)

@@ -47,11 +47,13 @@ class VAETraining(L.LightningModule):
         """The VAE that validation, pictures and loading use: the moving average where one is kept."""
         return self.vae if self.ema is None else cast(VAE, self.ema.module)
 
-    def step(self, vae: VAE, images: Tensor, eps: Tensor, kl_warmup: float = 1.0) -> tuple[dict[str, Tensor], Tensor]:
+    def step(
+        self, vae: VAE, images: Tensor, eps: Tensor, kl_warmup: float = 1.0, shift: tuple[int, int] = (0, 0)
+    ) -> tuple[dict[str, Tensor], Tensor]:
         """Batch means of all terms and the total, and the posterior means (N, D), for uint8 images (N, C, H, W)."""
         x = to_float(images)  # (N, C, H, W)
         x_hat, mu, logvar = vae(x, eps)
-        terms = self.objective.terms(x_hat, x, mu, logvar)  # (N,) each
+        terms = self.objective.terms(x_hat, x, mu, logvar, shift)  # (N,) each
         terms["total"] = self.objective.total(terms, kl_warmup)
         return {name: value.mean() for name, value in terms.items()}, mu
 
@@ -60,7 +62,7 @@ class VAETraining(L.LightningModule):
         ramp = self.experiment.loss.kl_warmup_steps
         warmup = min(1.0, (self.global_step + 1) / ramp) if ramp else 1.0
         eps = self.noise(Stream.TRAIN_NOISE, self.global_step, len(images))
-        means, _ = self.step(self.vae, images, eps, warmup)
+        means, _ = self.step(self.vae, images, eps, warmup, self.shift())
         self._log("train", means, len(images))
         return means["total"]
 
@@ -81,6 +83,15 @@ class VAETraining(L.LightningModule):
         generator = seeded_generator(self.experiment.training.seed, stream, counter, self.device)
         return torch.randn(n, self.vae.latent_dim, generator=generator, device=self.device)
 
+    def shift(self) -> tuple[int, int]:
+        """Rows and columns to move both images by before the feature network, a function of seed and step."""
+        features = self.experiment.loss.features
+        if features is None or features.shift < 2:
+            return 0, 0
+        generator = seeded_generator(self.experiment.training.seed, Stream.SHIFT, self.global_step)
+        down, right = (torch.randint(features.shift, (2,), generator=generator) - features.shift // 2).tolist()
+        return down, right
+
     def _log(self, stage: str, means: Mapping[str, Tensor], n: int) -> None:
         values = {f"{stage}/{name}": value for name, value in means.items()}
         train = stage == "train"
@@ -95,7 +106,7 @@ class VAETraining(L.LightningModule):
         checkpoint["hyper_parameters"] = {
             "vae": self.vae.config,
             "config": self.experiment.as_dict(),
-            "variances": self.objective.variances,
+            "scales": self.objective.scales,
         }
 
     def configure_optimizers(self) -> Any:

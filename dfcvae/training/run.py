@@ -75,7 +75,10 @@ def train(
     checkpoint = _last_checkpoint(experiment, out) if resume else None
     if not resume and (out / "checkpoints").exists():
         raise UserError(f"{out} already holds a run; continue it with --resume, or choose another folder with --out.")
-    vae, perceptual = build_vae(experiment), build_perceptual(experiment.loss)  # mistakes show before the data is read
+    vae, perceptual = (
+        build_vae(experiment),
+        build_perceptual(experiment.loss.features),
+    )  # mistakes show before the data is read
     check_accelerator(experiment.training.accelerator)
     splits = splits or load_faces(experiment.data, progress=progress)
     if len(splits["val"]) < 2:
@@ -85,9 +88,9 @@ def train(
     )
     if checkpoint and checkpoint["global_step"] >= experiment.training.total_steps(len(batches)):
         return Run(out, last_validation(out / METRICS))
-    variances = checkpoint["hyper_parameters"]["variances"] if checkpoint else None
+    scales = checkpoint["hyper_parameters"]["scales"] if checkpoint else None
     device = pick_device(experiment.training.accelerator)
-    objective = build_objective(experiment.loss, perceptual, splits["train"].images, variances, device)
+    objective = build_objective(experiment.loss, perceptual, splits["train"].images, scales, device)
     module = VAETraining(vae, objective, experiment, len(batches))
     out.mkdir(parents=True, exist_ok=True)
     experiment.save(out / "config.yaml")
@@ -97,16 +100,21 @@ def train(
     with quiet_lightning():
         trainer = _trainer(experiment, out, module, batches, splits, checkpoint, progress)
         last = str(out / "checkpoints" / "last.ckpt") if checkpoint else None
-        validation = Batches(splits["val"], experiment.training.batch_size)
-        try:
-            trainer.fit(module, batches, validation, ckpt_path=last, weights_only=True)
-        except SystemExit:  # what Lightning makes of Ctrl-C
-            raise KeyboardInterrupt from None
-        finally:
-            for logger in trainer.loggers:
-                if isinstance(logger, WandbLogger):
-                    logger.experiment.finish()  # or the next run of this process would be logged into this one
+        _fit(trainer, module, batches, Batches(splits["val"], experiment.training.batch_size), last)
     return Run(out, last_validation(out / METRICS))
+
+
+def _fit(
+    trainer: L.Trainer, module: VAETraining, batches: TrainingBatches, validation: Batches, last: str | None
+) -> None:
+    try:
+        trainer.fit(module, batches, validation, ckpt_path=last, weights_only=True)
+    except SystemExit:  # what Lightning makes of Ctrl-C
+        raise KeyboardInterrupt from None
+    finally:
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.experiment.finish()  # or the next run of this process would be logged into this one
 
 
 def _trainer(
@@ -166,14 +174,15 @@ def _account(module: VAETraining, x: Tensor, out: Path) -> None:
     with torch.no_grad():
         vae = deepcopy(module.vae)  # a step in training mode, as the first one, would change the batch norm statistics
         x_hat, mu, logvar = vae(x, module.noise(Stream.TRAIN_NOISE, 0, len(x)))
-        terms = module.objective.to(x.device).terms(x_hat, x, mu, logvar)
+        terms = module.objective.eval().to(x.device).terms(x_hat, x, mu, logvar)
+        module.objective.train()
     sizes = {name: float(value.mean()) for name, value in terms.items()}
     objective, pixels = module.objective, x[0].numel()
     currency = beta_eff(objective, pixels)
     print(accounting_table(objective, sizes, pixels))
     report = {
         "weights": objective.weights,
-        "variances": objective.variances,
+        "scales": objective.scales,
         "first_batch": sizes,
         "beta_eff": currency if isfinite(currency) else None,
     }

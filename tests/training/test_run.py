@@ -72,8 +72,8 @@ def test_the_run_folder_is_complete(finished, experiment):
     assert environment["versions"]["torch"] == version("torch")
     accounting = json.loads((finished.folder / "accounting.json").read_text())
     assert accounting["weights"] == {"kl": 0.004, "pixel": 0.5, "features/conv2_1": 0.25, "features/bn3_1": 0.25}
-    assert accounting["variances"].keys() - {"kl"} == accounting["weights"].keys() - {"kl"}
-    assert accounting["beta_eff"] == pytest.approx(0.004 * accounting["variances"]["pixel"] * 3072 / 2 / 0.5)
+    assert accounting["scales"].keys() - {"kl"} == accounting["weights"].keys() - {"kl"}
+    assert accounting["beta_eff"] == pytest.approx(0.004 * accounting["scales"]["pixel"] * 3072 / 2 / 0.5)
 
 
 def test_metrics_have_every_term_in_training_and_validation(finished):
@@ -220,14 +220,14 @@ def test_one_validation_image_is_a_sentence(experiment, splits, tmp_path):
 
 
 def module_of(experiment, splits):
-    perceptual = build_perceptual(experiment.loss)
+    perceptual = build_perceptual(experiment.loss.features)
     objective = build_objective(experiment.loss, perceptual, splits["train"].images)
     return VAETraining(build_vae(experiment), objective, experiment, steps_per_epoch=4)
 
 
 def test_the_feature_network_is_bitwise_unchanged_by_training(experiment, splits, tmp_path, monkeypatch):
-    perceptual = build_perceptual(experiment.loss)
-    monkeypatch.setattr("dfcvae.training.run.build_perceptual", lambda loss: perceptual)
+    perceptual = build_perceptual(experiment.loss.features)
+    monkeypatch.setattr("dfcvae.training.run.build_perceptual", lambda features: perceptual)
     run(experiment, tmp_path / "x", splits)
     trained = dict(perceptual.features.named_buffers())
     fresh = VGGFeatures("vgg11_bn", [4, "bn3_1"], "random")

@@ -1,0 +1,76 @@
+"""LPIPS: a feature distance whose weights were fitted to what people see as similar."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dfcvae.errors import UserError
+from dfcvae.features import VGGFeatures
+from dfcvae.losses.base import ImageLoss
+from dfcvae.precision import at_least_float32
+from dfcvae.weights import read_state_dict
+
+LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
+CHANNELS = (64, 128, 256, 512, 512)
+EPSILON = 1e-8  # added to the squared length of a feature vector, so that vectors of 0 have a gradient
+
+
+class LPIPS(ImageLoss):
+    """Learned perceptual image patch similarity, version 0.1, on vgg16, per image.
+
+    ``sum_l 1/(H_l W_l) * sum_p || w_l * (u_l(x_hat)_p - u_l(x)_p) ||^2`` with ``u_l`` the features divided at each
+    place by their length over the channels, and ``|w_l|^2`` the fitted linear heads: Zhang et al. 2018 (arXiv
+    1801.03924), equation 1. Meaningful with the ImageNet weights it was fitted to.
+
+    Args:
+        features: vgg16 at relu1_2, relu2_2, relu3_3, relu4_3, relu5_3.
+        heads: file of the linear heads, ``vgg.pth`` of the authors' version 0.1 (7 kB); None for the copy that
+            torchmetrics brings.
+
+    Raises:
+        UserError: if the heads are missing or damaged, or the network is another.
+    """
+
+    group = "lpips"
+
+    def __init__(self, features: VGGFeatures, heads: str | Path | None = None):
+        super().__init__()
+        if features.names != list(LAYERS) or features.arch != "vgg16" or features.channels != list(CHANNELS):
+            raise UserError(
+                f"LPIPS was fitted to vgg16 at {', '.join(LAYERS)} with {', '.join(map(str, CHANNELS))} channels, but "
+                f"{features.arch} at {', '.join(features.names)} with {', '.join(map(str, features.channels))} came."
+            )
+        self.features = features
+        self.weights = dict.fromkeys(LAYERS, 1.0)
+        for name, head in zip(LAYERS, _read_heads(heads), strict=True):
+            self.register_buffer(f"scale_{name}", head.sqrt(), persistent=False)
+
+    def represent(self, images: Tensor) -> dict[str, Tensor]:
+        outputs = {name: at_least_float32(output) for name, output in self.features(images).items()}
+        return {name: self.get_buffer(f"scale_{name}") * _unit_length(output) for name, output in outputs.items()}
+
+    def compare(self, output: Tensor, target: Tensor) -> Tensor:
+        return (output - target).square().sum(dim=1).flatten(1).mean(dim=1)
+
+
+def _unit_length(features: Tensor) -> Tensor:
+    return features / (features.square().sum(dim=1, keepdim=True) + EPSILON).sqrt()
+
+
+def _read_heads(file: str | Path | None) -> list[Tensor]:
+    """The five heads, (1, C, 1, 1) each."""
+    path = Path(file) if file else Path(str(find_spec("torchmetrics").origin)).parent  # type: ignore[union-attr]
+    path = path if file else path / "functional" / "image" / "lpips_models" / "vgg.pth"
+    if not path.is_file():
+        raise UserError(
+            f"The linear heads of LPIPS are not at {path}. Expected lpips/weights/v0.1/vgg.pth (7 kB) of "
+            "https://github.com/richzhang/PerceptualSimilarity; give its path as `heads`."
+        )
+    state = read_state_dict(path)
+    heads = [state.get(f"lin{i}.model.1.weight") for i in range(len(LAYERS))]
+    for head, channels in zip(heads, CHANNELS, strict=True):
+        if head is None or head.shape != (1, channels, 1, 1) or not torch.all(head >= 0):
+            raise UserError(f"{path} does not hold the linear heads of LPIPS on vgg16: five tensors, none negative.")
+    return [head.float() for head in heads if head is not None]

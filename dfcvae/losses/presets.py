@@ -1,0 +1,97 @@
+"""Published perceptual losses by name: each is a network, layers, weights, a distance and a reduction."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from dfcvae.errors import UserError, nearest
+from dfcvae.features import VGGFeatures
+from dfcvae.losses import lpips
+from dfcvae.losses.base import ImageLoss
+from dfcvae.losses.perceptual import PerceptualLoss
+from dfcvae.losses.ssim import SSIMLoss
+from dfcvae.vgg import Layer, resolve_layers
+from dfcvae.weights import is_file_or_module, vgg_arch
+
+
+@dataclass(frozen=True)
+class Preset:
+    """The parts of a perceptual loss; `dataclasses.replace` makes another from it.
+
+    Args:
+        arch: the network it was published with; its indices are those of ``layers``.
+        layers: what is compared, by index or name.
+        weights: one for all layers, or one for each.
+        distance: ``"squared"``, ``"absolute"``, ``"norm"`` or ``"charbonnier"``.
+        reduction: ``"mean"``, ``"half-mean"`` or ``"sum"``.
+        gram: compare Gram matrices (style) instead of features.
+        pooling: ``"max"`` or ``"average"``.
+    """
+
+    arch: str
+    layers: tuple[Layer, ...]
+    weights: float | tuple[float, ...] = 1.0
+    distance: str = "squared"
+    reduction: str = "mean"
+    gram: bool = False
+    pooling: str = "max"
+
+
+RELU_1 = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+RISING = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
+
+# docs/losses.md tells the source of each, and what the source does instead where it differs.
+PRESETS = {
+    "dfc": Preset("vgg19_bn", ("conv3_1", "bn3_4", "bn4_3", "conv5_2")),
+    "dfc-aliased": Preset("vgg19_bn", ("conv3_1", "relu3_4", "relu4_3", "conv5_2")),
+    "vae-123": Preset("vgg19", RELU_1[:3], reduction="half-mean"),
+    "vae-345": Preset("vgg19", RELU_1[2:], reduction="half-mean"),
+    "vgg-l1": Preset("vgg19", RELU_1, RISING, "absolute"),
+    "vgg-l1-sum": Preset("vgg19", RELU_1, RISING, "absolute", "sum"),
+    "vgg-l1-3": Preset("vgg19", RELU_1[:3], RISING[:3], "absolute"),
+    "content": Preset("vgg19", ("conv4_2",), distance="norm"),
+    "perceptual-mse": Preset("vgg19", ("relu1_2", "relu2_2", "relu3_3", "relu4_3")),
+    "perceptual-mse-aliased": Preset("vgg19", RELU_1[:4]),
+    "style": Preset("vgg19", RELU_1, gram=True),
+    "style-l1": Preset("vgg19", RELU_1, distance="absolute", gram=True),
+}
+PIXEL_LOSSES = {"ssim": 1, "ms-ssim": 5}  # by number of scales
+NAMES = (*PRESETS, "lpips", *PIXEL_LOSSES)
+
+Network = str | Path | nn.Module
+
+
+def perceptual(name: str | Preset, network: Network | None = None) -> ImageLoss:
+    """A published perceptual loss by its name, or one made of parts.
+
+    Args:
+        name: one of ``NAMES``, or a `Preset`.
+        network: a torchvision VGG (the model or its ``features``), the path of its weights or of what ``dfcvae
+            features train`` wrote, or ``"random"``; None for the published network with its ImageNet weights. A network
+            that is given is used whatever the preset's ``arch``, as long as it has the layers.
+
+    Returns:
+        A module: ``loss(x_hat, x)`` is the total per image, (N,), ``loss.terms(x_hat, x)`` the terms by name.
+
+    Raises:
+        UserError: for an unknown name or layer, or weights that cannot be had.
+    """
+    if isinstance(name, str) and name not in NAMES:
+        raise UserError(f"There is no loss {name!r}{nearest(name, NAMES)}; there are {', '.join(NAMES)}.")
+    if name in PIXEL_LOSSES:
+        if network is not None:
+            raise UserError(f"{name} compares pixels and takes no network.")
+        return SSIMLoss(PIXEL_LOSSES[str(name)])
+    if name == "lpips":
+        return lpips.LPIPS(vgg_features(Preset("vgg16", lpips.LAYERS), network))
+    preset = PRESETS[name] if isinstance(name, str) else name
+    weights = list(preset.weights) if isinstance(preset.weights, tuple) else preset.weights
+    return PerceptualLoss(vgg_features(preset, network), weights, preset.distance, preset.reduction, preset.gram)
+
+
+def vgg_features(preset: Preset, network: Network | None) -> VGGFeatures:
+    """The feature network of a preset."""
+    network = "imagenet" if network is None else network
+    arch = vgg_arch(network) if is_file_or_module(network) else preset.arch
+    return VGGFeatures(arch, resolve_layers(preset.arch, preset.layers), network, preset.pooling)
