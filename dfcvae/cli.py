@@ -124,7 +124,14 @@ def _features(parser: Parser) -> None:
     train.add_argument(
         "--out", type=Path, default=Path("features.safetensors"), help="file of the weights (.safetensors)"
     )
-    parser.add_subcommands(metavar="COMMAND").add_subcommand("train", train, help="train one on attributes")
+    table = Parser(description="List the layers of a VGG: what there is to choose from for a perceptual loss.")
+    table.add_argument(
+        "arch", type=str, nargs="?", default="vgg19_bn", help="vgg11, vgg13, vgg16 or vgg19, or with _bn"
+    )
+    table.add_argument("--size", type=PositiveInt, default=64, help="pixels of a side of the images")
+    commands = parser.add_subcommands(metavar="COMMAND")
+    commands.add_subcommand("train", train, help="train one on attributes")
+    commands.add_subcommand("list", table, help="list the layers of a VGG")
 
 
 def _data(parser: Parser) -> None:
@@ -162,6 +169,6 @@ COMMANDS = {
     "reconstruct": ("show originals beside reconstructions", _reconstruct),
     "evaluate": ("measure a model on the test split", _evaluate),
     "export": ("write a model as safetensors and JSON", _export),
-    "features": ("train feature networks", _features),
+    "features": ("list the layers of feature networks, and train them", _features),
     "data": ("look at data sets and prepare them", _data),
 }

@@ -24,12 +24,14 @@ from dfcvae.evaluation import evaluate as measure
 from dfcvae.features import VGGFeatures
 from dfcvae.images import grid, rows, save_each, save_png, to_float
 from dfcvae.intake import Undecodable, decode, quiet_pillow
+from dfcvae.losses import PRESETS
 from dfcvae.parsing import to_experiment
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.training import AttributeNetwork, attribute_scores, scores_table, train_features
 from dfcvae.training import train as run_training
 from dfcvae.training.environment import pick_device
 from dfcvae.vae import VAE, read_model
+from dfcvae.vgg import layer_table
 
 
 def demo(arguments: Any) -> None:
@@ -97,6 +99,24 @@ def features_train(arguments: Any) -> None:
     print(scores_table(scores))
     arguments.out.with_suffix(".json").write_text(json.dumps(scores, indent=2) + "\n")
     print(f"Weights: {arguments.out} (use them with --loss.features.weights {arguments.out})")
+
+
+def features_list(arguments: Any) -> None:
+    """Print the layers of a VGG with what one needs to know to choose some."""
+    table = layer_table(arguments.arch, arguments.size)
+    tapped = PRESETS["dfc"].layers if arguments.arch == PRESETS["dfc"].arch else ()
+    line = "{:<2}{:>5}  {:<8} {:<12} {:>8} {:>9} {:>6} {:>15} {:>17}"
+    print(f"{arguments.arch} for images of {arguments.size}x{arguments.size} pixels")
+    print(
+        line.format("", "index", "name", "type", "channels", "size", "stride", "receptive field", "numbers per image")
+    )
+    for row in table:
+        size = f"{row.size}x{row.size}" if row.size else "none left"
+        field, numbers = f"{row.receptive_field}x{row.receptive_field}", f"{row.numbers:,}"
+        star = "*" if row.name in tapped else ""
+        print(line.format(star, row.index, row.name, row.type, row.channels, size, row.stride, field, numbers))
+    if tapped:
+        print("* compared by the loss dfc")
 
 
 def data_info(arguments: Any) -> None:

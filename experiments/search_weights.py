@@ -79,7 +79,8 @@ def grid(networks: dict[str, str]) -> dict[str, LossConfig]:
 def measure(loss: LossConfig, args: argparse.Namespace, splits: Splits, judge: AttributeNetwork) -> dict[str, float]:
     """Train with one loss and measure it."""
     training = TrainingConfig(args.epochs, batch_size=args.batch_size, precision=args.precision)
-    experiment = Experiment(data=DataConfig(args.source), loss=loss, training=training)
+    data = DataConfig(args.source, size=splits["train"].images.shape[-1])
+    experiment = Experiment(data=data, loss=loss, training=training)
     start = time.perf_counter()
     with TemporaryDirectory() as folder:
         train(experiment, folder, splits=splits, progress=False)

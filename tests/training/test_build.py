@@ -1,0 +1,65 @@
+"""From configurations to losses: presets, what is changed in them, and mistakes."""
+
+import pytest
+import torch
+
+from dfcvae.config import FeatureConfig, LossConfig
+from dfcvae.errors import UserError
+from dfcvae.images import to_float
+from dfcvae.losses import NAMES, SSIMLoss
+from dfcvae.training import build_objective, build_perceptual
+from tests.losses.test_properties import ARCHS, narrow
+
+
+def config(name, tmp_path):
+    if name not in ARCHS:
+        return FeatureConfig(name)
+    if name == "lpips":
+        return FeatureConfig(name, "random")
+    torch.save(narrow(ARCHS[name]).state_dict(), tmp_path / "vgg.pth")
+    return FeatureConfig(name, str(tmp_path / "vgg.pth"))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "ms-ssim"])
+def test_every_published_loss_trains_a_vae(name, tmp_path, splits):
+    """Scaled, every term is 1 for the mean of its target, and every one has a weight and a gradient."""
+    loss = build_perceptual(config(name, tmp_path))
+    x = to_float(splits["train"].images)
+    objective = build_objective(LossConfig(features=FeatureConfig(name)), loss, splits["train"].images)
+    x_hat = x.mean(dim=0).expand_as(x).clone().requires_grad_()
+    mu = torch.zeros(len(x), 2, requires_grad=True)
+    terms = objective.terms(x_hat, x, mu, torch.zeros_like(mu))
+    assert list(terms) == list(objective.weights)
+    assert terms["pixel"].mean().item() == pytest.approx(1, rel=1e-4)
+    for term in list(terms)[1:]:
+        assert term.partition("/")[0] in ("pixel", "pixels", "features", "lpips")
+        (gradient,) = torch.autograd.grad(terms[term].sum(), x_hat, retain_graph=True)
+        assert (gradient.flatten(1).norm(dim=1) > 0).all()
+        assert objective.weights[term] > 0
+    if isinstance(loss, SSIMLoss):
+        assert terms["pixels/ssim"].mean().item() == pytest.approx(1, rel=1e-4)
+
+
+def test_parts_of_a_preset_can_be_changed():
+    loss = build_perceptual(
+        FeatureConfig("vgg-l1", "random", "vgg11", [0, "relu2_1"], [2.0, 3.0], "charbonnier", "sum", "average")
+    )
+    assert loss.weights == {"conv1_1": 2.0, "relu2_1": 3.0}
+    assert (loss.distance, loss.reduction, loss.features.arch) == ("charbonnier", "sum", "vgg11")
+    assert type(loss.features.layers["pool1"]).__name__ == "AvgPool2d"
+
+
+def test_as_published_where_nothing_is_said():
+    loss = build_perceptual(FeatureConfig("vgg-l1", "random"))
+    assert loss.weights == {"relu1_1": 1 / 32, "relu2_1": 1 / 16, "relu3_1": 1 / 8, "relu4_1": 1 / 4, "relu5_1": 1.0}
+    assert (loss.distance, loss.reduction, loss.features.arch) == ("absolute", "mean", "vgg19")
+
+
+def test_mistakes_are_sentences(tmp_path):
+    with pytest.raises(UserError, match=r"no loss 'dfcc' \(did you mean 'dfc'\?\)"):
+        build_perceptual(FeatureConfig("dfcc"))
+    with pytest.raises(UserError, match="The loss ssim has no pooling to change; leave that out"):
+        build_perceptual(FeatureConfig("ssim", pooling="average"))
+    torch.save(narrow("vgg16_bn").state_dict(), tmp_path / "vgg.pth")
+    with pytest.raises(UserError, match=r"vgg.pth holds vgg16_bn, but arch says vgg13; change one of them"):
+        build_perceptual(FeatureConfig("content", str(tmp_path / "vgg.pth"), "vgg13", ["conv3_1"]))
