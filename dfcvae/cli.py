@@ -125,9 +125,7 @@ def _features(parser: Parser) -> None:
         "--out", type=Path, default=Path("features.safetensors"), help="file of the weights (.safetensors)"
     )
     table = Parser(description="List the layers of a VGG: what there is to choose from for a perceptual loss.")
-    table.add_argument(
-        "arch", type=str, nargs="?", default="vgg19_bn", help="vgg11, vgg13, vgg16 or vgg19, or with _bn"
-    )
+    table.add_argument("arch", type=str, nargs="?", default="vgg19_bn", help="vgg11, 13, 16 or 19, or with _bn")
     table.add_argument("--size", type=PositiveInt, default=64, help="pixels of a side of the images")
     commands = parser.add_subcommands(metavar="COMMAND")
     commands.add_subcommand("train", train, help="train one on attributes")

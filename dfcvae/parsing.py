@@ -62,6 +62,10 @@ def field_names(config: type = Experiment, prefix: str = "") -> Iterator[str]:
 GROUP = re.compile(r'Parser key "(?P<key>[^"]+)":\s*(?P<what>.*)', re.DOTALL)
 UNKNOWN = re.compile(r"(?:[Oo]ption|[Uu]nrecognized arguments:|There is no field) '?(?P<key>-*[\w.]+)")
 WRONG = re.compile(r"Expected an? (?P<kind>.+?)\. Got value: (?P<value>[^\n]*)", re.DOTALL)
+UNION = re.compile(
+    r"(?:- (?P<key>\w+): )?Does not validate against any of the Union subtypes\s+Subtypes: \[(?P<kinds>.*)\]"
+)
+GIVEN = re.compile(r"Given value: (?P<value>[^\n]*)")
 NUMBER = re.compile(r"Not of type (?P<kind>\w+): (?:(?P<value>\S+) does not|.*: '(?P<text>.*)')")
 NUMBERS = {"PositiveInt": "a whole number above 0", "NonNegativeInt": "a whole number of at least 0"}
 CHOICE = re.compile(r"invalid choice: '?(?P<value>[^' ]*)'? \(choose from (?P<choices>.*)\)")
@@ -75,6 +79,8 @@ def _sentence(message: str) -> str:
         return _unknown(unknown["key"], group["key"] if group else "")
     if group and (nested := NESTED.search(group["what"])):
         return f"{group['key']}.{nested['sentence']}"
+    if group and (unions := list(UNION.finditer(group["what"]))):
+        return _no_kind(group["key"], unions[-1], group["what"])
     if group and (wrong := WRONG.search(group["what"])):
         return _wrong(group["key"], wrong["kind"], wrong["value"].strip())
     if group and (number := NUMBER.search(group["what"])):
@@ -100,6 +106,17 @@ def _wrong(key: str, kind: str, value: str) -> str:
         valid = _words(kind[kind.index("[") + 1 : kind.rindex("]")])
         return f"{key}: expected one of {', '.join(valid)}{nearest(value, valid)}, but {value!r} came."
     return f"{key}: expected {kind.removeprefix('<class ').rstrip('>')}, but {value!r} came."
+
+
+def _no_kind(key: str, union: re.Match[str], what: str) -> str:
+    """For a field that may be null or of several types; the innermost mistake is the one made."""
+    given = GIVEN.search(what, union.end())
+    value = given["value"] if given else "?"
+    name = f"{key}.{union['key']}" if union["key"] else key
+    if "typing.Literal" in union["kinds"]:
+        return _wrong(name, union["kinds"].removesuffix(", <class 'NoneType'>"), value)
+    kinds = re.sub(r"<class '(\w+)'>", r"\1", union["kinds"]).replace("NoneType", "null").replace(", ", " or ")
+    return f"{name}: expected {kinds}, but {value} came."
 
 
 def _words(choices: str) -> list[str]:

@@ -256,7 +256,16 @@ MISTAKES = [
     ),
     (["train", EXPERIMENT, "--training.epochs", "five"], 2, "training.epochs: expected 'int', but 'five' came."),
     (["train", EXPERIMENT, "--training.epochs", "0"], 1, "training.epochs should be at least 1, but 0 came."),
-    (["train", EXPERIMENT, "--loss.features.layers", "x"], 2, "loss.features.layers: expected 'list', but 'x' came."),
+    (
+        ["train", EXPERIMENT, "--loss.features.layers", "x"],
+        2,
+        r"layers: expected list\[int \| str\] or null, but x came.",
+    ),
+    (["train", EXPERIMENT, "--loss.features.pooling", "avg"], 2, "features.pooling: expected one of max, average"),
+    (["train", EXPERIMENT, "--loss.features.preset", "dfcc"], 1, r"There is no loss 'dfcc' \(did you mean 'dfc'"),
+    (["train", EXPERIMENT, "--loss.features.shift", "99"], 1, "loss.features.shift should be between 0 and 32, but 99"),
+    (["train", EXPERIMENT, "--training.clip_norm", "x"], 2, "training.clip_norm: expected float or null, but x came."),
+    (["features", "list", "vgg99"], 1, "'vgg99' is no VGG of torchvision"),
     (["train", EXPERIMENT, "--loss.features.layers", "[99]"], 1, "vgg11_bn has no layer 99. Its layers are: 0 conv1_1"),
     (
         ["train", EXPERIMENT, "--loss.features.arch", "vgg18"],
