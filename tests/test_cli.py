@@ -259,7 +259,7 @@ MISTAKES = [
     (
         ["train", EXPERIMENT, "--loss.features.layers", "x"],
         2,
-        r"layers: expected list\[int \| str\] or null, but x came.",
+        r"expected list\[int \| str\] or null, but x came.",
     ),
     (["train", EXPERIMENT, "--loss.features.pooling", "avg"], 2, "features.pooling: expected one of max, average"),
     (["train", EXPERIMENT, "--loss.features.preset", "dfcc"], 1, r"There is no loss 'dfcc' \(did you mean 'dfc'"),

@@ -77,8 +77,8 @@ def perceptual(name: str | Preset, network: Network | None = None) -> ImageLoss:
     Raises:
         UserError: for an unknown name or layer, or weights that cannot be had.
     """
-    if isinstance(name, str) and name not in NAMES:
-        raise UserError(f"There is no loss {name!r}{nearest(name, NAMES)}; there are {', '.join(NAMES)}.")
+    if isinstance(name, str):
+        check_name(name)
     if name in PIXEL_LOSSES:
         if network is not None:
             raise UserError(f"{name} compares pixels and takes no network.")
@@ -88,6 +88,12 @@ def perceptual(name: str | Preset, network: Network | None = None) -> ImageLoss:
     preset = PRESETS[name] if isinstance(name, str) else name
     weights = list(preset.weights) if isinstance(preset.weights, tuple) else preset.weights
     return PerceptualLoss(vgg_features(preset, network), weights, preset.distance, preset.reduction, preset.gram)
+
+
+def check_name(name: str) -> None:
+    """Raise a UserError unless a loss has that name."""
+    if name not in NAMES:
+        raise UserError(f"There is no loss {name!r}{nearest(name, NAMES)}; there are {', '.join(NAMES)}.")
 
 
 def vgg_features(preset: Preset, network: Network | None) -> VGGFeatures:

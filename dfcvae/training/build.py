@@ -20,6 +20,7 @@ from dfcvae.losses import (
     measure_scales,
     perceptual,
 )
+from dfcvae.losses.presets import check_name
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.vae import VAE
 
@@ -42,6 +43,7 @@ def build_perceptual(config: FeatureConfig | None) -> ImageLoss | None:
     """
     if config is None:
         return None
+    check_name(config.preset)
     changes = _changes(config)
     if config.preset not in PRESETS:
         if changes:
