@@ -130,7 +130,7 @@ MEASURES = {
     "ssim": "SSIM (higher is better)",
     "sharpness": "sharpness: Laplacian variance relative to the originals (1 is as sharp)",
     "mesh": "mesh: energy of a grid relative to the originals' detail (0 is none)",
-    "plaid": "plaid: energy of lines relative to the originals' (0 is none, originals have about 0.3)",
+    "plaid": "plaid: energy of lines relative to the originals' (0 is none, originals have about 0.5)",
     **{f"features/{n}": f"unexplained variance at {n} of the judge (lower is better)" for n in JUDGE_LAYERS},
     "attribute_agreement": "attributes the judge sees alike in original and reconstruction (higher is better)",
     "kl": "KL divergence, nats",

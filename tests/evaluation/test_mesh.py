@@ -35,7 +35,14 @@ def test_spectrum_equals_a_sum_of_waves(faces):
     for v, u in ((0, 4), (8, 12)):
         angle = 2 * torch.pi * (v * y + u * x) / 32
         power = (seen * angle.cos()).sum() ** 2 + (seen * angle.sin()).sum() ** 2
-        assert power_spectrum(image)[0, v, u].item() == pytest.approx(power.item(), rel=1e-3)
+        assert power_spectrum(image)[0, 0, v, u].item() == pytest.approx(power.item(), rel=1e-3)
+
+
+def test_lines_in_colour_alone_are_seen(faces):
+    blurred = gaussian_blur(faces, [13, 13], [2.0, 2.0])
+    colour = torch.tensor([0.114, 0.0, -0.299]).view(1, 3, 1, 1)  # which leaves the luma as it is
+    lines = torch.randn(64, 1, 1, SIZE, generator=torch.Generator().manual_seed(0))
+    assert measures(blurred + 0.2 * colour * lines, faces)[1] > measures(blurred, faces)[1] + 0.3
 
 
 def test_originals_and_blurred_originals_have_neither(faces):
@@ -50,13 +57,13 @@ def test_dots_with_the_period_of_the_pooling_are_a_mesh(faces):
     blurred = gaussian_blur(faces, [13, 13], [2.0, 2.0])
     dots = pattern(lambda y, x: (y % 8 == 0) & (x % 8 == 0))
     weak, strong = (measures(blurred + strength * dots, faces)[0] for strength in (0.02, 0.04))
-    assert weak > 0.02
+    assert weak > 0.01
     assert strong == pytest.approx(4 * weak, rel=0.05)  # an energy
 
 
 def test_checkerboards_are_a_mesh(faces):
     board = pattern(lambda y, x: (y + x) % 2)
-    assert measures(faces + 0.02 * board, faces)[0] > 1
+    assert measures(faces + 0.02 * board, faces)[0] > 0.3
 
 
 def test_dots_of_another_period_are_none(faces):
@@ -72,7 +79,7 @@ def test_irregular_lines_are_plaid_and_no_mesh(faces):
     none = measures(blurred, faces)
     rows, columns = (measures(blurred + 0.02 * s, faces) for s in (strength, strength.transpose(2, 3)))
     for mesh, plaid in (rows, columns):
-        assert plaid > none[1] + 0.3
+        assert plaid > none[1] + 0.1
         assert mesh < 0.2 * plaid
 
 
