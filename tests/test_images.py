@@ -1,8 +1,19 @@
+import pytest
 import torch
 from PIL import Image
 from torchvision.transforms.functional import normalize
 
-from dfcvae.images import grid, normalize_imagenet, rows, save_each, save_png, to_float, to_rgb, to_uint8
+from dfcvae.images import grid, normalize_imagenet, rows, save_each, save_png, to_float, to_rgb, to_uint8, translate
+
+
+@pytest.mark.parametrize("offset", [(0, 0), (3, 0), (0, -2), (-5, 4)])
+def test_translate_moves_every_pixel_and_repeats_the_edge(offset):
+    images = torch.rand(2, 3, 8, 6)
+    moved = translate(images, *offset)
+    for y in range(8):
+        for x in range(6):
+            source = min(max(y - offset[0], 0), 7), min(max(x - offset[1], 0), 5)
+            assert torch.equal(moved[..., y, x], images[..., source[0], source[1]])
 
 
 def test_uint8_and_float_are_inverse_on_all_levels():

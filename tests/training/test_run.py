@@ -12,6 +12,7 @@ from dfcvae.config import Experiment
 from dfcvae.data import Faces
 from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
+from dfcvae.images import translate
 from dfcvae.training import build_objective, build_perceptual, build_vae, train
 from dfcvae.training.module import VAETraining
 from dfcvae.vae import VAE
@@ -113,9 +114,20 @@ def test_a_run_folder_loads_as_a_model(finished):
     assert torch.equal(loaded.encoder.mu.weight, state["vae.encoder.mu.weight"])
 
 
-@pytest.mark.parametrize("options", [{}, {"ema_decay": 0.9, "schedule": "exponential", "decay": 0.5, "clip_norm": 1.0}])
-def test_resuming_gives_the_numbers_of_never_stopping(options, experiment, splits, tmp_path):
-    experiment = replace(experiment, training=replace(experiment.training, **options))
+def with_likelihood_and_shift(experiment):
+    features = replace(experiment.loss.features, shift=8)
+    return replace(experiment, loss=replace(experiment.loss, alpha=1.0, scale="likelihood", features=features))
+
+
+@pytest.mark.parametrize(
+    ("options", "change"),
+    [
+        ({}, lambda experiment: experiment),
+        ({"ema_decay": 0.9, "schedule": "exponential", "decay": 0.5, "clip_norm": 1.0}, with_likelihood_and_shift),
+    ],
+)
+def test_resuming_gives_the_numbers_of_never_stopping(options, change, experiment, splits, tmp_path):
+    experiment = change(replace(experiment, training=replace(experiment.training, **options)))
     run(longer(experiment, 3), tmp_path / "whole", splits)
     run(longer(experiment, 1), tmp_path / "parts", splits)
     run(longer(experiment, 3), tmp_path / "parts", splits, resume=True)
@@ -123,6 +135,15 @@ def test_resuming_gives_the_numbers_of_never_stopping(options, experiment, split
     for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch"):
         assert_same(whole[key], parts[key], key)
     assert (tmp_path / "whole/metrics.csv").read_text() == (tmp_path / "parts/metrics.csv").read_text()
+
+
+def test_fitted_variances_fall_with_the_errors_and_stay_in_the_checkpoint(experiment, splits, tmp_path):
+    result = run(with_likelihood_and_shift(experiment), tmp_path / "x", splits)
+    variances = last(result.folder)["state_dict"]["objective.likelihood.variance"]
+    start = json.loads((result.folder / "accounting.json").read_text())["scales"]
+    assert len(variances) == 3
+    assert variances[0] != pytest.approx(start["pixel"], rel=1e-3)
+    assert VAE.load(result.folder).config["size"] == 32
 
 
 def test_resuming_within_an_epoch_gives_the_same_weights(experiment, splits, tmp_path):
@@ -249,6 +270,41 @@ def test_training_and_validation_give_the_same_numbers(experiment, splits, monke
     assert names == ["kl", "pixel", "features/conv2_1", "features/bn3_1", "total"]
     for name in names:
         assert torch.equal(logged[f"train/{name}"], logged[f"val/{name}"]), name
+
+
+def test_the_shift_is_that_of_seed_and_step_and_moves_both_images(experiment, splits, monkeypatch):
+    features = replace(experiment.loss.features, shift=8)
+    shifted = replace(experiment, loss=replace(experiment.loss, features=features))
+    module = module_of(shifted, splits)
+    offsets = []
+    for step in range(200):
+        monkeypatch.setattr(type(module), "global_step", step)
+        offsets.append(module.shift())
+    assert module_of(shifted, splits).shift() == offsets[-1]
+    assert {down for down, _ in offsets} == {right for _, right in offsets} == set(range(-4, 4))
+    x, x_hat = torch.rand(2, 4, 3, 32, 32)
+    posterior = torch.zeros(4, 8), torch.zeros(4, 8)
+    terms = module.objective.terms(x_hat, x, *posterior, shift=(3, -2))
+    moved = module.objective.terms(translate(x_hat, 3, -2), translate(x, 3, -2), *posterior)
+    still = module.objective.terms(x_hat, x, *posterior)
+    assert torch.equal(terms["features/bn3_1"], moved["features/bn3_1"])
+    assert not torch.equal(terms["features/bn3_1"], still["features/bn3_1"])
+    assert torch.equal(terms["pixel"], still["pixel"])
+
+
+def test_validation_is_never_shifted(experiment, splits, monkeypatch):
+    features = replace(experiment.loss.features, shift=8)
+    modules = [
+        module_of(replace(experiment, loss=replace(experiment.loss, features=f)), splits).eval()
+        for f in (experiment.loss.features, features)
+    ]
+    batch = (splits["train"].images[:16], splits["train"].attributes[:16])
+    logged = [{}, {}]
+    for module, values in zip(modules, logged, strict=True):
+        monkeypatch.setattr(module, "log_dict", lambda new, values=values, **_: values.update(new))
+        module.validation_step(batch, 0)
+    assert logged[0]
+    assert all(torch.equal(logged[0][name], logged[1][name]) for name in logged[0])
 
 
 def test_the_gradient_of_every_parameter_flows(experiment, splits, monkeypatch):
