@@ -59,8 +59,9 @@ class FeatureConfig:
     """The feature terms: a published loss, and what to change in it (null: as published).
 
     Args:
-        preset: a loss of docs/losses.md: dfc, dfc-aliased, vae-123, vae-345, vgg-l1, vgg-l1-sum, vgg-l1-3, content,
-            perceptual-mse, perceptual-mse-aliased, style, style-l1, lpips, ssim or ms-ssim.
+        preset: a loss of docs/losses.md: dfc-vae (the shipped one), dfc, dfc-aliased, vae-123, vae-345, vgg-l1,
+            vgg-l1-sum, vgg-l1-3, content, perceptual-mse, perceptual-mse-aliased, style, style-l1, lpips, ssim or
+            ms-ssim.
         weights: "imagenet" (downloaded once), "random", or a file: a state dict, or from `dfcvae features train`.
         arch: a torchvision VGG: vgg11, vgg13, vgg16, vgg19, each with or without _bn.
         layers: layers of `arch.features`, by torchvision's index (24) or by name (bn3_4); `dfcvae features list`.

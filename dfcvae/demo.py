@@ -105,8 +105,7 @@ def demo_experiments(data: DataConfig, settings: DemoSettings, seed: int, weight
     """The plain VAE and the DFC-VAE with the weights of the shipped experiments, at equal budget."""
     training = TrainingConfig(settings.epochs, batch_size=settings.batch_size, seed=seed)
     plain = Experiment("vae", data, ModelConfig(), LossConfig(), training)
-    layers: list[int | str] = ["relu1_2", 14, 24, 34, 43]
-    features = FeatureConfig("dfc", weights, layers=layers, layer_weights=0.1, pooling="average")
+    features = FeatureConfig("dfc-vae", weights)
     dfc = replace(plain, name="dfc-vae", loss=LossConfig(pixel_weight=0.5, features=features))
     return [plain, dfc]
 

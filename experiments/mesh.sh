@@ -13,7 +13,7 @@ one() {
   local run="$out/$1"
   shift
   dfcvae train "$here/dfc-vae.yaml" --data.source "$celeba" --training.batch_size 32 --training.max_steps 800 \
-    --loss.features.weights "$features" --out "$run" "$@"
+    --loss.features.preset dfc --loss.features.weights "$features" --out "$run" "$@"
   dfcvae evaluate "$run" --judge "$judge" --out "$run/test.json"
   dfcvae reconstruct "$run" -n 8 --out "$run/reconstructions.png"
   dfcvae sample "$run" -n 16 --out "$run/samples.png"

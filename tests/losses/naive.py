@@ -20,7 +20,9 @@ STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
 def network(arch, seed=0):
     """torchvision's network with seeded weights, in eval mode, its batch norms far from doing nothing."""
     generator = torch.Generator().manual_seed(seed)
-    model = getattr(torchvision.models, arch)(weights=None).features.eval()
+    with torch.device("meta"):  # the classifier is large, and not used
+        model = getattr(torchvision.models, arch)(weights=None).features.eval()
+    model = model.to_empty(device="cpu")
     for module in model:
         if isinstance(module, nn.Conv2d):
             scale = (2 / module.weight[0].numel()) ** 0.5
@@ -91,6 +93,7 @@ def each(function, a, b):
 
 RISING = [1 / 32, 1 / 16, 1 / 8, 1 / 4, 1]
 PUBLISHED = {  # name: network, indices, weights, distance
+    "dfc-vae": ("vgg19_bn", [5, 14, 24, 34, 43], [0.1] * 5, mean_square),
     "dfc": ("vgg19_bn", [14, 24, 34, 43], [1] * 4, mean_square),
     "dfc-aliased": ("vgg19_bn", [14, 25, 35, 43], [1] * 4, mean_square),
     "vae-123": ("vgg19", [1, 6, 11], [1] * 3, half_mean_square),
@@ -109,6 +112,8 @@ PUBLISHED = {  # name: network, indices, weights, distance
 def of_layers(name, model):
     """The terms of a published feature loss, (N,) each, for images (N, 3, H, W), and their weights."""
     _, indices, weights, distance = PUBLISHED[name]
+    if name == "dfc-vae":  # average pooling
+        model = nn.Sequential(*(nn.AvgPool2d(2, 2) if isinstance(m, nn.MaxPool2d) else m for m in model))
 
     def terms(a, b):
         pairs = zip(captured(model, a, indices), captured(model, b, indices), strict=True)

@@ -14,7 +14,7 @@ from dfcvae.vgg import vgg_layers
 from tests.losses.golden import ARCHS
 
 SIMILARITIES = {"ssim", "ms-ssim"}
-few = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @st.composite
