@@ -73,6 +73,16 @@ def test_files_and_functions_stay_small(path):
             assert node.end_lineno - node.lineno - docstring.count("\n") <= 45, node.name
 
 
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_argument_is_swallowed(path):
+    """Keyword arguments that a function does not name are handed on to one that does."""
+    for function in ast.walk(ast.parse(path.read_text())):
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)) and function.args.kwarg:
+            handed_on = {ast.unparse(node.value) for node in ast.walk(function) if isinstance(node, ast.keyword)}
+            signature_of_lightning = function.name == "log_hyperparams"
+            assert function.args.kwarg.arg in handed_on or signature_of_lightning, function.name
+
+
 def test_wandb_is_imported_only_when_chosen():
     for path in modules():
         assert "wandb" not in set(imports(path, top_level_only=True)), path

@@ -7,6 +7,7 @@ import pytest
 
 from dfcvae.config import Experiment, FeatureTraining
 from dfcvae.demo import DemoSettings, demo_experiments
+from dfcvae.errors import UserError
 from dfcvae.parsing import load_experiment
 from dfcvae.training import train
 
@@ -57,3 +58,14 @@ def test_the_demo_uses_the_weights_of_the_shipped_experiments():
         shipped = load_experiment(next(path for path in EXPERIMENTS if path.stem == demo.name))
         assert demo.loss == shipped.loss
         assert demo.model == shipped.model
+
+
+@pytest.mark.parametrize("part", ["data", "model", "loss", "training"])
+def test_an_unknown_field_is_a_sentence(part, tmp_path):
+    plain = Experiment().as_dict()
+    plain[part]["alhpa"] = 1
+    with pytest.raises(UserError, match=r"saved experiment is not of this version of dfcvae .*'alhpa'"):
+        Experiment.from_dict(plain)
+    (tmp_path / "x.yaml").write_text(f"{part}:\n  alhpa: 1\n")
+    with pytest.raises(UserError, match=f"There is no (field|option) '({part}.)?alhpa'"):
+        load_experiment(tmp_path / "x.yaml")

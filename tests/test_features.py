@@ -166,3 +166,12 @@ def test_bad_layers_are_sentences(arch, layers, message):
 def test_small_images_are_a_sentence():
     with pytest.raises(UserError, match="at least 16x16 pixels, but 8x8 came"):
         VGGFeatures("vgg19_bn", [43], "random")(torch.rand(1, 3, 8, 8))
+
+
+def test_is_in_eval_mode_from_the_start():
+    assert not any(module.training for module in VGGFeatures("vgg11_bn", [4], "random").modules())
+
+
+def test_half_precision_images_are_normalised_in_float32(x):
+    features = VGGFeatures("vgg11", [0], "random")
+    assert torch.equal(features(x.bfloat16())["conv1_1"], features(x.bfloat16().float())["conv1_1"])

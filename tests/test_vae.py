@@ -112,3 +112,9 @@ def test_wrong_images_are_a_sentence(vae, faces):
         vae.reconstruct(torch.rand(2, 3, 64, 64))
     with pytest.raises(UserError, match=r"torch.uint8 of 3x32x32 came"):
         vae.reconstruct((faces * 255).byte())
+
+
+def test_samples_are_decodings_of_standard_normal_draws(vae, faces):
+    trained(vae, faces).eval()
+    z = torch.randn(5, 8, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(vae.sample(5, generator=torch.Generator().manual_seed(1)), vae.decode(z))

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from dfcvae.gaussian import kl_divergence
 from dfcvae.images import translate
-from dfcvae.losses.base import ImageLoss, weighted_sum
+from dfcvae.losses.base import ImageLoss, check_images, weighted_sum
 from dfcvae.losses.likelihood import GaussianLikelihood
 from dfcvae.losses.pixel import mean_squared_error
 
@@ -61,7 +61,11 @@ class Objective(nn.Module):
             mu: posterior means, (N, D).
             logvar: logarithms of the posterior variances, (N, D).
             shift: rows and columns to move both images by before the feature network sees them.
+
+        Raises:
+            UserError: if the shapes of the images differ, or they are not floating-point numbers.
         """
+        check_images(x_hat, x)
         errors = {"pixel": mean_squared_error(x_hat, x)}
         if self.perceptual is not None:
             values = self.perceptual.terms(translate(x_hat, *shift), translate(x, *shift))

@@ -56,6 +56,24 @@ def test_half_precision_features_are_reduced_in_float32():
         torch.testing.assert_close(term, full[layer], rtol=0.05, atol=0)
 
 
+def test_gram_matrices_of_half_precision_features_are_float32():
+    from dfcvae.losses import gram_matrix
+
+    features = torch.rand(2, 8, 16, 16).bfloat16()
+    assert torch.equal(gram_matrix(features), gram_matrix(features.float()))
+
+
+def test_lpips_divides_half_precision_features_by_their_length_in_float32():
+    loss = made("lpips")
+    loss.features.bfloat16()
+    x = torch.rand(1, 3, 32, 32)
+    outputs = loss.features(x)
+    for name, value in loss.represent(x).items():
+        vector = outputs[name].float()
+        length = (vector.square().sum(dim=1, keepdim=True) + 1e-8).sqrt()
+        torch.testing.assert_close(value, loss.get_buffer(f"scale_{name}") * vector / length, rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_double_precision_stays(name):
     loss = made(name).double()

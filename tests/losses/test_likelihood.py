@@ -92,6 +92,16 @@ def test_the_gradient_is_that_of_the_logarithm_of_the_error():
     torch.testing.assert_close(gradient, expected)
 
 
+def test_no_gradient_flows_through_the_variance():
+    """Away from the fitted variance, where such a gradient would not cancel: d/dx K/2 error / s, with s constant."""
+    x = torch.rand(2, 3, 8, 8)
+    x_hat = torch.rand(2, 3, 8, 8, requires_grad=True)
+    likelihood = GaussianLikelihood({"pixel": 192}, {"pixel": 0.5}).train()
+    value = likelihood({"pixel": mean_squared_error(x_hat, x)})["pixel"].sum()
+    (gradient,) = torch.autograd.grad(value, x_hat)
+    torch.testing.assert_close(gradient, 96 / 0.5 * 2 * (x_hat - x).detach() / 192)
+
+
 @pytest.mark.parametrize("unit", [0.1, 10.0])
 def test_the_unit_of_a_term_does_not_matter(unit):
     """Features a hundred times larger in the mean square pull as much: what no fixed weight does."""

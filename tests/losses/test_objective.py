@@ -5,7 +5,7 @@ from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
 from dfcvae.gaussian import kl_divergence
 from dfcvae.images import to_float
-from dfcvae.losses import Objective, PerceptualLoss, accounting_table, beta_eff, measure_scales
+from dfcvae.losses import Objective, PerceptualLoss, accounting_table, beta_eff, mean_squared_error, measure_scales
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +108,13 @@ def test_table_names_layers_by_index_and_name(perceptual):
     assert "features/4 conv2_1" in text
     assert "features/9 bn3_1" in text
     assert f"beta_eff = {beta_eff(objective, 12_288):.3g}" in text
+
+
+def test_images_that_do_not_match_are_sentences_without_features_too(x, x_hat, posterior):
+    with pytest.raises(UserError, match=r"one shape \(N, C, H, W\), but \(1, 3, 64, 64\) and \(4, 3, 64, 64\) came"):
+        Objective(0.1, 0.5).terms(x_hat[:1], x, *posterior)
+
+
+def test_the_pixel_term_of_half_precision_images_is_float32(x, x_hat):
+    a, b = x_hat.bfloat16(), x.bfloat16()
+    torch.testing.assert_close(mean_squared_error(a, b), mean_squared_error(a.float(), b.float()), rtol=0, atol=0)

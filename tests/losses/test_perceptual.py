@@ -107,3 +107,9 @@ def test_one_weight_or_one_for_each_layer():
 
 def test_adds_nothing_to_a_checkpoint(loss):
     assert nn.ModuleDict({"loss": loss}).state_dict() == {}
+
+
+def test_the_original_gets_no_gradient(loss, x, x_hat):
+    x.requires_grad_()
+    loss(x_hat, x).sum().backward()
+    assert x.grad is None

@@ -154,6 +154,17 @@ def test_negative_structure_has_a_finite_gradient():
     assert torch.isfinite(x_hat.grad).all()
 
 
+def test_negative_structure_of_one_scale_leaves_the_others_a_gradient():
+    """A product of which one factor is 0 has none; here only the finest scale is inverted."""
+    y, x = torch.arange(64).view(-1, 1), torch.arange(64)
+    fine = 0.2 * (-1.0) ** (x + y).expand(1, 3, 64, 64)
+    coarse = (2 * torch.pi * x / 32).sin().expand(1, 3, 64, 64)
+    x_hat = (0.5 + 0.1 * coarse - fine).requires_grad_()
+    SSIMLoss(3)(x_hat, 0.5 + 0.2 * coarse + fine).sum().backward()
+    assert torch.isfinite(x_hat.grad).all()
+    assert x_hat.grad.norm() > 1e-6
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

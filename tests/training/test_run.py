@@ -12,7 +12,7 @@ from dfcvae.config import Experiment
 from dfcvae.data import Faces
 from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
-from dfcvae.images import translate
+from dfcvae.images import to_float, translate
 from dfcvae.training import build_objective, build_perceptual, build_vae, train
 from dfcvae.training.module import VAETraining
 from dfcvae.vae import VAE
@@ -305,6 +305,35 @@ def test_validation_is_never_shifted(experiment, splits, monkeypatch):
         module.validation_step(batch, 0)
     assert logged[0]
     assert all(torch.equal(logged[0][name], logged[1][name]) for name in logged[0])
+
+
+def test_training_hands_its_shift_to_the_objective(experiment, splits, monkeypatch):
+    module = module_of(experiment, splits)
+    monkeypatch.setattr(module, "log_dict", lambda *_, **__: None)
+    monkeypatch.setattr(module, "shift", lambda: (3, -2))
+    terms, shifts = module.objective.terms, []
+    monkeypatch.setattr(module.objective, "terms", lambda *given: shifts.append(given[4]) or terms(*given))
+    module.training_step((splits["train"].images[:16], splits["train"].attributes[:16]), 0)
+    assert shifts == [(3, -2)]
+
+
+def test_validation_images_are_the_validation_split_as_it_is(experiment, splits, tmp_path, monkeypatch):
+    """All of it, in its order, never mirrored, and not the test split."""
+    seen, step = [], VAETraining.validation_step
+
+    def keep(self, batch, index):
+        seen.append(batch[0].clone())
+        step(self, batch, index)
+
+    monkeypatch.setattr(VAETraining, "validation_step", keep)
+    run(longer(experiment, 1), tmp_path / "x", splits)
+    assert torch.equal(torch.cat(seen), splits["val"].images)
+
+
+def test_scales_are_those_of_the_training_images(finished, splits):
+    scales = json.loads((finished.folder / "accounting.json").read_text())["scales"]
+    x = to_float(splits["train"].images)
+    assert scales["pixel"] == pytest.approx((x - x.mean(dim=0)).square().mean().item(), rel=1e-4)
 
 
 def test_the_gradient_of_every_parameter_flows(experiment, splits, monkeypatch):

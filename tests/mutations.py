@@ -1,0 +1,848 @@
+"""Bugs that perceptual losses really had, put back one at a time: each must make a test fail.
+
+    python -m tests.mutations [NAME ...]      all of them, or those named; some thirteen minutes on one core
+
+None of these bugs raises an error: training goes on, and the numbers are wrong. A copy of the package and its tests is
+made, one piece of text in it is replaced, and the tests that should notice are run on the copy.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+ROOT = Path(__file__).parents[1]
+COPIED = ("dfcvae", "tests", "setup.cfg", "pyproject.toml")
+PATIENCE = 300  # seconds for the tests of one mutation
+FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+::.*?)(?: - (.*))?$", re.MULTILINE)
+# A mutation that fails like this does not bring a bug back: it is written wrongly.
+BROKEN = ("NameError", "ImportError", "AttributeError", "SyntaxError", "IndentationError", "UnboundLocalError")
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A bug, where it was found, and the text that brings it back.
+
+    Args:
+        name: how to ask for it on the command line.
+        what: the bug, and who had it.
+        file: within the package.
+        old: text that stands in the file exactly once.
+        new: what to put in its place.
+        tests: the file of tests that should notice.
+        only: the tests of the file to run, as for pytest's ``-k``, to save time.
+    """
+
+    name: str
+    what: str
+    file: str
+    old: str
+    new: str
+    tests: str
+    only: str = ""
+
+
+PRESETS = "tests/losses/test_presets.py"
+ANYWHERE = "tests/losses/test_anywhere.py"
+RUN = "tests/training/test_run.py"
+FEATURES = "tests/test_features.py"
+LIKELIHOOD = "tests/losses/test_likelihood.py"
+OBJECTIVE = "tests/losses/test_objective.py"
+PERCEPTUAL = "tests/losses/test_perceptual.py"
+
+FEATURE_NETWORK = [
+    Mutation(
+        "in-place-relu",
+        "Layers before a ReLU are overwritten by it: the popular PyTorch version, hooks, torchvision's extractor.",
+        "vgg.py",
+        "nn.ReLU(inplace=False)",
+        "nn.ReLU(inplace=True)",
+        FEATURES,
+        "overwritten or naive",
+    ),
+    Mutation(
+        "train-mode",
+        "The frozen network follows train(): the popular PyTorch version, taming-transformers.",
+        "features.py",
+        "return super().train(False)",
+        "return super().train(mode)",
+        FEATURES,
+        "eval",
+    ),
+    Mutation(
+        "batch-statistics",
+        "The frozen batch norm uses and updates batch statistics in train mode: the popular PyTorch version.",
+        "features.py",
+        "training=False, eps=self.eps",
+        "training=self.training, eps=self.eps",
+        FEATURES,
+        "eval",
+    ),
+    Mutation(
+        "never-eval",
+        "Nobody calls eval() on the network: piq's content loss.",
+        "features.py",
+        "        self.layers = nn.ModuleDict(modules)\n        self.eval()\n",
+        "        self.layers = nn.ModuleDict(modules)\n",
+        FEATURES,
+        "eval",
+    ),
+    Mutation(
+        "no-normalisation",
+        "Images enter the network without ImageNet's mean and deviation: the popular PyTorch version, vgg-l1's source.",
+        "features.py",
+        "normalize_imagenet(at_least_float32(to_rgb(x)))",
+        "at_least_float32(to_rgb(x))",
+        FEATURES,
+        "naive",
+    ),
+    Mutation(
+        "normalised-twice",
+        "Images that were normalised already are normalised again.",
+        "features.py",
+        "normalize_imagenet(at_least_float32(to_rgb(x)))",
+        "normalize_imagenet(normalize_imagenet(at_least_float32(to_rgb(x))))",
+        FEATURES,
+        "naive",
+    ),
+    Mutation(
+        "tanh-features",
+        "The network is given images in [-1, 1] where it was trained on [0, 1]: losses made for tanh decoders.",
+        "features.py",
+        "normalize_imagenet(at_least_float32(to_rgb(x)))",
+        "normalize_imagenet(2 * at_least_float32(to_rgb(x)) - 1)",
+        FEATURES,
+        "naive",
+    ),
+    Mutation(
+        "tanh-decoder",
+        "The decoder ends in a tanh while the targets are in [0, 1]: the popular PyTorch version.",
+        "networks.py",
+        "at_least_float32(self.stages(h)).sigmoid()",
+        "at_least_float32(self.stages(h)).tanh()",
+        "tests/test_networks.py",
+    ),
+    Mutation(
+        "in-the-checkpoint",
+        "The feature network is saved with every checkpoint: the popular PyTorch version, 590 MB for 3.9 M parameters.",
+        "features.py",
+        "state[prefix + name].detach().clone(), persistent=False)",
+        "state[prefix + name].detach().clone())",
+        FEATURES,
+        "checkpoint",
+    ),
+    Mutation(
+        "to-the-last-layer",
+        "The network runs on behind the deepest layer asked for: the popular PyTorch version, vgg-l1-3's source.",
+        "features.py",
+        "modules = dict(list(vgg_layers(arch, width).items())[:depth])",
+        "modules = vgg_layers(arch, width)",
+        FEATURES,
+        "deepest",
+    ),
+    Mutation(
+        "trainable",
+        "The network's weights are parameters, which an optimiser of everything trains.",
+        "features.py",
+        "module.register_buffer(name, state[prefix + name].detach().clone(), persistent=False)",
+        "module.register_parameter(name, nn.Parameter(state[prefix + name].detach().clone()))",
+        FEATURES,
+        "parameters",
+    ),
+    Mutation(
+        "detached-features",
+        "The features are detached, so that the term is measured and trains nothing.",
+        "features.py",
+        "outputs[name] = h\n",
+        "outputs[name] = h.detach()\n",
+        FEATURES,
+        "gradients",
+    ),
+    Mutation(
+        "bfloat16-normalisation",
+        "Images of half precision are normalised before they are made float32.",
+        "features.py",
+        "normalize_imagenet(at_least_float32(to_rgb(x)))",
+        "normalize_imagenet(to_rgb(x))",
+        FEATURES,
+        "half_precision",
+    ),
+]
+
+TERMS = [
+    Mutation(
+        "no-grad-reconstruction",
+        "The reconstruction's features are computed under no_grad: diffusers' autoencoder example computes LPIPS so.",
+        "losses/base.py",
+        "            target = self.represent(x)\n        output = self.represent(x_hat)",
+        "            target = self.represent(x)\n            output = self.represent(x_hat)",
+        PERCEPTUAL,
+    ),
+    Mutation(
+        "gradient-to-the-target",
+        "The original's features keep their graph: memory for nothing, and a gradient where the target is an output.",
+        "losses/base.py",
+        "        with torch.no_grad():\n            target = self.represent(x)\n",
+        "        target = self.represent(x)\n",
+        PERCEPTUAL,
+    ),
+    Mutation(
+        "broadcast-images",
+        "One reconstruction is compared with every original: pairs of unequal shapes are broadcast.",
+        "losses/base.py",
+        "if x_hat.shape != x.shape or x.dim() != 4:",
+        "if x.dim() != 4:",
+        PRESETS,
+        "do_not_match",
+    ),
+    Mutation(
+        "integers-as-images",
+        "Bytes from 0 to 255 are taken for images in [0, 1].",
+        "losses/base.py",
+        "if not images.is_floating_point():",
+        "if images.is_complex():",
+        PRESETS,
+        "do_not_match",
+    ),
+    Mutation(
+        "sum-for-mean",
+        "vgg-l1 sums over the numbers of a layer instead of averaging.",
+        "losses/presets.py",
+        '"vgg-l1": Preset("vgg19", RELU_1, RISING, "absolute"),',
+        '"vgg-l1": Preset("vgg19", RELU_1, RISING, "absolute", "sum"),',
+        PRESETS,
+        "vgg-l1",
+    ),
+    Mutation(
+        "mean-for-sum",
+        "vgg-l1-sum averages, which is another loss under its name.",
+        "losses/presets.py",
+        'RISING, "absolute", "sum"),',
+        'RISING, "absolute"),',
+        PRESETS,
+        "vgg-l1-sum",
+    ),
+    Mutation(
+        "weights-reversed",
+        "The first layer gets the largest weight: what the sum of vgg-l1's source comes to in effect.",
+        "losses/presets.py",
+        "RISING = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)",
+        "RISING = (1.0, 1 / 4, 1 / 8, 1 / 16, 1 / 32)",
+        PRESETS,
+        "vgg-l1",
+    ),
+    Mutation(
+        "plain-square-root",
+        "The norm is a plain square root, whose gradient is NaN at identical images: the content loss's source.",
+        "losses/distances.py",
+        "return square.where(positive, 1.0).sqrt().where(positive, 0.0)",
+        "return square.sqrt()",
+        ANYWHERE,
+        "second_derivatives_are_finite",
+    ),
+    Mutation(
+        "content-undivided",
+        "The content loss is not divided by C H W.",
+        "losses/presets.py",
+        '("conv4_2",), distance="norm")',
+        '("conv4_2",), distance="norm", reduction="sum")',
+        PRESETS,
+        "content",
+    ),
+    Mutation(
+        "half-lost",
+        "vae-123 and vae-345 lose the 1/2 of the paper's formula: the authors' own code.",
+        "losses/distances.py",
+        '"half-mean": 2',
+        '"half-mean": 1',
+        PRESETS,
+        "vae-123",
+    ),
+    Mutation(
+        "gram-of-the-batch",
+        "The Gram matrix mixes the images of a batch: the style loss's source.",
+        "losses/perceptual.py",
+        "return flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2])",
+        "return (flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2])).mean(0, keepdim=True).expand("
+        "len(flat), -1, -1)",
+        PRESETS,
+        "style",
+    ),
+    Mutation(
+        "gram-detached",
+        "The Gram matrix is detached, so that style cannot be trained: the style loss's source.",
+        "losses/perceptual.py",
+        "return flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2])",
+        "return (flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2])).detach()",
+        PRESETS,
+        "style",
+    ),
+    Mutation(
+        "gram-not-normalised",
+        "The Gram matrix is a sum, so that large layers and images outweigh the others.",
+        "losses/perceptual.py",
+        "return flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2])",
+        "return flat @ flat.transpose(1, 2)",
+        PRESETS,
+        "style",
+    ),
+    Mutation(
+        "first-convolutions",
+        "perceptual-mse taps 0, 5, 10, 19, which its source calls relu1_2, 2_2, 3_3, 4_3.",
+        "losses/presets.py",
+        '("relu1_2", "relu2_2", "relu3_3", "relu4_3")',
+        '("conv1_1", "conv2_1", "conv3_1", "conv4_1")',
+        PRESETS,
+        "perceptual-mse",
+    ),
+    Mutation(
+        "dfc-aliased-by-name",
+        "dfc taps what the in-place ReLUs left: the popular PyTorch version.",
+        "losses/presets.py",
+        '("conv3_1", "bn3_4", "bn4_3", "conv5_2")',
+        '("conv3_1", "relu3_4", "relu4_3", "conv5_2")',
+        PRESETS,
+        "dfc",
+    ),
+    Mutation(
+        "dfc-unaliased-by-name",
+        "dfc-aliased taps the layers as labelled, and no longer repeats the popular PyTorch version.",
+        "losses/presets.py",
+        '("conv3_1", "relu3_4", "relu4_3", "conv5_2")',
+        '("conv3_1", "bn3_4", "bn4_3", "conv5_2")',
+        PRESETS,
+        "dfc",
+    ),
+    Mutation(
+        "similarity-as-loss",
+        "SSIM is minimised instead of 1 - SSIM.",
+        "losses/ssim.py",
+        "return 1 - self._similarity(output, target)",
+        "return self._similarity(output, target)",
+        PRESETS,
+        "ssim",
+    ),
+    Mutation(
+        "published-weights-renormalised",
+        "The five weights of MS-SSIM are divided by their sum of 1.0001.",
+        "losses/ssim.py",
+        "kept if self.scales == 5 else [weight / sum(kept) for weight in kept]",
+        "[weight / sum(kept) for weight in kept]",
+        PRESETS,
+        "ms-ssim",
+    ),
+    Mutation(
+        "fewer-weights-not-renormalised",
+        "With fewer scales the powers of MS-SSIM no longer sum to 1.",
+        "losses/ssim.py",
+        "kept if self.scales == 5 else [weight / sum(kept) for weight in kept]",
+        "kept",
+        PRESETS,
+        "structural_similarity",
+    ),
+    Mutation(
+        "power-of-a-negative",
+        "A negative structure is raised to a fractional power, which is NaN.",
+        "losses/ssim.py",
+        "factor.clamp(min=SMALLEST) ** weight",
+        "factor**weight",
+        PRESETS,
+        "negative_structure",
+    ),
+    Mutation(
+        "power-of-zero",
+        "A negative structure is cut off at 0, which leaves the product of all scales no gradient.",
+        "losses/ssim.py",
+        "SMALLEST = 1e-8",
+        "SMALLEST = 0.0",
+        PRESETS,
+        "negative_structure",
+    ),
+    Mutation(
+        "lpips-without-heads",
+        "LPIPS weighs all channels alike: its fitted heads are not applied.",
+        "losses/lpips.py",
+        'self.get_buffer(f"scale_{name}") * _unit_length(output)',
+        "_unit_length(output)",
+        PRESETS,
+        "lpips",
+    ),
+    Mutation(
+        "lpips-without-unit-length",
+        "LPIPS compares features that were not divided by their length.",
+        "losses/lpips.py",
+        'self.get_buffer(f"scale_{name}") * _unit_length(output)',
+        'self.get_buffer(f"scale_{name}") * output',
+        PRESETS,
+        "lpips",
+    ),
+    Mutation(
+        "lpips-dropout",
+        "LPIPS drops channels at random in train mode: taming-transformers.",
+        "losses/lpips.py",
+        "return (output - target).square()",
+        "return torch.dropout((output - target).square(), 0.5, self.training)",
+        PRESETS,
+        "lpips",
+    ),
+    Mutation(
+        "batch-mean-of-pixels",
+        "The pixel term is averaged over the batch before anything is done with it.",
+        "losses/pixel.py",
+        ".square().flatten(1).mean(dim=1)",
+        ".square().mean().expand(len(x))",
+        OBJECTIVE,
+    ),
+    Mutation(
+        "batch-mean-of-features",
+        "A feature term is averaged over the batch: most perceptual losses return one number.",
+        "losses/distances.py",
+        "return difference.square().flatten(1).sum(dim=1)",
+        "return difference.square().flatten(1).sum(dim=1).mean().expand(len(difference))",
+        PERCEPTUAL,
+    ),
+]
+
+LATENT = [
+    Mutation(
+        "kl-sign",
+        "The KL divergence is negative, and maximised.",
+        "gaussian.py",
+        "return 0.5 * (mu.square()",
+        "return -0.5 * (mu.square()",
+        "tests/test_gaussian.py",
+    ),
+    Mutation(
+        "kl-mean-over-latents",
+        "The KL divergence is averaged over the latent dimensions, so that its weight depends on their number.",
+        "gaussian.py",
+        "return kl_per_dimension(mu, logvar).sum(dim=1)",
+        "return kl_per_dimension(mu, logvar).mean(dim=1)",
+        "tests/test_gaussian.py",
+    ),
+    Mutation(
+        "kl-mean-over-batch",
+        "The KL divergence of an image is that of its batch.",
+        "gaussian.py",
+        "return kl_per_dimension(mu, logvar).sum(dim=1)",
+        "return kl_per_dimension(mu, logvar).sum(dim=1).mean().expand(len(mu))",
+        "tests/test_gaussian.py",
+    ),
+    Mutation(
+        "kl-sum-over-batch",
+        "The KL divergence is summed over a batch whose other terms are averaged: the paper's authors' code.",
+        "gaussian.py",
+        "return kl_per_dimension(mu, logvar).sum(dim=1)",
+        "return kl_per_dimension(mu, logvar).sum(dim=1) * len(mu)",
+        "tests/test_gaussian.py",
+    ),
+    Mutation(
+        "draw-of-the-variance",
+        "The draw from the posterior takes the variance for the standard deviation.",
+        "gaussian.py",
+        "torch.exp(0.5 * logvar) * eps",
+        "torch.exp(logvar) * eps",
+        "tests/test_gaussian.py",
+    ),
+    Mutation(
+        "sampled-reconstruction",
+        "Reconstructions come from a sampled z, also in evaluation: the popular PyTorch version.",
+        "vae.py",
+        "return self.decode(self.encode(x)[0])",
+        "return self(x, torch.randn(len(x), self.latent_dim))[0]",
+        "tests/test_vae.py",
+    ),
+    Mutation(
+        "train-mode-inference",
+        "Batch norm uses the statistics of the batch at inference: the paper's authors' encoder.",
+        "vae.py",
+        "    module.eval()\n    try:",
+        "    try:",
+        "tests/test_vae.py",
+    ),
+    Mutation(
+        "timid-samples",
+        "Draws from the prior are made smaller so that they look good, by 0.4 in the paper's authors' code.",
+        "vae.py",
+        "z = torch.randn(n, self.latent_dim",
+        "z = 0.4 * torch.randn(n, self.latent_dim",
+        "tests/test_vae.py",
+    ),
+]
+
+OBJECTIVES = [
+    Mutation(
+        "term-not-in-the-total",
+        "The feature terms are measured and shown, but the total does not hold them.",
+        "losses/objective.py",
+        'return weighted_sum(self.weights | {"kl": self.weights["kl"] * kl_warmup}, terms)',
+        'return weighted_sum(self.weights | {"kl": self.weights["kl"] * kl_warmup},'
+        ' {name: terms[name] for name in ("kl", "pixel")})',
+        OBJECTIVE,
+    ),
+    Mutation(
+        "layer-weights-ignored",
+        "The weights of the layers are read and never used.",
+        "losses/objective.py",
+        "beta * weight for layer, weight",
+        "beta for layer, weight",
+        OBJECTIVE,
+    ),
+    Mutation(
+        "beta-on-pixels-alone",
+        "beta weighs the pixels, not the features.",
+        "losses/objective.py",
+        "beta * weight for layer, weight",
+        "weight for layer, weight",
+        OBJECTIVE,
+    ),
+    Mutation(
+        "scale-of-the-deviation",
+        "Terms are divided by the standard deviation of their target, a square root off.",
+        "losses/scale.py",
+        "return {name: total / count for name, total in sums.items()}",
+        "return {name: (total / count) ** 0.5 for name, total in sums.items()}",
+        OBJECTIVE,
+    ),
+    Mutation(
+        "broadcast-pixels",
+        "The plain VAE's objective compares batches of unequal shapes by broadcasting.",
+        "losses/objective.py",
+        "        check_images(x_hat, x)\n",
+        "",
+        OBJECTIVE,
+    ),
+    Mutation(
+        "one-image-shifted",
+        "Only the reconstruction is shifted before the feature network: it is compared with what lies beside it.",
+        "losses/objective.py",
+        "self.perceptual.terms(translate(x_hat, *shift), translate(x, *shift))",
+        "self.perceptual.terms(translate(x_hat, *shift), x)",
+        RUN,
+        "shift",
+    ),
+    Mutation(
+        "shift-without-the-reconstruction",
+        "Only the original is shifted before the feature network.",
+        "losses/objective.py",
+        "self.perceptual.terms(translate(x_hat, *shift), translate(x, *shift))",
+        "self.perceptual.terms(x_hat, translate(x, *shift))",
+        RUN,
+        "shift",
+    ),
+    Mutation(
+        "shift-ignored",
+        "The shift is a setting that does nothing.",
+        "losses/objective.py",
+        "self.perceptual.terms(translate(x_hat, *shift), translate(x, *shift))",
+        "self.perceptual.terms(x_hat, x)",
+        RUN,
+        "shift",
+    ),
+    Mutation(
+        "shift-wraps-around",
+        "A shift brings the pixels of one edge in at the other.",
+        "images.py",
+        '(reach,) * 4, mode="replicate")',
+        '(reach,) * 4, mode="circular")',
+        "tests/test_images.py",
+    ),
+    Mutation(
+        "likelihood-without-logarithm",
+        "The likelihood loses log(2 pi s), so that its total is no ELBO and a larger variance always wins.",
+        "losses/likelihood.py",
+        "(errors[name] / variance[i] + torch.log(2 * pi * variance[i]))",
+        "(errors[name] / variance[i])",
+        LIKELIHOOD,
+    ),
+    Mutation(
+        "likelihood-half-lost",
+        "The likelihood loses its 1/2, and the KL weight with it.",
+        "losses/likelihood.py",
+        "name: numbers / 2 * (errors[name]",
+        "name: numbers * (errors[name]",
+        LIKELIHOOD,
+    ),
+    Mutation(
+        "likelihood-learns-in-validation",
+        "Validation updates the variances: training sees the held-out images.",
+        "losses/likelihood.py",
+        "if self.training:",
+        "if self is not None:",
+        LIKELIHOOD,
+    ),
+    Mutation(
+        "likelihood-of-the-batch",
+        "The variance is updated before it is used, so that an image's value depends on its batch.",
+        "losses/likelihood.py",
+        "variance = self.variance.clone()  # the update below must not reach the graph\n"
+        "        if self.training:\n            self._update(errors)\n",
+        "if self.training:\n            self._update(errors)\n        variance = self.variance.clone()\n",
+        LIKELIHOOD,
+    ),
+    Mutation(
+        "gradient-through-the-variance",
+        "The error's gradient also flows through the variance that was fitted to it.",
+        "losses/likelihood.py",
+        "variance = self.variance.clone()  # the update below must not reach the graph\n",
+        "now = torch.stack([errors[name].mean() for name in self.numbers])\n"
+        "        variance = self.variance + (now - now.detach())\n",
+        LIKELIHOOD,
+    ),
+]
+
+TRAINING = [
+    Mutation(
+        "validation-kl-weight",
+        "Validation weighs the KL 4,000 times more, and picks the checkpoint: the popular PyTorch version.",
+        "training/module.py",
+        "means, mu = self.step(self.evaluated, images, eps)",
+        "means, mu = self.step(self.evaluated, images, eps, 1 / 0.00025)",
+        RUN,
+        "same_numbers",
+    ),
+    Mutation(
+        "validation-shifted",
+        "Validation moves its images by a random shift too, so that epochs do not compare.",
+        "training/module.py",
+        "means, mu = self.step(self.evaluated, images, eps)",
+        "means, mu = self.step(self.evaluated, images, eps, 1.0, self.shift())",
+        RUN,
+        "shift",
+    ),
+    Mutation(
+        "shift-not-used-in-training",
+        "The shift is drawn and never handed on.",
+        "training/module.py",
+        "warmup, self.shift())",
+        "warmup)",
+        RUN,
+        "shift",
+    ),
+    Mutation(
+        "kl-logged-negative",
+        "The KL is logged with the wrong sign: the popular PyTorch version.",
+        "training/module.py",
+        'values = {f"{stage}/{name}": value for name, value in means.items()}',
+        'values = {f"{stage}/{name}": -value if name == "kl" else value for name, value in means.items()}',
+        RUN,
+        "metrics",
+    ),
+    Mutation(
+        "features-not-logged",
+        "The feature terms are not logged at all: the popular PyTorch version.",
+        "training/module.py",
+        'values = {f"{stage}/{name}": value for name, value in means.items()}',
+        'values = {f"{stage}/{name}": value for name, value in means.items() if "/" not in name}',
+        RUN,
+        "same_numbers",
+    ),
+    Mutation(
+        "validation-on-the-test-split",
+        "Validation uses the test split: the popular PyTorch version.",
+        "training/run.py",
+        'Batches(splits["val"], experiment.training.batch_size), last)',
+        'Batches(splits["test"], experiment.training.batch_size), last)',
+        RUN,
+        "validation_images",
+    ),
+    Mutation(
+        "validation-flipped",
+        "Validation images are flipped at random and the last few left out: the popular PyTorch version.",
+        "training/run.py",
+        'Batches(splits["val"], experiment.training.batch_size), last)',
+        'TrainingBatches(splits["val"], experiment.training.batch_size, 0), last)',
+        RUN,
+        "validation_images",
+    ),
+    Mutation(
+        "scales-of-the-test-split",
+        "The scales of the terms are measured on held-out images.",
+        "training/run.py",
+        'build_objective(experiment.loss, perceptual, splits["train"].images, scales, device)',
+        'build_objective(experiment.loss, perceptual, splits["test"].images, scales, device)',
+        RUN,
+        "training_images",
+    ),
+]
+
+PRECISION = [
+    Mutation(
+        "bfloat16-everywhere",
+        "No term is made float32 before it is summed.",
+        "precision.py",
+        "return x.to(torch.promote_types(x.dtype, torch.float32))",
+        "return x",
+        "tests/test_gaussian.py",
+    ),
+    Mutation(
+        "bfloat16-distances",
+        "The numbers of a layer are summed in bfloat16, which stops growing at 256 times a number.",
+        "losses/distances.py",
+        "(at_least_float32(x_hat) - at_least_float32(x))",
+        "(x_hat - x)",
+        ANYWHERE,
+        "half_precision",
+    ),
+    Mutation(
+        "bfloat16-pixels",
+        "The pixel term is computed in bfloat16.",
+        "losses/pixel.py",
+        "(at_least_float32(x_hat) - at_least_float32(x))",
+        "(x_hat - x)",
+        OBJECTIVE,
+    ),
+    Mutation(
+        "bfloat16-kl",
+        "The KL divergence is computed in bfloat16.",
+        "gaussian.py",
+        "    mu, logvar = at_least_float32(mu), at_least_float32(logvar)\n",
+        "",
+        "tests/test_gaussian.py",
+    ),
+    Mutation(
+        "bfloat16-gram",
+        "Gram matrices of half-precision features are summed in half precision.",
+        "losses/perceptual.py",
+        "flat = at_least_float32(features).flatten(2)",
+        "flat = features.flatten(2)",
+        ANYWHERE,
+        "gram",
+    ),
+    Mutation(
+        "autocast-gram",
+        "The product of the Gram matrix is rounded to bfloat16 by autocast.",
+        "losses/perceptual.py",
+        "with torch.autocast(features.device.type, enabled=False):",
+        "with torch.autocast(features.device.type, enabled=torch.is_autocast_enabled(features.device.type)):",
+        ANYWHERE,
+        "gram",
+    ),
+    Mutation(
+        "autocast-ssim",
+        "The variances of SSIM, differences of nearly equal numbers, are rounded to bfloat16 by autocast.",
+        "losses/ssim.py",
+        "with torch.autocast(output.device.type, enabled=False):",
+        "with torch.autocast(output.device.type, enabled=torch.is_autocast_enabled(output.device.type)):",
+        ANYWHERE,
+        "float32_under and ssim",
+    ),
+    Mutation(
+        "bfloat16-lpips",
+        "LPIPS divides by lengths in bfloat16.",
+        "losses/lpips.py",
+        "{name: at_least_float32(output) for name, output in self.features(images).items()}",
+        "self.features(images)",
+        ANYWHERE,
+        "half_precision",
+    ),
+]
+
+SETTINGS = [
+    Mutation(
+        "keywords-swallowed",
+        "A misspelt argument is taken and ignored: the popular PyTorch version.",
+        "losses/perceptual.py",
+        "        gram: bool = False,\n    ):",
+        "        gram: bool = False,\n        **kwargs: object,\n    ):",
+        "tests/test_architecture.py",
+        "argument",
+    ),
+    Mutation(
+        "saved-fields-swallowed",
+        "A field of a saved experiment that is not known is taken and ignored.",
+        "config.py",
+        "LossConfig(**loss), training)",
+        "LossConfig(**{key: value for key, value in loss.items() if hasattr(LossConfig, key)}), training)",
+        "tests/test_experiments.py",
+        "unknown",
+    ),
+]
+
+MUTATIONS = [*FEATURE_NETWORK, *TERMS, *LATENT, *OBJECTIVES, *TRAINING, *PRECISION, *SETTINGS]
+
+
+class MutationError(Exception):
+    """A mutation that cannot be judged, as a sentence."""
+
+
+def run_tests(folder: Path, files: Iterable[str], only: str) -> str | None:
+    """The first of the tests that fails in a copy; None if all pass."""
+    environment = os.environ | {"PYTHONPATH": str(folder), "COLUMNS": "500", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    options = ["-x", "-q", "-p", "no:cacheprovider", "--tb=line", "-k", only]
+    command = [sys.executable, "-m", "pytest", *options, *files]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    if done.returncode == 0:
+        return None
+    failed = FAILED.search(done.stdout)
+    if done.returncode != 1 or not failed:
+        raise MutationError(f"The tests did not run: {shlex.join(command)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    if failed[2] and failed[2].startswith(BROKEN):
+        raise MutationError(f"{failed[1]} fails for another reason: {failed[2]}")
+    return failed[1]
+
+
+def apply(mutation: Mutation, folder: Path) -> None:
+    """Replace the text of a mutation in a copy."""
+    file = folder / "dfcvae" / mutation.file
+    text = file.read_text()
+    if (count := text.count(mutation.old)) != 1:
+        raise MutationError(
+            f"{mutation.name}: expected its text once in dfcvae/{mutation.file}, but it is there {count} times:\n"
+            f"{mutation.old}\nBring tests/mutations.py up to date."
+        )
+    file.write_text(text.replace(mutation.old, mutation.new))
+
+
+def unchanged(clean: Path, mutations: Sequence[Mutation]) -> str | None:
+    """The first test of these mutations that fails without any of them, or None."""
+    files = dict.fromkeys(mutation.tests for mutation in mutations)
+    tests = dict.fromkeys(f"({Path(m.tests).stem} and ({m.only}))" if m.only else Path(m.tests).stem for m in mutations)
+    return run_tests(clean, files, " or ".join(tests))
+
+
+def caught_by(mutation: Mutation, clean: Path) -> str | None:
+    """The first test that notices a mutation, or None."""
+    with TemporaryDirectory() as folder:
+        shutil.copytree(clean, folder, dirs_exist_ok=True)
+        apply(mutation, Path(folder))
+        return run_tests(Path(folder), [mutation.tests], mutation.only)
+
+
+def main(names: list[str]) -> int:
+    """Judge the mutations of these names, or all; the exit status."""
+    known = {mutation.name: mutation for mutation in MUTATIONS}
+    if unknown := [name for name in names if name not in known]:
+        print(f"There is no mutation {', '.join(unknown)}; there are {', '.join(known)}.")
+        return 2
+    chosen = [known[name] for name in names] or MUTATIONS
+    start, survived = time.monotonic(), 0
+    with TemporaryDirectory() as folder:
+        clean = Path(folder)
+        for path in COPIED:
+            copy = shutil.copytree if (ROOT / path).is_dir() else shutil.copy2
+            copy(ROOT / path, clean / path)
+        if failed := unchanged(clean, chosen):
+            print(f"Without any mutation {failed} fails; mend that first.")
+            return 1
+        for mutation in chosen:
+            caught = caught_by(mutation, clean)
+            survived += caught is None
+            print(f"{mutation.name:<34}{f'caught by {caught}' if caught else 'SURVIVED'}", flush=True)
+    minutes = (time.monotonic() - start) / 60
+    print(f"{len(chosen) - survived} of {len(chosen)} mutations caught, {survived} survived, in {minutes:.1f} minutes.")
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except MutationError as error:
+        sys.exit(str(error))
