@@ -8,16 +8,13 @@ validation split as in search_weights.py. Finished runs are kept in the JSON fil
 """
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from search_weights import measure
+from search_weights import measure_all
 
-from dfcvae.config import DataConfig, FeatureConfig, LossConfig
-from dfcvae.data import load_faces
-from dfcvae.training import AttributeNetwork
+from dfcvae.config import FeatureConfig, LossConfig
 
 LAYERS = {
     "14/24/34/43": [14, 24, 34, 43],
@@ -52,14 +49,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="runs whose name holds this")
     parser.add_argument("--out", type=Path, default=Path("balance.json"))
     args = parser.parse_args()
-    splits = load_faces(DataConfig(args.source, size=args.size))
-    judge = AttributeNetwork.load(args.judge)
-    results = json.loads(args.out.read_text()) if args.out.is_file() else {}
-    for name, loss in losses(args.features).items():
-        if args.only in name and name not in results:
-            results[name] = measure(loss, args, splits, judge)
-            args.out.write_text(json.dumps(results, indent=1) + "\n")
-            print(name, {key: round(value, 4) for key, value in results[name].items()}, flush=True)
+    measure_all({name: loss for name, loss in losses(args.features).items() if args.only in name}, args)
 
 
 if __name__ == "__main__":

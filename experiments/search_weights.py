@@ -79,7 +79,7 @@ def grid(networks: dict[str, str]) -> dict[str, LossConfig]:
 def measure(loss: LossConfig, args: argparse.Namespace, splits: Splits, judge: AttributeNetwork) -> dict[str, float]:
     """Train with one loss and measure it."""
     training = TrainingConfig(args.epochs, batch_size=args.batch_size, precision=args.precision)
-    data = DataConfig(args.source, size=splits["train"].images.shape[-1])
+    data = DataConfig(args.source, size=args.size)
     experiment = Experiment(data=data, loss=loss, training=training)
     start = time.perf_counter()
     with TemporaryDirectory() as folder:
@@ -93,25 +93,31 @@ def measure(loss: LossConfig, args: argparse.Namespace, splits: Splits, judge: A
     return measures | {"frechet_samples": frechet_distance(judge, real, samples), "minutes": minutes}
 
 
+def measure_all(losses: dict[str, LossConfig], args: argparse.Namespace) -> None:
+    """Measure every loss that the JSON file does not hold yet."""
+    splits = load_faces(DataConfig(args.source, size=args.size))
+    judge = AttributeNetwork.load(args.judge)
+    results = json.loads(args.out.read_text()) if args.out.is_file() else {}
+    for name, loss in losses.items():
+        if name not in results:
+            results[name] = measure(loss, args, splits, judge)
+            args.out.write_text(json.dumps(results, indent=1) + "\n")
+            print(name, {key: round(value, 4) for key, value in results[name].items()}, flush=True)
+
+
 def main() -> None:
     """Run the grid."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", help="path of CelebA")
     parser.add_argument("--judge", type=Path, required=True)
     parser.add_argument("--features", action="append", default=[], metavar="ARCH=FILE")
+    parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--precision", default="32-true")
     parser.add_argument("--out", type=Path, default=Path("search.json"))
     args = parser.parse_args()
-    splits = load_faces(DataConfig(args.source))
-    judge = AttributeNetwork.load(args.judge)
-    results = json.loads(args.out.read_text()) if args.out.is_file() else {}
-    for name, loss in grid(dict(item.split("=", 1) for item in args.features)).items():
-        if name not in results:
-            results[name] = measure(loss, args, splits, judge)
-            args.out.write_text(json.dumps(results, indent=1) + "\n")
-            print(name, {key: round(value, 4) for key, value in results[name].items()}, flush=True)
+    measure_all(grid(dict(item.split("=", 1) for item in args.features)), args)
 
 
 if __name__ == "__main__":
