@@ -5,12 +5,13 @@ import torch
 from torch import nn
 
 from dfcvae.errors import UserError
-from dfcvae.losses import NAMES, PRESETS, SSIMLoss, perceptual
+from dfcvae.losses import NAMES, SSIMLoss, perceptual
 from dfcvae.vgg import vgg_layers
-from tests.losses.test_properties import ARCHS, narrow
+from tests.losses.test_properties import ARCHS, HEAVY, narrow
 
-SMALL = [name for name in NAMES if name != "ms-ssim"]  # which needs 161 pixels; tested below with fewer scales
-TWICE = [name for name in SMALL if PRESETS.get(name) is None or PRESETS[name].distance != "absolute"]
+SLOW = pytest.mark.slow
+SMALL = [name for name in NAMES if name not in HEAVY] + [pytest.param("lpips", marks=SLOW)]  # ms-ssim needs 161 pixels
+COMPILED = ["content", "style", *(pytest.param(name, marks=SLOW) for name in ("dfc", "vgg-l1", "lpips", "ssim"))]
 
 
 def made(name):
@@ -110,7 +111,7 @@ def test_second_derivatives_equal_differences_of_the_first(name):
     assert (curvature * direction).sum().item() == pytest.approx(((ahead - behind) / (2 * step)).item(), rel=1e-3)
 
 
-@pytest.mark.parametrize("name", ["dfc", "vgg-l1", "content", "style", "lpips", "ssim"])
+@pytest.mark.parametrize("name", COMPILED)
 def test_compiles_without_a_graph_break(name, pair):
     torch._dynamo.reset()  # it compiles one piece of code only so many times
     x_hat, x = pair

@@ -92,6 +92,7 @@ def test_gradient_equals_finite_differences():
 
 
 def test_is_float32_under_autocast(loss, x, x_hat):
+    x, x_hat = x[:1, :, :32, :32], x_hat[:1, :, :32, :32]  # bfloat16 is slow without its instructions
     with torch.autocast("cpu", torch.bfloat16):
         value = loss(x_hat, x)
     assert value.dtype == torch.float32

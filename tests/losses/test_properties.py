@@ -14,7 +14,7 @@ from dfcvae.vgg import vgg_layers
 from tests.losses.golden import ARCHS
 
 SIMILARITIES = {"ssim", "ms-ssim"}
-few = settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @st.composite
@@ -38,7 +38,12 @@ def narrow(arch):
     return layers
 
 
-@pytest.fixture(scope="module", params=NAMES)
+# a full-width network, and large images: the slow tier has them
+HEAVY = {"lpips", "ms-ssim"}
+EVERY = [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in NAMES]
+
+
+@pytest.fixture(scope="module", params=EVERY)
 def named(request):
     name = request.param
     network = "random" if name == "lpips" else narrow(ARCHS[name]) if name in ARCHS else None

@@ -8,7 +8,7 @@ from dfcvae.errors import UserError
 from dfcvae.images import to_float
 from dfcvae.losses import NAMES, SSIMLoss
 from dfcvae.training import build_objective, build_perceptual
-from tests.losses.test_properties import ARCHS, narrow
+from tests.losses.test_properties import ARCHS, HEAVY, narrow
 
 
 def config(name, tmp_path):
@@ -20,7 +20,9 @@ def config(name, tmp_path):
     return FeatureConfig(name, str(tmp_path / "vgg.pth"))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "ms-ssim"])
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if name not in HEAVY] + [pytest.param("lpips", marks=pytest.mark.slow)]
+)
 def test_every_published_loss_trains_a_vae(name, tmp_path, splits):
     """Scaled, every term is 1 for the mean of its target, and every one has a weight and a gradient."""
     loss = build_perceptual(config(name, tmp_path))
