@@ -224,11 +224,12 @@ def test_divergence_stops_before_a_checkpoint_is_written(experiment, splits, tmp
 
 @pytest.mark.parametrize(("precision", "channels"), [("bf16-mixed", 3), ("32-true", 1)])
 def test_mixed_precision_and_grey_images_train(precision, channels, experiment, splits, tmp_path):
-    faces = {name: Faces(f.images[:, :channels], f.attributes, f.names) for name, f in splits.items()}
+    few = {name: faces.subset(16) for name, faces in splits.items()}  # bfloat16 is slow without its instructions
+    faces = {name: Faces(f.images[:, :channels], f.attributes, f.names) for name, f in few.items()}
     experiment = replace(
         experiment,
         data=replace(experiment.data, channels=channels),
-        training=replace(experiment.training, precision=precision),
+        training=replace(experiment.training, precision=precision, max_steps=2),
     )
     assert run(experiment, tmp_path / "x", faces).metrics["val/total"] < 3
     assert VAE.load(tmp_path / "x").image_shape == (channels, 32, 32)
