@@ -69,6 +69,8 @@ class FeatureConfig:
         distance: "squared", "absolute", "norm" (Euclidean) or "charbonnier".
         reduction: "mean", "half-mean" or "sum" over the channels and places of a layer.
         pooling: "max", as the network was trained, or "average".
+        cache_targets: keep the features of the training images in "memory" (the GPU's or the CPU's), on "disk" or
+            "never"; "auto": in memory if they take at most half of what is free and training is long enough to pay.
         shift: before the network sees them, move original and reconstruction by the same random offset from a square
             of so many pixels, anew in every training step (0 or 1: do not).
     """
@@ -81,6 +83,7 @@ class FeatureConfig:
     distance: Literal["squared", "absolute", "norm", "charbonnier"] | None = None
     reduction: Literal["mean", "half-mean", "sum"] | None = None
     pooling: Literal["max", "average"] | None = None
+    cache_targets: Literal["auto", "memory", "disk", "never"] = "auto"
     shift: int = 0
 
 
@@ -114,14 +117,18 @@ class TrainingConfig:
         epochs: passes over the training images.
         max_steps: stop after so many steps, if that is earlier (null: no limit).
         batch_size: images in a step.
+        parts: take a step's images in so many parts, one after another, to save memory.
         learning_rate: Adam's step size at the start.
+        warmup_steps: raise the learning rate linearly from 0 over so many steps, as large batches need it.
         betas: Adam's decay rates.
         schedule: "constant", "exponential" (times `decay` after each epoch) or "cosine" (to 0 at the end).
         decay: factor of the exponential schedule.
         clip_norm: clip the gradient to this norm (null: do not).
         ema_decay: evaluate an exponential moving average of the weights with this decay (null: the weights).
-        precision: "32-true", or "bf16-mixed" (faster, reductions stay in float32).
+        precision: "32-true", "bf16-mixed" (reductions stay in float32), or "auto": the latter where the hardware
+            multiplies matrices of bfloat16.
         accelerator: "auto", "cpu" or "cuda".
+        compile: let torch.compile fuse the step (on a GPU; on CPUs it gains little).
         seed: of the initial weights, the order of the images, flips and noise.
         logger: besides the CSV file: "wandb", "tensorboard", or null.
         picture_epochs: write pictures into the run folder every so many epochs.
@@ -130,14 +137,17 @@ class TrainingConfig:
     epochs: int = 20
     max_steps: int | None = None
     batch_size: int = 64
+    parts: int = 1
     learning_rate: float = 1e-3
+    warmup_steps: int = 0
     betas: tuple[float, float] = (0.9, 0.999)
     schedule: Literal["constant", "exponential", "cosine"] = "constant"
     decay: float = 0.95
     clip_norm: float | None = None
     ema_decay: float | None = None
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "auto"] = "32-true"
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    compile: bool = False
     seed: int = 0
     logger: Literal["wandb", "tensorboard"] | None = None
     picture_epochs: int = 1
@@ -204,6 +214,8 @@ EXPERIMENT_RANGES = {
     "training.epochs": (1, inf),
     "training.max_steps": (1, inf),
     "training.batch_size": (2, inf),  # batch norm needs two
+    "training.parts": (1, inf),
+    "training.warmup_steps": (0, inf),
     "training.learning_rate": (0, inf),
     "training.betas": (0, 0.999999),
     "training.decay": (0, 1),
@@ -241,7 +253,7 @@ class FeatureTraining:
         epochs: passes over the training images.
         batch_size: images in a step.
         learning_rate: peak of the one-cycle schedule.
-        precision: "32-true" or "bf16-mixed".
+        precision: "32-true", "bf16-mixed" or "auto", as in training a VAE.
         accelerator: "auto", "cpu" or "cuda".
         seed: of the initial weights and the order of the images.
     """
@@ -251,7 +263,7 @@ class FeatureTraining:
     epochs: int = 8
     batch_size: int = 64
     learning_rate: float = 3e-3
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "auto"] = "32-true"
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     seed: int = 0
 

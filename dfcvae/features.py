@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import batch_norm
+from torch.nn.functional import conv2d
 
 from dfcvae.errors import UserError
-from dfcvae.images import normalize_imagenet, to_rgb
+from dfcvae.images import IMAGENET_MEAN, IMAGENET_STD, to_rgb
 from dfcvae.precision import at_least_float32
 from dfcvae.vgg import Layer, layer_names, layer_table, resolve_layers, vgg_layers
 from dfcvae.weights import Weights, load_vgg_weights
@@ -42,6 +42,9 @@ class VGGFeatures(nn.Module):
         UserError: for an unknown network or layer, or weights that cannot be had or do not fit.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         arch: str = "vgg19_bn",
@@ -60,13 +63,10 @@ class VGGFeatures(nn.Module):
         self.channels = [channels[name] for name in self.names]
         with torch.device("meta"):
             modules = dict(list(vgg_layers(arch, width).items())[:depth])
-        for index, (name, module) in enumerate(modules.items()):
-            if isinstance(module, nn.MaxPool2d) and pooling == "average":
-                modules[name] = nn.AvgPool2d(2, 2)
-            if isinstance(module, nn.BatchNorm2d):
-                modules[name] = module = FrozenBatchNorm(module.num_features, track_running_stats=True, device="meta")
-            _make_constant(module, state, prefix=f"{index}.")
-        self.layers = nn.ModuleDict(modules)
+        self.layers = nn.ModuleDict(_frozen_layers(modules, state, self.names, pooling))
+        # whole thousandths: integers keep their precision when the network is moved to bfloat16
+        self.register_buffer("mean", _thousandths(IMAGENET_MEAN), persistent=False)
+        self.register_buffer("std", _thousandths(IMAGENET_STD), persistent=False)
         self.eval()
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
@@ -76,7 +76,8 @@ class VGGFeatures(nn.Module):
             UserError: if the images are too small for the deepest layer.
         """
         self._check_size(x)
-        h = normalize_imagenet(at_least_float32(to_rgb(x))).to(next(self.buffers()).dtype)
+        h = (1000 * at_least_float32(to_rgb(x)) - self.mean) / self.std
+        h = h.to(next(self.layers.buffers()).dtype)
         outputs = {}
         for name, layer in self.layers.items():
             h = layer(h)
@@ -97,20 +98,70 @@ class VGGFeatures(nn.Module):
             )
 
 
-class FrozenBatchNorm(nn.BatchNorm2d):
-    """Batch norm with its running statistics in any mode."""
+class FrozenConvolution(nn.Module):
+    """A 3x3 convolution with constant weights (C', C, 3, 3) and bias (C',)."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor):
+        super().__init__()
+        # channels last: the layout that convolutions are fastest in; their outputs follow it
+        self.register_buffer("weight", weight.clone(memory_format=torch.channels_last), persistent=False)
+        self.register_buffer("bias", bias.clone(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps)
+        return conv2d(x, self.weight, self.bias, padding=1)
 
 
-def _make_constant(module: nn.Module, state: Mapping[str, Tensor], prefix: str) -> None:
-    """Replace a module's tensors by buffers with the given values, which no optimizer, checkpoint or gradient sees."""
-    names = [name for name, _ in (*module.named_parameters(), *module.named_buffers())]
-    for name in names:
-        delattr(module, name)
-        if name != "num_batches_tracked":
-            module.register_buffer(name, state[prefix + name].detach().clone(), persistent=False)
-    # a batch norm that counts its training steps would ask every checkpoint for the counter
-    if isinstance(module, nn.BatchNorm2d):
-        module.track_running_stats = False
+class FrozenAffine(nn.Module):
+    """``scale * x + shift`` with constants (C,) for each channel: a batch norm with its running statistics."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, scale: Tensor, shift: Tensor):
+        super().__init__()
+        self.register_buffer("scale", scale.view(-1, 1, 1).clone(), persistent=False)
+        self.register_buffer("shift", shift.view(-1, 1, 1).clone(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addcmul(self.shift, x, self.scale)
+
+
+def _frozen_layers(
+    modules: Mapping[str, nn.Module], state: Mapping[str, Tensor], captured: Sequence[str], pooling: str
+) -> dict[str, nn.Module]:
+    """Layers with constant weights, which no optimizer, checkpoint or gradient sees, by the name of their output.
+
+    A batch norm is folded into the convolution before it: ``a (w * x + b) + c = (a w) * x + (a b + c)``. Only behind a
+    captured convolution, whose own output is asked for, it stays by itself.
+    """
+    layers: dict[str, nn.Module] = {}
+    convolution: dict[str, Tensor] = {}  # the latest
+    for index, (name, module) in enumerate(modules.items()):
+        tensors = {key: state[f"{index}.{key}"].detach() for key in module.state_dict() if key != "num_batches_tracked"}
+        previous = next(reversed(layers), None)
+        if isinstance(module, nn.Conv2d):
+            convolution = tensors
+            layers[name] = FrozenConvolution(tensors["weight"], tensors["bias"])
+        elif isinstance(module, nn.BatchNorm2d):
+            scale = tensors["weight"].double() / (tensors["running_var"].double() + module.eps).sqrt()
+            shift = tensors["bias"] - scale * tensors["running_mean"]
+            if previous in captured:
+                layers[name] = FrozenAffine(scale.float(), shift.float())
+            else:
+                layers.pop(str(previous))
+                weight, bias = scale.view(-1, 1, 1, 1) * convolution["weight"], scale * convolution["bias"] + shift
+                layers[name] = FrozenConvolution(weight.float(), bias.float())
+        elif isinstance(module, nn.MaxPool2d) and pooling == "average":
+            layers[name] = nn.AvgPool2d(2, 2)
+        elif isinstance(module, nn.ReLU):
+            layers[name] = nn.ReLU(inplace=previous not in captured)  # never over what was captured
+        else:
+            layers[name] = module
+    return layers
+
+
+def _thousandths(values: Sequence[float]) -> Tensor:
+    return torch.tensor([round(1000 * value) for value in values], dtype=torch.int32).view(3, 1, 1)

@@ -50,7 +50,7 @@ import sys
 from dfcvae.data import TrainingBatches, open_images, prepare
 splits = prepare(open_images(sys.argv[1]), size=int(sys.argv[2]), cache_dir=sys.argv[3], progress=False)
 images = 0
-for batch, _ in TrainingBatches(splits["train"], 64, seed=0):
+for batch, *_ in TrainingBatches(splits["train"], 64, seed=0):
     images += int(batch.float().mean() >= 0) * len(batch)
 print(images)
 """

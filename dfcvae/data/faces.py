@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from dfcvae.errors import UserError
@@ -33,6 +34,10 @@ class Faces:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def to(self, device: torch.device) -> "Faces":
+        """The same faces in the memory of a device."""
+        return Faces(self.images.to(device), self.attributes.to(device), self.names)
 
     def subset(self, n: int) -> "Faces":
         """The first ``n`` faces, without a copy.

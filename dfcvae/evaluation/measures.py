@@ -92,7 +92,7 @@ def evaluate(
 
 
 def _images(faces: Faces, batch_size: int, device: torch.device) -> Iterator[Tensor]:
-    return (to_float(images.to(device)) for images, _ in Batches(faces, batch_size))
+    return (to_float(batch.images.to(device)) for batch in Batches(faces, batch_size))
 
 
 def _ssim(x_hat: Tensor, x: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from dfcvae.losses.objective import Objective
+from dfcvae.vgg import layer_names
 
 
 def beta_eff(objective: Objective, pixels: int) -> float:
@@ -44,4 +45,4 @@ def _label(objective: Objective, name: str) -> str:
     features = getattr(objective.perceptual, "features", None)
     if not layer or features is None:
         return name
-    return f"{group}/{list(features.layers).index(layer)} {layer}"
+    return f"{group}/{layer_names(features.arch).index(layer)} {layer}"

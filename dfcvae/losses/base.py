@@ -29,19 +29,21 @@ class ImageLoss(nn.Module):
         """The value (N,) of a term for two representations (N, ...)."""
         raise NotImplementedError
 
-    def terms(self, x_hat: Tensor, x: Tensor) -> dict[str, Tensor]:
+    def terms(self, x_hat: Tensor, x: Tensor, target: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Every term without its weight, (N,) by name.
 
         Args:
             x_hat: reconstructions in [0, 1], (N, C, H, W).
             x: originals in [0, 1], the same shape; a target, which gets no gradient.
+            target: ``represent(x)``, where it is known already.
 
         Raises:
             UserError: if the shapes differ, or the images are not floating-point numbers.
         """
         check_images(x_hat, x)
-        with torch.no_grad():
-            target = self.represent(x)
+        if target is None:
+            with torch.no_grad():
+                target = self.represent(x)
         output = self.represent(x_hat)
         return {name: self.compare(output[name], target[name]) for name in self.weights}
 

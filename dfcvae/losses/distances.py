@@ -13,12 +13,12 @@ CHARBONNIER_EPSILON = 1e-3
 
 def squared(difference: Tensor) -> Tensor:
     """``sum d^2`` over everything but the first axis, (N,)."""
-    return difference.square().flatten(1).sum(dim=1)
+    return _image_sum(difference.square())
 
 
 def absolute(difference: Tensor) -> Tensor:
     """``sum |d|`` over everything but the first axis, (N,)."""
-    return difference.abs().flatten(1).sum(dim=1)
+    return _image_sum(difference.abs())
 
 
 def norm(difference: Tensor) -> Tensor:
@@ -35,7 +35,12 @@ def charbonnier(difference: Tensor) -> Tensor:
     ``- eps`` is ours, so that identical tensors are at distance 0.
     """
     smooth = (difference.square() + CHARBONNIER_EPSILON**2).sqrt() - CHARBONNIER_EPSILON
-    return smooth.flatten(1).sum(dim=1)
+    return _image_sum(smooth)
+
+
+def _image_sum(values: Tensor) -> Tensor:
+    # not by way of flatten, which would copy tensors in channels-last layout
+    return values.sum(dim=tuple(range(1, values.dim())))
 
 
 DISTANCES = {"squared": squared, "absolute": absolute, "norm": norm, "charbonnier": charbonnier}

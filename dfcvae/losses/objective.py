@@ -51,7 +51,13 @@ class Objective(nn.Module):
         self.scales = dict.fromkeys(self.weights, 1.0) | dict(scales or {})
 
     def terms(
-        self, x_hat: Tensor, x: Tensor, mu: Tensor, logvar: Tensor, shift: tuple[int, int] = (0, 0)
+        self,
+        x_hat: Tensor,
+        x: Tensor,
+        mu: Tensor,
+        logvar: Tensor,
+        shift: tuple[int, int] = (0, 0),
+        target: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Every term without its weight, (N,) by name.
 
@@ -61,6 +67,7 @@ class Objective(nn.Module):
             mu: posterior means, (N, D).
             logvar: logarithms of the posterior variances, (N, D).
             shift: rows and columns to move both images by before the feature network sees them.
+            target: what ``perceptual.represent`` makes of the originals, where it is known already.
 
         Raises:
             UserError: if the shapes of the images differ, or they are not floating-point numbers.
@@ -68,7 +75,7 @@ class Objective(nn.Module):
         check_images(x_hat, x)
         errors = {"pixel": mean_squared_error(x_hat, x)}
         if self.perceptual is not None:
-            values = self.perceptual.terms(translate(x_hat, *shift), translate(x, *shift))
+            values = self.perceptual.terms(translate(x_hat, *shift), translate(x, *shift), target)
             errors |= {f"{self.perceptual.group}/{layer}": value for layer, value in values.items()}
         if self.likelihood is not None:
             terms = self.likelihood(errors)

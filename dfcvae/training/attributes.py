@@ -18,7 +18,7 @@ from dfcvae.errors import UserError
 from dfcvae.images import normalize_imagenet, to_float, to_rgb
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.training.callbacks import ProgressBar, Steps
-from dfcvae.training.environment import check_accelerator, quiet_lightning
+from dfcvae.training.environment import check_accelerator, pick_device, pick_precision, quiet_lightning
 from dfcvae.training.memory import keep_freed_memory
 from dfcvae.vgg import vgg_layers
 from dfcvae.weights import read_metadata
@@ -70,7 +70,7 @@ class AttributeNetwork(nn.Module):
     def logits(self, faces: Faces, batch_size: int = 100) -> Tensor:
         """One logit per attribute for all faces, (n, A), on the CPU."""
         device = self.classifier.weight.device
-        return torch.cat([self(to_float(images.to(device))).cpu() for images, _ in Batches(faces, batch_size)])
+        return torch.cat([self(to_float(batch.images.to(device))).cpu() for batch in Batches(faces, batch_size)])
 
 
 def _channels(layers: nn.Sequential) -> int:
@@ -85,8 +85,7 @@ class AttributeTraining(L.LightningModule):
         self.network, self.learning_rate = network, learning_rate
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        images, attributes = batch
-        loss = binary_cross_entropy_with_logits(self.network(to_float(images)), attributes.float())
+        loss = binary_cross_entropy_with_logits(self.network(to_float(batch.images)), batch.attributes.float())
         self.log("loss", loss, prog_bar=True)
         return loss
 
@@ -122,7 +121,7 @@ def train_features(config: FeatureTraining, splits: Splits, *, progress: bool = 
         trainer = L.Trainer(
             accelerator=config.accelerator,
             devices=1,
-            precision=config.precision,
+            precision=pick_precision(config.precision, pick_device(config.accelerator)),
             max_epochs=config.epochs,
             callbacks=[
                 Steps(batches, config.epochs * len(batches)),

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dfcvae.config import Experiment, FeatureConfig, LossConfig
 from dfcvae.errors import UserError
+from dfcvae.features import VGGFeatures
 from dfcvae.images import to_float
 from dfcvae.losses import (
     PRESETS,
@@ -103,6 +104,13 @@ def build_objective(
     numbers = count_numbers(to_float(images[:1].to(device)), perceptual)
     likelihood = GaussianLikelihood(numbers, scales)
     return Objective(loss.alpha, loss.beta, loss.pixel_weight, perceptual, scales, likelihood)
+
+
+def use_bfloat16_features(objective: Objective) -> None:
+    """Move the frozen networks to bfloat16 once, instead of casting their weights in every step."""
+    for module in objective.modules():
+        if isinstance(module, VGGFeatures):
+            module.bfloat16()
 
 
 def _check_likelihood(perceptual: ImageLoss) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -24,6 +24,8 @@ CHATTER = (
     r".*LeafSpec",
     r"The number of training batches",
 )
+Precision = Literal["32-true", "bf16-mixed"]
+PrecisionChoice = Literal["32-true", "bf16-mixed", "auto"]
 PACKAGES = ("dfcvae", "torch", "torchvision", "lightning", "torchmetrics", "numpy")
 
 
@@ -55,6 +57,16 @@ def _commit() -> str | None:
 def pick_device(accelerator: str = "auto") -> torch.device:
     """The GPU where there is one and it is not declined."""
     return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def pick_precision(precision: PrecisionChoice, device: torch.device) -> Precision:
+    """What ``"auto"`` means on a device: mixed precision where the hardware multiplies matrices of bfloat16."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # elsewhere bfloat16 is slower than float32
+    return "bf16-mixed" if any(getattr(torch.cpu, check, bool)() for check in checks) else "32-true"
 
 
 def check_accelerator(accelerator: str) -> None:

@@ -1,11 +1,20 @@
-"""Keep large freed blocks of memory in the process."""
+"""Memory: how much is free, and keeping large freed blocks in the process."""
 
 import ctypes
+import os
+import shutil
 import sys
+from contextlib import suppress
+from pathlib import Path
+
+import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 KEEP_BYTES = 2**30
 KEEP_BYTES_OLD = 2**25  # all that an older glibc accepts
+MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/sys/fs/cgroup")
+CGROUP_V1 = ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")
 
 
 def keep_freed_memory() -> None:
@@ -19,3 +28,33 @@ def keep_freed_memory() -> None:
         if mallopt is not None:  # musl has none
             mallopt(M_MMAP_THRESHOLD, KEEP_BYTES) or mallopt(M_MMAP_THRESHOLD, KEEP_BYTES_OLD)
             mallopt(M_TRIM_THRESHOLD, KEEP_BYTES)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that a device could still hold, within the limit of a container; 0 where that cannot be told."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    limits = [_cgroup_room("memory.max", "memory.current"), _cgroup_room(*CGROUP_V1)]
+    return min([_available(), *(limit for limit in limits if limit is not None)])
+
+
+def free_disk(folder: Path) -> int:
+    """Free bytes on the disk of a folder."""
+    return shutil.disk_usage(folder).free
+
+
+def _available() -> int:
+    if MEMINFO.is_file():
+        line = next((line for line in MEMINFO.read_text().splitlines() if line.startswith("MemAvailable")), ": 0")
+        return 1024 * int(line.split()[1])
+    with suppress(AttributeError, ValueError, OSError):  # macOS tells only how much there is in all
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return 0
+
+
+def _cgroup_room(limit: str, used: str) -> int | None:
+    """What a Linux container may still take; None without a limit."""
+    try:
+        return int((CGROUP / limit).read_text()) - int((CGROUP / used).read_text())
+    except (OSError, ValueError):  # no such file, or "max"
+        return None

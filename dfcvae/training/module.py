@@ -17,6 +17,8 @@ from dfcvae.losses import Objective
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.vae import VAE
 
+LOG_EVERY = 10  # steps between two rows of training metrics
+
 
 class VAETraining(L.LightningModule):
     """Trains a VAE on an objective.
@@ -29,6 +31,8 @@ class VAETraining(L.LightningModule):
         steps_per_epoch: for the learning-rate schedule.
     """
 
+    ema: AveragedModel | None
+
     def __init__(self, vae: VAE, objective: Objective, experiment: Experiment, steps_per_epoch: int):
         super().__init__()
         self.vae = vae
@@ -36,11 +40,13 @@ class VAETraining(L.LightningModule):
         self.experiment = experiment
         self.steps_per_epoch = steps_per_epoch
         training = experiment.training
-        self.ema: AveragedModel | None = None
+        self.ema = None
         if training.ema_decay is not None:
             average = get_ema_multi_avg_fn(training.ema_decay)
             self.ema = AveragedModel(vae, multi_avg_fn=average, use_buffers=True).requires_grad_(False)
         self.validation_means: list[Tensor] = []
+        self.trained_step = torch.compile(self.step) if training.compile else self.step
+        self.targets_kept = False  # what a resumed run has to know
 
     @property
     def evaluated(self) -> VAE:
@@ -48,30 +54,35 @@ class VAETraining(L.LightningModule):
         return self.vae if self.ema is None else cast(VAE, self.ema.module)
 
     def step(
-        self, vae: VAE, images: Tensor, eps: Tensor, kl_warmup: float = 1.0, shift: tuple[int, int] = (0, 0)
+        self,
+        vae: VAE,
+        batch: Batch,
+        eps: Tensor,
+        kl_warmup: float = 1.0,
+        shift: tuple[int, int] = (0, 0),
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Batch means of all terms and the total, and the posterior means (N, D), for uint8 images (N, C, H, W)."""
-        x = to_float(images)  # (N, C, H, W)
+        x = to_float(batch.images)  # (N, C, H, W)
         x_hat, mu, logvar = vae(x, eps)
-        terms = self.objective.terms(x_hat, x, mu, logvar, shift)  # (N,) each
+        terms = self.objective.terms(x_hat, x, mu, logvar, shift, batch.targets)  # (N,) each
         terms["total"] = self.objective.total(terms, kl_warmup)
         return {name: value.mean() for name, value in terms.items()}, mu
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        images, _ = batch
-        ramp = self.experiment.loss.kl_warmup_steps
-        warmup = min(1.0, (self.global_step + 1) / ramp) if ramp else 1.0
-        eps = self.noise(Stream.TRAIN_NOISE, self.global_step, len(images))
-        means, _ = self.step(self.vae, images, eps, warmup, self.shift())
-        self._log("train", means, len(images))
+        warmup = ramp(self.global_step, self.experiment.loss.kl_warmup_steps)
+        n, part = len(batch.images), batch_index % self.experiment.training.parts
+        eps = self.noise(Stream.TRAIN_NOISE, self.global_step, self.experiment.training.batch_size)
+        means, _ = self.trained_step(self.vae, batch, eps[part * n : (part + 1) * n], warmup, self.shift())
+        if (self.global_step + 1) % LOG_EVERY == 0:
+            self._log("train", means, n)
         return means["total"]
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        images, _ = batch
-        eps = self.noise(Stream.VALIDATION_NOISE, batch_index, len(images))
-        means, mu = self.step(self.evaluated, images, eps)
+        n = len(batch.images)
+        eps = self.noise(Stream.VALIDATION_NOISE, batch_index, n)
+        means, mu = self.step(self.evaluated, batch, eps)
         self.validation_means.append(mu)
-        self._log("val", means, len(images))
+        self._log("val", means, n)
 
     def on_validation_epoch_end(self) -> None:
         active = active_units(torch.cat(self.validation_means))
@@ -97,8 +108,8 @@ class VAETraining(L.LightningModule):
         train = stage == "train"
         self.log_dict(values, batch_size=n, on_step=train, on_epoch=not train, prog_bar=train)
 
-    def on_train_batch_end(self, *_: object) -> None:
-        if self.ema is not None:
+    def on_train_batch_end(self, outputs: object, batch: Batch, batch_index: int) -> None:
+        if self.ema is not None and (batch_index + 1) % self.experiment.training.parts == 0:
             self.ema.update_parameters(self.vae)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -107,19 +118,27 @@ class VAETraining(L.LightningModule):
             "vae": self.vae.config,
             "config": self.experiment.as_dict(),
             "scales": self.objective.scales,
+            "targets_kept": self.targets_kept,
         }
 
     def configure_optimizers(self) -> Any:
         config = self.experiment.training
-        optimizer = torch.optim.Adam(self.vae.parameters(), config.learning_rate, betas=config.betas)
+        fused = config.clip_norm is None  # Lightning does not clip for a fused optimizer in mixed precision
+        optimizer = torch.optim.Adam(self.vae.parameters(), config.learning_rate, betas=config.betas, fused=fused)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _rate(self, step: int) -> float:
         """Factor of the learning rate, a function of the step alone."""
         config = self.experiment.training
+        warmup = ramp(step, config.warmup_steps)
         if config.schedule == "exponential":
-            return config.decay ** (step // self.steps_per_epoch)
+            return warmup * config.decay ** (step // self.steps_per_epoch)
         if config.schedule == "cosine":
-            return 0.5 * (1 + math.cos(math.pi * step / config.total_steps(self.steps_per_epoch)))
-        return 1.0
+            return warmup * 0.5 * (1 + math.cos(math.pi * step / config.total_steps(self.steps_per_epoch)))
+        return warmup
+
+
+def ramp(step: int, length: int) -> float:
+    """Rises linearly from ``1 / length`` in step 0 to 1 in step ``length - 1``, where it stays."""
+    return min(1.0, (step + 1) / length) if length else 1.0

@@ -14,12 +14,12 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 
 from dfcvae.config import Experiment
-from dfcvae.data import Batches, Splits, TrainingBatches, load_faces
+from dfcvae.data import Batches, Faces, Splits, TrainingBatches, load_faces
 from dfcvae.errors import UserError
 from dfcvae.images import to_float
 from dfcvae.losses import accounting_table, beta_eff
 from dfcvae.seeding import Stream
-from dfcvae.training.build import build_objective, build_perceptual, build_vae
+from dfcvae.training.build import build_objective, build_perceptual, build_vae, use_bfloat16_features
 from dfcvae.training.callbacks import (
     FACES_SHOWN,
     AtomicCheckpoints,
@@ -31,14 +31,14 @@ from dfcvae.training.callbacks import (
     Steps,
 )
 from dfcvae.training.csv_log import CSVLog, last_validation
-from dfcvae.training.environment import check_accelerator, environment, pick_device, quiet_lightning
-from dfcvae.training.memory import keep_freed_memory
-from dfcvae.training.module import VAETraining
+from dfcvae.training.environment import check_accelerator, environment, pick_device, pick_precision, quiet_lightning
+from dfcvae.training.memory import free_memory, keep_freed_memory
+from dfcvae.training.module import LOG_EVERY, VAETraining
+from dfcvae.training.targets import SHARE, Targets, choose_targets
 from dfcvae.training.wandb_log import wandb_logger
 from dfcvae.vae import load_checkpoint
 
 METRICS = "metrics.csv"
-LOG_EVERY = 10  # steps between two rows of training metrics
 
 
 @dataclass(frozen=True)
@@ -83,25 +83,46 @@ def train(
     splits = splits or load_faces(experiment.data, progress=progress)
     if len(splits["val"]) < 2:
         raise UserError(f"Validation needs at least 2 images, but the validation split holds {len(splits['val'])}.")
-    batches = TrainingBatches(
-        splits["train"], experiment.training.batch_size, experiment.training.seed, experiment.data.flip
-    )
-    if checkpoint and checkpoint["global_step"] >= experiment.training.total_steps(len(batches)):
-        return Run(out, last_validation(out / METRICS))
-    scales = checkpoint["hyper_parameters"]["scales"] if checkpoint else None
     device = pick_device(experiment.training.accelerator)
-    objective = build_objective(experiment.loss, perceptual, splits["train"].images, scales, device)
-    module = VAETraining(vae, objective, experiment, len(batches))
+    batches = _training_batches(experiment, splits["train"], device)
+    total_steps = experiment.training.total_steps(batches.steps)
+    if checkpoint and checkpoint["global_step"] >= total_steps:
+        return Run(out, last_validation(out / METRICS))
+    about = checkpoint["hyper_parameters"] if checkpoint else {}
+    objective = build_objective(experiment.loss, perceptual, splits["train"].images, about.get("scales"), device)
+    module = VAETraining(vae, objective, experiment, batches.steps).to(device)
+    if pick_precision(experiment.training.precision, device) == "bf16-mixed":
+        use_bfloat16_features(objective)
+    _keep_targets(module, batches, total_steps / batches.steps, about.get("targets_kept"), progress)
     out.mkdir(parents=True, exist_ok=True)
     experiment.save(out / "config.yaml")
     if not checkpoint:
         (out / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
-        _account(module, to_float(next(iter(batches))[0]), out)
+        _account(module, to_float(next(iter(batches)).images).to(device), out)
     with quiet_lightning():
         trainer = _trainer(experiment, out, module, batches, splits, checkpoint, progress)
         last = str(out / "checkpoints" / "last.ckpt") if checkpoint else None
         _fit(trainer, module, batches, Batches(splits["val"], experiment.training.batch_size), last)
     return Run(out, last_validation(out / METRICS))
+
+
+def _training_batches(experiment: Experiment, faces: Faces, device: torch.device) -> TrainingBatches:
+    """Batches of the training split, which is moved to a GPU that has room for it."""
+    training = experiment.training
+    if device.type == "cuda" and faces.images.numel() < SHARE * free_memory(device):
+        faces = faces.to(device)
+    return TrainingBatches(faces, training.batch_size, training.seed, experiment.data.flip, training.parts)
+
+
+def _keep_targets(
+    module: VAETraining, batches: TrainingBatches, epochs: float, before: bool | None, progress: bool
+) -> None:
+    """Let the batches bring the features of their images, if the experiment says so or it pays."""
+    config, perceptual = module.experiment.loss.features, module.objective.perceptual
+    if config is not None and perceptual is not None:
+        targets = Targets(perceptual, batches.faces.images, batches.flip, module.device, progress)
+        batches.targets = choose_targets(config, targets, epochs, before)
+        module.targets_kept = batches.targets is not None
 
 
 def _fit(
@@ -128,7 +149,7 @@ def _trainer(
 ) -> L.Trainer:
     training = experiment.training
     callbacks: list[Callback] = [
-        Steps(batches, training.total_steps(len(batches))),
+        Steps(batches, training.total_steps(batches.steps)),
         DivergenceGuard(),
         CollapseWarning(),
         Pictures(splits["val"].images[:FACES_SHOWN], out / "pictures", training.picture_epochs, training.seed),
@@ -136,11 +157,12 @@ def _trainer(
         _checkpoint(out, "last", save_on_train_epoch_end=True),
     ]
     if progress:
-        callbacks.append(ProgressBar(training.batch_size))
+        callbacks.append(ProgressBar(training.batch_size // training.parts))
     return L.Trainer(
         accelerator=training.accelerator,
         devices=1,
-        precision=training.precision,
+        precision=pick_precision(training.precision, module.device),
+        accumulate_grad_batches=training.parts,
         max_epochs=-1,
         gradient_clip_val=training.clip_norm,
         callbacks=callbacks,
@@ -194,7 +216,8 @@ def _last_checkpoint(experiment: Experiment, out: Path) -> dict[str, Any]:
     if not file.is_file():
         raise UserError(f"There is nothing to resume in {out}: expected {file}. Start the run without --resume.")
     checkpoint = load_checkpoint(file)
-    before, now = _flat(checkpoint["hyper_parameters"]["config"]), _flat(experiment.as_dict())
+    saved = Experiment.from_dict(checkpoint["hyper_parameters"]["config"])  # with what was added since, by default
+    before, now = _flat(saved.as_dict()), _flat(experiment.as_dict())
     free = {"training.logger", "training.picture_epochs", "name"}
     if experiment.training.schedule != "cosine":  # its learning rates depend on the length of the run
         free |= {"training.epochs", "training.max_steps"}

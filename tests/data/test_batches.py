@@ -3,6 +3,7 @@ import torch
 
 from dfcvae.config import DataConfig
 from dfcvae.data import Batches, Faces, TrainingBatches, load_faces
+from dfcvae.data.batches import AHEAD
 from dfcvae.errors import UserError
 
 
@@ -16,7 +17,7 @@ def faces():
 
 def contents(batches):
     """(index, was flipped) of every image, in order."""
-    rows = [row for images, _ in batches for row in images[:, 0, 0, :].tolist()]
+    rows = [row for batch in batches for row in batch.images[:, 0, 0, :].tolist()]
     return [(min(row), row[0] > row[-1]) for row in rows]
 
 
@@ -43,14 +44,50 @@ def test_half_of_the_images_are_flipped_unless_told_otherwise(faces):
     assert not any(flip for _, flip in contents(TrainingBatches(faces, 8, seed=0, flip=False)))
 
 
+def test_the_parts_of_a_step_are_its_images(faces):
+    whole = contents(at(TrainingBatches(faces, 8, seed=3), 2))
+    parted = TrainingBatches(faces, 8, seed=3, parts=4)
+    assert (len(parted), parted.steps) == (20, 5)
+    assert [len(batch.images) for batch in at(parted, 2)] == [2] * 20
+    assert contents(at(parted, 2)) == whole
+    with pytest.raises(UserError, match=r"A batch of 8 images cannot be parted into 3 equal ones of at least 2"):
+        TrainingBatches(faces, 8, seed=0, parts=3)
+    with pytest.raises(UserError, match="parted into 8"):
+        TrainingBatches(faces, 8, seed=0, parts=8)
+
+
+def test_targets_are_asked_for_the_images_as_they_are_shown(faces):
+    def targets(rows, flips):
+        return {"shown": torch.stack([rows, flips], dim=1)}
+
+    batches = TrainingBatches(faces, 8, seed=0, targets=targets)
+    shown = [tuple(row) for batch in batches for row in batch.targets["shown"].tolist()]
+    assert shown == contents(batches)
+
+
+def test_batches_are_gathered_ahead_but_not_all_at_once(faces):
+    asked = []
+    batches = TrainingBatches(faces, 4, seed=0, targets=lambda rows, flips: asked.append(0) or {})
+    next(iter(batches))
+    assert 1 <= len(asked) <= 1 + AHEAD
+
+
+def test_an_error_while_gathering_ahead_arrives(faces):
+    def broken(rows, flips):
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        list(TrainingBatches(faces, 4, seed=0, targets=broken))
+
+
 def test_attributes_go_with_their_images(faces):
-    for images, attributes in (*TrainingBatches(faces, 8, seed=0), *Batches(faces, 7)):
-        assert torch.equal(images.amin(dim=(1, 2, 3)) % 2 == 1, attributes[:, 0])
+    for batch in (*TrainingBatches(faces, 8, seed=0), *Batches(faces, 7)):
+        assert torch.equal(batch.images.amin(dim=(1, 2, 3)) % 2 == 1, batch.attributes[:, 0])
 
 
 def test_batches_hold_all_faces_in_order(faces):
     batches = Batches(faces, 7)
-    assert [len(images) for images, _ in batches] == [7, 7, 7, 7, 7, 5]
+    assert [len(batch.images) for batch in batches] == [7, 7, 7, 7, 7, 5]
     assert len(batches) == 6
     assert [index for index, _ in contents(batches)] == list(range(40))
 

@@ -111,7 +111,7 @@ def test_splits_are_views_of_one_map_that_cannot_change_the_file(source, tmp_pat
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_size_and_both_kinds_of_colour(source, tmp_path, size, channels):
     splits = prepare(source, size=size, channels=channels, cache_dir=tmp_path, progress=False)
-    images, _ = next(iter(TrainingBatches(splits["train"], 2, seed=0)))
+    images = next(iter(TrainingBatches(splits["train"], 2, seed=0))).images
     assert images.shape == (2, channels, size, size)
     whole = np.stack([pixels_of(source, i) for i in np.flatnonzero(SPLIT == 0)]).astype(float)
     shown = splits["train"].images.float().mean().item()

@@ -131,7 +131,9 @@ def lpips(model):
         both = zip(captured(model, a, [3, 8, 15, 22, 29]), captured(model, b, [3, 8, 15, 22, 29]), strict=True)
         for i, (x, y) in enumerate(both):
             unit = [f / torch.sqrt((f**2).sum(dim=1, keepdim=True) + 1e-8) for f in (x, y)]
-            values.append(conv2d((unit[0] - unit[1]) ** 2, heads[f"lin{i}.model.1.weight"]).mean(dim=(1, 2, 3)))
+            values.append(
+                conv2d((unit[0] - unit[1]) ** 2, heads[f"lin{i}.model.1.weight"].to(a.dtype)).mean(dim=(1, 2, 3))
+            )
         return values
 
     return terms, [1] * 5

@@ -1,5 +1,6 @@
 """Every published loss against an independent naive implementation, against frozen numbers, and its names."""
 
+import copy
 import json
 from dataclasses import replace
 
@@ -43,11 +44,21 @@ def relative(a, b):
 @pytest.mark.parametrize(("size", "count"), [(32, 3), (47, 1)])
 @pytest.mark.parametrize("name", NAMES)
 def test_value_and_gradient_equal_the_naive_implementation(name, size, count, networks):
-    network = networks(name)
+    """In float32, against the naive implementation in float64.
+
+    A gradient jumps where the larger of two pooled numbers, or the sign of one, changes, so that rounding can throw any
+    float32 implementation off by a percent: these images are such that it does not.
+    """
+    network, exact = networks(name), copy.deepcopy(networks(name))
     x_hat, x = images(name, size, count)
-    ours, theirs = x_hat.clone().requires_grad_(), x_hat.clone().requires_grad_()
+    pixels = exact is None  # of variances as differences of squares float32 itself is only good to 1e-5
+    precision = torch.float32 if pixels else torch.float64
+    if not pixels:
+        exact.double()
+        x_hat = naive.waves(count, size, 3.0)
+    ours, theirs = x_hat.clone().requires_grad_(), x_hat.to(precision, copy=True).requires_grad_()
     value = perceptual(name, network)(ours, x)
-    expected = naive.total(name, network, theirs, x)
+    expected = naive.total(name, exact, theirs, x.to(precision))
     assert value.shape == (count,)
     assert relative(value, expected) < 1e-5
     weight = torch.linspace(1, 2, count)  # images must not be mixed up

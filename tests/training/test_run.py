@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 
 import pytest
@@ -10,16 +11,28 @@ import torch
 
 from dfcvae.config import Experiment
 from dfcvae.data import Faces
+from dfcvae.data.batches import Batch
 from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
 from dfcvae.images import to_float, translate
+from dfcvae.seeding import Stream
 from dfcvae.training import build_objective, build_perceptual, build_vae, train
+from dfcvae.training.environment import pick_precision
 from dfcvae.training.module import VAETraining
 from dfcvae.vae import VAE
 
 
 def run(experiment, out, splits, **arguments):
     return train(experiment, out, splits=splits, progress=False, **arguments)
+
+
+@pytest.fixture
+def logs_every_step(monkeypatch):
+    monkeypatch.setattr("dfcvae.training.module.LOG_EVERY", 1)
+
+
+def first_batch(splits):
+    return Batch(splits["train"].images[:16], splits["train"].attributes[:16])
 
 
 def longer(experiment, epochs):
@@ -119,10 +132,16 @@ def with_likelihood_and_shift(experiment):
     return replace(experiment, loss=replace(experiment.loss, alpha=1.0, scale="likelihood", features=features))
 
 
+def with_kept_targets(experiment):
+    return replace(
+        experiment, loss=replace(experiment.loss, features=replace(experiment.loss.features, cache_targets="memory"))
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "change"),
     [
-        ({}, lambda experiment: experiment),
+        ({"parts": 2, "warmup_steps": 6}, with_kept_targets),
         ({"ema_decay": 0.9, "schedule": "exponential", "decay": 0.5, "clip_norm": 1.0}, with_likelihood_and_shift),
     ],
 )
@@ -258,13 +277,13 @@ def test_the_feature_network_is_bitwise_unchanged_by_training(experiment, splits
     assert all(torch.equal(trained[name], value) for name, value in fresh.named_buffers())
 
 
-def test_training_and_validation_give_the_same_numbers(experiment, splits, monkeypatch):
+def test_training_and_validation_give_the_same_numbers(experiment, splits, monkeypatch, logs_every_step):
     """For the same batch, noise and mode: the same terms, weights and code."""
     module = module_of(experiment, splits).eval()
     logged = {}
     monkeypatch.setattr(module, "log_dict", lambda values, **_: logged.update(values))
     monkeypatch.setattr(module, "noise", lambda *_: torch.zeros(16, 8))
-    batch = (splits["train"].images[:16], splits["train"].attributes[:16])
+    batch = first_batch(splits)
     module.training_step(batch, 0)
     module.validation_step(batch, 0)
     names = [name.removeprefix("train/") for name in logged if name.startswith("train/")]
@@ -299,7 +318,7 @@ def test_validation_is_never_shifted(experiment, splits, monkeypatch):
         module_of(replace(experiment, loss=replace(experiment.loss, features=f)), splits).eval()
         for f in (experiment.loss.features, features)
     ]
-    batch = (splits["train"].images[:16], splits["train"].attributes[:16])
+    batch = first_batch(splits)
     logged = [{}, {}]
     for module, values in zip(modules, logged, strict=True):
         monkeypatch.setattr(module, "log_dict", lambda new, values=values, **_: values.update(new))
@@ -314,7 +333,7 @@ def test_training_hands_its_shift_to_the_objective(experiment, splits, monkeypat
     monkeypatch.setattr(module, "shift", lambda: (3, -2))
     terms, shifts = module.objective.terms, []
     monkeypatch.setattr(module.objective, "terms", lambda *given: shifts.append(given[4]) or terms(*given))
-    module.training_step((splits["train"].images[:16], splits["train"].attributes[:16]), 0)
+    module.training_step(first_batch(splits), 0)
     assert shifts == [(3, -2)]
 
 
@@ -340,16 +359,16 @@ def test_scales_are_those_of_the_training_images(finished, splits):
 def test_the_gradient_of_every_parameter_flows(experiment, splits, monkeypatch):
     module = module_of(experiment, splits)
     monkeypatch.setattr(module, "log_dict", lambda *_, **__: None)
-    module.training_step((splits["train"].images[:16], splits["train"].attributes[:16]), 0).backward()
+    module.training_step(first_batch(splits), 0).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for n, p in module.named_parameters() if "bias" not in n)
     assert {id(p) for p in module.parameters()} == {id(p) for p in module.vae.parameters()}
 
 
-def test_warmup_reaches_the_whole_kl_weight(experiment, splits, monkeypatch):
+def test_warmup_reaches_the_whole_kl_weight(experiment, splits, monkeypatch, logs_every_step):
     module = module_of(replace(experiment, loss=replace(experiment.loss, kl_warmup_steps=4, alpha=10.0)), splits)
     logged = {}
     monkeypatch.setattr(module, "log_dict", lambda values, **_: logged.update(values))
-    batch = (splits["train"].images[:16], splits["train"].attributes[:16])
+    batch = first_batch(splits)
     for step, share in [(0, 0.25), (1, 0.5), (3, 1.0), (9, 1.0)]:
         monkeypatch.setattr(VAETraining, "global_step", step)
         module.training_step(batch, 0)
@@ -387,13 +406,73 @@ def test_ema_follows_its_recursion(experiment, splits):
     for step in range(4):
         with torch.no_grad():
             weight += 1.0
-        module.on_train_batch_end()
+        module.on_train_batch_end(None, first_batch, 0)
         expected = weight.detach().clone() if step == 0 else 0.9 * expected + 0.1 * weight.detach()
     torch.testing.assert_close(module.evaluated.encoder.mu.weight, expected)
     assert module.evaluated is not module.vae
     module.vae.encoder.trunk[1].running_mean += 1
-    module.on_train_batch_end()
+    module.on_train_batch_end(None, first_batch, 0)
     torch.testing.assert_close(module.evaluated.encoder.trunk[1].running_mean, torch.full((32,), 0.1))
+
+
+def test_a_step_in_parts_has_the_gradient_of_the_whole(experiment, splits, monkeypatch):
+    """Up to the batch norms' statistics, which are those of a part: here both parts are the same images."""
+    batch = first_batch(splits)
+    half = Batch(batch.images[:8], batch.attributes[:8])
+    twice = Batch(*(torch.cat([part, part]) for part in half[:2]))
+    eps = torch.randn(8, 8)
+    gradients = []
+    for parts, given in ((1, [twice]), (2, [half, half])):
+        module = module_of(replace(experiment, training=replace(experiment.training, parts=parts)), splits)
+        monkeypatch.setattr(module, "noise", lambda *_: torch.cat([eps, eps]))
+        sum(module.training_step(part, i) / parts for i, part in enumerate(given)).backward()
+        gradients.append(module.vae.decoder.project.weight.grad)
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
+
+
+def test_each_part_of_a_step_has_noise_of_its_own_and_the_average_moves_once(experiment, splits, monkeypatch):
+    training = replace(experiment.training, parts=2, ema_decay=0.5)
+    module = module_of(replace(experiment, training=training), splits)
+    step, noises = module.trained_step, []
+    monkeypatch.setattr(
+        module, "trained_step", lambda vae, batch, eps, *rest: noises.append(eps) or step(vae, batch, eps, *rest)
+    )
+    batch = first_batch(splits)
+    for i in range(2):
+        module.training_step(Batch(batch.images[8 * i : 8 * i + 8], batch.attributes[:8]), i)
+        module.on_train_batch_end(None, batch, i)
+    assert torch.equal(torch.cat(noises), module.noise(Stream.TRAIN_NOISE, 0, 16))
+    assert int(module.ema.n_averaged) == 1
+
+
+def test_the_learning_rate_warms_up(experiment, splits):
+    module = module_of(replace(experiment, training=replace(experiment.training, warmup_steps=4)), splits)
+    assert [module._rate(step) for step in (0, 1, 3, 9)] == [0.25, 0.5, 1.0, 1.0]
+    cosine = replace(experiment.training, warmup_steps=4, schedule="cosine", epochs=4)
+    module = module_of(replace(experiment, training=cosine), splits)
+    assert module._rate(0) == pytest.approx(0.25)
+    assert module._rate(8) == pytest.approx(0.5)
+
+
+def test_automatic_precision_is_that_of_the_hardware(monkeypatch):
+    cpu = torch.device("cpu")
+    for supported, expected in ((True, "bf16-mixed"), (False, "32-true")):
+        for check in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+            monkeypatch.setattr(torch.cpu, check, lambda supported=supported: supported, raising=False)
+        assert pick_precision("auto", cpu) == expected
+        assert pick_precision("32-true", cpu) == "32-true"
+
+
+def test_a_compiled_step_is_the_step(experiment, splits, monkeypatch):
+    """Compiled without code generation, which would need a compiler here and take a minute."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    batch, values = first_batch(splits), []
+    for compiled in (False, True):
+        module = module_of(replace(experiment, training=replace(experiment.training, compile=compiled)), splits)
+        loss = module.training_step(batch, 0)
+        loss.backward()
+        values.append((loss.detach(), module.vae.decoder.project.weight.grad))
+    torch.testing.assert_close(values[0], values[1])
 
 
 def test_max_steps_stops_early(experiment, splits, tmp_path):
