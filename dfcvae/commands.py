@@ -29,7 +29,7 @@ from dfcvae.parsing import to_experiment
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.training import AttributeNetwork, attribute_scores, scores_table, train_features
 from dfcvae.training import train as run_training
-from dfcvae.training.environment import pick_device
+from dfcvae.training.environment import pick_device, process_rank
 from dfcvae.vae import VAE, read_model
 from dfcvae.vgg import layer_table
 
@@ -44,8 +44,9 @@ def train(arguments: Any) -> None:
     """Train an experiment into its run folder."""
     experiment = to_experiment(arguments)
     run = run_training(experiment, arguments.out or Path("runs") / experiment.name, resume=arguments.resume)
-    print(f"Run: {run.folder}")
-    print_measures(run.metrics)
+    if process_rank() == 0:
+        print(f"Run: {run.folder}")
+        print_measures(run.metrics)
 
 
 def sample(arguments: Any) -> None:

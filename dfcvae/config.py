@@ -118,6 +118,7 @@ class TrainingConfig:
         max_steps: stop after so many steps, if that is earlier (null: no limit).
         batch_size: images in a step.
         parts: take a step's images in so many parts, one after another, to save memory.
+        devices: share a step's images among so many processes, each with a GPU (or a part of the CPU) of its own.
         learning_rate: Adam's step size at the start.
         warmup_steps: raise the learning rate linearly from 0 over so many steps, as large batches need it.
         betas: Adam's decay rates.
@@ -138,6 +139,7 @@ class TrainingConfig:
     max_steps: int | None = None
     batch_size: int = 64
     parts: int = 1
+    devices: int = 1
     learning_rate: float = 1e-3
     warmup_steps: int = 0
     betas: tuple[float, float] = (0.9, 0.999)
@@ -215,6 +217,7 @@ EXPERIMENT_RANGES = {
     "training.max_steps": (1, inf),
     "training.batch_size": (2, inf),  # batch norm needs two
     "training.parts": (1, inf),
+    "training.devices": (1, inf),
     "training.warmup_steps": (0, inf),
     "training.learning_rate": (0, inf),
     "training.betas": (0, 0.999999),

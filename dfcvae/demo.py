@@ -103,7 +103,7 @@ def run_demo(out: str | Path, *, seed: int = 0, settings: DemoSettings | None = 
 
 def demo_experiments(data: DataConfig, settings: DemoSettings, seed: int, weights: str) -> list[Experiment]:
     """The plain VAE and the DFC-VAE with the weights of the shipped experiments, at equal budget."""
-    training = TrainingConfig(settings.epochs, batch_size=settings.batch_size, seed=seed)
+    training = TrainingConfig(settings.epochs, batch_size=settings.batch_size, precision="auto", seed=seed)
     plain = Experiment("vae", data, ModelConfig(), LossConfig(), training)
     features = FeatureConfig("dfc-vae", weights)
     dfc = replace(plain, name="dfc-vae", loss=LossConfig(pixel_weight=0.5, features=features))

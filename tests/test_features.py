@@ -174,6 +174,17 @@ def test_is_in_eval_mode_from_the_start():
     assert not any(module.training for module in VGGFeatures("vgg11_bn", [4], "random").modules())
 
 
+def test_a_half_precision_network_normalises_in_float32(x):
+    features = VGGFeatures("vgg11", [0], "random").bfloat16()
+    first = features.layers["conv1_1"]
+    expected = first((torch.stack([x[0]]) - of_channels(IMAGENET_MEAN)).div(of_channels(IMAGENET_STD)).bfloat16())
+    assert (features(x[:1])["conv1_1"] == expected).float().mean() > 0.99
+
+
+def of_channels(values):
+    return torch.tensor(values).view(3, 1, 1)
+
+
 def test_half_precision_images_are_normalised_in_float32(x):
     features = VGGFeatures("vgg11", [0], "random")
     assert torch.equal(features(x.bfloat16())["conv1_1"], features(x.bfloat16().float())["conv1_1"])

@@ -44,6 +44,7 @@ class TrainingBatches:
         seed: of the order and the flips.
         flip: mirror each image with probability 1/2.
         parts: batches to a step, for images that do not fit into memory at once.
+        share: which of how many processes this is; each takes its share of every step.
         targets: finds the kept targets for rows and flips, (N,) each.
 
     Attributes:
@@ -60,6 +61,7 @@ class TrainingBatches:
         seed: int,
         flip: bool = True,
         parts: int = 1,
+        share: tuple[int, int] = (0, 1),
         targets: Callable[[Tensor, Tensor], dict[str, Tensor]] | None = None,
     ):
         if len(faces) < batch_size:
@@ -67,13 +69,14 @@ class TrainingBatches:
                 f"A batch of {batch_size} images needs at least as many training images, but there are {len(faces)}; "
                 "lower training.batch_size or use more images."
             )
-        if batch_size % parts or batch_size < 2 * parts:
+        pieces = parts * share[1]
+        if batch_size % pieces or batch_size < 2 * pieces:
             raise UserError(
-                f"A batch of {batch_size} images cannot be parted into {parts} equal ones of at least 2; change "
-                "training.batch_size or training.parts."
+                f"A batch of {batch_size} images cannot be parted into {pieces} equal ones of at least 2; change "
+                "training.batch_size, training.parts or training.devices."
             )
         self.faces, self.batch_size, self.seed, self.flip = faces, batch_size, seed, flip
-        self.parts, self.targets = parts, targets
+        self.parts, self.share, self.targets = parts, share, targets
         self.step = 0
 
     @property
@@ -101,7 +104,9 @@ class TrainingBatches:
                 order = order.to(device)
             start = step % self.steps * self.batch_size
             part = slice(start, start + self.batch_size)
-            yield from zip(order[part].chunk(self.parts), flips[part].chunk(self.parts), strict=True)
+            rank, processes = self.share
+            pieces = (rows[part].chunk(self.parts * processes)[rank::processes] for rows in (order, flips))
+            yield from zip(*pieces, strict=True)
 
     def _gather(self, at: Rows) -> Batch:
         rows, flips = at

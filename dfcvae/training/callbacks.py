@@ -83,7 +83,7 @@ class Pictures(Callback):
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         epoch = trainer.current_epoch + 1
-        if epoch % self.every or not isinstance(module, VAETraining):
+        if epoch % self.every or not isinstance(module, VAETraining) or not trainer.is_global_zero:
             return
         x = to_float(self.faces).to(module.device)
         samples = module.evaluated.sample(SAMPLES_SHOWN, generator=seeded_generator(self.seed, Stream.PICTURES))

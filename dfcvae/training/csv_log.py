@@ -9,6 +9,8 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from dfcvae.training.environment import process_rank
+
 
 class CSVLog(Logger):
     """One row per logged step: ``step``, ``epoch`` and a column per metric, empty where nothing was logged.
@@ -25,6 +27,8 @@ class CSVLog(Logger):
         super().__init__()
         self.path = path
         self.columns = ["step", "epoch", *columns]
+        if process_rank():
+            return  # another process writes
         kept = []
         if resumed_at and path.is_file():
             with path.open(newline="") as file:

@@ -1,6 +1,7 @@
 """What a run was made with: versions, device, commit, command."""
 
 import logging
+import os
 import platform
 import subprocess
 import sys
@@ -54,9 +55,16 @@ def _commit() -> str | None:
         return None
 
 
+def process_rank() -> int:
+    """Which of the processes of a run this is, as Lightning numbers those it starts; 0 for the only one."""
+    return int(os.environ.get("LOCAL_RANK", 0))
+
+
 def pick_device(accelerator: str = "auto") -> torch.device:
-    """The GPU where there is one and it is not declined."""
-    return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+    """This process's GPU where there is one and it is not declined."""
+    if accelerator == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", process_rank())
 
 
 def pick_precision(precision: PrecisionChoice, device: torch.device) -> Precision:
@@ -69,10 +77,13 @@ def pick_precision(precision: PrecisionChoice, device: torch.device) -> Precisio
     return "bf16-mixed" if any(getattr(torch.cpu, check, bool)() for check in checks) else "32-true"
 
 
-def check_accelerator(accelerator: str) -> None:
-    """Refuse a GPU that is not there."""
+def check_accelerator(accelerator: str, devices: int = 1) -> None:
+    """Refuse GPUs that are not there."""
     if accelerator == "cuda" and not torch.cuda.is_available():
         raise UserError("The accelerator cuda was asked for, but PyTorch finds no CUDA GPU here; use auto or cpu.")
+    gpus = torch.cuda.device_count()
+    if accelerator != "cpu" and gpus and devices > gpus:
+        raise UserError(f"training.devices is {devices}, but there are only {gpus} GPUs here; lower it.")
 
 
 @contextmanager

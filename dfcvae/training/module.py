@@ -70,9 +70,10 @@ class VAETraining(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         warmup = ramp(self.global_step, self.experiment.loss.kl_warmup_steps)
-        n, part = len(batch.images), batch_index % self.experiment.training.parts
-        eps = self.noise(Stream.TRAIN_NOISE, self.global_step, self.experiment.training.batch_size)
-        means, _ = self.trained_step(self.vae, batch, eps[part * n : (part + 1) * n], warmup, self.shift())
+        training, n = self.experiment.training, len(batch.images)
+        piece = batch_index % training.parts * training.devices + self.global_rank  # of the images of a whole step
+        eps = self.noise(Stream.TRAIN_NOISE, self.global_step, training.batch_size)[piece * n : (piece + 1) * n]
+        means, _ = self.trained_step(self.vae, batch, eps, warmup, self.shift())
         if (self.global_step + 1) % LOG_EVERY == 0:
             self._log("train", means, n)
         return means["total"]
@@ -87,7 +88,7 @@ class VAETraining(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         active = active_units(torch.cat(self.validation_means))
         self.validation_means.clear()
-        self.log("val/active_units", float(active), prog_bar=True)
+        self.log("val/active_units", float(active), prog_bar=True, rank_zero_only=True)
 
     def noise(self, stream: Stream, counter: int, n: int) -> Tensor:
         """Standard normal noise (n, D) that depends on the seed, the stream and the counter alone."""
@@ -106,7 +107,8 @@ class VAETraining(L.LightningModule):
     def _log(self, stage: str, means: Mapping[str, Tensor], n: int) -> None:
         values = {f"{stage}/{name}": value for name, value in means.items()}
         train = stage == "train"
-        self.log_dict(values, batch_size=n, on_step=train, on_epoch=not train, prog_bar=train)
+        several = self.experiment.training.devices > 1
+        self.log_dict(values, batch_size=n, on_step=train, on_epoch=not train, prog_bar=train, sync_dist=several)
 
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_index: int) -> None:
         if self.ema is not None and (batch_index + 1) % self.experiment.training.parts == 0:

@@ -31,7 +31,14 @@ from dfcvae.training.callbacks import (
     Steps,
 )
 from dfcvae.training.csv_log import CSVLog, last_validation
-from dfcvae.training.environment import check_accelerator, environment, pick_device, pick_precision, quiet_lightning
+from dfcvae.training.environment import (
+    check_accelerator,
+    environment,
+    pick_device,
+    pick_precision,
+    process_rank,
+    quiet_lightning,
+)
 from dfcvae.training.memory import free_memory, keep_freed_memory
 from dfcvae.training.module import LOG_EVERY, VAETraining
 from dfcvae.training.targets import SHARE, Targets, choose_targets
@@ -67,6 +74,9 @@ def train(
         splits: the faces, if the caller has them loaded.
         progress: show a progress bar.
 
+    With several ``training.devices`` the program that calls this is started again for each of the others, so that it
+    should be a script, or the command line, but no notebook.
+
     Raises:
         UserError: if the data, the feature weights or the run folder are not what the experiment needs.
     """
@@ -79,7 +89,9 @@ def train(
         build_vae(experiment),
         build_perceptual(experiment.loss.features),
     )  # mistakes show before the data is read
-    check_accelerator(experiment.training.accelerator)
+    first = process_rank() == 0
+    progress = progress and first
+    check_accelerator(experiment.training.accelerator, experiment.training.devices)
     splits = splits or load_faces(experiment.data, progress=progress)
     if len(splits["val"]) < 2:
         raise UserError(f"Validation needs at least 2 images, but the validation split holds {len(splits['val'])}.")
@@ -95,8 +107,9 @@ def train(
         use_bfloat16_features(objective)
     _keep_targets(module, batches, total_steps / batches.steps, about.get("targets_kept"), progress)
     out.mkdir(parents=True, exist_ok=True)
-    experiment.save(out / "config.yaml")
-    if not checkpoint:
+    if first:
+        experiment.save(out / "config.yaml")
+    if first and not checkpoint:
         (out / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
         _account(module, to_float(next(iter(batches)).images).to(device), out)
     with quiet_lightning():
@@ -111,7 +124,8 @@ def _training_batches(experiment: Experiment, faces: Faces, device: torch.device
     training = experiment.training
     if device.type == "cuda" and faces.images.numel() < SHARE * free_memory(device):
         faces = faces.to(device)
-    return TrainingBatches(faces, training.batch_size, training.seed, experiment.data.flip, training.parts)
+    share = (process_rank(), training.devices)
+    return TrainingBatches(faces, training.batch_size, training.seed, experiment.data.flip, training.parts, share)
 
 
 def _keep_targets(
@@ -160,7 +174,8 @@ def _trainer(
         callbacks.append(ProgressBar(training.batch_size // training.parts))
     return L.Trainer(
         accelerator=training.accelerator,
-        devices=1,
+        devices=training.devices,
+        strategy="ddp" if training.devices > 1 else "auto",
         precision=pick_precision(training.precision, module.device),
         accumulate_grad_batches=training.parts,
         max_epochs=-1,
