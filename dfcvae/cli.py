@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
@@ -156,6 +157,19 @@ def _data(parser: Parser) -> None:
     commands.add_subcommand("check", check, help="verify the checksums of decoded data")
 
 
+def _bench(parser: Parser) -> None:
+    parser.add_argument("--size", type=PositiveInt, default=64, help="pixels of a side: 32, 64, 128 or 256")
+    parser.add_argument("--batch_size", type=PositiveInt, default=64, help="images in a step")
+    parser.add_argument("--rounds", type=PositiveInt, default=3, help="how often every row has its turn")
+    parser.add_argument("--steps", type=PositiveInt | None, help="timed steps in a turn (default: 2; on a GPU 100)")
+    parser.add_argument("--accelerator", type=Literal["auto", "cpu", "cuda"], default="auto")
+    layers = "of vgg19_bn, by index or name: what is compared"
+    parser.add_argument("--layers", type=list[int | str], default=[14, 24, 34, 43], help=layers)
+    scaling = "instead: how the time grows with the batch, the size of the images, the layers and the processes"
+    parser.add_argument("--scaling", action="store_true", help=scaling)
+    parser.add_argument("--out", type=Path, default=Path("bench.json"), help="all numbers, as JSON")
+
+
 MODEL = "a run folder, a checkpoint, or an exported folder"
 SOURCE_PATH = "a folder of images, CelebA in any layout (folder, zip, parquet files), or 'synthetic'"
 SOURCE = "where the faces come from: a path as in `dfcvae data info`, or 'synthetic' (default: as in training)"
@@ -169,4 +183,5 @@ COMMANDS = {
     "export": ("write a model as safetensors and JSON", _export),
     "features": ("list the layers of feature networks, and train them", _features),
     "data": ("look at data sets and prepare them", _data),
+    "bench": ("measure what a training step costs, beside the popular implementations'", _bench),
 }

@@ -12,6 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dfcvae.bench import BenchSettings, run_bench, run_scaling
+from dfcvae.bench.scaling_table import scaling_table
+from dfcvae.bench.table import bench_table
 from dfcvae.config import DataConfig, Experiment
 from dfcvae.data import SYNTHETIC, Rendering, load_faces, open_images
 from dfcvae.data.cache import caches, caches_of, check
@@ -165,6 +168,17 @@ def data_check(arguments: Any) -> None:
         raise UserError(
             f"{len(damaged)} of {len(found)} caches are damaged; delete their folders and prepare them again."
         )
+
+
+def bench(arguments: Any) -> None:
+    """Measure the training step, or how it scales, and print a table."""
+    names = [field.name for field in dataclasses.fields(BenchSettings)]
+    settings = BenchSettings(**{name: getattr(arguments, name) for name in names})
+    if arguments.scaling:
+        print(scaling_table(run_scaling(settings, out=arguments.out)))
+    else:
+        print(bench_table(run_bench(settings, out=arguments.out)))
+    print(f"All numbers: {arguments.out}")
 
 
 def data_of(model: str, source: str | None) -> DataConfig:

@@ -17,7 +17,7 @@ LAYERS = [
     {"losses", "latent"},
     {"data"},
     {"training", "evaluation"},
-    {"parsing", "demo"},
+    {"parsing", "demo", "bench"},
     {"commands"},
     {"cli"},
 ]

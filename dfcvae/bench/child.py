@@ -1,0 +1,129 @@
+"""A process of its own for every row: its settings of memory and its peak are nobody else's."""
+
+import multiprocessing
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+
+from dfcvae.bench.memory import forget_peak, peak_memory
+from dfcvae.bench.step import Step, flops_per_image, seconds_of_parts, seconds_per_step
+from dfcvae.errors import UserError
+
+PATIENCE = 600  # seconds that one request may take
+GRACE = 5  # seconds that a process has to end by itself
+SENTENCE = 160  # characters of an error message that are shown
+
+
+class RowError(UserError):
+    """A row that could not be measured; the text is a sentence that says why."""
+
+
+class Measured:
+    """What a child can be asked about the step that it builds."""
+
+    def __init__(self, build: Callable[[], Step]):
+        self.build = build
+
+    def start(self) -> dict[str, Any]:
+        """Build, warm up, and tell what is the same in every round."""
+        self.step = self.build()
+        flops = flops_per_image(self.step)
+        seconds_per_step(self.step, 1)
+        forget_peak(self.step.device)
+        return {"flops_per_image": flops, "arithmetic": self.step.arithmetic}
+
+    def seconds(self, count: int, warm_up: int) -> float:
+        """Of one step."""
+        return seconds_per_step(self.step, count, warm_up)
+
+    def parts(self, count: int) -> dict[str, float]:
+        """Seconds of the parts of a step."""
+        return seconds_of_parts(self.step, count)
+
+    def memory(self) -> int | None:
+        """Peak since the start, in bytes."""
+        return peak_memory(self.step.device)
+
+
+class Child:
+    """A process that waits asleep until it is asked.
+
+    Args:
+        build: makes what is asked, in the child, out of ``arguments``; a function at the top level of a module.
+
+    The process ends when the pipe to it is closed, however that comes about.
+    """
+
+    def __init__(self, build: Callable[..., Any], *arguments: Any):
+        context = multiprocessing.get_context("spawn")  # a fork would inherit threads, memory and CUDA
+        self.connection, end = context.Pipe()
+        # not a daemon: these may have no children, and a data loader has some
+        self.process = context.Process(target=_serve, args=(end, build, arguments))
+        self.process.start()
+        end.close()
+
+    def ask(self, request: str, *arguments: Any) -> Any:
+        """The answer to one request.
+
+        Raises:
+            RowError: the child failed, ended, or gave no answer in time.
+        """
+        self.send(request, *arguments)
+        return self.receive()
+
+    def send(self, request: str, *arguments: Any) -> None:
+        """Ask without waiting for the answer."""
+        try:
+            self.connection.send((request, arguments))
+        except OSError:
+            raise RowError(self._ended()) from None
+
+    def receive(self) -> Any:
+        """Wait for the answer to what was sent."""
+        try:
+            if not self.connection.poll(PATIENCE):
+                raise RowError(f"No answer within {PATIENCE} seconds.")
+            error, answer = self.connection.recv()
+        except (EOFError, OSError):
+            raise RowError(self._ended()) from None
+        if error:
+            raise RowError(error)
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        self.connection.close()
+        self.process.join(GRACE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+    def _ended(self) -> str:
+        self.process.join(GRACE)
+        return f"Its process ended (exit code {self.process.exitcode}); the machine may be out of memory."
+
+
+def _serve(connection: Connection, build: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    served = None
+    while True:
+        try:
+            request, values = connection.recv()
+        except (EOFError, OSError, KeyboardInterrupt):
+            return
+        try:
+            served = build(*arguments) if served is None else served
+            connection.send((None, getattr(served, request)(*values)))
+        except Exception as error:
+            connection.send((sentence(error), None))
+
+
+def sentence(error: Exception) -> str:
+    """An error as one sentence."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return "Out of memory; take a smaller batch."
+    lines = str(error).strip().splitlines() or ["no message"]
+    return f"{type(error).__name__}: {lines[0][:SENTENCE].rstrip('.')}."
