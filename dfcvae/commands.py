@@ -12,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dfcvae.bench import BenchSettings, run_bench, run_scaling
+from dfcvae.bench.run import run_bench
+from dfcvae.bench.scaling import run_scaling
 from dfcvae.bench.scaling_table import scaling_table
+from dfcvae.bench.settings import BenchSettings
 from dfcvae.bench.table import bench_table
 from dfcvae.config import DataConfig, Experiment
 from dfcvae.data import SYNTHETIC, Rendering, load_faces, open_images

@@ -1,7 +1,5 @@
-"""What a training step costs: the package's own beside the popular implementations', measure by measure."""
+"""What a training step costs: the package's own beside the popular implementations', measure by measure.
 
-from dfcvae.bench.run import run_bench
-from dfcvae.bench.scaling import run_scaling
-from dfcvae.bench.settings import BenchSettings
-
-__all__ = ["BenchSettings", "run_bench", "run_scaling"]
+`dfcvae.bench.run.run_bench` and `dfcvae.bench.scaling.run_scaling` are what to call. Nothing is imported here: a
+process that measures one row needs little, and there are many.
+"""

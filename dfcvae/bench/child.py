@@ -1,14 +1,12 @@
 """A process of its own for every row: its settings of memory and its peak are nobody else's."""
 
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
 
-from dfcvae.bench.memory import forget_peak, peak_memory
-from dfcvae.bench.step import Step, flops_per_image, seconds_of_parts, seconds_per_step
 from dfcvae.errors import UserError
 
 PATIENCE = 600  # seconds that one request may take
@@ -18,33 +16,6 @@ SENTENCE = 160  # characters of an error message that are shown
 
 class RowError(UserError):
     """A row that could not be measured; the text is a sentence that says why."""
-
-
-class Measured:
-    """What a child can be asked about the step that it builds."""
-
-    def __init__(self, build: Callable[[], Step]):
-        self.build = build
-
-    def start(self) -> dict[str, Any]:
-        """Build, warm up, and tell what is the same in every round."""
-        self.step = self.build()
-        flops = flops_per_image(self.step)
-        seconds_per_step(self.step, 1)
-        forget_peak(self.step.device)
-        return {"flops_per_image": flops, "arithmetic": self.step.arithmetic}
-
-    def seconds(self, count: int, warm_up: int) -> float:
-        """Of one step."""
-        return seconds_per_step(self.step, count, warm_up)
-
-    def parts(self, count: int) -> dict[str, float]:
-        """Seconds of the parts of a step."""
-        return seconds_of_parts(self.step, count)
-
-    def memory(self) -> int | None:
-        """Peak since the start, in bytes."""
-        return peak_memory(self.step.device)
 
 
 class Child:
@@ -92,9 +63,13 @@ class Child:
             raise RowError(error)
         return answer
 
+    def hang_up(self) -> None:
+        """Tell the process to end, without waiting for it."""
+        self.connection.close()
+
     def close(self) -> None:
         """End the process."""
-        self.connection.close()
+        self.hang_up()
         self.process.join(GRACE)
         if self.process.is_alive():
             self.process.kill()
@@ -103,6 +78,15 @@ class Child:
     def _ended(self) -> str:
         self.process.join(GRACE)
         return f"Its process ended (exit code {self.process.exitcode}); the machine may be out of memory."
+
+
+def close_all(children: Iterable[Child]) -> None:
+    """End several processes at the same time."""
+    children = list(children)
+    for child in children:
+        child.hang_up()
+    for child in children:
+        child.close()
 
 
 def _serve(connection: Connection, build: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

@@ -18,6 +18,11 @@ def has_bfloat16(device: torch.device) -> bool:
     return any(getattr(torch.cpu, name, lambda: False)() for name in names)
 
 
+def default_precision(device: torch.device) -> str:
+    """``"bf16-mixed"`` where the device gains by it, else ``"32-true"``."""
+    return "bf16-mixed" if has_bfloat16(device) else "32-true"
+
+
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
     """Whether a GPU may round the inputs of float32 convolutions to 10 bits of mantissa, for a while."""
@@ -59,3 +64,14 @@ def _peak(dtype: torch.dtype, device: torch.device) -> float:
             torch.cuda.synchronize(device)
         seconds.append(perf_counter() - start)
     return flops / min(seconds)
+
+
+class Peaks:
+    """What a child can be asked about the device alone."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+
+    def convolutions(self) -> dict[str, float]:
+        """Floating-point operations in a second, by arithmetic."""
+        return convolution_peaks(self.device)

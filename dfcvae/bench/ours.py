@@ -1,12 +1,13 @@
 """The package's own training step, as `dfcvae train` takes it, without the loop around it."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dfcvae.bench.faces import row_batches
-from dfcvae.bench.hardware import has_bfloat16
+from dfcvae.bench.faces import decoded_faces, row_batches
+from dfcvae.bench.measured import Measured
 from dfcvae.bench.popular import BETA, KL_WEIGHT, LEARNING_RATE
 from dfcvae.bench.settings import ARCH, LATENT_DIM, BenchSettings
 from dfcvae.bench.step import Batch, Outputs
@@ -18,11 +19,6 @@ from dfcvae.seeding import Stream
 from dfcvae.training import build_objective, build_perceptual, build_vae
 from dfcvae.training.memory import keep_freed_memory
 from dfcvae.training.module import VAETraining
-
-
-def default_precision(settings: BenchSettings) -> str:
-    """bfloat16 where the hardware has it, else float32."""
-    return "bf16-mixed" if has_bfloat16(settings.device) else "32-true"
 
 
 def bench_experiment(settings: BenchSettings, precision: str) -> Experiment:
@@ -135,3 +131,8 @@ class KeptTargets(ImageLoss):
         output = self.loss.represent(x_hat)
         targets = {name: kept[self.rows].to(output[name].dtype) for name, kept in self.kept.items()}
         return {name: self.loss.compare(output[name], target) for name, target in targets.items()}
+
+
+def measured_own(settings: BenchSettings, folder: Path, precision: str, kept: bool) -> Measured:
+    """The package's own step."""
+    return Measured(lambda: OwnStep(settings, decoded_faces(folder, settings.size), precision, kept))

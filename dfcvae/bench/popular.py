@@ -9,13 +9,16 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from dfcvae.bench.faces import JPEGFaces, decoded_faces, jpeg_batches, row_batches
+from dfcvae.bench.hardware import has_bfloat16
+from dfcvae.bench.measured import Measured
 from dfcvae.bench.network import collect, fold_batch_norms, popular_network
 from dfcvae.bench.settings import LATENT_DIM, BenchSettings
 from dfcvae.bench.step import Batch, Outputs
+from dfcvae.errors import UserError
 from dfcvae.images import to_float
-from dfcvae.training.memory import keep_freed_memory
 from dfcvae.vae import VAE
 
+NO_BFLOAT16 = "This device has no bfloat16 arithmetic, and emulating it is slower than float32."
 BETA, KL_WEIGHT, LEARNING_RATE = 0.5, 0.00025, 5e-3
 
 
@@ -59,6 +62,8 @@ class PopularStep:
 
     def __init__(self, settings: BenchSettings, folder: Path, measures: Measures):
         if measures.keep_memory:
+            from dfcvae.training.memory import keep_freed_memory  # it brings Lightning, which no other row needs
+
             keep_freed_memory()
         torch.manual_seed(0)
         self.measures, self.device, self.batch_size = measures, settings.device, settings.batch_size
@@ -141,3 +146,14 @@ class PopularStep:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.measures.bfloat16)
+
+
+def measured_popular(settings: BenchSettings, folder: Path, measures: Measures) -> Measured:
+    """The popular step with some measures."""
+
+    def build() -> PopularStep:
+        if measures.bfloat16 and not has_bfloat16(settings.device):
+            raise UserError(NO_BFLOAT16)
+        return PopularStep(settings, folder, measures)
+
+    return Measured(build)

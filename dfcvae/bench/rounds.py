@@ -6,9 +6,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from dfcvae.bench.child import Child, RowError
+from dfcvae.bench.child import Child, RowError, close_all
+from dfcvae.bench.hardware import Peaks
 from dfcvae.bench.result import RowResult
-from dfcvae.bench.rows import Peaks, Row
+from dfcvae.bench.rows import Row
 from dfcvae.bench.settings import BenchSettings
 
 
@@ -21,9 +22,10 @@ def measure(
     """
     results = [RowResult(row.name) for row in rows]
     peaks: dict[str, float] = {}
+    machine = Child(Peaks, settings.device)
+    children = [Child(row.build, *row.arguments) for row in rows]  # all at once: they have much to import
     with ExitStack() as stack, _bar((1 + settings.rounds) * len(rows), progress) as bar:
-        machine = _start(stack, Child(Peaks, settings.device))
-        children = [_start(stack, Child(row.build, *row.arguments)) for row in rows]  # they import at the same time
+        stack.callback(close_all, [machine, *children])
         for child, result in zip(children, results, strict=True):
             bar.set_postfix_str(f"warming up: {result.name}")
             _attempt(_warm_up, child, result)
@@ -40,11 +42,6 @@ def measure(
 
 def _bar(total: int, progress: bool) -> tqdm:
     return tqdm(total=total, desc="measuring", unit="turn", disable=not progress)
-
-
-def _start(stack: ExitStack, child: Child) -> Child:
-    stack.callback(child.close)
-    return child
 
 
 def _warm_up(child: Child, result: RowResult) -> None:

@@ -5,18 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from dfcvae.bench.child import Measured
-from dfcvae.bench.faces import decoded_faces
-from dfcvae.bench.hardware import convolution_peaks, has_bfloat16
-from dfcvae.bench.ours import OwnStep, default_precision
-from dfcvae.bench.popular import Measures, PopularStep
+from dfcvae.bench.hardware import default_precision
+from dfcvae.bench.measured import Measured
+from dfcvae.bench.ours import measured_own
+from dfcvae.bench.popular import Measures, measured_popular
 from dfcvae.bench.settings import BenchSettings
-from dfcvae.errors import UserError
 
 POPULAR = "popular"
-NO_BFLOAT16 = "This device has no bfloat16 arithmetic, and emulating it is slower than float32."
 MEASURES = {
     "+ freed memory kept": Measures(keep_memory=True),
     "+ network truncated": Measures(truncate=True),
@@ -58,35 +53,8 @@ def bench_rows(settings: BenchSettings, folder: Path) -> list[Row]:
         rows.append(Row(name, measured_popular, (settings, folder, measures)))
     own = {
         "dfcvae, exact float32": ("32-true", False),
-        "dfcvae, default precision": (default_precision(settings), False),
-        "dfcvae, kept targets": (default_precision(settings), True),
+        "dfcvae, default precision": (default_precision(settings.device), False),
+        "dfcvae, kept targets": (default_precision(settings.device), True),
     }
     rows += [Row(name, measured_own, (settings, folder, *how), parts=True) for name, how in own.items()]
     return rows
-
-
-def measured_popular(settings: BenchSettings, folder: Path, measures: Measures) -> Measured:
-    """The popular step with some measures."""
-
-    def build() -> PopularStep:
-        if measures.bfloat16 and not has_bfloat16(settings.device):
-            raise UserError(NO_BFLOAT16)
-        return PopularStep(settings, folder, measures)
-
-    return Measured(build)
-
-
-def measured_own(settings: BenchSettings, folder: Path, precision: str, kept: bool) -> Measured:
-    """The package's own step."""
-    return Measured(lambda: OwnStep(settings, decoded_faces(folder, settings.size), precision, kept))
-
-
-class Peaks:
-    """What a child can be asked about the device alone."""
-
-    def __init__(self, device: torch.device):
-        self.device = device
-
-    def convolutions(self) -> dict[str, float]:
-        """Floating-point operations in a second, by arithmetic."""
-        return convolution_peaks(self.device)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from dfcvae.bench.child import Child, RowError
+from dfcvae.bench.child import Child, RowError, close_all
 from dfcvae.bench.fit import exponent
 from dfcvae.bench.parallel import measured_alone, measured_together
 from dfcvae.bench.run import write_report
@@ -126,6 +126,7 @@ def _measure(points: Sequence[Point]) -> None:
     """All points of a series in turn, the series over and over."""
     with ExitStack() as stack:
         teams = [_team(stack, point) for point in points]
+        stack.callback(close_all, [child for team in teams for child in team])
         for point, team in zip(points, teams, strict=True):
             told = _ask(point, team, "start")
             point.flops = told["flops_per_image"] * point.settings.batch_size * len(team) if told else None
@@ -145,8 +146,6 @@ def _team(stack: ExitStack, point: Point) -> list[Child]:
         team = [
             Child(measured_together, point.settings, rank, point.processes, meeting) for rank in range(point.processes)
         ]
-    for child in team:
-        stack.callback(child.close)
     return team
 
 
@@ -161,8 +160,7 @@ def _ask(point: Point, team: Sequence[Child], request: str, *arguments: Any) -> 
         return answers[0]
     except RowError as error:
         point.error = str(error)
-        for child in team:
-            child.close()
+        close_all(team)
         return None
 
 

@@ -8,7 +8,6 @@ import torch
 
 from dfcvae.errors import UserError
 from dfcvae.networks import SIZES
-from dfcvae.training.environment import check_accelerator, pick_device
 from dfcvae.vgg import Layer, layer_names, resolve_layers
 
 ARCH = "vgg19_bn"  # what the popular implementations use
@@ -45,13 +44,15 @@ class BenchSettings:
             raise UserError(f"A batch needs at least 2 images for batch norm; {self.batch_size} came.")
         if min(self.rounds, self.steps or 1) < 1:
             raise UserError(f"Expected at least 1 round of 1 step, but {self.rounds} of {self.steps} came.")
+        from dfcvae.training.environment import check_accelerator  # it brings Lightning, which most rows do not need
+
         check_accelerator(self.accelerator)
         resolve_layers(ARCH, self.layers)
 
     @property
     def device(self) -> torch.device:
         """Where the steps run."""
-        return pick_device(self.accelerator)
+        return torch.device("cuda" if self.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
 
     @property
     def timed_steps(self) -> int:

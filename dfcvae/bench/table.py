@@ -53,7 +53,7 @@ def _speeds(row: Mapping[str, Any]) -> list[str]:
         *_median_and_range(row["images_per_second"]),
         *_median_and_range(row["times_popular"], digits=2),
         NONE if memory is None else f"{memory / MIB:,.0f}",
-        NONE if flops is None else f"{flops / GIGA:.1f}",
+        NONE if flops is None else number(flops / GIGA),
         NONE if achieved is None else number(achieved / GIGA),
         NONE if row["of_peak"] is None else percent(row["of_peak"]),
     ]
