@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from dfcvae.bench.memory import forget_peak, peak_memory
+from dfcvae.bench.memory import forget_peak, give_back, peak_memory
 from dfcvae.bench.step import Step, flops_per_image, seconds_of_parts, seconds_per_step
+
+COMPILING = 3  # steps until kernels are chosen and compiled
 
 
 class Measured:
@@ -21,13 +23,19 @@ class Measured:
         """Build, warm up, and tell what is the same in every round."""
         self.step = self.build()
         flops = flops_per_image(self.step)
-        seconds_per_step(self.step, 1)
+        if self.step.device.type == "cuda":
+            seconds_per_step(self.step, COMPILING)
+        give_back(self.step.device)
         forget_peak(self.step.device)
         return {"flops_per_image": flops, "arithmetic": self.step.arithmetic}
 
     def seconds(self, count: int, warm_up: int) -> float:
         """Of one step."""
         return seconds_per_step(self.step, count, warm_up)
+
+    def rest(self) -> None:
+        """Hold no more memory than needed while others have their turn."""
+        give_back(self.step.device)
 
     def parts(self, count: int) -> dict[str, float]:
         """Seconds of the parts of a step."""

@@ -1,5 +1,6 @@
-"""The peak memory of this process, or of its GPU."""
+"""The memory of this process, or of its GPU: its peak, and what it can do without."""
 
+import ctypes
 import sys
 from pathlib import Path
 
@@ -32,3 +33,13 @@ def peak_memory(device: torch.device) -> int | None:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def give_back(device: torch.device) -> None:
+    """Return freed memory to the system, where that can be done, so that many rows fit beside each other."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:  # musl has none
+            trim(0)

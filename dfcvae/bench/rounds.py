@@ -54,6 +54,7 @@ def _turn(child: Child, result: RowResult, settings: BenchSettings, parts: bool)
     result.memory = child.ask("memory")  # ahead of the parts, which hold more at a time
     if parts:
         result.parts.append(child.ask("parts", max(1, settings.timed_steps // 2)))
+    child.ask("rest")
 
 
 def _attempt(what: Callable[..., None], child: Child, result: RowResult, *arguments: Any) -> None:

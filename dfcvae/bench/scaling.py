@@ -134,6 +134,7 @@ def _measure(points: Sequence[Point]) -> None:
             for point, team in zip(points, teams, strict=True):
                 seconds = _ask(point, team, "seconds", point.settings.timed_steps, point.settings.warm_up_steps)
                 point.seconds += [seconds] if seconds else []
+                _ask(point, team, "rest")
         for point, team in zip(points, teams, strict=True):
             point.memory = _ask(point, team, "memory")
 

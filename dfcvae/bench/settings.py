@@ -61,8 +61,8 @@ class BenchSettings:
 
     @property
     def warm_up_steps(self) -> int:
-        """Steps before the clock starts: a GPU clocks down while other rows have their turn."""
-        return self.timed_steps // 10 if self.device.type == "cuda" else 0
+        """Steps before the clock starts: a row has given back its memory, and a GPU clocked down, between its turns."""
+        return max(1, self.timed_steps // 10)
 
     @property
     def indices(self) -> list[int]:
