@@ -91,16 +91,17 @@ def close_all(children: Iterable[Child]) -> None:
 
 def _serve(connection: Connection, build: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     served = None
-    while True:
-        try:
+    try:
+        while True:
             request, values = connection.recv()
-        except (EOFError, OSError, KeyboardInterrupt):
-            return
-        try:
-            served = build(*arguments) if served is None else served
-            connection.send((None, getattr(served, request)(*values)))
-        except Exception as error:
-            connection.send((sentence(error), None))
+            try:
+                served = build(*arguments) if served is None else served
+                error, answer = None, getattr(served, request)(*values)
+            except Exception as fault:
+                error, answer = sentence(fault), None
+            connection.send((error, answer))
+    except (EOFError, OSError, KeyboardInterrupt):  # nobody asks any more
+        return
 
 
 def sentence(error: Exception) -> str:

@@ -21,7 +21,10 @@ def forget_peak(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Bytes: what PyTorch allocated on the GPU, else the resident set of the process; None where nothing tells."""
+    """Bytes: what PyTorch allocated on the GPU, else the resident set of the process; None where nothing tells.
+
+    The resident set includes the libraries (0.6 GB and more), but no worker processes of a data loader.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if STATUS.exists():  # unlike getrusage's, this figure is not inherited from the parent process

@@ -51,7 +51,8 @@ def _warm_up(child: Child, result: RowResult) -> None:
 
 def _turn(child: Child, result: RowResult, settings: BenchSettings, parts: bool) -> None:
     result.seconds.append(child.ask("seconds", settings.timed_steps, settings.warm_up_steps))
-    result.memory = child.ask("memory")  # ahead of the parts, which hold more at a time
+    if result.memory is None:  # ahead of the first parts, which hold more at a time
+        result.memory = child.ask("memory")
     if parts:
         result.parts.append(child.ask("parts", max(1, settings.timed_steps // 2)))
     child.ask("rest")
