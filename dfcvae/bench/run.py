@@ -12,7 +12,7 @@ from dfcvae.bench.rows import POPULAR, bench_rows
 from dfcvae.bench.settings import BenchSettings
 from dfcvae.training.environment import environment
 
-FACES = 256  # in JPEG files; no fewer than two batches
+FACES = 128  # in JPEG files; no fewer than two batches
 
 
 def run_bench(
