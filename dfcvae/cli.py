@@ -161,7 +161,7 @@ def _bench(parser: Parser) -> None:
     parser.add_argument("--size", type=PositiveInt, default=64, help="pixels of a side: 32, 64, 128 or 256")
     parser.add_argument("--batch_size", type=PositiveInt, default=64, help="images in a step")
     parser.add_argument("--rounds", type=PositiveInt, default=3, help="how often every row has its turn")
-    parser.add_argument("--steps", type=PositiveInt | None, help="timed steps in a turn (default: 2; on a GPU 100)")
+    parser.add_argument("--steps", type=PositiveInt | None, help="timed steps in a turn (default: 1; on a GPU 100)")
     parser.add_argument("--accelerator", type=Literal["auto", "cpu", "cuda"], default="auto")
     layers = "of vgg19_bn, by index or name: what is compared"
     parser.add_argument("--layers", type=list[int | str], default=[14, 24, 34, 43], help=layers)

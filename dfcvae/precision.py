@@ -1,4 +1,4 @@
-"""Where mixed precision ends: losses are computed in float32 or better."""
+"""Where mixed precision pays, and where it ends: losses are computed in float32 or better."""
 
 import torch
 from torch import Tensor
@@ -7,3 +7,11 @@ from torch import Tensor
 def at_least_float32(x: Tensor) -> Tensor:
     """Half-precision tensors as float32, others (float64 in numerical checks) as they are."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 matrices itself; others emulate it, slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # private, and not in every version
+    return any(getattr(torch.cpu, check, bool)() for check in checks)

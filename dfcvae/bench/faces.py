@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
 from dfcvae.data import Faces, TrainingBatches
+from dfcvae.data.batches import Batch
 from dfcvae.data.synthetic import render_faces
 from dfcvae.data.workers import workers_by_default
 from dfcvae.images import to_uint8
@@ -81,27 +82,25 @@ def jpeg_batches(folder: Path, size: int, batch_size: int, pin: bool) -> Iterato
     )
 
 
-def decoded_faces(folder: Path, size: int) -> Faces:
-    """All of them as rows of uint8, image i at row 2 i and its mirror image behind it, with the number of each row."""
-    return numbered(to_uint8(JPEGFaces(folder, size).all_images()))
+def decoded_faces(folder: Path, size: int) -> Tensor:
+    """All of them as rows of uint8, (n, 3, size, size)."""
+    return to_uint8(JPEGFaces(folder, size).all_images()[::2])
 
 
-def numbered(images: Tensor) -> Faces:
-    """Faces whose attributes are the bits of their row's number, for `numbers` to tell them apart in a batch."""
-    bits = max(1, (len(images) - 1).bit_length())
-    attributes = (torch.arange(len(images))[:, None] >> torch.arange(bits)) & 1
-    return Faces(images, attributes.bool(), tuple(f"bit {bit}" for bit in range(bits)))
+def row_batches(images: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches without end as the package serves them: uint8 rows, mirrored by chance, and their numbers."""
+
+    def numbers(rows: Tensor, flips: Tensor) -> dict[str, Tensor]:
+        return {"numbers": 2 * rows + flips}
+
+    faces = Faces(images, torch.zeros(len(images), 0, dtype=torch.bool), ())
+    for batch in endless(TrainingBatches(faces, batch_size, seed=0, targets=numbers)):
+        assert batch.targets is not None
+        yield batch.images, batch.targets["numbers"]
 
 
-def numbers(attributes: Tensor) -> Tensor:
-    """The rows (N,) that `numbered` gave these attributes (N, A)."""
-    return (attributes << torch.arange(attributes.shape[1])).sum(dim=1)
-
-
-def row_batches(faces: Faces, batch_size: int, flip: bool) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches without end as the package serves them: uint8 rows, mirrored by chance or as they are, and numbers."""
-    batches = TrainingBatches(faces, batch_size, seed=0, flip=flip)
+def endless(batches: TrainingBatches) -> Iterator[Batch]:
+    """One epoch after another."""
     while True:
-        for images, attributes in batches:
-            yield images, numbers(attributes)
-        batches.step += len(batches)
+        yield from batches
+        batches.step += batches.steps

@@ -1,4 +1,4 @@
-"""What this machine computes fast: whether in bfloat16, and how many convolutions in a second."""
+"""What this machine computes: how many convolutions in a second, and in what precision it gains."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,15 +7,9 @@ from time import perf_counter
 import torch
 from torch.nn.functional import conv2d
 
+from dfcvae.precision import has_bfloat16
+
 CHANNELS, SIDE, TRIES = 256, 32, 7
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 numbers itself; others emulate it, slower than float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")  # private, and not in every version
-    return any(getattr(torch.cpu, name, lambda: False)() for name in names)
 
 
 def default_precision(device: torch.device) -> str:

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from dfcvae.bench.faces import JPEGFaces, decoded_faces, jpeg_batches, row_batches
-from dfcvae.bench.hardware import has_bfloat16
 from dfcvae.bench.measured import Measured
 from dfcvae.bench.network import collect, fold_batch_norms, popular_network
 from dfcvae.bench.settings import LATENT_DIM, BenchSettings
 from dfcvae.bench.step import Batch, Outputs
 from dfcvae.errors import UserError
 from dfcvae.images import to_float
+from dfcvae.precision import has_bfloat16
 from dfcvae.vae import VAE
 
 NO_BFLOAT16 = "This device has no bfloat16 arithmetic, and emulating it is slower than float32."
@@ -75,7 +75,7 @@ class PopularStep:
         self.features = self._network()
         self.optimizer = torch.optim.Adam(self.vae.parameters(), LEARNING_RATE, fused=measures.fused or None)
         if measures.cached:
-            self.batches = row_batches(decoded_faces(folder, settings.size), self.batch_size, flip=True)
+            self.batches = row_batches(decoded_faces(folder, settings.size), self.batch_size)
         else:
             pin = self.device.type == "cuda"
             self.batches = jpeg_batches(folder, settings.size, self.batch_size, pin)

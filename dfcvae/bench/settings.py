@@ -22,7 +22,7 @@ class BenchSettings:
         size: side of the images in pixels: 32, 64, 128 or 256.
         batch_size: images in a step, at least 2.
         rounds: how often every row has its turn.
-        steps: timed steps in a turn; None for 2 on a CPU and 100 on a GPU, whose steps are short.
+        steps: timed steps in a turn; None for 1 on a CPU and 100 on a GPU, whose steps are short.
         accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         layers: what is compared, by torchvision's index or by name.
 
@@ -57,11 +57,11 @@ class BenchSettings:
     @property
     def timed_steps(self) -> int:
         """Timed steps in a turn."""
-        return self.steps or (100 if self.device.type == "cuda" else 2)
+        return self.steps or (100 if self.device.type == "cuda" else 1)
 
     @property
     def warm_up_steps(self) -> int:
-        """Steps before the clock starts: a row has given back its memory, and a GPU clocked down, between its turns."""
+        """Steps before the clock starts: meanwhile a GPU clocked down, and freed memory was given back."""
         return max(1, self.timed_steps // 10)
 
     @property

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-Batch = tuple[Tensor, Tensor]  # images (N, C, H, W) on the device, and what says which images they are
+Batch = Any  # images (N, C, H, W) on the device, and what each kind of step knows of them besides
 Outputs = tuple[Tensor, Tensor, Tensor]  # x_hat (N, C, H, W), mu and logvar (N, D)
 PARTS = ("data", "VAE", "features", "optimiser")
 

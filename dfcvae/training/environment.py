@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 
 from dfcvae.errors import UserError
+from dfcvae.precision import has_bfloat16
 
 # Lightning warns of what is meant here: a network in eval mode, batches without workers, few of them, resumed runs.
 CHATTER = (
@@ -71,10 +72,7 @@ def pick_precision(precision: PrecisionChoice, device: torch.device) -> Precisio
     """What ``"auto"`` means on a device: mixed precision where the hardware multiplies matrices of bfloat16."""
     if precision != "auto":
         return precision
-    if device.type == "cuda":
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # elsewhere bfloat16 is slower than float32
-    return "bf16-mixed" if any(getattr(torch.cpu, check, bool)() for check in checks) else "32-true"
+    return "bf16-mixed" if has_bfloat16(device) else "32-true"
 
 
 def check_accelerator(accelerator: str, devices: int = 1) -> None:

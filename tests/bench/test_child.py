@@ -13,6 +13,7 @@ from dfcvae.errors import UserError
 from tests.bench.answers import Answers
 
 
+@pytest.mark.slow
 def test_a_failing_row_is_a_sentence_and_the_others_go_on(settings):
     rows = [Row(fault or "good", Answers, (fault,), parts=True) for fault in ("building", "")]
     (failed, good), peaks = measure(rows, settings, progress=False)
