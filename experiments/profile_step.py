@@ -1,0 +1,115 @@
+"""Where a training step's time goes, by kinds of operators: the popular step, this package's, and with kept targets.
+
+    python experiments/profile_step.py --batch-size 64 --out OUT
+
+By torch.profiler, on the GPU where there is one. Writes OUT/profile.json (and the ten longest operators of each) and
+OUT/profile.png.
+"""
+
+import argparse
+import json
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from dfcvae.bench.faces import decoded_faces, write_jpegs
+from dfcvae.bench.hardware import default_precision
+from dfcvae.bench.ours import OwnStep
+from dfcvae.bench.popular import Measures, PopularStep
+from dfcvae.bench.settings import BenchSettings
+from dfcvae.bench.step import Step, train
+from dfcvae.training.environment import environment
+
+GROUPS = {  # of an operator by the first pattern that is found in its name
+    "convolutions, backward": "convolution_backward",
+    "convolutions, forward": "conv",
+    "batch norm": "batch_norm",
+    "pooling": "pool",
+    "ReLU": "relu|threshold|clamp_min|sigmoid",
+    "Adam": "adam|Optimizer|addcdiv|lerp|foreach",
+    "copies and casts": "copy|contiguous|cat|index|clone|fill|zero|empty|flip|_to|pad|upsample",
+    "linear": "addmm|mm|linear",
+    "losses and other sums": "",
+}
+WARM_UP, STEPS = 2, {"cpu": 1, "cuda": 50}
+
+
+def spent(step: Step, count: int) -> dict[str, float]:
+    """Milliseconds of every operator itself in a step, by name."""
+    train(step, WARM_UP)
+    gpu = step.device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * gpu) as profiler:
+        train(step, count)
+        if gpu:
+            torch.cuda.synchronize()
+    times = {}
+    for event in profiler.key_averages():
+        microseconds = event.self_device_time_total if gpu else event.self_cpu_time_total
+        if event.key.startswith("aten::") or not gpu:
+            times[event.key] = microseconds / 1000 / count
+    return {name: value for name, value in times.items() if value > 0}
+
+
+def grouped(times: dict[str, float]) -> dict[str, float]:
+    """The sum of each of `GROUPS`."""
+    sums = dict.fromkeys(GROUPS, 0.0)
+    for name, value in times.items():
+        sums[next(group for group, pattern in GROUPS.items() if re.search(pattern, name))] += value
+    return sums
+
+
+def draw(groups: dict[str, dict[str, float]], out: Path) -> None:
+    """One bar for each step, made of the groups."""
+    figure, axis = plt.subplots(figsize=(10, 1 + 0.7 * len(groups)), constrained_layout=True)
+    left = dict.fromkeys(groups, 0.0)
+    for index, group in enumerate(GROUPS):
+        widths = [values[group] for values in groups.values()]
+        axis.barh(list(groups), widths, left=list(left.values()), label=group, color=plt.get_cmap("tab10")(index))
+        left = {name: left[name] + width for name, width in zip(groups, widths, strict=True)}
+    axis.invert_yaxis()
+    axis.set(xlabel="milliseconds of a step")
+    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.savefig(out / "profile.png", dpi=110)
+
+
+def main() -> None:
+    """Profile the three steps."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--out", type=Path, default=Path("profile"))
+    args = parser.parse_args()
+    settings = BenchSettings(args.size, args.batch_size)
+    precision = default_precision(settings.device)
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_jpegs(folder, 2 * args.batch_size)
+        images = decoded_faces(folder, args.size)
+        steps = {
+            "popular": lambda: PopularStep(settings, folder, Measures()),
+            "dfcvae": lambda: OwnStep(settings, images, precision),
+            "dfcvae, kept targets": lambda: OwnStep(settings, images, precision, kept=True),
+        }
+        for name, build in steps.items():
+            times = spent(build(), STEPS[settings.device.type])
+            longest = dict(sorted(times.items(), key=lambda item: -item[1])[:10])
+            results[name] = {"total": sum(times.values()), "groups": grouped(times), "longest": longest}
+    args.out.mkdir(parents=True, exist_ok=True)
+    groups = {name: result["groups"] for name, result in results.items()}
+    draw(groups, args.out)
+    report = {"settings": settings.as_dict(), "milliseconds": results, "environment": environment()}
+    (args.out / "profile.json").write_text(json.dumps(report, indent=1) + "\n")
+    print(f"{'milliseconds of a step':<26}" + "".join(f"{name:>22}" for name in groups))
+    for group in GROUPS:
+        print(f"{group:<26}" + "".join(f"{values[group]:>22.1f}" for values in groups.values()))
+    print(f"{'all':<26}" + "".join(f"{result['total']:>22.1f}" for result in results.values()))
+
+
+if __name__ == "__main__":
+    main()
