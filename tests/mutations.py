@@ -784,7 +784,7 @@ FAST_PATHS = [
         '(tensors["running_var"].double() + module.eps).sqrt()',
         'tensors["running_var"].double().sqrt()',
         FEATURES,
-        "naive",
+        "epsilon",
     ),
     Mutation(
         "folded-without-the-mean",

@@ -67,6 +67,15 @@ def test_outputs_equal_a_naive_run_of_torchvisions_network(arch, x):
         torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_folded_batch_norms_keep_their_epsilon(x):
+    """Where a variance is small the epsilon is most of what is divided by."""
+    state = load_vgg_weights("vgg11_bn", "random")[0]
+    state = {name: value * 1e-5 if "running_var" in name else value for name, value in state.items()}
+    network = unmodified("vgg11_bn", state)
+    output = VGGFeatures("vgg11_bn", ["bn1_1"], network)(x[:2])["bn1_1"]
+    torch.testing.assert_close(output, naive(network, x[:2], 1), rtol=1e-4, atol=1e-3)
+
+
 def test_average_pooling_equals_a_naive_run_with_every_pool_replaced(x):
     network = unmodified("vgg11", load_vgg_weights("vgg11", "random")[0])
     for index, module in enumerate(network):

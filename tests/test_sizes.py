@@ -31,7 +31,10 @@ from dfcvae.training import AttributeNetwork, train, train_features
 from dfcvae.training.build import build_vae
 from dfcvae.vae import VAE
 
-SHAPES = [pytest.param(size, channels, id=f"{size}x{channels}") for size, channels in product(SIZES, (3, 1))]
+SHAPES = [
+    pytest.param(size, channels, id=f"{size}x{channels}", marks=[pytest.mark.slow] if size > 64 else [])
+    for size, channels in product(SIZES, (3, 1))
+]
 TINY = 1 / 16
 
 

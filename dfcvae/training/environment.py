@@ -33,12 +33,13 @@ PACKAGES = ("dfcvae", "torch", "torchvision", "lightning", "torchmetrics", "nump
 
 def environment() -> dict[str, Any]:
     """Plain values that say where the numbers of a run come from."""
+    capability = torch.backends.cpu.get_cpu_capability()  # the vector instructions in use
     return {
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": " ".join(sys.argv),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "commit": _commit(),
         "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "machine": f"{platform.machine()} {capability}, {torch.get_num_threads()} threads",
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "versions": {package: version(package) for package in PACKAGES},
     }

@@ -293,6 +293,7 @@ print(sum(map(len, prepare(open_images(sys.argv[1]), size=64, cache_dir=sys.argv
 """
 
 
+@pytest.mark.slow
 def test_processes_at_once_and_killed_ones_leave_one_right_cache(tmp_path):
     """Real processes on real files: one is killed in the middle, then two run at once."""
     many = make(700, np.zeros(700, np.int8))

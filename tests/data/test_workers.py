@@ -45,6 +45,7 @@ def test_a_mistake_of_the_user_arrives_as_it_is(workers):
         list(in_chunks(refuse, range(1_000), workers))
 
 
+@pytest.mark.slow
 def test_the_work_can_be_sent_to_processes_that_are_not_forked(tmp_path):
     """As on macOS and Windows: the function with all it needs survives pickling, for every kind of source."""
     for write in (official_zip, official_folder, hugging_face):

@@ -105,7 +105,7 @@ def test_metrics_have_every_term_in_training_and_validation(finished):
 
 
 def test_training_lowers_the_loss(experiment, splits, tmp_path):
-    result = run(longer(experiment, 12), tmp_path / "x", splits)
+    result = run(longer(experiment, 8), tmp_path / "x", splits)
     with (result.folder / "metrics.csv").open() as file:
         totals = [float(row["val/total"]) for row in csv.DictReader(file) if row["val/total"]]
     assert min(totals[-3:]) < 0.8 * totals[0]
@@ -387,7 +387,7 @@ def test_collapse_is_said(experiment, splits, tmp_path, monkeypatch):
     monkeypatch.setattr("dfcvae.training.callbacks.PATIENCE_STEPS", 4)
     collapsed = replace(experiment, loss=replace(experiment.loss, alpha=100.0))
     with pytest.warns(UserWarning, match=r"The posterior has collapsed: KL .* nats.*Lower loss.alpha"):
-        run(longer(collapsed, 6), tmp_path / "x", splits)
+        run(longer(collapsed, 3), tmp_path / "x", splits)
 
 
 def test_ema_is_what_is_evaluated_and_loaded(experiment, splits, tmp_path):
@@ -463,6 +463,7 @@ def test_automatic_precision_is_that_of_the_hardware(monkeypatch):
         assert pick_precision("32-true", cpu) == "32-true"
 
 
+@pytest.mark.slow
 def test_a_compiled_step_is_the_step(experiment, splits, monkeypatch):
     """Compiled without code generation, which would need a compiler here and take a minute."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
@@ -495,7 +496,7 @@ def test_schedules(schedule, experiment, splits):
         assert rates[12] == pytest.approx(0)
 
 
-@pytest.mark.parametrize("logger", ["wandb", "tensorboard"])
+@pytest.mark.parametrize("logger", [pytest.param("wandb", marks=pytest.mark.slow), "tensorboard"])
 def test_loggers_work_offline(logger, experiment, splits, tmp_path):
     pytest.importorskip(logger)
     run(replace(experiment, training=replace(experiment.training, logger=logger, epochs=1)), tmp_path / "x", splits)
