@@ -23,7 +23,7 @@ from dfcvae.training.module import VAETraining
 from dfcvae.training.targets import Targets
 
 
-def bench_experiment(settings: BenchSettings, precision: str) -> Experiment:
+def bench_experiment(settings: BenchSettings, precision: str, compiled: bool = False) -> Experiment:
     """The popular recipe as an experiment of this package."""
     features = FeatureConfig(preset="dfc", weights="random", arch=ARCH, layers=list(settings.indices))
     return Experiment(
@@ -37,6 +37,7 @@ def bench_experiment(settings: BenchSettings, precision: str) -> Experiment:
             schedule="exponential",
             precision="bf16-mixed" if precision == "bf16-mixed" else "32-true",
             accelerator=settings.device.type,  # type: ignore[arg-type]
+            compile=compiled,
         ),
     )
 
@@ -49,12 +50,15 @@ class OwnStep:
         images: uint8 (n, 3, size, size), what it is trained on.
         precision: ``"32-true"`` or ``"bf16-mixed"``.
         kept: compute the originals' features once and keep them.
+        compiled: the whole forward pass through ``torch.compile``.
     """
 
-    def __init__(self, settings: BenchSettings, images: Tensor, precision: str, kept: bool = False):
+    def __init__(
+        self, settings: BenchSettings, images: Tensor, precision: str, kept: bool = False, compiled: bool = False
+    ):
         keep_freed_memory()
         self.device, self.batch_size = settings.device, settings.batch_size
-        experiment = bench_experiment(settings, precision)
+        experiment = bench_experiment(settings, precision, compiled)
         perceptual = build_perceptual(experiment.loss.features)
         assert perceptual is not None
         objective = build_objective(experiment.loss, perceptual, images)
@@ -76,7 +80,7 @@ class OwnStep:
 
     def total(self, batch: Batch) -> Tensor:
         with self._autocast():
-            means, _ = self.module.step(self.run_vae, batch, self._eps(batch))
+            means, _ = self.module.trained_step(self.run_vae, batch, self._eps(batch))
         return means["total"]
 
     def forward(self, batch: Batch) -> Outputs:
@@ -101,6 +105,6 @@ class OwnStep:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
 
-def measured_own(settings: BenchSettings, folder: Path, precision: str, kept: bool) -> Measured:
+def measured_own(settings: BenchSettings, folder: Path, precision: str, kept: bool, compiled: bool) -> Measured:
     """The package's own step."""
-    return Measured(lambda: OwnStep(settings, decoded_faces(folder, settings.size), precision, kept))
+    return Measured(lambda: OwnStep(settings, decoded_faces(folder, settings.size), precision, kept, compiled))

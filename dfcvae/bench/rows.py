@@ -51,10 +51,16 @@ def bench_rows(settings: BenchSettings, folder: Path) -> list[Row]:
         if (gpu and measures.keep_memory) or (measures.compiled and not gpu):
             continue  # glibc's memory is not the GPU's; and on a CPU compiling takes minutes
         rows.append(Row(name, measured_popular, (settings, folder, measures)))
+    precision = default_precision(settings.device)
     own = {
-        "dfcvae, exact float32": ("32-true", False),
-        "dfcvae, default precision": (default_precision(settings.device), False),
-        "dfcvae, kept targets": (default_precision(settings.device), True),
+        "dfcvae, exact float32": ("32-true", False, False),
+        "dfcvae, default precision": (precision, False, False),
+        "dfcvae, kept targets": (precision, True, False),
     }
+    if settings.device.type == "cuda":
+        own |= {
+            "dfcvae, compiled": (precision, False, True),
+            "dfcvae, kept targets, compiled": (precision, True, True),
+        }
     rows += [Row(name, measured_own, (settings, folder, *how), parts=True) for name, how in own.items()]
     return rows
