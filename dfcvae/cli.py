@@ -41,6 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         print(f"dfcvae: {what}. Check the path, its permissions and the free space.", file=sys.stderr)
         return 1
+    except RuntimeError as error:
+        if debug or type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
+            raise
+        print(
+            "dfcvae: the GPU is out of memory. Lower training.batch_size, raise training.parts, or set "
+            "loss.features.cache_targets to never.",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         print(
             "dfcvae: interrupted; decoding goes on where it was, training from its last checkpoint with --resume.",

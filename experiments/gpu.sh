@@ -4,8 +4,7 @@
 #
 #   experiments/gpu.sh CELEBA OUT
 #
-# Reports, tables and pictures in OUT; about 20 minutes on an H200, most of it the two training comparisons. What fails is
-# noted, and the rest goes on.
+# Reports, tables and pictures in OUT. What fails, or takes longer than half an hour, is noted, and the rest goes on.
 set -uo pipefail
 celeba=$1 out=$2
 here=$(dirname "$0")
@@ -15,7 +14,7 @@ part() {
   local name=$1
   shift
   echo "== $name: $*"
-  timeout 600 "$@" > "$out/$name.txt" 2>&1 || echo "$name failed, see $out/$name.txt"
+  timeout 1800 "$@" > "$out/$name.txt" 2>&1 || echo "$name failed, see $out/$name.txt"
   tail -n 30 "$out/$name.txt"
 }
 

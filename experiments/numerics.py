@@ -240,6 +240,7 @@ def main() -> None:
         LossConfig(pixel_weight=0.5, features=FeatureConfig(preset="dfc-vae", weights=args.features)),
         TrainingConfig(epochs=10_000, max_steps=args.steps, batch_size=args.batch_size, picture_epochs=10_000),
     )
+    torch.backends.cudnn.allow_tf32 = False  # float32 is float32 here, on a GPU too
     splits = load_faces(experiment.data)
     args.out.mkdir(parents=True, exist_ok=True)
     before = gradient_errors(experiment, build_vae(experiment), splits)

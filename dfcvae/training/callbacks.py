@@ -106,6 +106,8 @@ class ProgressBar(TQDMProgressBar):
 
     def get_metrics(self, trainer: L.Trainer, module: L.LightningModule) -> dict[str, Any]:
         values = {name: value for name, value in super().get_metrics(trainer, module).items() if name != "v_num"}
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("train/")}
+        values = logged | values
         shown = self.train_progress_bar.format_dict
         if shown["n"] and shown["elapsed"]:
             values["images/s"] = f"{shown['n'] * self.batch_size / shown['elapsed']:.0f}"

@@ -14,7 +14,13 @@ KEEP_BYTES = 2**30
 KEEP_BYTES_OLD = 2**25  # all that an older glibc accepts
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
-CGROUP_V1 = ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")
+CGROUP_V2 = ("memory.max", "memory.current", "memory.stat", "inactive_file")
+CGROUP_V1 = (
+    "memory/memory.limit_in_bytes",
+    "memory/memory.usage_in_bytes",
+    "memory/memory.stat",
+    "total_inactive_file",
+)
 
 
 def keep_freed_memory() -> None:
@@ -34,7 +40,7 @@ def free_memory(device: torch.device) -> int:
     """Bytes that a device could still hold, within the limit of a container; 0 where that cannot be told."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    limits = [_cgroup_room("memory.max", "memory.current"), _cgroup_room(*CGROUP_V1)]
+    limits = [_cgroup_room(*CGROUP_V2), _cgroup_room(*CGROUP_V1)]
     return min([_available(), *(limit for limit in limits if limit is not None)])
 
 
@@ -52,9 +58,11 @@ def _available() -> int:
     return 0
 
 
-def _cgroup_room(limit: str, used: str) -> int | None:
-    """What a Linux container may still take; None without a limit."""
+def _cgroup_room(limit: str, used: str, stat: str, cached: str) -> int | None:
+    """What a Linux container may still take, its file cache among it; None without a limit."""
     try:
-        return int((CGROUP / limit).read_text()) - int((CGROUP / used).read_text())
+        room = int((CGROUP / limit).read_text()) - int((CGROUP / used).read_text())
+        lines = (line.split() for line in (CGROUP / stat).read_text().splitlines())
+        return max(0, room + sum(int(value) for name, value in lines if name == cached))
     except (OSError, ValueError):  # no such file, or "max"
         return None

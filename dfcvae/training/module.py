@@ -32,6 +32,7 @@ class VAETraining(L.LightningModule):
     """
 
     ema: AveragedModel | None
+    _ddp_params_and_buffers_to_ignore: list[str]
 
     def __init__(self, vae: VAE, objective: Objective, experiment: Experiment, steps_per_epoch: int):
         super().__init__()
@@ -45,8 +46,12 @@ class VAETraining(L.LightningModule):
             average = get_ema_multi_avg_fn(training.ema_decay)
             self.ema = AveragedModel(vae, multi_avg_fn=average, use_buffers=True).requires_grad_(False)
         self.validation_means: list[Tensor] = []
+        self.parts_of_step: list[dict[str, Tensor]] = []
         self.trained_step = torch.compile(self.step) if training.compile else self.step
         self.targets_kept = False  # what a resumed run has to know
+        # every process has the same frozen network: none need tell the others of it in every step
+        frozen = [name for name, _ in self.named_buffers() if name.startswith("objective.perceptual.")]
+        self._ddp_params_and_buffers_to_ignore = frozen
 
     @property
     def evaluated(self) -> VAE:
@@ -74,9 +79,18 @@ class VAETraining(L.LightningModule):
         piece = batch_index % training.parts * training.devices + self.global_rank  # of the images of a whole step
         eps = self.noise(Stream.TRAIN_NOISE, self.global_step, training.batch_size)[piece * n : (piece + 1) * n]
         means, _ = self.trained_step(self.vae, batch, eps, warmup, self.shift())
-        if (self.global_step + 1) % LOG_EVERY == 0:
-            self._log("train", means, n)
+        self._log_step({name: value.detach() for name, value in means.items()}, batch_index)
         return means["total"]
+
+    def _log_step(self, means: dict[str, Tensor], batch_index: int) -> None:
+        """Log every tenth step and the last one, with the mean over their parts."""
+        training, step = self.experiment.training, self.global_step + 1
+        self.parts_of_step.append(means)
+        if (batch_index + 1) % training.parts == 0:
+            if step % LOG_EVERY == 0 or step == training.total_steps(self.steps_per_epoch):
+                parts = self.parts_of_step
+                self._log("train", {name: torch.stack([part[name] for part in parts]).mean() for name in means}, 1)
+            self.parts_of_step = []
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         n = len(batch.images)
@@ -107,8 +121,9 @@ class VAETraining(L.LightningModule):
     def _log(self, stage: str, means: Mapping[str, Tensor], n: int) -> None:
         values = {f"{stage}/{name}": value for name, value in means.items()}
         train = stage == "train"
+        # not on Lightning's progress bar, which would wait for the device in every step to read them
         several = self.experiment.training.devices > 1
-        self.log_dict(values, batch_size=n, on_step=train, on_epoch=not train, prog_bar=train, sync_dist=several)
+        self.log_dict(values, batch_size=n, on_step=train, on_epoch=not train, sync_dist=several)
 
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_index: int) -> None:
         if self.ema is not None and (batch_index + 1) % self.experiment.training.parts == 0:
@@ -125,7 +140,7 @@ class VAETraining(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         config = self.experiment.training
-        fused = config.clip_norm is None  # Lightning does not clip for a fused optimizer in mixed precision
+        fused = True if config.clip_norm is None else None  # Lightning clips for no fused one in mixed precision
         optimizer = torch.optim.Adam(self.vae.parameters(), config.learning_rate, betas=config.betas, fused=fused)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -11,6 +11,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor
 
 from dfcvae.config import Experiment
@@ -19,7 +20,7 @@ from dfcvae.errors import UserError
 from dfcvae.images import to_float
 from dfcvae.losses import accounting_table, beta_eff
 from dfcvae.seeding import Stream
-from dfcvae.training.build import build_objective, build_perceptual, build_vae, use_bfloat16_features
+from dfcvae.training.build import CPU, build_objective, build_perceptual, build_vae, use_bfloat16_features
 from dfcvae.training.callbacks import (
     FACES_SHOWN,
     AtomicCheckpoints,
@@ -105,7 +106,8 @@ def train(
     module = VAETraining(vae, objective, experiment, batches.steps).to(device)
     if pick_precision(experiment.training.precision, device) == "bf16-mixed":
         use_bfloat16_features(objective)
-    _keep_targets(module, batches, total_steps / batches.steps, about.get("targets_kept"), progress)
+    kept = about.get("targets_kept", False) if checkpoint else None
+    _keep_targets(module, batches, total_steps / batches.steps, kept, progress)
     out.mkdir(parents=True, exist_ok=True)
     if first:
         experiment.save(out / "config.yaml")
@@ -133,10 +135,16 @@ def _keep_targets(
 ) -> None:
     """Let the batches bring the features of their images, if the experiment says so or it pays."""
     config, perceptual = module.experiment.loss.features, module.objective.perceptual
-    if config is not None and perceptual is not None:
-        targets = Targets(perceptual, batches.faces.images, batches.flip, module.device, progress)
-        batches.targets = choose_targets(config, targets, epochs, before)
-        module.targets_kept = batches.targets is not None
+    if config is None or perceptual is None:
+        return
+    if config.cache_targets == "auto" and module.device.type == "cpu" and module.experiment.training.devices > 1:
+        return  # each process would keep all of them, and find other room
+    targets = Targets(perceptual, batches.faces.images, batches.flip, module.device, progress)
+    kept = choose_targets(config, targets, epochs, before)
+    if kept is not None:
+        module.targets_kept, batches.targets = True, kept
+        if not kept.rows.is_cuda:
+            batches.faces = batches.faces.to(CPU)  # so that all of a batch is gathered ahead, by threads
 
 
 def _fit(
@@ -182,7 +190,7 @@ def _trainer(
         gradient_clip_val=training.clip_norm,
         callbacks=callbacks,
         logger=_loggers(experiment, out, module, checkpoint["global_step"] if checkpoint else 0),
-        plugins=[AtomicCheckpoints()],
+        plugins=[AtomicCheckpoints(), LightningEnvironment()],  # not a cluster's, as `process_rank` knows only this
         log_every_n_steps=LOG_EVERY,
         num_sanity_val_steps=0,
         enable_progress_bar=progress,

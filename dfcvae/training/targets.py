@@ -89,14 +89,17 @@ class Targets:
                 raise self._too_large(free_disk(file.parent), f"in {file.parent}")
             partial = file.with_suffix(f".{os.getpid()}.partial")
             try:
-                self._fill(self._map(partial))
+                _reserve(partial, self.bytes)
+                self._fill(self._map(partial, shared=True))
+                with partial.open("rb") as written:
+                    os.fsync(written.fileno())
                 partial.replace(file)
             finally:
                 partial.unlink(missing_ok=True)
-        return KeptTargets(self._map(file), self.shapes, len(self.images))
+        return KeptTargets(self._map(file, shared=False), self.shapes, len(self.images))
 
-    def _map(self, file: Path) -> Tensor:
-        return torch.from_file(str(file), shared=True, size=prod(self.size), dtype=torch.bfloat16).view(self.size)
+    def _map(self, file: Path, shared: bool) -> Tensor:
+        return torch.from_file(str(file), shared=shared, size=prod(self.size), dtype=torch.bfloat16).view(self.size)
 
     @torch.no_grad()
     def _fill(self, rows: Tensor) -> KeptTargets:
@@ -163,6 +166,15 @@ def choose_targets(
     if wanted == "auto" and not before and not targets.fits(targets.device):
         return None
     return targets.in_memory()
+
+
+def _reserve(file: Path, size: int) -> None:
+    """Claim the space on the disk: where it is full, that fails with an error, while a mapping kills the process."""
+    with file.open("wb") as opened:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(opened.fileno(), 0, size)
+        else:
+            opened.truncate(size)
 
 
 def _pack(values: dict[str, Tensor]) -> Tensor:

@@ -476,6 +476,30 @@ def test_a_compiled_step_is_the_step(experiment, splits, monkeypatch):
     torch.testing.assert_close(values[0], values[1])
 
 
+def test_a_logged_row_is_of_its_own_step_and_of_all_its_parts(experiment, splits, tmp_path, monkeypatch):
+    """Every tenth row and the last: 12 steps of 4 an epoch, in one part and in two."""
+    seen = []
+    total = VAETraining.training_step
+
+    def watched(self, batch, index):
+        loss = total(self, batch, index)
+        seen.append((self.global_step, float(loss.detach())))
+        return loss
+
+    monkeypatch.setattr(VAETraining, "training_step", watched)
+    for parts in (1, 2):
+        seen.clear()
+        changed = replace(experiment, training=replace(experiment.training, parts=parts, epochs=3))
+        result = run(changed, tmp_path / str(parts), splits)
+        with (result.folder / "metrics.csv").open() as file:
+            rows = {int(row["step"]): float(row["train/total"]) for row in csv.DictReader(file) if row["train/total"]}
+        assert list(rows) == [9, 11]
+        for step, logged in rows.items():
+            losses = [loss for at, loss in seen if at == step]
+            assert len(losses) == parts
+            assert logged == pytest.approx(sum(losses) / parts, rel=1e-5)
+
+
 def test_max_steps_stops_early(experiment, splits, tmp_path):
     result = run(replace(experiment, training=replace(experiment.training, max_steps=3)), tmp_path / "x", splits)
     assert last(tmp_path / "x")["global_step"] == 3

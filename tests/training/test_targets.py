@@ -156,6 +156,18 @@ def test_a_run_that_dies_while_it_writes_leaves_no_file(loss, images, monkeypatc
     assert list((module.cache_root() / "targets").iterdir()) == []
 
 
+def test_a_full_disk_is_noticed_before_anything_is_computed(loss, images, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    calls = counted(loss, monkeypatch)
+    monkeypatch.setattr("os.posix_fallocate", full, raising=False)
+    with pytest.raises(OSError, match="No space left"):
+        of(loss, images).on_disk()
+    assert calls == [1]
+    assert list((module.cache_root() / "targets").iterdir()) == []
+
+
 def test_automatic_means_memory_if_it_pays_and_fits(loss, images, monkeypatch):
     targets = of(loss, images)
     assert choose_targets(features(), targets, epochs=2) is None  # two copies would cost what they save
@@ -196,4 +208,7 @@ def test_free_memory_is_within_the_limit_of_a_container(tmp_path, monkeypatch):
     (tmp_path / "memory.current").write_text("500\n")
     assert memory.free_memory(CPU) == 1_024_000
     (tmp_path / "memory.max").write_text("800\n")
-    assert memory.free_memory(CPU) == 300
+    (tmp_path / "memory.stat").write_text("anon 300\ninactive_file 150\nactive_file 50\n")
+    assert memory.free_memory(CPU) == 450  # what files fill can be had
+    (tmp_path / "memory.current").write_text("1000\n")
+    assert memory.free_memory(CPU) == 0
