@@ -347,3 +347,14 @@ def test_debug_shows_the_traceback(capsys):
 
     with pytest.raises(UserError):
         main(["sample", "nothing", "--debug"])
+
+
+def test_a_full_gpu_is_a_sentence(monkeypatch, capsys):
+    def full(arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
+
+    monkeypatch.setattr("dfcvae.commands.sample", full)
+    assert main(["sample", "somewhere"]) == 1
+    assert re.fullmatch(
+        r"dfcvae: the GPU is out of memory\. Lower training\.batch_size, .*never\.\n", capsys.readouterr().err
+    )
