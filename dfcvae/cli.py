@@ -115,6 +115,18 @@ def _reconstruct(parser: Parser) -> None:
     parser.add_argument("--each", action="store_true", help="one PNG per reconstruction instead of a grid")
 
 
+def _interpolate(parser: Parser) -> None:
+    parser.add_argument("model", help=MODEL)
+    parser.add_argument(
+        "images", nargs="*", type=Path, help="two image files or more (default: faces of the test split)"
+    )
+    parser.add_argument("--source", type=str | None, help=SOURCE)
+    parser.add_argument("-n", "--count", type=PositiveInt, default=2, help="number of test faces; 4 make a grid")
+    parser.add_argument("--steps", type=PositiveInt, default=8, help="faces from one to the next, both included")
+    parser.add_argument("--spherical", action="store_true", help="along great circles instead of straight lines")
+    parser.add_argument("--out", type=Path, default=Path("interpolation.png"), help="a PNG, or a GIF that moves")
+
+
 def _evaluate(parser: Parser) -> None:
     parser.add_argument("model", help=MODEL)
     parser.add_argument("--source", type=str | None, help=SOURCE)
@@ -188,6 +200,7 @@ COMMANDS = {
     "train": ("train an experiment", _train),
     "sample": ("draw faces from the prior", _sample),
     "reconstruct": ("show originals beside reconstructions", _reconstruct),
+    "interpolate": ("show the way from face to face", _interpolate),
     "evaluate": ("measure a model on the test split", _evaluate),
     "export": ("write a model as safetensors and JSON", _export),
     "features": ("list the layers of feature networks, and train them", _features),

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ from dfcvae.errors import UserError
 from dfcvae.evaluation import JUDGE_LAYERS
 from dfcvae.evaluation import evaluate as measure
 from dfcvae.features import VGGFeatures
-from dfcvae.images import grid, rows, save_each, save_png, to_float
+from dfcvae.images import grid, rows, save_each, save_gif, save_png, to_float
 from dfcvae.intake import Undecodable, decode, quiet_pillow
+from dfcvae.latent import face_grid, path, slerp
+from dfcvae.latent import interpolate as linear
 from dfcvae.losses import PRESETS
 from dfcvae.parsing import to_experiment
 from dfcvae.seeding import Stream, seeded_generator
@@ -65,12 +68,29 @@ def reconstruct(arguments: Any) -> None:
     """Reconstruct image files, or faces of the test split, from the posterior mean."""
     vae = VAE.load(arguments.model, device=pick_device())
     data = data_of(arguments.model, arguments.source)
-    if arguments.images:
-        pixels = torch.from_numpy(np.stack([render_file(path, data) for path in arguments.images]))
-    else:
-        pixels = load_faces(data)["test"].images[: arguments.count]
-    x = to_float(pixels).to(pick_device())
+    x = to_float(faces_of(arguments, data)).to(pick_device())
     write(vae.reconstruct(x), x, arguments.out, arguments.each)
+
+
+def interpolate(arguments: Any) -> None:
+    """Draw the way between faces: from one to the next, or a grid between four."""
+    vae = VAE.load(arguments.model, device=pick_device())
+    pixels = faces_of(arguments, data_of(arguments.model, arguments.source))
+    if len(pixels) < 2 or arguments.steps < 2:
+        raise UserError(f"A way has two faces or more and 2 steps or more; {len(pixels)} and {arguments.steps} came.")
+    x, steps = to_float(pixels).to(pick_device()), arguments.steps
+    between = slerp if arguments.spherical else linear
+    with torch.no_grad():
+        mu, _ = vae.encode(x)
+        if arguments.out.suffix.lower() == ".gif":  # there and back again
+            print(save_gif(vae.decode(path(torch.cat([mu, mu[:1]]), steps, between)), arguments.out))
+        elif len(x) == 4:
+            between_all = face_grid(mu, steps, steps, between).flatten(0, 1)
+            print(save_png(grid(vae.decode(between_all), columns=steps), arguments.out))
+        else:
+            legs = [vae.decode(between(start, end, steps)) for start, end in pairwise(mu)]
+            shown = torch.cat([torch.cat([x[i : i + 1], leg, x[i + 1 : i + 2]]) for i, leg in enumerate(legs)])
+            print(save_png(grid(shown, columns=steps + 2), arguments.out))
 
 
 def evaluate(arguments: Any) -> None:
@@ -193,6 +213,13 @@ def data_of(model: str, source: str | None) -> DataConfig:
     source = source or trained_on.source
     # Only held-out faces are looked at: no others need be drawn.
     return replace(trained_on, source=source, train_images=1 if source == SYNTHETIC else None)
+
+
+def faces_of(arguments: Any, data: DataConfig) -> Tensor:
+    """uint8 (n, C, H, W): the image files that were named, or else the first faces of the test split."""
+    if arguments.images:
+        return torch.from_numpy(np.stack([render_file(file, data) for file in arguments.images]))
+    return load_faces(data)["test"].images[: arguments.count]
 
 
 def render_file(path: Path, data: DataConfig) -> NDArray[np.uint8]:

@@ -358,3 +358,26 @@ def test_a_full_gpu_is_a_sentence(monkeypatch, capsys):
     assert re.fullmatch(
         r"dfcvae: the GPU is out of memory\. Lower training\.batch_size, .*never\.\n", capsys.readouterr().err
     )
+
+
+def test_interpolate_between_test_faces_and_files(run, capsys, tmp_path):
+    written = [f"{width}.png" for width in (90, 64, 200)]
+    for file in written:
+        Image.new("RGB", (int(file[:-4]), 110), (200, 150, int(file[:-4]))).save(file)
+
+    def size(file):
+        with Image.open(file) as image:
+            return image.size
+
+    ok(capsys, "interpolate", run, "--steps", 5)
+    assert size("interpolation.png") == (7 * 34 + 2, 36)  # the two originals at the ends
+    ok(capsys, "interpolate", run, "-n", 4, "--steps", 3, "--out", "grid.png", "--spherical")
+    assert size("grid.png") == (3 * 34 + 2, 3 * 34 + 2)
+    ok(capsys, "interpolate", run, *written, "--steps", 4, "--out", "legs.png")
+    assert size("legs.png") == (6 * 34 + 2, 2 * 34 + 2)
+    ok(capsys, "interpolate", run, "--steps", 6, "--out", "way.gif")
+    with Image.open("way.gif") as moving:
+        assert (moving.format, moving.size) == ("GIF", (32, 32))
+        assert 6 < moving.n_frames <= 11  # there and back; equal neighbours are one frame
+    assert main(["interpolate", str(run), "-n", "1"]) == 1
+    assert "A way has two faces or more and 2 steps or more; 1 and 8 came" in capsys.readouterr().err

@@ -1,5 +1,5 @@
 """The latent space, for any `decode` callable: nothing here knows a network."""
 
-from dfcvae.latent.interpolation import interpolate
+from dfcvae.latent.interpolation import face_grid, interpolate, path, slerp, traverse
 
-__all__ = ["interpolate"]
+__all__ = ["face_grid", "interpolate", "path", "slerp", "traverse"]
