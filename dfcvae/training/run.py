@@ -86,10 +86,8 @@ def train(
     checkpoint = _last_checkpoint(experiment, out) if resume else None
     if not resume and (out / "checkpoints").exists():
         raise UserError(f"{out} already holds a run; continue it with --resume, or choose another folder with --out.")
-    vae, perceptual = (
-        build_vae(experiment),
-        build_perceptual(experiment.loss.features),
-    )  # mistakes show before the data is read
+    # mistakes show before the data is read
+    vae, perceptual = build_vae(experiment), build_perceptual(experiment.loss.features)
     first = process_rank() == 0
     progress = progress and first
     check_accelerator(experiment.training.accelerator, experiment.training.devices)
@@ -108,12 +106,8 @@ def train(
         use_bfloat16_features(objective)
     kept = about.get("targets_kept", False) if checkpoint else None
     _keep_targets(module, batches, total_steps / batches.steps, kept, progress)
-    out.mkdir(parents=True, exist_ok=True)
     if first:
-        experiment.save(out / "config.yaml")
-    if first and not checkpoint:
-        (out / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
-        _account(module, to_float(next(iter(batches)).images).to(device), out)
+        _describe(module, batches, out, resumed=checkpoint is not None)
     with quiet_lightning():
         trainer = _trainer(experiment, out, module, batches, splits, checkpoint, progress)
         last = str(out / "checkpoints" / "last.ckpt") if checkpoint else None
@@ -212,6 +206,15 @@ def _loggers(experiment: Experiment, out: Path, module: VAETraining, resumed_at:
     if experiment.training.logger == "tensorboard":
         loggers.append(TensorBoardLogger(out, name="", version="tensorboard"))
     return loggers
+
+
+def _describe(module: VAETraining, batches: TrainingBatches, out: Path, resumed: bool) -> None:
+    """Write into the run folder what the run is, and with what it was begun."""
+    out.mkdir(parents=True, exist_ok=True)
+    module.experiment.save(out / "config.yaml")
+    if not resumed:
+        (out / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
+        _account(module, to_float(next(iter(batches)).images).to(module.device), out)
 
 
 def _account(module: VAETraining, x: Tensor, out: Path) -> None:
