@@ -7,6 +7,7 @@ and zeros for batch normalisation).
 from itertools import pairwise
 from math import log2
 
+import torch
 from torch import Tensor, nn
 
 from dfcvae.precision import at_least_float32
@@ -42,6 +43,17 @@ class Decoder(nn.Module):
         return at_least_float32(self.stages(h)).sigmoid()  # (N, C, H, W) in [0, 1]
 
 
+class ReplicateConv2d(nn.Conv2d):
+    """A 3x3 convolution that keeps the size, with the edge repeated around the image.
+
+    The same as ``padding=1, padding_mode="replicate"``, whose backward pass torch.compile does not get right.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.cat([x[:, :, :1], x, x[:, :, -1:]], dim=2)
+        return super().forward(torch.cat([x[..., :1], x, x[..., -1:]], dim=3))
+
+
 def hou2016(size: int, channels: int, latent_dim: int) -> tuple[Encoder, Decoder]:
     """The network of Hou et al. 2016 (arXiv 1610.00291, section 3.1 and figure 2).
 
@@ -56,7 +68,7 @@ def hou2016(size: int, channels: int, latent_dim: int) -> tuple[Encoder, Decoder
         down += [nn.Conv2d(fan_in, fan_out, 4, stride=2, padding=1), nn.BatchNorm2d(fan_out), nn.LeakyReLU(0.2)]
     up: list[nn.Module] = []
     for fan_in, fan_out in pairwise([*widths[::-1], channels]):
-        up += [nn.Upsample(scale_factor=2), nn.Conv2d(fan_in, fan_out, 3, padding=1, padding_mode="replicate")]
+        up += [nn.Upsample(scale_factor=2), ReplicateConv2d(fan_in, fan_out, 3)]
         up += [nn.BatchNorm2d(fan_out), nn.LeakyReLU(0.2)]
     encoder = Encoder(nn.Sequential(*down), widths[-1] * 4 * 4, latent_dim)
     return encoder, Decoder(nn.Sequential(*up[:-2]), widths[-1], 4, latent_dim)

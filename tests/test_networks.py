@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from dfcvae.networks import NETWORKS, SIZES, hou2016, strided
+from dfcvae.networks import NETWORKS, SIZES, ReplicateConv2d, hou2016, strided
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -37,9 +37,9 @@ def test_hou2016_is_the_papers_network_at_64_pixels():
     assert (decoder.project.in_features, decoder.project.out_features) == (100, 256 * 4 * 4)
     convs = [m for m in decoder.stages if isinstance(m, nn.Conv2d)]
     assert [(c.in_channels, c.out_channels) for c in convs] == [(256, 128), (128, 64), (64, 32), (32, 3)]
-    assert {(c.kernel_size, c.stride, c.padding_mode) for c in convs} == {((3, 3), (1, 1), "replicate")}
-    stage = ["Upsample", "Conv2d", "BatchNorm2d", "LeakyReLU"]
-    assert kinds(decoder) == ["Linear", "Unflatten", *stage * 3, "Upsample", "Conv2d"]
+    assert {(type(c), c.kernel_size, c.stride) for c in convs} == {(ReplicateConv2d, (3, 3), (1, 1))}
+    stage = ["Upsample", "ReplicateConv2d", "BatchNorm2d", "LeakyReLU"]
+    assert kinds(decoder) == ["Linear", "Unflatten", *stage * 3, "Upsample", "ReplicateConv2d"]
 
 
 def test_hou2016_adds_a_stage_per_factor_of_two():
@@ -61,3 +61,16 @@ def test_strided_has_the_parameters_of_the_published_network():
     stage = ["ConvTranspose2d", "BatchNorm2d", "LeakyReLU"]
     assert kinds(decoder) == ["Linear", "Unflatten", *stage * 5, "Conv2d"]
     assert kinds(encoder) == ["Conv2d", "BatchNorm2d", "LeakyReLU"] * 5 + ["Linear"] * 2
+
+
+def test_replicate_convolutions_are_those_of_pytorch():
+    ours, theirs = ReplicateConv2d(3, 5, 3), torch.nn.Conv2d(3, 5, 3, padding=1, padding_mode="replicate")
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 3, 8, 6)
+    outputs = []
+    for convolution in (ours, theirs):
+        given = x.clone().requires_grad_()
+        output = convolution(given)
+        output.square().sum().backward()
+        outputs.append((output.detach(), given.grad, convolution.weight.grad))
+    torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-4, atol=1e-5)
