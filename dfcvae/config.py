@@ -129,7 +129,7 @@ class TrainingConfig:
         precision: "32-true", "bf16-mixed" (reductions stay in float32), or "auto": the latter where the hardware
             multiplies matrices of bfloat16.
         accelerator: "auto", "cpu" or "cuda".
-        compile: let torch.compile fuse the step (on a GPU; on CPUs it gains little).
+        compile: let torch.compile fuse the step (meant for GPUs; it takes a minute to start).
         seed: of the initial weights, the order of the images, flips and noise.
         logger: besides the CSV file: "wandb", "tensorboard", or null.
         picture_epochs: write pictures into the run folder every so many epochs.
