@@ -12,6 +12,8 @@ from dfcvae.cli import main
 from dfcvae.errors import UserError
 from tests.bench.answers import Answers
 
+pytestmark = pytest.mark.slow  # they start processes and run whole networks
+
 
 @pytest.mark.slow
 def test_a_failing_row_is_a_sentence_and_the_others_go_on(settings):

@@ -8,6 +8,8 @@ from dfcvae.bench.ours import OwnStep
 from dfcvae.bench.popular import Measures, PopularStep
 from dfcvae.bench.step import PARTS, flops_per_image, seconds_of_parts, seconds_per_step, train
 
+pytestmark = pytest.mark.slow  # they start processes and run whole networks
+
 
 def own(folder, settings, kept=False):
     return OwnStep(settings, decoded_faces(folder, 32), "32-true", kept)

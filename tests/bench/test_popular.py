@@ -13,6 +13,8 @@ from dfcvae.bench.popular import Measures, PopularStep
 from dfcvae.images import IMAGENET_MEAN, IMAGENET_STD
 from dfcvae.losses import perceptual
 
+pytestmark = pytest.mark.slow  # they start processes and run whole networks
+
 ALIASED = [14, 25, 35, 43]  # what the popular loop returns for 14, 24, 34 and 43
 
 
