@@ -18,11 +18,11 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from dfcvae.bench.faces import decoded_faces, write_jpegs
-from dfcvae.bench.hardware import default_precision
 from dfcvae.bench.ours import OwnStep
 from dfcvae.bench.popular import Measures, PopularStep
 from dfcvae.bench.settings import BenchSettings
 from dfcvae.bench.step import Step, train
+from dfcvae.precision import default_precision
 from dfcvae.training.environment import environment
 
 GROUPS = {  # of an operator by the first pattern that is found in its name

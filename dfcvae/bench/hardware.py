@@ -1,4 +1,4 @@
-"""What this machine computes: how many convolutions in a second, and in what precision it gains."""
+"""What this machine computes: how many convolutions in a second."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +10,6 @@ from torch.nn.functional import conv2d
 from dfcvae.precision import has_bfloat16
 
 CHANNELS, SIDE, TRIES = 256, 32, 7
-
-
-def default_precision(device: torch.device) -> str:
-    """``"bf16-mixed"`` where the device gains by it, else ``"32-true"``."""
-    return "bf16-mixed" if has_bfloat16(device) else "32-true"
 
 
 @contextmanager

@@ -7,10 +7,10 @@ import torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
-from dfcvae.bench.hardware import default_precision
 from dfcvae.bench.measured import Measured
 from dfcvae.bench.ours import OwnStep
 from dfcvae.bench.settings import BenchSettings
+from dfcvae.precision import default_precision
 
 PATIENCE = timedelta(seconds=120)  # of a process for the others
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dfcvae.bench.hardware import default_precision
 from dfcvae.bench.measured import Measured
 from dfcvae.bench.ours import measured_own
 from dfcvae.bench.popular import Measures, measured_popular
 from dfcvae.bench.settings import BenchSettings
+from dfcvae.precision import default_precision
 
 POPULAR = "popular"
 MEASURES = {

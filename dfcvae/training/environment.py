@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 
 from dfcvae.errors import UserError
-from dfcvae.precision import has_bfloat16
+from dfcvae.precision import default_precision
 
 # Lightning warns of what is meant here: a network in eval mode, batches without workers, few of them, resumed runs.
 CHATTER = (
@@ -73,7 +73,7 @@ def pick_precision(precision: PrecisionChoice, device: torch.device) -> Precisio
     """What ``"auto"`` means on a device: mixed precision where the hardware multiplies matrices of bfloat16."""
     if precision != "auto":
         return precision
-    return "bf16-mixed" if has_bfloat16(device) else "32-true"
+    return default_precision(device)
 
 
 def check_accelerator(accelerator: str, devices: int = 1) -> None:
