@@ -54,12 +54,17 @@ def rows(*batches: Tensor) -> Tensor:
     return grid(torch.cat([to_rgb(batch).float().cpu() for batch in batches]), columns=len(batches[0]))
 
 
+def to_image(picture: Tensor, times: int = 1) -> Image.Image:
+    """One picture (3 or 1, H, W) in [0, 1] as a Pillow image, which notebooks show; enlarged so many times."""
+    image = Image.fromarray(to_uint8(to_rgb(picture[None])[0]).permute(1, 2, 0).cpu().numpy())
+    return image.resize((image.width * times, image.height * times), Image.Resampling.BICUBIC) if times > 1 else image
+
+
 def save_png(picture: Tensor, path: str | Path) -> Path:
     """Write one picture (3 or 1, H, W) in [0, 1] as PNG, making its folder; returns the path."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    array = to_uint8(to_rgb(picture[None])[0]).permute(1, 2, 0).cpu().numpy()
-    Image.fromarray(array).save(path, "PNG")
+    to_image(picture).save(path, "PNG")
     return path
 
 

@@ -5,10 +5,9 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from io import BytesIO
 
-from PIL import Image
 from torch import Tensor
 
-from dfcvae.images import to_uint8
+from dfcvae.images import to_image
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
@@ -46,12 +45,11 @@ def preformatted(text: str) -> str:
 
 def figure(picture: Tensor, caption: str) -> str:
     """A picture (3, H, W) in [0, 1], embedded as PNG, enlarged to fill the page, with its caption."""
-    image = Image.fromarray(to_uint8(picture).permute(1, 2, 0).cpu().numpy())
+    image = to_image(picture, times=max(1, WIDTH // picture.shape[-1]))
     buffer = BytesIO()
-    times = max(1, WIDTH // image.width)
-    image.resize((image.width * times, image.height * times), Image.Resampling.BICUBIC).save(buffer, "PNG")
+    image.save(buffer, "PNG")
     data = base64.b64encode(buffer.getvalue()).decode()
-    style = f"max-width:{image.width * times}px"
+    style = f"max-width:{image.width}px"
     return (
         f'<figure><img style="{style}" alt="{escape(caption)}" src="data:image/png;base64,{data}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
