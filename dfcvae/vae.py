@@ -15,7 +15,7 @@ from dfcvae.errors import UserError
 from dfcvae.gaussian import sample_posterior
 from dfcvae.networks import NETWORKS, SIZES
 
-SAMPLED_AT_ONCE = 256
+DECODED_AT_ONCE = 256
 
 
 class VAE(nn.Module):
@@ -73,9 +73,17 @@ class VAE(nn.Module):
         wherever the model lives.
         """
         device = generator.device if generator is not None else torch.device("cpu")
-        z = torch.randn(n, self.latent_dim, generator=generator, device=device).to(next(self.parameters()).device)
-        with evaluating(self):  # in parts, as thousands of samples at once would not fit into memory
-            return torch.cat([self.decode(part) for part in z.split(SAMPLED_AT_ONCE)])
+        return self.decode_all(torch.randn(n, self.latent_dim, generator=generator, device=device))
+
+    @torch.no_grad()
+    def decode_all(self, z: Tensor) -> Tensor:
+        """Images (N, C, H, W), on the model's device, of any number of latents (N, D), from any device.
+
+        In parts, as thousands at once would not fit into memory; each image is computed on its own.
+        """
+        device = next(self.parameters()).device
+        with evaluating(self):
+            return torch.cat([self.decode(part.to(device)) for part in z.split(DECODED_AT_ONCE)])
 
     def save(self, folder: str | Path, config: dict[str, Any] | None = None) -> Path:
         """Write ``model.safetensors`` and ``model.json`` (constructor arguments, SHA-256 of the weights).
@@ -109,6 +117,15 @@ class VAE(nn.Module):
                 "The file is damaged or was made with another version; train or export it again."
             ) from error
         return vae.to(device).eval()
+
+
+def digest(vae: VAE) -> str:
+    """SHA-256 of a VAE's weights, wherever they are kept: a run, a checkpoint and an export of it have the same."""
+    sha = hashlib.sha256()
+    for name, tensor in sorted(vae.state_dict().items()):
+        sha.update(name.encode())
+        sha.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return sha.hexdigest()
 
 
 def find_model(path: str | Path) -> Path:

@@ -86,17 +86,6 @@ def face_grid(
     return torch.stack([between(start, end, rows) for start, end in zip(top, bottom, strict=True)], dim=1)
 
 
-def traverse(z: Tensor, dimension: int, values: Tensor) -> Tensor:
-    """Copies of a latent (D,) with one dimension set to each of ``values`` (V,): latents (V, D).
-
-    Raises:
-        IndexError: if there is no such dimension.
-    """
-    copies = z.repeat(len(values), 1)
-    copies[:, dimension] = values.to(copies)
-    return copies
-
-
 def _fractions(steps: int, like: Tensor) -> Tensor:
     if steps < 2:
         raise ValueError(f"Expected at least 2 steps, the two ends; {steps} came.")

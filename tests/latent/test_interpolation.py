@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from dfcvae.latent import face_grid, interpolate, path, slerp, traverse
+from dfcvae.latent import face_grid, interpolate, path, slerp
 from dfcvae.vae import VAE
 
 
@@ -62,14 +62,6 @@ def test_a_grid_has_its_corners_and_the_mean_in_the_middle():
     torch.testing.assert_close(grid[1, 2], corners.mean(dim=0))
     torch.testing.assert_close(grid[0], interpolate(corners[0], corners[1], 5))
     torch.testing.assert_close(grid[:, -1], interpolate(corners[1], corners[3], 3))
-
-
-def test_a_traversal_changes_one_dimension():
-    z, values = torch.randn(6), torch.tensor([-3.0, 0.0, 3.0])
-    walked = traverse(z, 4, values)
-    assert torch.equal(walked[:, 4], values)
-    rest = [0, 1, 2, 3, 5]
-    assert torch.equal(walked[:, rest], z[rest].expand(3, 5))
 
 
 def test_too_few_points_are_errors():

@@ -1,0 +1,200 @@
+"""Directions of the latent space along which an attribute of the face changes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dfcvae.errors import UserError, nearest
+from dfcvae.latent.stored import read_stored, write_stored
+
+FEWEST = 10  # faces with and without an attribute, below which a mean of a hundred dimensions is mostly noise
+Method = Literal["means", "classifier"]
+
+
+def attribute_vector(mu: Tensor, has: Tensor, method: Method = "means") -> Tensor:
+    """The step (D,) from faces without an attribute to faces with it.
+
+    ``"means"``: the difference d of the class means (Hou et al. 2016, arXiv 1610.00291, section 4.3; Larsen et al.
+    2016, arXiv 1512.09300). ``"classifier"``: along the unit normal n of the hyperplane by which a logistic regression
+    tells the classes apart, ``n (n . d)``. Either way a step of 1 covers the distance between the class means along it.
+
+    The difference holds all that goes along with the attribute in these faces. A normal points where the classes are
+    told apart best, given all latents: shorter steps, that change less besides the attribute, and less of it.
+
+    Args:
+        mu: posterior means (N, D).
+        has: which faces have the attribute, bool (N,).
+        method: as above.
+
+    Raises:
+        ValueError: if all faces, or none, have it.
+    """
+    if not 0 < int(has.sum()) < len(has):
+        raise ValueError(f"Expected faces with and without the attribute; {int(has.sum())} of {len(has)} have it.")
+    difference = mu[has].mean(dim=0) - mu[~has].mean(dim=0)
+    if method == "means":
+        return difference
+    from sklearn.linear_model import LogisticRegression
+
+    spread = mu.std(dim=0).clamp_min(1e-6)  # the penalty of the regression is fair between latents of equal scale
+    classifier = LogisticRegression(max_iter=1000).fit((mu / spread).double().numpy(), has.numpy())
+    normal = torch.as_tensor(classifier.coef_[0]).to(mu) / spread
+    return along(normal, difference)
+
+
+def along(direction: Tensor, difference: Tensor) -> Tensor:
+    """The part of a difference (D,) that lies along a direction (D,)."""
+    return direction * (direction @ difference) / direction.square().sum()
+
+
+def project_out(vector: Tensor, others: Tensor) -> Tensor:
+    """The part of a vector (D,) at right angles to all others (K, D): a step that changes none of them.
+
+    Only as much is taken away as the others span: vectors that are copies of one another count once.
+    """
+    if len(others) == 0:
+        return vector
+    basis = torch.linalg.svd(others.double().T, full_matrices=False)
+    rank = int((basis.S / basis.S[0] > 1e-6).sum())
+    spanned = basis.U[:, :rank]
+    return vector - (spanned @ (spanned.T @ vector.double())).to(vector)
+
+
+def balanced_rows(has: Tensor, others: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Rows of as many faces with an attribute as without, of whom as many have each combination of other attributes.
+
+    In CelebA most faces with glasses are men: the difference of the means of all is in part a change of sex. Drawn in
+    this way, the two classes differ in nothing but the attribute as far as ``others`` go.
+
+    Args:
+        has: bool (N,).
+        others: bool (N, K); K may be 0.
+        generator: of the draw, without replacement.
+
+    Returns:
+        Sorted indices; none if no combination has faces of both kinds.
+    """
+    kinds = (others.long() << torch.arange(others.shape[1])).sum(dim=1)
+    order = torch.randperm(len(has), generator=generator)
+    chosen = []
+    for kind in kinds.unique():
+        with_it, without = (order[((kinds == kind) & (has == value))[order]] for value in (True, False))
+        count = min(len(with_it), len(without))
+        chosen += [with_it[:count], without[:count]]
+    return torch.cat(chosen).sort().values
+
+
+def label_correlation(attributes: Tensor) -> Tensor:
+    """Correlation (A, A) between the attributes (N, A) of faces: the phi coefficient; NaN for one that never varies."""
+    centred = attributes.double() - attributes.double().mean(dim=0)
+    covariance = centred.T @ centred
+    spread = covariance.diagonal().sqrt()
+    return (covariance / spread / spread[:, None]).float()
+
+
+@dataclass(frozen=True)
+class AttributeVectors:
+    """A step in latent space for every attribute: 1 takes faces without it to faces with it.
+
+    Args:
+        names: the A attributes.
+        vectors: (A, D).
+    """
+
+    names: tuple[str, ...]
+    vectors: Tensor
+
+    @classmethod
+    def fit(
+        cls,
+        mu: Tensor,
+        attributes: Tensor,
+        names: Sequence[str],
+        *,
+        method: Method = "means",
+        balance: Sequence[str] = (),
+        seed: int = 0,
+    ) -> "AttributeVectors":
+        """The vectors of all attributes that enough faces have and enough do not; others are left out.
+
+        Args:
+            mu: posterior means (N, D).
+            attributes: bool (N, A).
+            names: of the attributes.
+            method: see `attribute_vector`.
+            balance: attributes in which the faces with and without another shall not differ; see `balanced_rows`.
+            seed: of the choice of faces.
+
+        Raises:
+            UserError: if there is no such attribute to balance, or no attribute has enough faces of both kinds.
+        """
+        names = tuple(names)
+        generator = torch.Generator().manual_seed(seed)
+        columns = [_index(names, name) for name in balance]
+        found: dict[str, Tensor] = {}
+        for i, name in enumerate(names):
+            has = attributes[:, i]
+            rows = balanced_rows(has, attributes[:, [c for c in columns if c != i]], generator)
+            if len(rows) >= 2 * FEWEST:
+                found[name] = attribute_vector(mu[rows], has[rows], method)
+        if not found:
+            raise UserError(
+                f"Attribute vectors need at least {FEWEST} faces with and {FEWEST} without an attribute; "
+                f"{len(mu)} faces with {len(names)} attributes came, and none has so many. Use a larger data set."
+            )
+        return cls(tuple(found), torch.stack(list(found.values())))
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The vector (D,) of an attribute.
+
+        Raises:
+            UserError: if there is none.
+        """
+        return self.vectors[_index(self.names, name)]
+
+    def step(self, strengths: Mapping[str, float], keep: Sequence[str] = ()) -> Tensor:
+        """The sum (D,) of the vectors times their strengths, with no part along the vectors of ``keep``."""
+        total = torch.stack([strength * self[name] for name, strength in strengths.items()]).sum(dim=0)
+        return project_out(total, torch.stack([self[name] for name in keep]) if keep else total[:0])
+
+    def edit(self, z: Tensor, strengths: Mapping[str, float], keep: Sequence[str] = ()) -> Tensor:
+        """Latents (N, D) moved by several attributes at once: ``{"Smiling": 1.5, "Eyeglasses": -1}``.
+
+        Args:
+            z: latents (N, D).
+            strengths: 1 is the distance between faces without and with the attribute; negative takes it away.
+            keep: attributes whose vectors are projected out of the step, so that it changes them less.
+
+        Raises:
+            UserError: if there is no such attribute.
+        """
+        return z + self.step(strengths, keep).to(z)
+
+    def correlation(self) -> Tensor:
+        """Cosine similarity (A, A) of the vectors: what else changes when one moves along one of them."""
+        unit = self.vectors / self.vectors.norm(dim=1, keepdim=True)
+        return unit @ unit.T
+
+    def save(self, path: str | Path, model: str) -> Path:
+        """Write safetensors that say to which model (`dfcvae.vae.digest`) they belong."""
+        return write_stored(path, {"vectors": self.vectors}, "attribute vectors", model, {"names": self.names})
+
+    @classmethod
+    def load(cls, path: str | Path, model: str) -> "AttributeVectors":
+        """The vectors kept in a file.
+
+        Raises:
+            UserError: if they are another model's, or the file holds something else.
+        """
+        tensors, about = read_stored(path, "attribute vectors", model)
+        return cls(tuple(about["names"]), tensors["vectors"])
+
+
+def _index(names: Sequence[str], name: str) -> int:
+    if name not in names:
+        raise UserError(f"There is no attribute {name!r}{nearest(name, names)}; there are {', '.join(names)}.")
+    return names.index(name)

@@ -1,0 +1,125 @@
+"""What latents to draw: from N(0, I), or from what the encoder makes of the training faces."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
+
+from dfcvae.gaussian import sample_posterior
+from dfcvae.latent.stored import read_stored, write_stored
+
+COMPONENTS = (1, 2, 4, 8, 16)
+AT_MOST = 50_000  # latents a mixture is fitted to: more change little and take minutes
+RIDGE = 1e-4  # added to the variances of a mixture, against components that shrink onto few points
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A mixture of Gaussians over the latents: ``p(z) = sum_k w_k N(z; m_k, L_k L_k^T)``. One component is a Gaussian.
+
+    A VAE is trained towards ``N(0, I)``, but the latents of the data never quite fill it; where they do not, the
+    decoder has seen nothing. A distribution fitted to them after training avoids such places (Ghosh et al. 2020, "From
+    Variational to Deterministic Autoencoders", arXiv 1903.12436).
+
+    Args:
+        weights: w, (K,), sum 1.
+        means: m, (K, D).
+        factors: L, lower triangular, (K, D, D).
+    """
+
+    weights: Tensor
+    means: Tensor
+    factors: Tensor
+
+    @classmethod
+    def standard(cls, latent_dim: int) -> "Prior":
+        """``N(0, I)``."""
+        return cls(torch.ones(1), torch.zeros(1, latent_dim), torch.eye(latent_dim)[None])
+
+    def sample(self, n: int, *, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
+        """Draws (n, D), on the generator's device (default: the CPU).
+
+        Args:
+            n: how many.
+            temperature: factor of every component's standard deviation: below 1, draws are nearer to the means, so
+                more ordinary and less varied.
+            generator: of the draws. Those of the standard normal are the ones of `VAE.sample`.
+        """
+        device = generator.device if generator is not None else torch.device("cpu")
+        eps = torch.randn(n, self.means.shape[1], generator=generator, device=device)
+        weights, means, factors = (tensor.to(device) for tensor in (self.weights, self.means, self.factors))
+        if len(weights) == 1:
+            return means[0] + temperature * eps @ factors[0].T
+        k = torch.multinomial(weights, n, replacement=True, generator=generator)
+        return means[k] + temperature * torch.einsum("nij,nj->ni", factors[k], eps)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """``ln p(z)`` in nats, (N,), of latents (N, D)."""
+        components = MultivariateNormal(self.means, scale_tril=self.factors)
+        return MixtureSameFamily(Categorical(probs=self.weights), components).log_prob(z)
+
+    def save(self, path: str | Path, model: str) -> Path:
+        """Write safetensors that say to which model (`dfcvae.vae.digest`) they belong."""
+        tensors = {"weights": self.weights, "means": self.means, "factors": self.factors}
+        return write_stored(path, tensors, "a prior", model, {})
+
+    @classmethod
+    def load(cls, path: str | Path, model: str) -> "Prior":
+        """The prior kept in a file.
+
+        Raises:
+            UserError: if it is another model's, or the file holds something else.
+        """
+        return cls(**read_stored(path, "a prior", model)[0])
+
+
+def fit_gaussian(mu: Tensor, logvar: Tensor) -> Prior:
+    """The Gaussian with the mean and covariance of the aggregate posterior ``1/N sum_n N(mu_n, diag exp logvar_n)``.
+
+    Its covariance is that of the means plus the mean of the variances (the law of total variance): no draw is needed.
+
+    Args:
+        mu: posterior means (N, D), N above 1.
+        logvar: logarithms of the posterior variances (N, D).
+    """
+    covariance = torch.cov(mu.double().T, correction=0) + torch.diag(logvar.double().exp().mean(dim=0))
+    return Prior(torch.ones(1), mu.mean(dim=0, keepdim=True), torch.linalg.cholesky(covariance).float()[None])
+
+
+def fit_mixture(
+    posterior: tuple[Tensor, Tensor],
+    held_out: tuple[Tensor, Tensor],
+    components: tuple[int, ...] = COMPONENTS,
+    seed: int = 0,
+) -> tuple[Prior, dict[int, float]]:
+    """A mixture of full-covariance Gaussians, fitted by expectation maximisation to a draw from each posterior.
+
+    Args:
+        posterior: ``mu, logvar``, each (N, D), of training faces; at most 50,000 of them are used.
+        held_out: ``mu, logvar``, each (M, D), of faces for the choice of the number of components.
+        components: numbers to try; those with fewer than two faces per latent dimension and component are left out.
+        seed: of the draws and the start.
+
+    Returns:
+        The mixture whose held-out likelihood is highest, and the likelihoods: mean ``ln p(z)`` in nats by number.
+    """
+    from sklearn.mixture import GaussianMixture
+
+    generator = torch.Generator().manual_seed(seed)
+    z, z_held_out = (_draw(mu, logvar, generator) for mu, logvar in (posterior, held_out))
+    candidates = [k for k in components if len(z) >= 2 * k * z.shape[1]] or [1]
+    fitted, likelihood = {}, {}
+    for k in candidates:
+        mixture = GaussianMixture(k, reg_covar=RIDGE, random_state=seed, max_iter=200).fit(z.numpy())
+        factors = torch.linalg.cholesky(torch.as_tensor(mixture.covariances_))
+        fitted[k] = Prior(*(torch.as_tensor(t).float() for t in (mixture.weights_, mixture.means_, factors)))
+        likelihood[k] = float(fitted[k].log_prob(z_held_out.float()).mean())
+    return fitted[max(likelihood, key=likelihood.__getitem__)], likelihood
+
+
+def _draw(mu: Tensor, logvar: Tensor, generator: torch.Generator) -> Tensor:
+    chosen = torch.randperm(len(mu), generator=generator)[:AT_MOST]
+    eps = torch.randn(len(chosen), mu.shape[1], generator=generator)
+    return sample_posterior(mu[chosen], logvar[chosen], eps).double()

@@ -1,0 +1,41 @@
+"""Vectors and priors on disk: what was written, of this model, or a sentence."""
+
+import pytest
+import torch
+
+from dfcvae.errors import UserError
+from dfcvae.latent import AttributeVectors, Prior
+from dfcvae.vae import VAE, digest
+
+VECTORS = AttributeVectors(("Smiling", "Male"), torch.randn(2, 5))
+
+
+def test_what_was_written_is_read(tmp_path):
+    read = AttributeVectors.load(VECTORS.save(tmp_path / "new" / "vectors.safetensors", "a"), "a")
+    assert read.names == VECTORS.names
+    assert torch.equal(read.vectors, VECTORS.vectors)
+    prior = Prior(torch.tensor([0.4, 0.6]), torch.randn(2, 3), torch.randn(2, 3, 3).tril())
+    again = Prior.load(prior.save(tmp_path / "prior.safetensors", "a"), "a")
+    assert all(torch.equal(getattr(prior, name), getattr(again, name)) for name in ("weights", "means", "factors"))
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_another_model_or_another_kind_or_damage_is_told(tmp_path):
+    file = VECTORS.save(tmp_path / "vectors.safetensors", "a")
+    with pytest.raises(UserError, match=r"fitted to another model than this one \(was it trained further\?\); delete"):
+        AttributeVectors.load(file, "b")
+    with pytest.raises(UserError, match="holds attribute vectors, but a prior were expected"):
+        Prior.load(file, "a")
+    for damaged in (b"", file.read_bytes()[:40], b"not safetensors"):
+        file.write_bytes(damaged)
+        with pytest.raises(UserError, match="holds no attribute vectors, or is damaged"):
+            AttributeVectors.load(file, "a")
+
+
+def test_the_digest_is_of_the_weights_wherever_they_are(tmp_path):
+    vae = VAE("hou2016", 32, 3, 8)
+    first = digest(vae)
+    assert digest(VAE.load(vae.save(tmp_path / "model"))) == first
+    with torch.no_grad():
+        next(vae.parameters()).view(-1)[0] += 1e-3
+    assert digest(vae) != first
