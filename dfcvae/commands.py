@@ -3,14 +3,12 @@
 import dataclasses
 import json
 import sys
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dfcvae.bench.run import run_bench
@@ -18,8 +16,8 @@ from dfcvae.bench.scaling import run_scaling
 from dfcvae.bench.scaling_table import scaling_table
 from dfcvae.bench.settings import BenchSettings
 from dfcvae.bench.table import bench_table
-from dfcvae.config import DataConfig, Experiment
-from dfcvae.data import SYNTHETIC, Rendering, load_faces, open_images
+from dfcvae.config import DataConfig
+from dfcvae.data import SYNTHETIC, Rendering, data_of, load_faces, open_images, read_face
 from dfcvae.data.cache import caches, caches_of, check
 from dfcvae.data.describe import SHEET, contact_sheet, describe
 from dfcvae.data.synthetic import ATTRIBUTES, render_faces
@@ -29,7 +27,6 @@ from dfcvae.evaluation import JUDGE_LAYERS
 from dfcvae.evaluation import evaluate as measure
 from dfcvae.features import VGGFeatures
 from dfcvae.images import grid, rows, save_each, save_gif, save_png, to_float
-from dfcvae.intake import Undecodable, decode, quiet_pillow
 from dfcvae.latent import face_grid, path, slerp
 from dfcvae.latent import interpolate as linear
 from dfcvae.losses import PRESETS
@@ -203,41 +200,11 @@ def bench(arguments: Any) -> None:
     print(f"All numbers: {arguments.out}")
 
 
-def data_of(model: str, source: str | None) -> DataConfig:
-    """The data configuration a model was trained with, from another source where one is given."""
-    about, _ = read_model(model)
-    size, channels = about["vae"]["size"], about["vae"]["channels"]
-    trained_on = (
-        Experiment.from_dict(about["config"]).data if about["config"] else DataConfig(size=size, channels=channels)
-    )
-    source = source or trained_on.source
-    # Only held-out faces are looked at: no others need be drawn.
-    return replace(trained_on, source=source, train_images=1 if source == SYNTHETIC else None)
-
-
 def faces_of(arguments: Any, data: DataConfig) -> Tensor:
     """uint8 (n, C, H, W): the image files that were named, or else the first faces of the test split."""
     if arguments.images:
-        return torch.from_numpy(np.stack([render_file(file, data) for file in arguments.images]))
+        return torch.from_numpy(np.stack([read_face(file, data) for file in arguments.images]))
     return load_faces(data)["test"].images[: arguments.count]
-
-
-def render_file(path: Path, data: DataConfig) -> NDArray[np.uint8]:
-    """An image file as uint8 (C, size, size), cropped like the training data.
-
-    Synthetic faces are not cropped, and neither is what has the size of the training images already.
-    """
-    try:
-        with quiet_pillow():
-            image = decode(path.read_bytes())
-    except (OSError, Undecodable) as error:
-        raise UserError(f"{path} is no image that can be read ({error}); name JPEG or PNG files.") from error
-    rendering = Rendering(data.size, data.channels, data.crop, data.filter)
-    if data.source == SYNTHETIC or image.size == (data.size, data.size):
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        return rendering.fit(image.crop((left, top, left + side, top + side)))
-    return rendering.render(image)
 
 
 def write(images: Tensor, originals: Tensor | None, out: Path, each: bool) -> None:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dfcvae.commands import render_file
 from dfcvae.config import DataConfig
+from dfcvae.data import read_face
 from dfcvae.data.synthetic import render_faces
 from dfcvae.errors import UserError
 from dfcvae.images import to_float
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("from-noise.png"))
     args = parser.parse_args()
     if args.target:
-        target = to_float(torch.from_numpy(render_file(args.target, DataConfig(size=args.size)))[None])
+        target = to_float(torch.from_numpy(read_face(args.target, DataConfig(size=args.size)))[None])
     else:
         target = to_float(render_faces([FACE], size=args.size)[0])
     noise = torch.randn(target.shape, generator=torch.Generator().manual_seed(0)).sigmoid()

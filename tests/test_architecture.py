@@ -16,8 +16,8 @@ LAYERS = [
     {"features"},
     {"losses", "latent"},
     {"data"},
-    {"training", "evaluation"},
-    {"parsing", "demo", "bench"},
+    {"training", "evaluation", "fitted"},
+    {"parsing", "demo", "bench", "explore"},
     {"commands"},
     {"cli"},
 ]

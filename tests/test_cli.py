@@ -86,14 +86,14 @@ def test_reconstruct_test_faces_or_files(capsys, run, tmp_path):
 
 def test_a_file_of_a_synthetic_face_is_not_cropped(run, tmp_path):
     """The same face as a file and as a row of the test split gives the same pixels."""
-    from dfcvae.commands import data_of, render_file
+    from dfcvae.data import data_of, read_face
 
     face = render_faces([7], size=32)[0][0]
     Image.fromarray(face.permute(1, 2, 0).numpy()).save("face.png")
-    assert torch.equal(torch.tensor(render_file(tmp_path / "face.png", data_of(str(run), None))), face)
+    assert torch.equal(torch.tensor(read_face(tmp_path / "face.png", data_of(str(run), None))), face)
     photo = Image.fromarray(render_faces([7], size=178)[0][0].permute(1, 2, 0).numpy())
     photo.save("photo.png")
-    assert render_file(tmp_path / "photo.png", data_of(str(run), "celeba")).shape == (3, 32, 32)
+    assert read_face(tmp_path / "photo.png", data_of(str(run), "celeba")).shape == (3, 32, 32)
 
 
 def test_a_model_saved_without_its_experiment_reconstructs(capsys, tmp_path):

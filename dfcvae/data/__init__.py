@@ -3,6 +3,7 @@
 from dfcvae.data.batches import Batches, TrainingBatches
 from dfcvae.data.cache import prepare
 from dfcvae.data.faces import Faces, Splits
+from dfcvae.data.of_model import data_of, decode_face, read_face
 from dfcvae.data.source import SYNTHETIC, load_faces, synthetic_faces
 from dfcvae.intake import ImageSet, open_images
 from dfcvae.intake.rendering import Rendering
@@ -15,8 +16,11 @@ __all__ = [
     "Rendering",
     "Splits",
     "TrainingBatches",
+    "data_of",
+    "decode_face",
     "load_faces",
     "open_images",
     "prepare",
+    "read_face",
     "synthetic_faces",
 ]

@@ -12,6 +12,10 @@ from torch import Tensor
 from dfcvae.errors import UserError
 
 
+class OtherModelError(UserError):
+    """A file was fitted to another model, or to this one before it was trained further."""
+
+
 def write_stored(path: str | Path, tensors: dict[str, Tensor], kind: str, model: str, about: dict[str, Any]) -> Path:
     """Write tensors as safetensors, with what they are and the digest of the model they were fitted to.
 
@@ -42,8 +46,5 @@ def read_stored(path: str | Path, kind: str, model: str) -> tuple[dict[str, Tens
     if wrong:
         raise UserError(f"{path} holds {about['kind']}, but {kind} were expected.")
     if about["model"] != model:
-        raise UserError(
-            f"{path} was fitted to another model than this one (was it trained further?); delete the file, and it is "
-            "fitted anew."
-        )
+        raise OtherModelError(f"{path} was fitted to another model than this one; was it trained further? Fit it anew.")
     return tensors, about

@@ -22,7 +22,7 @@ def test_what_was_written_is_read(tmp_path):
 
 def test_another_model_or_another_kind_or_damage_is_told(tmp_path):
     file = VECTORS.save(tmp_path / "vectors.safetensors", "a")
-    with pytest.raises(UserError, match=r"fitted to another model than this one \(was it trained further\?\); delete"):
+    with pytest.raises(UserError, match="fitted to another model than this one"):
         AttributeVectors.load(file, "b")
     with pytest.raises(UserError, match="holds attribute vectors, but a prior were expected"):
         Prior.load(file, "a")

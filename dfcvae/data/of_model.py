@@ -1,0 +1,64 @@
+"""Faces as a trained model takes them: of its own data set, or from image files."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfcvae.config import DataConfig, Experiment
+from dfcvae.data.source import SYNTHETIC
+from dfcvae.errors import UserError
+from dfcvae.intake import Undecodable, decode, quiet_pillow
+from dfcvae.intake.rendering import Rendering
+from dfcvae.vae import read_model
+
+
+def data_of(model: str | Path, source: str | None = None, *, held_out: bool = True) -> DataConfig:
+    """The data configuration a model was trained with.
+
+    Args:
+        model: its run folder, checkpoint or exported folder.
+        source: another place to take faces from.
+        held_out: only faces of the validation and test split will be looked at, so that no synthetic training faces
+            need be drawn.
+    """
+    about, _ = read_model(model)
+    size, channels = about["vae"]["size"], about["vae"]["channels"]
+    trained_on = (
+        Experiment.from_dict(about["config"]).data if about["config"] else DataConfig(size=size, channels=channels)
+    )
+    source = source or trained_on.source
+    if not held_out:
+        return replace(trained_on, source=source)
+    return replace(trained_on, source=source, train_images=1 if source == SYNTHETIC else None)
+
+
+def read_face(path: str | Path, data: DataConfig) -> NDArray[np.uint8]:
+    """An image file of any size as uint8 (C, size, size); see `decode_face`.
+
+    Raises:
+        UserError: if it is no image that can be read.
+    """
+    try:
+        return decode_face(Path(path).read_bytes(), data)
+    except (OSError, Undecodable) as error:
+        raise UserError(f"{path} is no image that can be read ({error}); name JPEG or PNG files.") from error
+
+
+def decode_face(encoded: bytes, data: DataConfig) -> NDArray[np.uint8]:
+    """The bytes of an image file as uint8 (C, size, size), cropped like the training data.
+
+    Synthetic faces are not cropped, and neither is what has the size of the training images already.
+
+    Raises:
+        Undecodable: if it is no image.
+    """
+    with quiet_pillow():
+        image = decode(encoded)
+    rendering = Rendering(data.size, data.channels, data.crop, data.filter)
+    if data.source == SYNTHETIC or image.size == (data.size, data.size):
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        return rendering.fit(image.crop((left, top, left + side, top + side)))
+    return rendering.render(image)
