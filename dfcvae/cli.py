@@ -102,6 +102,10 @@ def _sample(parser: Parser) -> None:
     parser.add_argument("model", help=MODEL)
     parser.add_argument("-n", "--count", type=PositiveInt, default=64, help="number of faces")
     parser.add_argument("--seed", type=NonNegativeInt, default=0)
+    prior = "N(0, I), or what was fitted to the latents of the training faces (at first use, and then kept)"
+    parser.add_argument("--prior", type=Literal["normal", "gaussian", "gmm"], default="normal", help=prior)
+    parser.add_argument("--temperature", type=float, default=1.0, help="factor of the prior's standard deviation")
+    parser.add_argument("--source", type=str | None, help=FITTED)
     parser.add_argument("--out", type=Path, default=Path("samples.png"), help=OUT)
     parser.add_argument("--each", action="store_true", help="one PNG per face instead of a grid")
 
@@ -122,9 +126,65 @@ def _interpolate(parser: Parser) -> None:
     )
     parser.add_argument("--source", type=str | None, help=SOURCE)
     parser.add_argument("-n", "--count", type=PositiveInt, default=2, help="number of test faces; 4 make a grid")
+    parser.add_argument("--random", action="store_true", help="between draws from the prior instead of faces")
+    parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of the draws")
     parser.add_argument("--steps", type=PositiveInt, default=8, help="faces from one to the next, both included")
     parser.add_argument("--spherical", action="store_true", help="along great circles instead of straight lines")
-    parser.add_argument("--out", type=Path, default=Path("interpolation.png"), help="a PNG, or a GIF that moves")
+    parser.add_argument("--out", type=Path, default=Path("interpolation.png"), help=MOVES)
+
+
+def _traverse(parser: Parser) -> None:
+    parser.add_argument("model", help=MODEL)
+    parser.add_argument("image", nargs="?", type=Path, help="an image file (default: the first face of the test split)")
+    parser.add_argument("--source", type=str | None, help=SOURCE)
+    parser.add_argument("--dimensions", type=PositiveInt, default=10, help="how many, from the most informative on")
+    parser.add_argument("--reach", type=float, default=3.0, help="from minus to plus so many standard deviations")
+    parser.add_argument("--steps", type=PositiveInt, default=9)
+    parser.add_argument("--out", type=Path, default=Path("traversal.png"), help=MOVES)
+
+
+def _attributes(parser: Parser) -> None:
+    parser.add_argument("model", help=MODEL)
+    parser.add_argument("--source", type=str | None, help=FITTED)
+    method = "the difference of the class means, or the normal of a linear classifier"
+    parser.add_argument("--method", type=Literal["means", "classifier"], default="means", help=method)
+    balance = "attributes in which faces with and without another shall not differ"
+    parser.add_argument("--balance", nargs="+", default=[], metavar="NAME", help=balance)
+    out = "drawing of the correlations (PNG); the numbers lie beside it as CSV"
+    parser.add_argument("--out", type=Path, default=Path("attributes.png"), help=out)
+
+
+def _edit(parser: Parser) -> None:
+    parser.usage = "dfcvae edit MODEL [IMAGE ...] NAME=STRENGTH [NAME=FROM:TO ...] [--keep NAME ...] [--out FILE]"
+    parser.add_argument("model", help=MODEL)
+    words = "image files (default: faces of the test split), and edits: Smiling=+1.5, or Smiling=-2:2 for a way"
+    parser.add_argument("words", nargs="+", help=words)
+    parser.add_argument("--keep", nargs="+", default=[], metavar="NAME", help="attributes to leave as they are")
+    parser.add_argument("--source", type=str | None, help=SOURCE)
+    parser.add_argument("-n", "--count", type=PositiveInt, default=8, help="number of test faces")
+    parser.add_argument("--steps", type=PositiveInt, default=7, help="faces along a way")
+    parser.add_argument("--out", type=Path, default=Path("edited.png"), help=f"{MOVES}, or a folder with --each")
+    parser.add_argument("--each", action="store_true", help="one PNG per edited face")
+
+
+def _map(parser: Parser) -> None:
+    parser.add_argument("model", help=MODEL)
+    parser.add_argument("--source", type=str | None, help=SOURCE)
+    parser.add_argument("--method", type=Literal["tsne", "pca"], default="tsne")
+    parser.add_argument("--attributes", nargs="+", default=[], metavar="NAME", help="to colour by")
+    parser.add_argument("-n", "--count", type=PositiveInt, default=2000, help="number of test faces")
+    parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of t-SNE")
+    out = "dots (PNG); the faces themselves in NAME-faces.png"
+    parser.add_argument("--out", type=Path, default=Path("map.png"), help=out)
+
+
+def _neighbours(parser: Parser) -> None:
+    parser.add_argument("model", help=MODEL)
+    parser.add_argument("--source", type=str | None, help=FITTED)
+    parser.add_argument("--judge", type=Path | None, help="compare in the features of this attribute network too")
+    parser.add_argument("-n", "--count", type=PositiveInt, default=8, help="number of samples")
+    parser.add_argument("--seed", type=NonNegativeInt, default=0)
+    parser.add_argument("--out", type=Path, default=Path("neighbours.png"), help="a PNG")
 
 
 def _evaluate(parser: Parser) -> None:
@@ -194,6 +254,8 @@ def _bench(parser: Parser) -> None:
 MODEL = "a run folder, a checkpoint, or an exported folder"
 SOURCE_PATH = "a folder of images, CelebA in any layout (folder, zip, parquet files), or 'synthetic'"
 SOURCE = "where the faces come from: a path as in `dfcvae data info`, or 'synthetic' (default: as in training)"
+FITTED = "where the training faces are (default: as in training)"
+MOVES = "a PNG, or a GIF or MP4 that moves"
 OUT = "a PNG, or a folder with --each"
 COMMANDS = {
     "demo": ("train a plain VAE and a DFC-VAE on synthetic faces and write a report", _demo),
@@ -201,6 +263,11 @@ COMMANDS = {
     "sample": ("draw faces from the prior", _sample),
     "reconstruct": ("show originals beside reconstructions", _reconstruct),
     "interpolate": ("show the way from face to face", _interpolate),
+    "traverse": ("show what single latent dimensions do", _traverse),
+    "attributes": ("fit the vectors of attributes and show how they hang together", _attributes),
+    "edit": ("change attributes of faces", _edit),
+    "map": ("lay faces out in the plane by their latents", _map),
+    "neighbours": ("show the training faces nearest to samples", _neighbours),
     "evaluate": ("measure a model on the test split", _evaluate),
     "export": ("write a model as safetensors and JSON", _export),
     "features": ("list the layers of feature networks, and train them", _features),

@@ -60,7 +60,9 @@ def fit_prior(vae: VAE, kind: str, splits: Splits) -> Prior:
         return fit_gaussian(*posterior)
     held_out = splits["val"] if len(splits["val"]) else splits["test"]
     prior, likelihood = fit_mixture(posterior, posteriors(vae, held_out))
-    print("Held-out ln p(z), nats: " + ", ".join(f"{k} components {value:.2f}" for k, value in likelihood.items()))
+    print("Held-out ln p(z) by components and covariance, nats:", end=" ")
+    print(", ".join(f"{kind} {value:.2f}" for kind, value in likelihood.items()), end=". ")
+    print(f"Kept: {max(likelihood, key=likelihood.__getitem__)}.")
     return prior
 
 

@@ -68,15 +68,6 @@ def save_png(picture: Tensor, path: str | Path) -> Path:
     return path
 
 
-def save_gif(frames: Tensor, path: str | Path, seconds: float = 0.06) -> Path:
-    """Write frames (N, C, H, W) in [0, 1] as an animated GIF that plays without end, making its folder."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    first, *rest = (Image.fromarray(frame) for frame in to_uint8(to_rgb(frames)).permute(0, 2, 3, 1).cpu().numpy())
-    first.save(path, "GIF", save_all=True, append_images=rest, duration=round(1000 * seconds), loop=0)
-    return path
-
-
 def save_each(images: Tensor, folder: str | Path) -> list[Path]:
     """Write every image (N, C, H, W) in [0, 1] as its own PNG: ``000000.png``, ``000001.png``, ..."""
     return [save_png(image, Path(folder) / f"{i:06d}.png") for i, image in enumerate(images)]

@@ -16,14 +16,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from torch import Tensor, nn
-from torchmetrics.image.fid import FrechetInceptionDistance
 
 from dfcvae.config import DataConfig, Experiment, FeatureConfig, LossConfig, TrainingConfig
 from dfcvae.data import Splits, load_faces
-from dfcvae.evaluation import JUDGE_LAYERS, evaluate
+from dfcvae.evaluation import JUDGE_LAYERS, embed, evaluate, frechet_distance
 from dfcvae.features import VGGFeatures
-from dfcvae.images import normalize_imagenet, to_float
+from dfcvae.images import to_float
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.training import AttributeNetwork, train
 from dfcvae.vae import VAE
@@ -40,27 +38,6 @@ LAYERS = {
         "conv5_2",
     ],  # the same places in a network with three convolutions a block
 }
-
-
-class PooledFeatures(nn.Module):
-    """The judge's features before its linear head, as torchmetrics wants them."""
-
-    def __init__(self, judge: AttributeNetwork):
-        super().__init__()
-        self.judge = judge
-        self.num_features = judge.classifier.in_features
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.judge.features(normalize_imagenet(x)).mean(dim=(2, 3))
-
-
-def frechet_distance(judge: AttributeNetwork, real: Tensor, fake: Tensor) -> float:
-    """Frechet distance of the judge's pooled features of two sets of images in [0, 1]. Not the FID: another network."""
-    metric = FrechetInceptionDistance(feature=PooledFeatures(judge), normalize=True)
-    for images, is_real in ((real, True), (fake, False)):
-        for part in images.split(100):
-            metric.update(part, real=is_real)
-    return float(metric.compute())
 
 
 def grid(networks: dict[str, str]) -> dict[str, LossConfig]:
@@ -90,7 +67,10 @@ def measure(loss: LossConfig, args: argparse.Namespace, splits: Splits, judge: A
     measures = evaluate(vae, splits["val"], features=features, judge=judge)
     real = to_float(splits["val"].images)
     samples = vae.sample(len(real), generator=seeded_generator(0, Stream.EVALUATION))
-    return measures | {"frechet_samples": frechet_distance(judge, real, samples), "minutes": minutes}
+    return measures | {
+        "frechet_samples": frechet_distance(embed(judge.embed, real), embed(judge.embed, samples)),
+        "minutes": minutes,
+    }
 
 
 def measure_all(losses: dict[str, LossConfig], args: argparse.Namespace) -> None:

@@ -12,11 +12,11 @@ PACKAGE = Path(__file__).parents[1] / "dfcvae"
 LAYERS = [
     {"errors", "paths", "precision"},
     {"config", "gaussian", "images", "intake", "seeding", "vgg", "networks"},
-    {"weights", "vae"},
+    {"weights", "vae", "animation"},
     {"features"},
     {"losses", "latent"},
     {"data"},
-    {"training", "evaluation", "fitted"},
+    {"training", "evaluation", "fitted", "plots"},
     {"parsing", "demo", "bench", "explore"},
     {"commands"},
     {"cli"},

@@ -1,7 +1,18 @@
 """Measures and reports of trained models."""
 
+from dfcvae.evaluation.frechet import embed, frechet_distance
 from dfcvae.evaluation.measures import JUDGE_LAYERS, evaluate, psnr
 from dfcvae.evaluation.mesh import mesh_energy, plaid_energy, power_spectrum
 from dfcvae.evaluation.sharpness import laplacian_variance
 
-__all__ = ["JUDGE_LAYERS", "evaluate", "laplacian_variance", "mesh_energy", "plaid_energy", "power_spectrum", "psnr"]
+__all__ = [
+    "JUDGE_LAYERS",
+    "embed",
+    "evaluate",
+    "frechet_distance",
+    "laplacian_variance",
+    "mesh_energy",
+    "plaid_energy",
+    "power_spectrum",
+    "psnr",
+]

@@ -1,17 +1,19 @@
 """What latents to draw: from N(0, I), or from what the encoder makes of the training faces."""
 
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
+from dfcvae.errors import UserError
 from dfcvae.gaussian import sample_posterior
 from dfcvae.latent.stored import read_stored, write_stored
 
-COMPONENTS = (1, 2, 4, 8, 16)
-AT_MOST = 50_000  # latents a mixture is fitted to: more change little and take minutes
+COMPONENTS = (1, 2, 4, 8, 16, 32)
+FACES_PER_DIMENSION = {"full": 5, "tied": 2}  # and component, at least
 RIDGE = 1e-4  # added to the variances of a mixture, against components that shrink onto few points
 
 
@@ -93,33 +95,40 @@ def fit_mixture(
     held_out: tuple[Tensor, Tensor],
     components: tuple[int, ...] = COMPONENTS,
     seed: int = 0,
-) -> tuple[Prior, dict[int, float]]:
-    """A mixture of full-covariance Gaussians, fitted by expectation maximisation to a draw from each posterior.
+) -> tuple[Prior, dict[str, float]]:
+    """A mixture of Gaussians with full covariances, fitted by expectation maximisation to a draw from each posterior.
+
+    Every number of components is tried with a covariance for each (``"8 full"``) and with one that all share
+    (``"8 tied"``), which asks for fewer faces; a covariance needs several faces for each latent dimension, and kinds
+    that have too few are left out.
 
     Args:
-        posterior: ``mu, logvar``, each (N, D), of training faces; at most 50,000 of them are used.
-        held_out: ``mu, logvar``, each (M, D), of faces for the choice of the number of components.
-        components: numbers to try; those with fewer than two faces per latent dimension and component are left out.
+        posterior: ``mu, logvar``, each (N, D), of training faces.
+        held_out: ``mu, logvar``, each (M, D), of faces for the choice among the mixtures.
+        components: numbers to try.
         seed: of the draws and the start.
 
     Returns:
-        The mixture whose held-out likelihood is highest, and the likelihoods: mean ``ln p(z)`` in nats by number.
+        The mixture whose held-out likelihood is highest, and the likelihoods: mean ``ln p(z)`` in nats by kind.
     """
     from sklearn.mixture import GaussianMixture
 
     generator = torch.Generator().manual_seed(seed)
-    z, z_held_out = (_draw(mu, logvar, generator) for mu, logvar in (posterior, held_out))
-    candidates = [k for k in components if len(z) >= 2 * k * z.shape[1]] or [1]
+    z, z_held_out = (
+        sample_posterior(mu, logvar, torch.randn(mu.shape, generator=generator)) for mu, logvar in (posterior, held_out)
+    )
     fitted, likelihood = {}, {}
-    for k in candidates:
-        mixture = GaussianMixture(k, reg_covar=RIDGE, random_state=seed, max_iter=200).fit(z.numpy())
-        factors = torch.linalg.cholesky(torch.as_tensor(mixture.covariances_))
-        fitted[k] = Prior(*(torch.as_tensor(t).float() for t in (mixture.weights_, mixture.means_, factors)))
-        likelihood[k] = float(fitted[k].log_prob(z_held_out.float()).mean())
+    for kind, k in product(FACES_PER_DIMENSION, components):
+        if (k > 1 or kind == "full") and len(z) >= FACES_PER_DIMENSION[kind] * k * z.shape[1]:
+            mixture = GaussianMixture(k, covariance_type=kind, reg_covar=RIDGE, random_state=seed, max_iter=200)
+            mixture.fit(z.double().numpy())
+            factors = torch.linalg.cholesky(torch.as_tensor(mixture.covariances_)).expand(k, -1, -1)
+            name = f"{k} {kind}"
+            fitted[name] = Prior(*(torch.as_tensor(t).float() for t in (mixture.weights_, mixture.means_, factors)))
+            likelihood[name] = float(fitted[name].log_prob(z_held_out).mean())
+    if not fitted:
+        raise UserError(
+            f"A mixture in {z.shape[1]} latent dimensions is fitted to at least "
+            f"{FACES_PER_DIMENSION['full'] * z.shape[1]} faces, but {len(z)} came; use the Gaussian, or more faces."
+        )
     return fitted[max(likelihood, key=likelihood.__getitem__)], likelihood
-
-
-def _draw(mu: Tensor, logvar: Tensor, generator: torch.Generator) -> Tensor:
-    chosen = torch.randperm(len(mu), generator=generator)[:AT_MOST]
-    eps = torch.randn(len(chosen), mu.shape[1], generator=generator)
-    return sample_posterior(mu[chosen], logvar[chosen], eps).double()

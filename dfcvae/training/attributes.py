@@ -44,9 +44,13 @@ class AttributeNetwork(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         self.classifier = nn.Linear(_channels(self.features), len(names))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def embed(self, x: Tensor) -> Tensor:
+        """Features (N, F) from which the head reads the attributes of images in [0, 1]."""
         h = self.features(normalize_imagenet(to_rgb(x)))  # (N, 3, H, W) -> (N, F, H/32, W/32)
-        return self.classifier(h.mean(dim=(2, 3)))  # (N, A)
+        return h.mean(dim=(2, 3))  # (N, F)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.embed(x))  # (N, A)
 
     def save(self, path: str | Path) -> Path:
         """Write safetensors that `VGGFeatures` loads like any other weights."""

@@ -1,0 +1,29 @@
+"""What each command of the command line does. Arguments come parsed and typed from `dfcvae.cli`."""
+
+from dfcvae.commands.data import data_check, data_info, data_prepare
+from dfcvae.commands.looking import attributes, map, neighbours
+from dfcvae.commands.measuring import bench, evaluate
+from dfcvae.commands.models import export, reconstruct, sample
+from dfcvae.commands.moving import edit, interpolate, traverse
+from dfcvae.commands.training import demo, features_list, features_train, train
+
+__all__ = [
+    "attributes",
+    "bench",
+    "data_check",
+    "data_info",
+    "data_prepare",
+    "demo",
+    "edit",
+    "evaluate",
+    "export",
+    "features_list",
+    "features_train",
+    "interpolate",
+    "map",
+    "neighbours",
+    "reconstruct",
+    "sample",
+    "train",
+    "traverse",
+]

@@ -1,0 +1,121 @@
+"""Commands that move faces through the latent space: between faces, along dimensions, along attributes."""
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dfcvae.animation import is_animation, save_animation, there_and_back
+from dfcvae.commands.models import faces_of, write
+from dfcvae.data import data_of, load_faces
+from dfcvae.errors import UserError
+from dfcvae.fitted import posteriors, vectors_of
+from dfcvae.images import grid, save_png
+from dfcvae.latent import Prior, by_kl, encode_images, face_grid, path, slerp
+from dfcvae.latent import interpolate as linear
+from dfcvae.latent import traverse as along_dimension
+from dfcvae.plots import labelled_grid, save_figure
+from dfcvae.seeding import Stream, seeded_generator
+from dfcvae.training.environment import pick_device
+from dfcvae.vae import VAE
+
+FRAMES = 16  # of an animation in one direction, at least
+NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
+EDIT = re.compile(rf"(?P<name>[^=]+)=(?P<start>{NUMBER})(?::(?P<end>{NUMBER}))?")
+
+
+def interpolate(arguments: Any) -> None:
+    """Draw the way between faces: from one to the next, or a grid between four."""
+    vae = VAE.load(arguments.model, device=pick_device())
+    if arguments.random:
+        x = None
+        generator = seeded_generator(arguments.seed, Stream.PICTURES)
+        z = Prior.standard(vae.latent_dim).sample(arguments.count, generator=generator)
+    else:
+        x = faces_of(arguments.images, arguments.count, data_of(arguments.model, arguments.source))
+        z, _ = encode_images(vae.encode, x)
+    steps, between = arguments.steps, slerp if arguments.spherical else linear
+    if len(z) < 2 or steps < 2:
+        raise UserError(f"A way has two faces or more and 2 steps or more; {len(z)} and {steps} came.")
+    if is_animation(arguments.out):  # and back to where it began
+        frames = vae.decode_all(path(torch.cat([z, z[:1]]), steps, between))
+        print(save_animation(frames[:-1], arguments.out))
+    elif len(z) == 4:
+        print(save_png(grid(vae.decode_all(face_grid(z, steps, steps, between).flatten(0, 1)), steps), arguments.out))
+    else:
+        legs = [vae.decode_all(between(start, end, steps)) for start, end in pairwise(z)]
+        if x is not None:  # the originals at the ends
+            legs = [torch.cat([x[i : i + 1], leg, x[i + 1 : i + 2]]) for i, leg in enumerate(legs)]
+        print(save_png(grid(torch.cat(legs), columns=len(legs[0])), arguments.out))
+
+
+def traverse(arguments: Any) -> None:
+    """Draw what single latent dimensions do to a face, those that tell most of a face first."""
+    vae = VAE.load(arguments.model, device=pick_device())
+    data = data_of(arguments.model, arguments.source)
+    indices, nats = by_kl(*posteriors(vae, load_faces(data)["test"]))
+    count = min(arguments.dimensions, len(indices))
+    mu, _ = encode_images(vae.encode, faces_of([arguments.image] if arguments.image else [], 1, data))
+    values = torch.linspace(-arguments.reach, arguments.reach, arguments.steps)
+    walks = torch.stack([vae.decode_all(along_dimension(mu[0], int(d), values)) for d in indices[:count]])
+    if is_animation(arguments.out):
+        frames = torch.stack([grid(faces, columns=min(count, 5)) for faces in walks.transpose(0, 1)])
+        print(save_animation(there_and_back(frames), arguments.out))
+        return
+    labels = [f"z[{d}]: {n:.2f} nats" for d, n in zip(indices[:count].tolist(), nats.tolist(), strict=False)]
+    print(save_figure(labelled_grid(walks, labels, [f"{value:+.1f}" for value in values]), arguments.out))
+
+
+def edit(arguments: Any) -> None:
+    """Change attributes of faces, by a step or along a way."""
+    files, edits = parse_edits(arguments.words)
+    vae = VAE.load(arguments.model, device=pick_device())
+    data = data_of(arguments.model, arguments.source)
+    vectors = vectors_of(arguments.model, vae, data_of(arguments.model, arguments.source, held_out=False))
+    x = faces_of(files, arguments.count, data)
+    mu, _ = encode_images(vae.encode, x)
+
+    def edited(t: float) -> Tensor:
+        strengths = {name: start + t * (end - start) for name, (start, end) in edits.items()}
+        return vae.decode_all(vectors.edit(mu, strengths, arguments.keep))
+
+    way = any(start != end for start, end in edits.values())
+    if is_animation(arguments.out):
+        if not way:  # from the face as it is
+            edits = {name: (0.0, end) for name, (_, end) in edits.items()}
+        shown = [edited(float(t)) for t in torch.linspace(0, 1, max(arguments.steps, FRAMES))]
+        frames = torch.stack([grid(faces) if len(faces) > 1 else faces[0] for faces in shown])
+        print(save_animation(there_and_back(frames), arguments.out))
+    elif arguments.each:
+        write(edited(1), None, arguments.out, each=True)
+    elif way:
+        steps = [float(t) for t in torch.linspace(0, 1, arguments.steps)]
+        faces = torch.stack([x, *(edited(t) for t in steps)], dim=1)
+        columns = ["original", *(", ".join(f"{a + t * (b - a):+.1f}" for a, b in edits.values()) for t in steps)]
+        print(", ".join(edits), "along each row")
+        print(save_figure(labelled_grid(faces, [""] * len(x), columns), arguments.out))
+    else:
+        label = "\n".join(f"{name} {end:+g}" for name, (_, end) in edits.items())
+        faces = torch.stack([x, vae.reconstruct(x), edited(1)])
+        print(save_figure(labelled_grid(faces, ["original", "reconstruction", label]), arguments.out))
+
+
+def parse_edits(words: Sequence[str]) -> tuple[list[Path], dict[str, tuple[float, float]]]:
+    """Image files and edits, in any order: ``NAME=STRENGTH``, or ``NAME=FROM:TO``, as ``name: (from, to)``."""
+    files, edits = [], {}
+    for word in words:
+        found = EDIT.fullmatch(word)
+        if Path(word).is_file() or "=" not in word:
+            files.append(Path(word))
+        elif found:
+            start, end = float(found["start"]), float(found["end"] or found["start"])
+            edits[found["name"]] = start, end
+        else:
+            raise UserError(f"An edit is written Smiling=+1.5, or Smiling=-2:2 for a way, but {word!r} came.")
+    if not edits:
+        raise UserError("Say what to change: Smiling=+1.5, or Smiling=-2:2 for a way; several may be given.")
+    return files, edits
