@@ -4,8 +4,8 @@
 
 The judge is an attribute network (`dfcvae features train`) with which the model was not trained. Held-out faces that
 lack an attribute, by its verdict on their reconstructions, are moved along each kind of vector in steps. The share it
-then says to have the attribute is what the edit does; the share of all other attributes whose verdict
-changes is what else it does. Vectors are compared where they have the same effect, not at the same strength. Writes OUT.json, OUT.png
+then says to have the attribute is what the edit does; the share of all other attributes whose verdict changes is what
+else it does. Vectors are compared where they have the same effect, not at the same strength. Writes OUT.json, OUT.png
 (curves) and OUT-ATTRIBUTE.png (walks, of the model's pictures alone).
 """
 

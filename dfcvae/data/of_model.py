@@ -28,10 +28,11 @@ def data_of(model: str | Path, source: str | None = None, *, held_out: bool = Tr
     trained_on = (
         Experiment.from_dict(about["config"]).data if about["config"] else DataConfig(size=size, channels=channels)
     )
-    source = source or trained_on.source
-    if not held_out:
-        return replace(trained_on, source=source)
-    return replace(trained_on, source=source, train_images=1 if source == SYNTHETIC else None)
+    if source and source != trained_on.source:
+        trained_on = replace(trained_on, source=source, train_images=None)
+    if held_out:
+        return replace(trained_on, train_images=1 if trained_on.source == SYNTHETIC else None)
+    return trained_on
 
 
 def read_face(path: str | Path, data: DataConfig) -> NDArray[np.uint8]:

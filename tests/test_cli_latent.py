@@ -1,0 +1,193 @@
+"""The commands that look into the latent space and move in it: the files they write, and what they say of mistakes."""
+
+import csv
+import re
+import shutil
+
+import pytest
+import torch
+from PIL import Image
+
+from dfcvae.cli import main
+from dfcvae.commands.moving import parse_edits
+from dfcvae.data.synthetic import ATTRIBUTES
+from dfcvae.errors import UserError
+from dfcvae.evaluation import frechet_distance
+from dfcvae.fitted import latent_folder
+from dfcvae.latent import AttributeVectors, Prior
+from dfcvae.training import AttributeNetwork, train
+from dfcvae.vae import VAE, digest
+from tests.conftest import tiny_experiment
+from tests.test_cli import ok
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, splits):
+    """A run folder of a tiny model that says it was trained on 400 synthetic faces."""
+    experiment = tiny_experiment()
+    experiment.data.train_images = 400
+    return train(experiment, tmp_path_factory.mktemp("latent") / "run", splits=splits, progress=False).folder
+
+
+@pytest.fixture
+def run(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("dfcvae.data.source.SYNTHETIC_HELD_OUT", 60)
+    monkeypatch.chdir(tmp_path)
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def size(file):
+    with Image.open(file) as image:
+        image.load()
+        return image.size
+
+
+def test_attributes_are_fitted_kept_and_shown(run, capsys, tmp_path):
+    out = ok(capsys, "attributes", run, "--method", "classifier", "--balance", "Male", "--out", "new/table.png")
+    assert re.search(r"Smiling +\d\.\d\d +0\.\d{3}\n", out)
+    assert re.search(r"\w+, \w+ +[+-]\d\.\d\d +[+-]\d\.\d\d\n", out)
+    vectors = AttributeVectors.load(run / "latent" / "attributes.safetensors", digest(VAE.load(run)))
+    assert set(vectors.names) <= set(ATTRIBUTES)
+    assert "Smiling" in vectors.names
+    with open("new/table.csv", newline="") as file:
+        table = {(row["attribute"], row["other"]): row for row in csv.DictReader(file)}
+    assert len(table) == len(vectors.names) ** 2
+    i, j = vectors.names.index("Smiling"), vectors.names.index("Male")
+    assert float(table["Smiling", "Male"]["vectors"]) == pytest.approx(float(vectors.correlation()[i, j]), abs=1e-3)
+    assert size("new/table.png")[0] > 700
+
+
+def test_edits_change_faces_in_pictures_and_animations(run, capsys, tmp_path):
+    out = ok(capsys, "edit", run, "Smiling=+2", "Male=-1", "-n", 3, "--out", "edited.png")
+    assert "Fitting attribute vectors to the training faces (once" in out
+    assert size("edited.png")[1] == 2 * (3 * 34 + 2) + 2  # small faces at twice their size: three rows
+    out = ok(capsys, "edit", run, "Smiling=-2:2", "-n", 2, "--steps", 5, "--keep", "Male", "--out", "way.png")
+    assert "Fitting" not in out  # they are kept
+    assert size("way.png")[0] > 2 * (6 * 34 + 2)  # the original and five steps
+    ok(capsys, "edit", run, "Smiling=2", "-n", 2, "--each", "--out", "single")
+    assert sorted(path.name for path in (tmp_path / "single").iterdir()) == ["000000.png", "000001.png"]
+    assert size("single/000000.png") == (32, 32)
+    ok(capsys, "edit", run, "single/000001.png", "Smiling=2", "--out", "moving.gif")
+    with Image.open("moving.gif") as moving:
+        assert moving.size == (256, 256)
+        assert moving.n_frames > 8
+
+
+def test_an_edit_moves_along_its_vector(run, capsys, tmp_path):
+    from dfcvae.data import data_of, load_faces
+    from dfcvae.images import to_float, to_uint8
+
+    ok(capsys, "edit", run, "Smiling=1.5", "Male=-1", "-n", 2, "--each", "--out", "single")
+    vae = VAE.load(run)
+    vectors = AttributeVectors.load(latent_folder(run) / "attributes.safetensors", digest(vae))
+    x = to_float(load_faces(data_of(run))["test"].images[:2])
+    expected = to_uint8(vae.decode(vae.encode(x)[0] + 1.5 * vectors["Smiling"] - vectors["Male"]))
+    with Image.open("single/000001.png") as image:
+        shown = torch.tensor(list(image.tobytes())).view(32, 32, 3)
+    assert (shown - expected[1].permute(1, 2, 0)).abs().max() <= 1
+
+
+def test_vectors_of_a_model_that_was_trained_further_are_fitted_anew(run, capsys):
+    ok(capsys, "edit", run, "Smiling=2", "-n", 1)
+    file = run / "latent" / "attributes.safetensors"
+    AttributeVectors.load(file, digest(VAE.load(run))).save(file, "another")
+    out = ok(capsys, "edit", run, "Smiling=2", "-n", 1)
+    assert "The model was trained further since its attribute vectors were fitted" in out
+    AttributeVectors.load(file, digest(VAE.load(run)))
+
+
+def test_samples_of_every_prior(run, capsys, tmp_path):
+    for prior in ("normal", "gaussian", "gmm"):
+        for name, seed in [("a", 1), ("b", 1), ("c", 2)]:
+            out = ok(capsys, "sample", run, "-n", 4, "--seed", seed, "--prior", prior, "--out", f"{name}.png")
+        assert ("Fitting" in out) is False  # the second time they are kept
+        pictures = [(tmp_path / f"{name}.png").read_bytes() for name in "abc"]
+        assert pictures[0] == pictures[1] != pictures[2]
+        (tmp_path / f"{prior}.png").write_bytes(pictures[0])
+    assert (tmp_path / "normal.png").read_bytes() != (tmp_path / "gaussian.png").read_bytes()
+    ok(capsys, "sample", run, "-n", 4, "--temperature", 0, "--each", "--out", "cold")
+    assert len({path.read_bytes() for path in (tmp_path / "cold").iterdir()}) == 1
+    ok(capsys, "export", run, "--out", "model")  # what was fitted goes along, and still belongs
+    assert sorted(path.name for path in (tmp_path / "model" / "latent").iterdir()) == [
+        "prior-gaussian.safetensors",
+        "prior-gmm.safetensors",
+    ]
+    assert "Fitting" not in ok(capsys, "sample", "model", "-n", 4, "--prior", "gmm", "--seed", 1, "--out", "again.png")
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "gmm.png").read_bytes()
+    Prior.load("model/latent/prior-gmm.safetensors", digest(VAE.load(run)))
+
+
+def test_traversal_map_and_neighbours(run, capsys, tmp_path):
+    ok(capsys, "traverse", run, "--dimensions", 4, "--steps", 3)
+    assert size("traversal.png")[1] == 2 * (4 * 34 + 2) + 22
+    ok(capsys, "traverse", run, "--dimensions", 4, "--steps", 5, "--out", "traversal.gif")
+    with Image.open("traversal.gif") as moving:
+        assert moving.n_frames > 5
+    for method in ("tsne", "pca"):
+        ok(capsys, "map", run, "-n", 40, "--method", method, "--attributes", "Smiling", "Male", "--out", "map.png")
+        assert size("map-faces.png") == (1200, 1200)
+        assert min(size("map.png")) > 300
+    AttributeNetwork("vgg11_bn", 0.125, ATTRIBUTES).save("judge.safetensors")
+    out = ok(capsys, "neighbours", run, "-n", 3, "--judge", "judge.safetensors")
+    assert re.search(r"in latents, median distance: [\d.]+ from samples, [\d.]+ from held-out faces\n", out)
+    assert "in the judge's features" in out
+    assert size("neighbours.png")[1] == 2 * (3 * 34 + 2) + 2
+
+
+MISTAKES = [
+    (["edit", "Smilin=2"], r"There is no attribute 'Smilin' \(did you mean 'Smiling'\?\)"),
+    (["edit", "Smiling=a"], "An edit is written Smiling=.1.5, or Smiling=-2:2 for a way, but 'Smiling=a' came"),
+    (["edit", "face.png"], "Say what to change: Smiling=.1.5"),
+    (["edit", "Smiling=1", "nowhere.png"], "nowhere.png is no image that can be read"),
+    (["edit", "Smiling=1", "--keep", "Hat"], "There is no attribute 'Hat'"),
+    (["attributes", "--balance", "Hat"], "There is no attribute 'Hat'"),
+    (["map", "--attributes", "Hat"], "There is no attribute 'Hat'; there are"),
+    (["sample", "--temperature", "-1"], "A temperature is a number from 0 to 10; -1 came"),
+    (["traverse", "nowhere.png"], "nowhere.png is no image that can be read"),
+    (["neighbours", "--judge", "face.png"], "face.png is no attribute network"),
+]
+
+
+@pytest.mark.parametrize(("argv", "sentence"), MISTAKES, ids=lambda value: str(value)[:40])
+def test_mistakes_are_sentences(argv, sentence, run, capsys):
+    Image.new("RGB", (32, 32)).save("face.png")
+    assert main([argv[0], str(run), *argv[1:]]) == 1
+    error = capsys.readouterr().err
+    assert re.search(sentence, error), error
+    assert "Traceback" not in error
+
+
+def test_faces_without_attributes_and_too_few_faces_are_told(run, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("DFCVAE_CACHE", str(tmp_path / "cache"))
+    for i in range(12):
+        (tmp_path / "faces").mkdir(exist_ok=True)
+        Image.new("RGB", (40, 40), (20 * i, 99, 0)).save(f"faces/{i}.png")
+    assert main(["attributes", str(run), "--source", "faces"]) == 1
+    assert "These faces have no attributes to fit vectors to. Name a data set that has" in capsys.readouterr().err
+    assert main(["sample", str(run), "--prior", "gmm", "--source", "faces"]) == 1
+    assert "is fitted to at least 40 faces, but 10 came; use the Gaussian" in capsys.readouterr().err
+
+
+def test_edits_are_told_from_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=1").touch()
+    files, edits = parse_edits(["x.png", "Smiling=+1.5", "a=1", "Male=-2:.5", "5_o_Clock_Shadow=3."])
+    assert [str(file) for file in files] == ["x.png", "a=1"]
+    assert edits == {"Smiling": (1.5, 1.5), "Male": (-2, 0.5), "5_o_Clock_Shadow": (3, 3)}
+    with pytest.raises(UserError, match="'Male=1:2:3' came"):
+        parse_edits(["Male=1:2:3"])
+
+
+def test_the_fitted_gaussian_is_nearer_to_the_latents_than_the_standard_one(run, capsys):
+    """What a prior is for, on the tiny model: its draws look more like what the encoder makes of faces."""
+    from dfcvae.data import data_of, load_faces
+    from dfcvae.fitted import fit_prior, posteriors
+
+    vae, splits = VAE.load(run), load_faces(data_of(run, held_out=False), progress=False)
+    mu, logvar = posteriors(vae, splits["test"])
+    z = mu + (logvar / 2).exp() * torch.randn(mu.shape)
+    distances = [
+        frechet_distance(z, prior.sample(len(z), generator=torch.Generator().manual_seed(0)))
+        for prior in (fit_prior(vae, "gaussian", splits), Prior.standard(vae.latent_dim))
+    ]
+    assert distances[0] < distances[1]
