@@ -859,7 +859,117 @@ FAST_PATHS = [
     ),
 ]
 
-MUTATIONS = [*FEATURE_NETWORK, *TERMS, *LATENT, *OBJECTIVES, *TRAINING, *PRECISION, *SETTINGS, *FAST_PATHS]
+LATENT_SPACE = [
+    Mutation(
+        "vector-backwards",
+        "attribute vectors from faces with the attribute to those without: a plus takes it away",
+        "latent/attributes.py",
+        "mu[has].mean(dim=0) - mu[~has].mean(dim=0)",
+        "mu[~has].mean(dim=0) - mu[has].mean(dim=0)",
+        "tests/latent/test_attributes.py",
+    ),
+    Mutation(
+        "vector-unbalanced",
+        "all faces with the attribute and all without: glasses change the sex, as most of those who wear them are men",
+        "latent/attributes.py",
+        "chosen += [with_it[:count], without[:count]]",
+        "chosen += [with_it, without]",
+        "tests/latent/test_attributes.py",
+    ),
+    Mutation(
+        "projection-one-by-one",
+        "correlated attributes projected out one after the other: the last undoes what the first did",
+        "latent/attributes.py",
+        "return vector - (spanned @ (spanned.T @ vector.double())).to(vector)",
+        "return vector - sum(along(other, vector) for other in others)",
+        "tests/latent/test_attributes.py",
+    ),
+    Mutation(
+        "normal-of-raw-latents",
+        "the classifier's normal in standardised latents, used as if it were one of the latents themselves",
+        "latent/attributes.py",
+        "normal = torch.as_tensor(classifier.coef_[0]).to(mu) / spread",
+        "normal = torch.as_tensor(classifier.coef_[0]).to(mu) * spread",
+        "tests/latent/test_attributes.py",
+    ),
+    Mutation(
+        "prior-of-means-alone",
+        "a Gaussian fitted to the posterior means, without the posteriors' own variance: its draws are too timid",
+        "latent/priors.py",
+        " + torch.diag(logvar.double().exp().mean(dim=0))",
+        "",
+        "tests/latent/test_priors.py",
+    ),
+    Mutation(
+        "prior-factor-transposed",
+        "draws with L^T instead of L: the variances are those of another distribution",
+        "latent/priors.py",
+        "temperature * eps @ factors[0].T",
+        "temperature * eps @ factors[0]",
+        "tests/test_cli_latent.py",
+        "nearer_to_the_latents",
+    ),
+    Mutation(
+        "temperature-of-everything",
+        "the temperature scales the draws instead of their distance from the means",
+        "latent/priors.py",
+        'means[k] + temperature * torch.einsum("nij,nj->ni", factors[k], eps)',
+        'temperature * (means[k] + torch.einsum("nij,nj->ni", factors[k], eps))',
+        "tests/latent/test_priors.py",
+    ),
+    Mutation(
+        "samples-scaled",
+        "samples shrunk towards the middle without saying so: DFC-VAE's popular code multiplies them by 0.4",
+        "latent/priors.py",
+        "return means[0] + temperature * eps",
+        "return means[0] + 0.4 * temperature * eps",
+        "tests/latent/test_priors.py",
+    ),
+    Mutation(
+        "components-by-training-faces",
+        "the number of components chosen by the faces they were fitted to: always the largest",
+        "latent/priors.py",
+        "fitted[name].log_prob(z_held_out).mean()",
+        "fitted[name].log_prob(z).mean()",
+        "tests/latent/test_priors.py",
+    ),
+    Mutation(
+        "stale-vectors",
+        "vectors of an earlier state of the model used with the present one",
+        "latent/stored.py",
+        'if about["model"] != model:',
+        "if False:",
+        "tests/latent/test_stored.py",
+    ),
+    Mutation(
+        "neighbours-by-products",
+        "distances by matrix products: a copy of a training face is not at distance 0",
+        "latent/neighbours.py",
+        'compute_mode="donot_use_mm_for_euclid_dist"',
+        'compute_mode="use_mm_for_euclid_dist"',
+        "tests/latent/test_neighbours_and_maps.py",
+    ),
+    Mutation(
+        "dimensions-by-mean",
+        "latent dimensions sorted from the least informative on",
+        "latent/traversal.py",
+        "sort(descending=True)",
+        "sort(descending=False)",
+        "tests/latent/test_traversal.py",
+    ),
+]
+
+MUTATIONS = [
+    *FEATURE_NETWORK,
+    *TERMS,
+    *LATENT,
+    *OBJECTIVES,
+    *TRAINING,
+    *PRECISION,
+    *SETTINGS,
+    *FAST_PATHS,
+    *LATENT_SPACE,
+]
 
 
 class MutationError(Exception):
