@@ -9,7 +9,7 @@ from dfcvae.errors import UserError
 from dfcvae.images import to_image, to_rgb, to_uint8
 
 SUFFIXES = (".gif", ".mp4")
-WIDTH = 256  # pixels; narrower frames are enlarged: players do it badly
+WIDTH = 192  # pixels; narrower frames are enlarged: players do it badly
 
 
 def is_animation(path: Path) -> bool:
@@ -21,7 +21,7 @@ def save_animation(frames: Tensor, path: str | Path, seconds: float = 0.06) -> P
     """Write frames (N, C, H, W) in [0, 1] as a GIF that plays without end, or as an MP4 (H.264), making its folder.
 
     Args:
-        frames: small ones are enlarged to about 256 pixels.
+        frames: small ones are enlarged to about 192 pixels.
         path: ends in .gif or .mp4.
         seconds: for which each frame is shown.
 

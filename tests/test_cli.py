@@ -377,7 +377,7 @@ def test_interpolate_between_test_faces_and_files(run, capsys, tmp_path):
     assert size("legs.png") == (6 * 34 + 2, 2 * 34 + 2)
     ok(capsys, "interpolate", run, "--steps", 6, "--out", "way.gif")
     with Image.open("way.gif") as moving:
-        assert (moving.format, moving.size) == ("GIF", (256, 256))
+        assert (moving.format, moving.size) == ("GIF", (192, 192))
         assert 5 < moving.n_frames <= 10  # there and back; equal neighbours are one frame
     ok(capsys, "interpolate", run, "--random", "-n", 3, "--steps", 5, "--seed", 4, "--out", "random.png")
     assert size("random.png") == (5 * 34 + 2, 2 * 34 + 2)  # no originals

@@ -69,7 +69,7 @@ def test_edits_change_faces_in_pictures_and_animations(run, capsys, tmp_path):
     assert size("single/000000.png") == (32, 32)
     ok(capsys, "edit", run, "single/000001.png", "Smiling=2", "--out", "moving.gif")
     with Image.open("moving.gif") as moving:
-        assert moving.size == (256, 256)
+        assert moving.size == (192, 192)
         assert moving.n_frames > 8
 
 

@@ -52,10 +52,16 @@ class Prior:
         device = generator.device if generator is not None else torch.device("cpu")
         eps = torch.randn(n, self.means.shape[1], generator=generator, device=device)
         weights, means, factors = (tensor.to(device) for tensor in (self.weights, self.means, self.factors))
-        if len(weights) == 1:
-            return means[0] + temperature * eps @ factors[0].T
-        k = torch.multinomial(weights, n, replacement=True, generator=generator)
-        return means[k] + temperature * torch.einsum("nij,nj->ni", factors[k], eps)
+        k = (
+            torch.multinomial(weights, n, replacement=True, generator=generator)
+            if len(weights) > 1
+            else eps.new_zeros(n)
+        )
+        z = torch.empty_like(eps)
+        for component in range(len(weights)):
+            rows = k == component
+            z[rows] = means[component] + temperature * eps[rows] @ factors[component].T
+        return z
 
     def log_prob(self, z: Tensor) -> Tensor:
         """``ln p(z)`` in nats, (N,), of latents (N, D)."""
