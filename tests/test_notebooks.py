@@ -1,0 +1,133 @@
+"""The notebooks: committed as they ran, from public names alone; the slow tier runs them again."""
+
+import ast
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PUBLIC = {"dfcvae", *(f"dfcvae.{name}" for name in ("losses", "data", "training", "evaluation", "latent"))}
+PLAIN = {"dfcvae.images", "dfcvae.config", "dfcvae.features"}  # all names without an underscore
+MACHINE_PATH = re.compile(r"(?<![\w.])/(tmp|home|root|usr|work|opt|var|mnt|Users)/|\b[A-Z]:\\")
+
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path):
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def texts(output):
+    """The text of an output: streams, tables and representations, no pictures."""
+    if output.output_type == "stream":
+        return [output.text]
+    return [value for kind, value in output.get("data", {}).items() if not kind.startswith("image/")]
+
+
+def is_public(module, name):
+    if module in PUBLIC:
+        return name in importlib.import_module(module).__all__ or f"{module}.{name}" in PUBLIC | PLAIN
+    return module in PLAIN and not name.startswith("_")
+
+
+def private_names(tree):
+    """What a notebook takes from the package that is not public, as ``module.name``."""
+    found, modules = [], {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split(".")[0] == "dfcvae":
+                    modules[alias.asname or "dfcvae"] = alias.name if alias.asname else "dfcvae"
+                    found += [] if alias.name in PUBLIC | PLAIN else [alias.name]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "dfcvae":
+            found += [f"{node.module}.{alias.name}" for alias in node.names if not is_public(node.module, alias.name)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            root, _, rest = ast.unparse(node.value).partition(".")
+            module = ".".join(filter(None, [modules.get(root), rest]))
+            if root in modules and module in PUBLIC | PLAIN and not is_public(module, node.attr):
+                found.append(f"{module}.{node.attr}")
+    return found
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
+
+
+@every_notebook
+def test_every_cell_ran_in_order_without_error(path):
+    cells = code_cells(path)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert outputs
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+
+
+@every_notebook
+def test_notebooks_are_small_and_name_no_machine(path):
+    assert path.stat().st_size < 1_000_000
+    for cell in code_cells(path):
+        for text in (text for output in cell.outputs for text in texts(output)):
+            assert not MACHINE_PATH.search(str(text)), text
+
+
+@every_notebook
+def test_notebooks_use_public_names(path):
+    assert private_names(ast.parse("\n".join(cell.source for cell in code_cells(path)))) == []
+
+
+def test_private_names_are_found():
+    code = """
+import dfcvae.losses
+import dfcvae.vgg
+import dfcvae.config as settings
+from dfcvae import VAE, losses, networks
+from dfcvae.images import _hidden, grid
+from dfcvae.losses import PRESETS, base
+from dfcvae.training.run import train
+dfcvae.losses.perceptual, dfcvae.losses.check_name, dfcvae.VAE, dfcvae.cli, settings.DataConfig, settings._flat
+"""
+    assert sorted(private_names(ast.parse(code))) == [
+        "dfcvae.cli",
+        "dfcvae.config._flat",
+        "dfcvae.images._hidden",
+        "dfcvae.losses.base",
+        "dfcvae.losses.check_name",
+        "dfcvae.networks",
+        "dfcvae.training.run.train",
+        "dfcvae.vgg",
+    ]
+
+
+@every_notebook
+def test_the_first_code_cell_chooses_the_faces(path):
+    assert re.search(r'^SOURCE = "synthetic"', code_cells(path)[0].source, flags=re.MULTILINE)
+
+
+class ThisInterpreter(KernelSpecManager):
+    """Kernels of the Python that runs the tests, whatever is installed elsewhere."""
+
+    def get_kernel_spec(self, kernel_name):
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=argv, display_name="Python 3", language="python")
+
+
+@pytest.mark.slow
+@every_notebook
+def test_notebooks_run(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    client = NotebookClient(read(path), timeout=900, resources={"metadata": {"path": str(tmp_path)}})
+    client.create_kernel_manager().kernel_spec_manager = ThisInterpreter()
+    client.execute()  # an error carries the traceback of the cell
+    assert not list(tmp_path.iterdir()), "a notebook left files in its folder"
