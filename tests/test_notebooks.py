@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PUBLIC = {"dfcvae", *(f"dfcvae.{name}" for name in ("losses", "data", "training", "evaluation", "latent"))}
-PLAIN = {f"dfcvae.{name}" for name in ("images", "config", "features", "plots", "animation")}  # names without an underscore
+PLAIN = {f"dfcvae.{name}" for name in ("images", "config", "features", "plots", "animation")}  # no names with _
 MACHINE_PATH = re.compile(r"(?<![\w.])/(tmp|home|root|usr|work|opt|var|mnt|Users)/|\b[A-Z]:\\")
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
