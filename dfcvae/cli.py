@@ -199,6 +199,14 @@ def _export(parser: Parser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder")
 
 
+def _explore(parser: Parser) -> None:
+    parser.add_argument("model", help=MODEL)
+    parser.add_argument("--source", type=str | None, help=SOURCE)
+    parser.add_argument("--host", type=str, default="127.0.0.1", help="address to listen on; 0.0.0.0 lets others in")
+    parser.add_argument("--port", type=PositiveInt, default=8080, help="if it is in use, the next free one is taken")
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
+
+
 def _features(parser: Parser) -> None:
     train = Parser(description="Train a feature network on the attributes of a data set.")
     train.add_class_arguments(DataConfig, "data")
@@ -268,6 +276,7 @@ COMMANDS = {
     "edit": ("change attributes of faces", _edit),
     "map": ("lay faces out in the plane by their latents", _map),
     "neighbours": ("show the training faces nearest to samples", _neighbours),
+    "explore": ("look at a model and play with it in the browser", _explore),
     "evaluate": ("measure a model on the test split", _evaluate),
     "export": ("write a model as safetensors and JSON", _export),
     "features": ("list the layers of feature networks, and train them", _features),

@@ -89,6 +89,14 @@ def test_wandb_is_imported_only_when_chosen():
         assert "wandb" not in set(imports(path, top_level_only=True)), path
 
 
+def test_nicegui_is_imported_only_by_the_explorer_and_only_when_it_starts():
+    for path in modules():
+        if any(name.split(".")[0] in ("nicegui", "starlette") for name in imports(path)):
+            assert part(path) == "explore", path
+    code = "import sys; import dfcvae.commands; print('nicegui' in sys.modules, 'starlette' in sys.modules)"
+    assert run(code).split() == ["False", "False"]
+
+
 def run(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
 

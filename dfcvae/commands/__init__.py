@@ -1,7 +1,7 @@
 """What each command of the command line does. Arguments come parsed and typed from `dfcvae.cli`."""
 
 from dfcvae.commands.data import data_check, data_info, data_prepare
-from dfcvae.commands.looking import attributes, map, neighbours
+from dfcvae.commands.looking import attributes, explore, map, neighbours
 from dfcvae.commands.measuring import bench, evaluate
 from dfcvae.commands.models import export, reconstruct, sample
 from dfcvae.commands.moving import edit, interpolate, traverse
@@ -16,6 +16,7 @@ __all__ = [
     "demo",
     "edit",
     "evaluate",
+    "explore",
     "export",
     "features_list",
     "features_train",

@@ -1,4 +1,4 @@
-"""Commands that look at the latent space as a whole: attributes, maps, neighbours."""
+"""Commands that look at the latent space as a whole: attributes, maps, neighbours, the page to play with it."""
 
 import csv
 from pathlib import Path
@@ -11,6 +11,7 @@ from torchmetrics.functional.classification import binary_auroc
 from dfcvae.data import Faces, data_of, load_faces
 from dfcvae.errors import UserError
 from dfcvae.evaluation import embed
+from dfcvae.explore.serve import serve
 from dfcvae.fitted import VECTORS, fit_vectors, latent_folder, posteriors
 from dfcvae.images import save_png, to_float
 from dfcvae.latent import (
@@ -45,6 +46,11 @@ def attributes(arguments: Any) -> None:
     print(f"All correlations: {write_correlations(vectors, labels, arguments.out.with_suffix('.csv'))}")
     matrices = {"cosine of the vectors": vectors.correlation(), "correlation of the labels": labels}
     print(f"Drawing: {save_figure(heatmaps(matrices, vectors.names), arguments.out)}")
+
+
+def explore(arguments: Any) -> None:
+    """Serve a page to look at a model and play with it."""
+    serve(arguments.model, arguments.source, host=arguments.host, port=arguments.port, show=arguments.open)
 
 
 def map(arguments: Any) -> None:
