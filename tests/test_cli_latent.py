@@ -23,15 +23,15 @@ from tests.test_cli import ok
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, splits):
-    """A run folder of a tiny model that says it was trained on 400 synthetic faces."""
+    """A run folder of a tiny model that says it was trained on 200 synthetic faces."""
     experiment = tiny_experiment()
-    experiment.data.train_images = 400
+    experiment.data.train_images = 200
     return train(experiment, tmp_path_factory.mktemp("latent") / "run", splits=splits, progress=False).folder
 
 
 @pytest.fixture
 def run(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr("dfcvae.data.source.SYNTHETIC_HELD_OUT", 60)
+    monkeypatch.setattr("dfcvae.data.source.SYNTHETIC_HELD_OUT", 30)
     monkeypatch.chdir(tmp_path)
     return shutil.copytree(trained, tmp_path / "run")
 
@@ -124,7 +124,7 @@ def test_traversal_map_and_neighbours(run, capsys, tmp_path):
     with Image.open("traversal.gif") as moving:
         assert moving.n_frames > 5
     for method in ("tsne", "pca"):
-        ok(capsys, "map", run, "-n", 40, "--method", method, "--attributes", "Smiling", "Male", "--out", "map.png")
+        ok(capsys, "map", run, "-n", 25, "--method", method, "--attributes", "Smiling", "Male", "--out", "map.png")
         assert size("map-faces.png") == (1200, 1200)
         assert min(size("map.png")) > 300
     AttributeNetwork("vgg11_bn", 0.125, ATTRIBUTES).save("judge.safetensors")
