@@ -29,7 +29,7 @@ def test_a_tiny_demo_writes_everything(tmp_path, monkeypatch):
 )
 def test_the_command_sets_size_and_channels(argv, shape, monkeypatch):
     asked = []
-    monkeypatch.setattr("dfcvae.commands.run_demo", lambda out, *, seed, settings: asked.append(settings))
+    monkeypatch.setattr("dfcvae.commands.training.run_demo", lambda out, *, seed, settings: asked.append(settings))
     assert main(["demo", *argv]) == 0
     assert asked == [DemoSettings(size=shape[0], channels=shape[1])]
 

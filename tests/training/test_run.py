@@ -241,7 +241,9 @@ def test_divergence_stops_before_a_checkpoint_is_written(experiment, splits, tmp
     assert not (tmp_path / "x/checkpoints/best.ckpt").exists()
 
 
-@pytest.mark.parametrize(("precision", "channels"), [("bf16-mixed", 3), ("32-true", 1)])
+@pytest.mark.parametrize(
+    ("precision", "channels"), [pytest.param("bf16-mixed", 3, marks=pytest.mark.slow), ("32-true", 1)]
+)
 def test_mixed_precision_and_grey_images_train(precision, channels, experiment, splits, tmp_path):
     few = {name: faces.subset(16) for name, faces in splits.items()}  # bfloat16 is slow without its instructions
     faces = {name: Faces(f.images[:, :channels], f.attributes, f.names) for name, f in few.items()}
@@ -383,6 +385,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(experiment
     assert not torch.equal(a.encoder.mu.weight, other.encoder.mu.weight)
 
 
+@pytest.mark.slow
 def test_collapse_is_said(experiment, splits, tmp_path, monkeypatch):
     monkeypatch.setattr("dfcvae.training.callbacks.PATIENCE_STEPS", 4)
     collapsed = replace(experiment, loss=replace(experiment.loss, alpha=100.0))
@@ -475,6 +478,7 @@ def test_a_compiled_step_is_the_step(experiment, splits):
     torch.testing.assert_close(values[0], values[1])
 
 
+@pytest.mark.slow
 def test_a_logged_row_is_of_its_own_step_and_of_all_its_parts(experiment, splits, tmp_path, monkeypatch):
     """Every tenth row and the last: 12 steps of 4 an epoch, in one part and in two."""
     seen = []
