@@ -34,7 +34,7 @@ class VAE(nn.Module):
     def __init__(self, network: str = "hou2016", size: int = 64, channels: int = 3, latent_dim: int = 100):
         super().__init__()
         _check_shape(network, size, channels, latent_dim)
-        self.config = {"network": network, "size": size, "channels": channels, "latent_dim": latent_dim}
+        self.config: dict[str, Any] = {"network": network, "size": size, "channels": channels, "latent_dim": latent_dim}
         self.latent_dim = latent_dim
         self.image_shape = (channels, size, size)
         self.encoder, self.decoder = NETWORKS[network](size, channels, latent_dim)

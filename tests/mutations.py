@@ -57,6 +57,7 @@ FEATURES = "tests/test_features.py"
 LIKELIHOOD = "tests/losses/test_likelihood.py"
 OBJECTIVE = "tests/losses/test_objective.py"
 PERCEPTUAL = "tests/losses/test_perceptual.py"
+PROBE = "tests/evaluation/test_probe.py"
 
 FEATURE_NETWORK = [
     Mutation(
@@ -957,6 +958,53 @@ LATENT_SPACE = [
         "tests/latent/test_traversal.py",
     ),
 ]
+PROBES = [
+    Mutation(
+        "probe-unstandardised",
+        "latents of unequal scale are probed as they are: the penalty falls on the small ones",
+        "evaluation/probe.py",
+        "scaler.transform(codes.double().numpy())",
+        "codes.double().numpy()",
+        PROBE,
+        "pipeline or scale",
+    ),
+    Mutation(
+        "probe-standardised-by-each-split",
+        "test codes are standardised by their own mean, which hides that they lie elsewhere",
+        "evaluation/probe.py",
+        "scaler.transform(codes.double().numpy())",
+        "StandardScaler().fit_transform(codes.double().numpy())",
+        PROBE,
+        "pipeline",
+    ),
+    Mutation(
+        "majority-of-the-test-faces",
+        "the baseline looks at the labels it is scored on",
+        "evaluation/probe.py",
+        "common = train_labels.double()",
+        "common = test_labels.double()",
+        PROBE,
+        "majority",
+    ),
+    Mutation(
+        "components-of-the-test-faces",
+        "the pixel control is fitted to the faces it is scored on",
+        "evaluation/probe.py",
+        "images = train[:PCA_IMAGES]",
+        "images = torch.cat([train, test])[:PCA_IMAGES]",
+        PROBE,
+        "components",
+    ),
+    Mutation(
+        "probe-mixes-a-batch",
+        "a model in training mode is probed with batch norms that mix the faces of a batch",
+        "evaluation/probe.py",
+        "with evaluating(model):",
+        "if True:",
+        PROBE,
+        "beside",
+    ),
+]
 
 MUTATIONS = [
     *FEATURE_NETWORK,
@@ -968,6 +1016,7 @@ MUTATIONS = [
     *SETTINGS,
     *FAST_PATHS,
     *LATENT_SPACE,
+    *PROBES,
 ]
 
 
