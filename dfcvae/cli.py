@@ -194,6 +194,12 @@ def _evaluate(parser: Parser) -> None:
     parser.add_argument("--out", type=Path | None, help="also write the measures as JSON")
 
 
+def _probe(parser: Parser) -> None:
+    parser.add_argument("model", help=MODEL)
+    parser.add_argument("--source", type=str | None, help=SOURCE)
+    parser.add_argument("--out", type=Path | None, help="also write all scores as JSON")
+
+
 def _export(parser: Parser) -> None:
     parser.add_argument("model", help=MODEL)
     parser.add_argument("--out", type=Path, required=True, help="folder")
@@ -278,6 +284,7 @@ COMMANDS = {
     "neighbours": ("show the training faces nearest to samples", _neighbours),
     "explore": ("look at a model and play with it in the browser", _explore),
     "evaluate": ("measure a model on the test split", _evaluate),
+    "probe": ("measure what linear classifiers read of attributes in the latents", _probe),
     "export": ("write a model as safetensors and JSON", _export),
     "features": ("list the layers of feature networks, and train them", _features),
     "data": ("look at data sets and prepare them", _data),

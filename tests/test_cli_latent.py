@@ -1,6 +1,7 @@
 """The commands that look into the latent space and move in it: the files they write, and what they say of mistakes."""
 
 import csv
+import json
 import re
 import shutil
 
@@ -134,6 +135,16 @@ def test_traversal_map_and_neighbours(run, capsys, tmp_path):
     assert size("neighbours.png")[1] == 2 * (3 * 34 + 2) + 2
 
 
+def test_a_model_is_probed_and_its_scores_are_kept(run, capsys, tmp_path):
+    out = ok(capsys, "probe", run, "--out", "new/probe.json")
+    assert "fitted to 200 training faces and scored on 30 others" in out
+    assert re.search(r"latents, logistic regression +0\.\d{3} +0\.\d{3} +0\.\d{3}\n", out)
+    kept = json.loads((tmp_path / "new/probe.json").read_text())
+    assert kept["model"] == digest(VAE.load(run))
+    assert (kept["source"], kept["size"], kept["train_images"], kept["test_images"]) == ("synthetic", 32, 200, 30)
+    assert f"{kept['mean']['pixel PCA, linear SVM']['auroc']:.3f}" in out
+
+
 MISTAKES = [
     (["edit", "Smilin=2"], r"There is no attribute 'Smilin' \(did you mean 'Smiling'\?\)"),
     (["edit", "Smiling=a"], "An edit is written Smiling=.1.5, or Smiling=-2:2 for a way, but 'Smiling=a' came"),
@@ -164,6 +175,8 @@ def test_faces_without_attributes_and_too_few_faces_are_told(run, capsys, tmp_pa
         Image.new("RGB", (40, 40), (20 * i, 99, 0)).save(f"faces/{i}.png")
     assert main(["attributes", str(run), "--source", "faces"]) == 1
     assert "These faces have no attributes to fit vectors to. Name a data set that has" in capsys.readouterr().err
+    assert main(["probe", str(run), "--source", "faces"]) == 1
+    assert "faces with 0 attributes came, and none varies in both. Name a data set" in capsys.readouterr().err
     assert main(["sample", str(run), "--prior", "gmm", "--source", "faces"]) == 1
     assert "is fitted to at least 40 faces, but 10 came; use the Gaussian" in capsys.readouterr().err
 

@@ -2,7 +2,7 @@
 
 from dfcvae.commands.data import data_check, data_info, data_prepare
 from dfcvae.commands.looking import attributes, explore, map, neighbours
-from dfcvae.commands.measuring import bench, evaluate
+from dfcvae.commands.measuring import bench, evaluate, probe
 from dfcvae.commands.models import export, reconstruct, sample
 from dfcvae.commands.moving import edit, interpolate, traverse
 from dfcvae.commands.training import demo, features_list, features_train, train
@@ -23,6 +23,7 @@ __all__ = [
     "interpolate",
     "map",
     "neighbours",
+    "probe",
     "reconstruct",
     "sample",
     "train",

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from dfcvae.bench.run import run_bench
@@ -11,12 +12,12 @@ from dfcvae.bench.scaling_table import scaling_table
 from dfcvae.bench.settings import BenchSettings
 from dfcvae.bench.table import bench_table
 from dfcvae.data import data_of, load_faces
-from dfcvae.evaluation import JUDGE_LAYERS
+from dfcvae.evaluation import JUDGE_LAYERS, probe_model, probe_record, probe_table
 from dfcvae.evaluation import evaluate as measure
 from dfcvae.features import VGGFeatures
 from dfcvae.training import AttributeNetwork
 from dfcvae.training.environment import pick_device
-from dfcvae.vae import VAE
+from dfcvae.vae import VAE, digest
 
 
 def evaluate(arguments: Any) -> None:
@@ -29,6 +30,18 @@ def evaluate(arguments: Any) -> None:
     print_measures(measures)
     if arguments.out:
         arguments.out.write_text(json.dumps(measures, indent=2) + "\n")
+
+
+def probe(arguments: Any) -> None:
+    """Print what linear classifiers read of attributes in a model's latents, beside controls."""
+    vae = VAE.load(arguments.model, device=pick_device())
+    data = data_of(arguments.model, arguments.source, held_out=False)
+    result = probe_model(vae, load_faces(data), progress=True)
+    print(probe_table(result))
+    if arguments.out:
+        about = {"model": digest(vae), "source": Path(data.source).name, "size": data.size, "crop": data.crop}
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(json.dumps(about | probe_record(result), indent=2) + "\n")
 
 
 def bench(arguments: Any) -> None:
