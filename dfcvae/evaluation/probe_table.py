@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from dfcvae.data.synthetic import ATTRIBUTES
-from dfcvae.evaluation.probe import Probe, mean_scores
+from dfcvae.evaluation.probe import CONTROL_SEED, PCA_IMAGES, Probe, mean_scores
 
 MEASURES = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "auroc": "AUROC"}
 CELEBA_ATTRIBUTES = 40
@@ -33,15 +33,16 @@ def probe_table(result: Probe) -> str:
     lines += ["", *_by_attribute(result)]
     lines += [f"Left out of the means: {name}, {why}." for name, why in result.left_out.items()]
     if _celeba(result):
-        lines += ["", f"Published mean accuracies over CelebA's 40 attributes. {OTHER_DATA}"]
+        lines += ["", "Published mean accuracies over CelebA's 40 attributes.", OTHER_DATA]
         lines += [f"{name:<40}{value:>10.4f}  {source}" for name, (value, source) in PUBLISHED.items()]
     return "\n".join(lines)
 
 
 def probe_record(result: Probe) -> dict[str, Any]:
-    """Everything, as JSON takes it: the fields of `Probe`, the means over attributes, and what was published."""
+    """Everything, as JSON takes it: the fields of `Probe`, the means over attributes, what was published."""
     published = {name: {"accuracy": value, "source": source} for name, (value, source) in PUBLISHED.items()}
-    record = asdict(result) | {"mean": dict(_means(result))}
+    settings = {"control_seed": CONTROL_SEED, "pca_images": min(PCA_IMAGES, result.train_images)}
+    record = asdict(result) | settings | {"mean": dict(_means(result))}
     return record | ({"published": {"data": OTHER_DATA, "rows": published}} if _celeba(result) else {})
 
 

@@ -205,12 +205,13 @@ def test_the_table_holds_means_attributes_and_what_was_left_out():
         mean_scores(result.scores["latents"]["logistic regression"])
     )
     assert record["scores"] == result.scores
+    assert (record["control_seed"], record["pca_images"]) == (0, 7000)
     assert "published" not in record
 
 
 def test_published_rows_stand_below_celebas_forty_attributes():
     result = result_of((*ATTRIBUTES, *(f"Another_{i}" for i in range(40 - len(ATTRIBUTES)))))
     text = probe_table(result)
-    assert "Published mean accuracies over CelebA's 40 attributes. Measured on all 202,599 images" in text
+    assert "Published mean accuracies over CelebA's 40 attributes.\nMeasured on all 202,599 images" in text
     assert re.search(r"LNets\+ANet +0\.8730  Liu et al\. 2015", text)
     assert probe_record(result)["published"]["rows"]["DFC-VAE, linear SVM"]["accuracy"] == 0.8695
