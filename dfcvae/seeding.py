@@ -17,6 +17,8 @@ class Stream(IntEnum):
     PICTURES = 5
     EVALUATION = 6
     SHIFT = 7
+    RESAMPLES = 8
+    SAMPLES = 9
 
 
 def seeded_generator(

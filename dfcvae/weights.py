@@ -94,13 +94,17 @@ def imagenet_file(arch: str) -> Path:
     return cache_root() / "weights" / f"{Path(_url(arch)).stem}-features.safetensors"
 
 
+def torchvision_file(arch: str) -> Path:
+    """Where torchvision puts the ImageNet weights of ``arch``; a file that is there is not downloaded again."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(_url(arch)).name
+
+
 def _imagenet(arch: str) -> Path:
     kept = imagenet_file(arch)
     if not kept.is_file():
-        name = Path(_url(arch)).name
-        already = Path(torch.hub.get_dir()) / "checkpoints" / name  # where torchvision puts it
+        already = torchvision_file(arch)
         with tempfile.TemporaryDirectory() as folder:
-            file = already if already.is_file() else _download(arch, Path(folder) / name, kept)
+            file = already if already.is_file() else _download(arch, Path(folder) / already.name, kept)
             _check_hash(file)
             features = {k: v for k, v in read_state_dict(file).items() if k.startswith("features.")}
         kept.parent.mkdir(parents=True, exist_ok=True)

@@ -6,10 +6,14 @@ import re
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from dfcvae.cli import main
+from dfcvae.commands.evaluating import judged_samples
 from dfcvae.data.synthetic import render_faces
-from dfcvae.vae import VAE
+from dfcvae.training import AttributeNetwork
+from dfcvae.vae import VAE, digest
+from dfcvae.weights import imagenet_file, load_vgg_weights
 from tests.conftest import tiny_experiment
 from tests.layouts import small_album, write_csv, write_images
 
@@ -137,10 +141,40 @@ def test_features_train_then_evaluate_with_it_as_judge(capsys, run, tmp_path):
         "balanced",
         "auroc",
     }
-    out = ok(capsys, "evaluate", run, "--judge", "judge.safetensors", "--out", "metrics.json")
+    out = ok(capsys, "evaluate", run, "--judge", "judge.safetensors", "--iwae", "3", "--out", "metrics.json")
     measures = json.loads((tmp_path / "metrics.json").read_text())
     assert {"mse", "sharpness", "attribute_agreement", "features/relu1_1", "active_units"} <= measures.keys()
-    assert "attribute_agreement" in out
+    assert re.search(r"attribute_agreement +0\.\d+  \[0\.\d+, 0\.\d+\]\n", out)
+    assert measures["intervals"]["mse"][0] < measures["mse"] < measures["intervals"]["mse"][1]
+    assert sum(measures["kl_per_dimension"]) == pytest.approx(measures["kl"])
+    assert measures["negative_iwae"] < measures["negative_elbo"]
+    assert "Frechet distance (judge)" in out
+    assert measures["floor/frechet_judge"] < measures["reconstructions/frechet_judge"]
+    assert {"samples/kernel_judge", "samples/precision_judge", "samples/recall_judge"} <= measures.keys()
+    assert re.search(rf"\nmodel +{digest(VAE.load(run))}\n", out)
+    assert measures["protocol"]["data"] == "synthetic, test split, 24 images"
+    assert "torch" in measures["protocol"]["versions"]
+
+
+def test_lpips_is_measured_where_its_weights_are(capsys, run, tmp_path, cache, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    out = ok(capsys, "evaluate", run)
+    assert "LPIPS is left out: it needs the ImageNet weights of vgg16." in out
+    assert f"Put torchvision's file at {tmp_path}/hub/checkpoints/vgg16-397923af.pth." in out
+    file = imagenet_file("vgg16")
+    file.parent.mkdir(parents=True)
+    save_file({f"features.{name}": value for name, value in load_vgg_weights("vgg16", "random")[0].items()}, file)
+    out = ok(capsys, "evaluate", run)
+    assert re.search(r"\nlpips +\d", out)
+    assert "left out" not in out
+
+
+def test_too_few_faces_leave_the_samples_out(capsys, splits):
+    few = {name: faces.subset(4) for name, faces in splits.items()}
+    judge = AttributeNetwork("vgg11_bn", 0.125, ("Male",))
+    assert judged_samples(VAE("hou2016", 32, 3, 8), few, judge, 0) == {}
+    told = capsys.readouterr().out
+    assert "Samples are not measured: 5 validation and test faces are needed, and there are 4." in told
 
 
 def test_data_info_of_synthetic_faces(capsys):
@@ -294,6 +328,7 @@ MISTAKES = [
     (["reconstruct", "RUN", "no.png"], 1, "no.png is no image that can be read"),
     (["reconstruct", "RUN", "bad.yaml"], 1, "bad.yaml is no image that can be read"),
     (["evaluate", "RUN", "--judge", "bad.yaml"], 1, "bad.yaml is no attribute network"),
+    (["evaluate", "RUN", "--iwae", "1"], 1, "--iwae takes 2 draws or more"),
     (["features"], 2, "Name a command"),
     (["data", "inof", "x"], 2, r"There is no 'inof' \(did you mean 'info'\?\)"),
     (["data", "info", "nowhere"], 1, "There is no .*nowhere."),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
+from tqdm import tqdm
 
 from dfcvae.images import to_float
 
@@ -12,10 +13,20 @@ EMBEDDED_AT_ONCE = 100
 
 
 @torch.no_grad()
-def embed(network: Callable[[Tensor], Tensor], images: Tensor, device: torch.device | str = "cpu") -> Tensor:
-    """Features (N, F) on the CPU of many images (N, C, H, W): uint8 as data sets keep them, or float in [0, 1]."""
-    parts = (part.to(device) for part in images.split(EMBEDDED_AT_ONCE))
-    return torch.cat([network(to_float(x) if x.dtype == torch.uint8 else x).cpu() for x in parts])
+def embed(
+    network: Callable[[Tensor], Tensor],
+    images: Tensor,
+    device: torch.device | str = "cpu",
+    *,
+    progress: bool = False,
+) -> Tensor:
+    """Features (N, F) on the CPU of many images (N, C, H, W): uint8 as data sets keep them, or float in [0, 1].
+
+    Whatever else the network takes is handed on as it is: latents, for one that decodes them first.
+    """
+    parts = tqdm(images.split(EMBEDDED_AT_ONCE), "embedding", disable=not progress)
+    on_device = (part.to(device) for part in parts)
+    return torch.cat([network(to_float(x) if x.dtype == torch.uint8 else x).cpu() for x in on_device])
 
 
 def frechet_distance(real: Tensor, fake: Tensor) -> float:

@@ -1,23 +1,26 @@
 """Measures of a trained VAE on held-out faces, none of which needs the loss it was trained on."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
 from tqdm import tqdm
 
 from dfcvae.data import Batches, Faces
 from dfcvae.errors import UserError
+from dfcvae.evaluation.intervals import bootstrap_means, percentile_interval
+from dfcvae.evaluation.likelihood import likelihood_bounds, posterior_draws, posterior_noise
 from dfcvae.evaluation.mesh import mesh_energy, plaid_energy, power_spectrum
 from dfcvae.evaluation.sharpness import laplacian_variance
 from dfcvae.features import VGGFeatures
-from dfcvae.gaussian import active_units, kl_divergence
+from dfcvae.gaussian import active_units, kl_per_dimension
 from dfcvae.images import to_float
-from dfcvae.losses import PerceptualLoss, mean_squared_error, measure_scales
+from dfcvae.losses import ImageLoss, PerceptualLoss, SSIMLoss, mean_squared_error, measure_scales
 from dfcvae.vae import VAE, evaluating
 
 JUDGE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")  # the layers of a judging network to compare, in any VGG
+LARGEST_WITHOUT_MS_SSIM = 160  # pixels: its window of 11 has no place on the fifth scale
 
 
 def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
@@ -25,7 +28,44 @@ def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
     return -10 * mean_squared_error(x_hat, x).log10()
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class Measurements:
+    """What was measured on a set of images; see `measure`.
+
+    Args:
+        per_image: values (N,) by name, on the CPU.
+        scales: what the mean of some of them is divided by.
+        whole: measures that only the set as a whole has.
+        kl_per_dimension: mean KL divergence of each latent dimension in nats, (D,).
+    """
+
+    per_image: dict[str, Tensor]
+    scales: dict[str, float]
+    whole: dict[str, float]
+    kl_per_dimension: Tensor
+
+    def values(self) -> dict[str, float]:
+        """Every measure by name, as listed at `evaluate`."""
+        means = {name: values.double().mean() for name, values in self.per_image.items()}
+        return {name: float(value) for name, value in self._reported(means).items()} | self.whole
+
+    def intervals(self, seed: int = 0) -> dict[str, tuple[float, float]]:
+        """95 % percentile bootstrap intervals over the images, for the measures that are means of values per image.
+
+        They hold for other images from the same source and this very model; another training of it differs by more. The
+        denominators of ``features/<layer>`` and the variance behind the likelihood bounds are taken as known.
+        """
+        draws = bootstrap_means(torch.stack(list(self.per_image.values()), dim=1), seed=seed)  # (R, M)
+        reported = self._reported(dict(zip(self.per_image, draws.T, strict=True)))
+        return {name: percentile_interval(values) for name, values in reported.items()}
+
+    def _reported(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Measures from means of values per image, whatever shape these have."""
+        means = {name: value / self.scales.get(name, 1) for name, value in means.items()}
+        means["sharpness"] = means["sharpness"] / means.pop("original_sharpness")
+        return means
+
+
 def evaluate(
     vae: VAE,
     faces: Faces,
@@ -35,7 +75,7 @@ def evaluate(
     batch_size: int = 100,
     progress: bool = False,
 ) -> dict[str, float]:
-    """Mean measures of reconstructions from the posterior mean.
+    """Mean measures of reconstructions from the posterior mean, and what the posterior holds.
 
     Args:
         vae: the model.
@@ -46,11 +86,47 @@ def evaluate(
         progress: show a bar.
 
     Returns:
-        ``mse``, ``psnr`` (dB), ``ssim``; ``sharpness``, the Laplacian variance of all reconstructions relative to that
-        of the originals (1: as sharp); ``mesh`` and ``plaid``, the energy of a grid and of lines across them (see
-        `dfcvae.evaluation.mesh`); ``kl`` (nats) and ``active_units``; with ``features``, ``features/<layer>``, the
-        fraction of the layer's variance left unexplained (0: perfect, 1: no better than the mean face); with ``judge``,
+        ``mse``, ``psnr`` (dB), ``ssim``, and ``ms_ssim`` for sides over 160 pixels; ``sharpness``, the Laplacian
+        variance of all reconstructions relative to that of the originals (1: as sharp); ``mesh`` and ``plaid``, the
+        energy of a grid and of lines across them (see `dfcvae.evaluation.mesh`); ``kl`` (nats) and ``active_units``;
+        ``negative_elbo`` (nats) with a decoder of variance ``decoder_variance`` (see
+        `dfcvae.evaluation.likelihood.likelihood_bounds`); with ``features``, ``features/<layer>``, the fraction of the
+        layer's variance left unexplained (0: perfect, 1: no better than the mean face); with ``judge``,
         ``attribute_agreement``, the share of attributes on which it gives original and reconstruction the same verdict.
+
+    Raises:
+        UserError: if there are fewer than two faces.
+    """
+    return measure(vae, faces, features=features, judge=judge, batch_size=batch_size, progress=progress).values()
+
+
+@torch.no_grad()
+def measure(
+    vae: VAE,
+    faces: Faces,
+    *,
+    features: VGGFeatures | None = None,
+    judge: Callable[[Tensor], Tensor] | None = None,
+    lpips: ImageLoss | None = None,
+    draws: int = 1,
+    seed: int = 0,
+    batch_size: int = 100,
+    progress: bool = False,
+) -> Measurements:
+    """As `evaluate`, with every image's values, from which intervals are computed.
+
+    Memory holds one batch of images, and of each image its values and posterior mean alone.
+
+    Args:
+        vae: the model.
+        faces: held-out faces.
+        features: a feature network.
+        judge: maps images in [0, 1] to attribute logits (N, A).
+        lpips: the loss of that name; adds ``lpips``.
+        draws: latents drawn from each posterior and decoded; more than one adds ``negative_iwae``.
+        seed: of these.
+        batch_size: images at a time; the result does not depend on it.
+        progress: show a bar.
 
     Raises:
         UserError: if there are fewer than two faces.
@@ -60,43 +136,54 @@ def evaluate(
     device = next(vae.parameters()).device
     loss = PerceptualLoss(features) if features is not None else None
     scales = measure_scales(lambda: _images(faces, batch_size, device), loss) if loss is not None else {}
-    per_image: dict[str, list[Tensor]] = {}
-    means, spectra = [], []
-    count = len(Batches(faces, batch_size))
-    for x in tqdm(_images(faces, batch_size, device), "measuring", count, disable=not progress):
-        with evaluating(vae):
+    parts: list[dict[str, Tensor]] = []
+    spectra, done = torch.zeros(()), 0
+    with evaluating(vae):
+        batches = len(Batches(faces, batch_size))
+        for x in tqdm(_images(faces, batch_size, device), "measuring", batches, disable=not progress):
             mu, logvar = vae.encode(x)
             x_hat = vae.decode(mu)
-        values = {
-            "mse": mean_squared_error(x_hat, x),
-            "psnr": psnr(x_hat, x),
-            "ssim": _ssim(x_hat, x),
-            "sharpness": laplacian_variance(x_hat),
-            "original_sharpness": laplacian_variance(x),
-            "kl": kl_divergence(mu, logvar),
-        }
-        if loss is not None:
-            values |= {f"features/{name}": value for name, value in loss.terms(x_hat, x).items()}
-        if judge is not None:
-            values["attribute_agreement"] = ((judge(x) > 0) == (judge(x_hat) > 0)).float().mean(dim=1)
-        for name, value in values.items():
-            per_image.setdefault(name, []).append(value.cpu())
-        means.append(mu.cpu())
-        spectra.append(torch.stack([power_spectrum(images).sum(dim=0).cpu() for images in (x_hat, x)]))
-    result = {name: float(torch.cat(values).mean()) for name, values in per_image.items()}
-    result["sharpness"] /= result.pop("original_sharpness")
-    output, original = torch.stack(spectra).sum(dim=0) / len(faces)
-    result |= {"mesh": mesh_energy(output, original), "plaid": plaid_energy(output, original)}
-    result |= {name: value / scales[name] for name, value in result.items() if name in scales}
-    return result | {"active_units": float(active_units(torch.cat(means)))}
+            eps = posterior_noise(range(done, done + len(x)), draws, mu.shape[1], seed).to(device)
+            errors, ratios = posterior_draws(vae.decode, x, mu, logvar, eps)
+            posterior = {"mu": mu, "kl_per_dimension": kl_per_dimension(mu, logvar), "errors": errors, "ratios": ratios}
+            values = _of_pairs(x_hat, x, loss, judge, lpips) | posterior
+            parts.append({name: value.cpu() for name, value in values.items()})
+            spectra = spectra + torch.stack([power_spectrum(images).sum(dim=0).cpu() for images in (x_hat, x)])
+            done += len(x)
+    found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    mu, kl, errors, ratios = (found.pop(name) for name in ("mu", "kl_per_dimension", "errors", "ratios"))
+    bounds, variance = likelihood_bounds(errors, ratios, kl.sum(dim=1), faces.images[0].numel())
+    output, original = spectra / len(faces)
+    whole = {"mesh": mesh_energy(output, original), "plaid": plaid_energy(output, original)}
+    whole |= {"decoder_variance": variance, "active_units": float(active_units(mu))}
+    return Measurements(found | {"kl": kl.sum(dim=1)} | bounds, scales, whole, kl.mean(dim=0))
+
+
+def _of_pairs(
+    x_hat: Tensor,
+    x: Tensor,
+    loss: PerceptualLoss | None,
+    judge: Callable[[Tensor], Tensor] | None,
+    lpips: ImageLoss | None,
+) -> dict[str, Tensor]:
+    """Measures of each reconstruction and its original, (N,) by name."""
+    values = {
+        "mse": mean_squared_error(x_hat, x),
+        "psnr": psnr(x_hat, x),
+        "ssim": 1 - SSIMLoss()(x_hat, x),
+        "sharpness": laplacian_variance(x_hat),
+        "original_sharpness": laplacian_variance(x),
+    }
+    if min(x.shape[-2:]) > LARGEST_WITHOUT_MS_SSIM:
+        values["ms_ssim"] = 1 - SSIMLoss(scales=5)(x_hat, x)
+    if lpips is not None:
+        values["lpips"] = lpips(x_hat, x)
+    if loss is not None:
+        values |= {f"features/{name}": value for name, value in loss.terms(x_hat, x).items()}
+    if judge is not None:
+        values["attribute_agreement"] = ((judge(x) > 0) == (judge(x_hat) > 0)).float().mean(dim=1)
+    return values
 
 
 def _images(faces: Faces, batch_size: int, device: torch.device) -> Iterator[Tensor]:
     return (to_float(batch.images.to(device)) for batch in Batches(faces, batch_size))
-
-
-def _ssim(x_hat: Tensor, x: Tensor) -> Tensor:
-    """Structural similarity (Wang et al. 2004) per image, (N,)."""
-    value = structural_similarity_index_measure(x_hat, x, data_range=1.0, reduction="none")
-    assert isinstance(value, Tensor)
-    return value

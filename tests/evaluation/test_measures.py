@@ -3,9 +3,23 @@ import math
 import pytest
 import torch
 
-from dfcvae.evaluation import evaluate, laplacian_variance, mesh_energy, plaid_energy, power_spectrum, psnr
+from dfcvae.data import Faces
+from dfcvae.evaluation import (
+    bootstrap_means,
+    evaluate,
+    laplacian_variance,
+    measure,
+    mesh_energy,
+    percentile_interval,
+    plaid_energy,
+    power_spectrum,
+    psnr,
+)
+from dfcvae.evaluation.likelihood import posterior_noise
 from dfcvae.features import VGGFeatures
+from dfcvae.gaussian import kl_per_dimension, sample_posterior
 from dfcvae.images import to_float
+from dfcvae.losses import LPIPS, SSIMLoss
 from dfcvae.vae import VAE
 
 
@@ -59,14 +73,15 @@ def test_measures_equal_direct_computation_on_one_batch(vae, splits):
 def test_measures_do_not_depend_on_the_batch_size(vae, splits):
     a, b = (evaluate(vae, splits["test"], batch_size=size) for size in (5, 24))
     assert a == pytest.approx(b, rel=1e-5)
-    assert {"mse", "psnr", "ssim", "sharpness", "mesh", "plaid", "kl", "active_units"} == set(a)
+    assert {
+        *("mse", "psnr", "ssim", "sharpness", "mesh", "plaid"),
+        *("kl", "active_units", "negative_elbo", "decoder_variance"),
+    } == set(a)
 
 
 def test_a_perfect_reconstruction(vae, splits, monkeypatch):
-    monkeypatch.setattr(vae, "encode", lambda x: (x, torch.zeros_like(x)))
-    monkeypatch.setattr(vae, "decode", lambda z: z)
-    monkeypatch.setattr("dfcvae.evaluation.measures.kl_divergence", lambda mu, logvar: torch.zeros(len(mu)))
-    monkeypatch.setattr("dfcvae.evaluation.measures.active_units", lambda mu: 0)
+    monkeypatch.setattr(vae, "encode", lambda x: (x.flatten(1), torch.full((len(x), x[0].numel()), -20.0)))
+    monkeypatch.setattr(vae, "decode", lambda z: z.view(-1, *vae.image_shape))
     measures = evaluate(vae, splits["test"], judge=lambda x: x.mean(dim=(2, 3)))
     assert measures["mse"] == 0
     assert measures["psnr"] == math.inf
@@ -76,3 +91,55 @@ def test_a_perfect_reconstruction(vae, splits, monkeypatch):
     assert measures["mesh"] == pytest.approx(mesh_energy(power, power), rel=1e-4)
     assert measures["plaid"] == pytest.approx(plaid_energy(power, power), rel=1e-4)
     assert measures["attribute_agreement"] == 1
+
+
+def test_intervals_are_those_of_the_values_per_image(vae, splits):
+    measured = measure(vae, splits["test"])
+    intervals, values = measured.intervals(seed=3), measured.values()
+    assert intervals.keys() == values.keys() - {"mesh", "plaid", "active_units", "decoder_variance"}
+    assert all(low < values[name] < high for name, (low, high) in intervals.items())
+    x = to_float(splits["test"].images)
+    x_hat = vae.reconstruct(x)
+    pair = torch.stack([laplacian_variance(x_hat), laplacian_variance(x)], dim=1)
+    output, original = bootstrap_means(pair, seed=3).T
+    assert intervals["sharpness"] == pytest.approx(percentile_interval(output / original), rel=1e-4)
+    errors = bootstrap_means((x_hat - x).square().mean(dim=(1, 2, 3))[:, None], seed=3)[:, 0]
+    assert intervals["mse"] == pytest.approx(percentile_interval(errors), rel=1e-4)
+
+
+@torch.no_grad()
+def test_the_negative_elbo_is_that_of_one_decoded_draw(vae, splits):
+    x = to_float(splits["test"].images)
+    mu, logvar = vae.encode(x)
+    z = sample_posterior(mu, logvar, posterior_noise(range(len(x)), 1, 8, seed=5)[:, 0])
+    error = (vae.decode(z) - x).double()
+    variance = error.square().mean()
+    density = torch.distributions.Normal(torch.zeros((), dtype=torch.float64), variance.sqrt()).log_prob(error)
+    elbo = density.sum(dim=(1, 2, 3)).mean() - kl_per_dimension(mu, logvar).sum(dim=1).mean()
+    measured = measure(vae, splits["test"], seed=5, batch_size=7)
+    assert measured.values()["negative_elbo"] == pytest.approx(-elbo.item(), rel=1e-6)
+    assert measured.values()["decoder_variance"] == pytest.approx(variance.item(), rel=1e-6)
+    assert measured.kl_per_dimension.tolist() == pytest.approx(kl_per_dimension(mu, logvar).mean(0).tolist(), rel=1e-3)
+
+
+def test_more_draws_give_a_tighter_bound_whatever_the_batch_size(vae, splits):
+    a, b = (measure(vae, splits["test"], draws=4, batch_size=size).values() for size in (5, 24))
+    assert a == pytest.approx(b, rel=1e-5)
+    assert a["negative_iwae"] < a["negative_elbo"]
+    assert a["mse"] == pytest.approx(evaluate(vae, splits["test"])["mse"])
+
+
+def test_lpips_is_measured_where_it_is_given(vae, splits):
+    features = VGGFeatures("vgg16", ["relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3"], "random")
+    lpips, faces = LPIPS(features), splits["test"].subset(3)
+    x = to_float(faces.images)
+    wanted = lpips(vae.reconstruct(x), x).mean().item()
+    assert measure(vae, faces, lpips=lpips).values()["lpips"] == pytest.approx(wanted, rel=1e-4)
+
+
+def test_ms_ssim_is_measured_where_the_images_are_large_enough():
+    vae = VAE("strided", 256, 1, 2).eval()
+    faces = Faces(torch.randint(0, 256, (2, 1, 256, 256), dtype=torch.uint8), torch.empty(2, 0, dtype=torch.bool), ())
+    x = to_float(faces.images)
+    wanted = (1 - SSIMLoss(scales=5)(vae.reconstruct(x), x)).mean().item()
+    assert evaluate(vae, faces)["ms_ssim"] == pytest.approx(wanted, rel=1e-4)

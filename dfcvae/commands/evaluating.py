@@ -1,0 +1,109 @@
+"""Commands that evaluate a model: measures with intervals and their protocol, and what its latents tell."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dfcvae.commands.measuring import print_measures
+from dfcvae.data import Splits, data_of, load_faces
+from dfcvae.errors import UserError
+from dfcvae.evaluation import (
+    JUDGE_LAYERS,
+    compared,
+    measure,
+    measure_samples,
+    probe_model,
+    probe_record,
+    probe_table,
+    protocol,
+)
+from dfcvae.evaluation.samples import FEWEST
+from dfcvae.features import VGGFeatures
+from dfcvae.losses import ImageLoss, perceptual
+from dfcvae.training import AttributeNetwork
+from dfcvae.training.environment import environment, pick_device
+from dfcvae.vae import VAE, digest
+from dfcvae.weights import imagenet_file, torchvision_file
+
+SAMPLE_MEASURES = {
+    "frechet": "Frechet distance (judge)",
+    "kernel": "kernel distance (judge)",
+    "precision": "precision",
+    "recall": "recall",
+}
+LPIPS_NETWORK = "vgg16"
+
+
+def evaluate(arguments: Any) -> None:
+    """Print measures of a model on the test split, with intervals, and what they were measured with."""
+    if arguments.iwae == 1:
+        raise UserError("--iwae takes 2 draws or more: with 1 it is the ELBO, which is measured without it too.")
+    device, seed, draws = pick_device(), arguments.seed, arguments.iwae or 1
+    vae = VAE.load(arguments.model, device=device)
+    judge = AttributeNetwork.load(arguments.judge).to(device) if arguments.judge else None
+    features = VGGFeatures(judge.arch, JUDGE_LAYERS, str(arguments.judge)).to(device) if judge else None
+    lpips = local_lpips(device)
+    data = data_of(arguments.model, arguments.source)
+    splits = load_faces(data)
+    test, n = splits["test"], compared(splits["val"], splits["test"])
+    measured = measure(vae, test, features=features, judge=judge, lpips=lpips, draws=draws, seed=seed, progress=True)
+    values, intervals = measured.values(), measured.intervals(seed)
+    print_measures(values, intervals)
+    samples = judged_samples(vae, splits, judge, seed) if judge else {}
+    compared_with = n if samples else 0
+    card = protocol(vae, data, images=len(test), judge=arguments.judge, samples=compared_with, draws=draws, seed=seed)
+    card |= {name: value for name, value in environment().items() if name in ("commit", "device", "versions")}
+    print_card(card)
+    if lpips is None:
+        print(
+            f"\nLPIPS is left out: it needs the ImageNet weights of {LPIPS_NETWORK}. Put torchvision's file at "
+            f"{torchvision_file(LPIPS_NETWORK)}."
+        )
+    if arguments.out:
+        flat = {f"{name}/{key}_judge": value for name, row in samples.items() for key, value in row.items()}
+        more = {"intervals": intervals, "kl_per_dimension": measured.kl_per_dimension.tolist(), "protocol": card}
+        arguments.out.write_text(json.dumps(values | flat | more, indent=2) + "\n")
+
+
+def probe(arguments: Any) -> None:
+    """Print what linear classifiers read of attributes in a model's latents, beside controls."""
+    vae = VAE.load(arguments.model, device=pick_device())
+    data = data_of(arguments.model, arguments.source, held_out=False)
+    result = probe_model(vae, load_faces(data), progress=True)
+    print(probe_table(result))
+    if arguments.out:
+        about = {"model": digest(vae), "source": Path(data.source).name, "size": data.size, "crop": data.crop}
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(json.dumps(about | probe_record(result), indent=2) + "\n")
+
+
+def local_lpips(device: torch.device) -> ImageLoss | None:
+    """LPIPS where its weights are at hand: an evaluation shall not begin with a download."""
+    at_hand = imagenet_file(LPIPS_NETWORK).is_file() or torchvision_file(LPIPS_NETWORK).is_file()
+    return perceptual("lpips").to(device) if at_hand else None
+
+
+def judged_samples(vae: VAE, splits: Splits, judge: AttributeNetwork, seed: int) -> dict[str, dict[str, float]]:
+    """Print how far samples are from the test split in the judge's features, unless there are too few faces."""
+    val, test = splits["val"], splits["test"]
+    n = compared(val, test)
+    if n < FEWEST:
+        print(f"\nSamples are not measured: {FEWEST} validation and test faces are needed, and there are {n}.")
+        return {}
+    samples = measure_samples(vae, val, test, judge.embed, seed=seed, progress=True)
+    print(f"\nAgainst the test split, in the judge's features, {n:,} images each")
+    print(f"{'':<28}" + "".join(f"{title:>26}" for title in SAMPLE_MEASURES.values()))
+    for name, row in samples.items():
+        title = "floor: validation faces" if name == "floor" else name
+        print(f"{title:<28}" + "".join(f"{row[key]:>26.4g}" for key in SAMPLE_MEASURES))
+    return samples
+
+
+def print_card(card: dict[str, Any]) -> None:
+    """One line of the protocol to a line."""
+    print("\nProtocol")
+    for name, value in card.items():
+        text = ", ".join(f"{package} {number}" for package, number in value.items()) if name == "versions" else value
+        print(f"{name:<28}{text}")
