@@ -61,7 +61,7 @@ def main() -> None:
             results[name][kind] = distances
             print(f"{name}: {kind}: {mean(distances):.1f} (+-{stdev(distances):.1f} over {SEEDS} draws)", flush=True)
         print(f"{name}: reconstructions: {results[name]['reconstructions'][0]:.1f}")
-        figure = labelled_grid(torch.stack(pictures), [kind.replace(", ", "\n") for kind in draws])
+        figure = labelled_grid(torch.stack(pictures), [kind.replace(", temp", "\ntemp") for kind in draws])
         save_figure(figure, args.out.with_name(f"{args.out.name}-{name}.png"))
     args.out.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
 
