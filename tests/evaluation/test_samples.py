@@ -70,8 +70,9 @@ def pixels(images):
 
 
 @torch.no_grad()
-def test_samples_reconstructions_and_held_out_faces_are_compared_with_the_test_split(splits):
+def test_samples_reconstructions_and_held_out_faces_are_compared_with_the_test_split(splits, monkeypatch):
     vae, val, test = VAE("hou2016", 32, 3, 8).eval(), splits["val"], splits["test"].subset(20)
+    monkeypatch.setattr(vae, "reconstruct", lambda x: 0.5 * x)  # an untrained model's are all alike
     found = measure_samples(vae, val, test, pixels, seed=4)
     real = pixels(to_float(test.images))
     sets = {
