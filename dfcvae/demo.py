@@ -134,6 +134,8 @@ MEASURES = {
     **{f"features/{n}": f"unexplained variance at {n} of the judge (lower is better)" for n in JUDGE_LAYERS},
     "attribute_agreement": "attributes the judge sees alike in original and reconstruction (higher is better)",
     "kl": "KL divergence, nats",
+    "negative_elbo": "negative ELBO, nats, with a Gaussian decoder of the variance below (lower is better)",
+    "decoder_variance": "that variance: the model's own mean squared error over draws from the posteriors",
     "active_units": "active units of the latent space",
 }
 
