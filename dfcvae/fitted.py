@@ -1,16 +1,16 @@
 """What is fitted to a model after its training and kept beside it: priors, and the vectors of attributes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torch import Tensor
 
 from dfcvae.config import DataConfig
-from dfcvae.data import Faces, Splits, load_faces
+from dfcvae.data import Faces, Splits, filled, load_faces
 from dfcvae.errors import UserError
 from dfcvae.latent import AttributeVectors, Prior, encode_images, fit_gaussian, fit_mixture
 from dfcvae.latent.attributes import Method
-from dfcvae.latent.stored import OtherModelError
+from dfcvae.latent.stored import OtherFitError
 from dfcvae.vae import VAE, digest, find_model
 
 PRIORS = ("normal", "gaussian", "gmm")
@@ -41,24 +41,37 @@ def prior_of(model: str | Path, vae: VAE, kind: str, data: DataConfig) -> Prior:
     """
     if kind == "normal":
         return Prior.standard(vae.latent_dim)
-    file = latent_folder(model) / f"prior-{kind}.safetensors"
+    file, model_digest, source = latent_folder(model) / f"prior-{kind}.safetensors", digest(vae), source_name(data)
     if file.is_file():
         try:
-            return Prior.load(file, digest(vae))
-        except OtherModelError:
-            print("The model was trained further since its prior was fitted.")
+            return Prior.load(file, model_digest, source)
+        except OtherFitError as error:
+            print(error)
     print(f"Fitting the prior {kind!r} to the training faces (once: it is kept in {file}).", flush=True)
     prior = fit_prior(vae, kind, load_faces(data))
-    prior.save(file, digest(vae))
+    keep(lambda: prior.save(file, model_digest, source))
     return prior
+
+
+def source_name(data: DataConfig) -> str:
+    """The name of a data set without the place where it lies, which may change."""
+    return Path(data.source).expanduser().resolve().name
+
+
+def keep(save: Callable[[], Path]) -> None:
+    """Save what was fitted, or say why not: a model's folder may be somebody else's."""
+    try:
+        save()
+    except OSError as error:
+        print(f"It could not be kept ({error}), and is fitted anew next time.")
 
 
 def fit_prior(vae: VAE, kind: str, splits: Splits) -> Prior:
     """A Gaussian or a mixture fitted to the training split; held-out faces choose the number of components."""
-    posterior = posteriors(vae, splits["train"])
+    posterior = posteriors(vae, filled(splits, "train"))
     if kind == "gaussian":
         return fit_gaussian(*posterior)
-    held_out = splits["val"] if len(splits["val"]) else splits["test"]
+    held_out = splits["val"] if len(splits["val"]) else filled(splits, "test")
     prior, likelihood = fit_mixture(posterior, posteriors(vae, held_out))
     print("Held-out ln p(z) by components and covariance, nats:", end=" ")
     print(", ".join(f"{kind} {value:.2f}" for kind, value in likelihood.items()), end=". ")
@@ -68,15 +81,17 @@ def fit_prior(vae: VAE, kind: str, splits: Splits) -> Prior:
 
 def vectors_of(model: str | Path, vae: VAE, data: DataConfig) -> AttributeVectors:
     """The attribute vectors kept beside a model; fitted to its training faces first if there are none."""
-    file = latent_folder(model) / VECTORS
+    file, model_digest, source = latent_folder(model) / VECTORS, digest(vae), source_name(data)
     if file.is_file():
         try:
-            return AttributeVectors.load(file, digest(vae))
-        except OtherModelError:
-            print("The model was trained further since its attribute vectors were fitted.")
+            vectors = AttributeVectors.load(file, model_digest, source)
+            print(f"Attribute vectors: {vectors.how}.")
+            return vectors
+        except OtherFitError as error:
+            print(error)
     print(f"Fitting attribute vectors to the training faces (once: they are kept in {file}).", flush=True)
-    vectors = fit_vectors(vae, load_faces(data)["train"])
-    vectors.save(file, digest(vae))
+    vectors = fit_vectors(vae, filled(load_faces(data), "train"))
+    keep(lambda: vectors.save(file, model_digest, source))
     return vectors
 
 

@@ -19,6 +19,7 @@ from dfcvae.latent import AttributeVectors, Prior
 from dfcvae.training import AttributeNetwork, train
 from dfcvae.vae import VAE, digest
 from tests.conftest import tiny_experiment
+from tests.layouts import small_album, write_csv, write_images
 from tests.test_cli import ok
 
 
@@ -47,7 +48,7 @@ def test_attributes_are_fitted_kept_and_shown(run, capsys, tmp_path):
     out = ok(capsys, "attributes", run, "--method", "classifier", "--balance", "Male", "--out", "new/table.png")
     assert re.search(r"Smiling +\d\.\d\d +0\.\d{3}\n", out)
     assert re.search(r"\w+, \w+ +[+-]\d\.\d\d +[+-]\d\.\d\d\n", out)
-    vectors = AttributeVectors.load(run / "latent" / "attributes.safetensors", digest(VAE.load(run)))
+    vectors = AttributeVectors.load(run / "latent" / "attributes.safetensors", digest(VAE.load(run)), "synthetic")
     assert set(vectors.names) <= set(ATTRIBUTES)
     assert "Smiling" in vectors.names
     with open("new/table.csv", newline="") as file:
@@ -80,7 +81,7 @@ def test_an_edit_moves_along_its_vector(run, capsys, tmp_path):
 
     ok(capsys, "edit", run, "Smiling=1.5", "Male=-1", "-n", 2, "--each", "--out", "single")
     vae = VAE.load(run)
-    vectors = AttributeVectors.load(latent_folder(run) / "attributes.safetensors", digest(vae))
+    vectors = AttributeVectors.load(latent_folder(run) / "attributes.safetensors", digest(vae), "synthetic")
     x = to_float(load_faces(data_of(run))["test"].images[:2])
     expected = to_uint8(vae.decode(vae.encode(x)[0] + 1.5 * vectors["Smiling"] - vectors["Male"]))
     with Image.open("single/000001.png") as image:
@@ -91,10 +92,14 @@ def test_an_edit_moves_along_its_vector(run, capsys, tmp_path):
 def test_vectors_of_a_model_that_was_trained_further_are_fitted_anew(run, capsys):
     ok(capsys, "edit", run, "Smiling=2", "-n", 1)
     file = run / "latent" / "attributes.safetensors"
-    AttributeVectors.load(file, digest(VAE.load(run))).save(file, "another")
-    out = ok(capsys, "edit", run, "Smiling=2", "-n", 1)
-    assert "The model was trained further since its attribute vectors were fitted" in out
-    AttributeVectors.load(file, digest(VAE.load(run)))
+    vectors = AttributeVectors.load(file, digest(VAE.load(run)), "synthetic")
+    assert "Attribute vectors: differences of class means." in ok(capsys, "edit", run, "Smiling=2", "-n", 1)
+    for model, source, sentence in [("another", "synthetic", "other weights"), (None, "celeba", "faces of 'celeba'")]:
+        vectors.save(file, model or digest(VAE.load(run)), source)
+        out = ok(capsys, "edit", run, "Smiling=2", "-n", 1)
+        assert f"was fitted to {'the ' if source == 'celeba' else ''}{sentence}" in out
+        assert "Fitting attribute vectors" in out
+    AttributeVectors.load(file, digest(VAE.load(run)), "synthetic")
 
 
 def test_samples_of_every_prior(run, capsys, tmp_path):
@@ -115,7 +120,7 @@ def test_samples_of_every_prior(run, capsys, tmp_path):
     ]
     assert "Fitting" not in ok(capsys, "sample", "model", "-n", 4, "--prior", "gmm", "--seed", 1, "--out", "again.png")
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "gmm.png").read_bytes()
-    Prior.load("model/latent/prior-gmm.safetensors", digest(VAE.load(run)))
+    Prior.load("model/latent/prior-gmm.safetensors", digest(VAE.load(run)), "synthetic")
 
 
 def test_traversal_map_and_neighbours(run, capsys, tmp_path):
@@ -179,6 +184,34 @@ def test_faces_without_attributes_and_too_few_faces_are_told(run, capsys, tmp_pa
     assert "faces with 0 attributes came, and none varies in both. Name a data set" in capsys.readouterr().err
     assert main(["sample", str(run), "--prior", "gmm", "--source", "faces"]) == 1
     assert "is fitted to at least 40 faces, but 10 came; use the Gaussian" in capsys.readouterr().err
+
+
+def test_what_cannot_be_kept_is_used_all_the_same(run, capsys, monkeypatch):
+    """A model's folder may belong to somebody else."""
+
+    def refuse(*arguments):
+        raise PermissionError(13, "Permission denied", "latent")
+
+    monkeypatch.setattr("dfcvae.latent.stored.save_file", refuse)
+    for command in (["edit", run, "Smiling=2", "-n", 1], ["sample", run, "-n", 1, "--prior", "gaussian"]):
+        out = ok(capsys, *command)
+        assert "It could not be kept ([Errno 13] Permission denied: 'latent'), and is fitted anew next time." in out
+
+
+def test_empty_splits_are_told(run, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("DFCVAE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "one" / "train").mkdir(parents=True)
+    Image.new("RGB", (40, 40)).save("one/train/0.png")
+    write_images(tmp_path / "tests" / "test", small_album())
+    write_csv(tmp_path / "tests.csv", ["file", "split"], [[name, "test"] for name in small_album().files])
+    for command in (["traverse"], ["reconstruct"], ["map"], ["neighbours"]):
+        assert main([command[0], str(run), "--source", "one"]) == 1
+        assert "The test split of these faces is empty; name other data with --source" in capsys.readouterr().err
+    for command in (["neighbours"], ["sample", "--prior", "gaussian"]):
+        assert main([command[0], str(run), *command[1:], "--source", "tests"]) == 1
+        assert "The train split of these faces is empty" in capsys.readouterr().err
+    assert main(["map", str(run), "-n", "1"]) == 1
+    assert "A map is of 2 faces and 2 latent dimensions or more; 1 and 8 came" in capsys.readouterr().err
 
 
 def test_edits_are_told_from_files(tmp_path, monkeypatch):

@@ -40,6 +40,8 @@ def evaluate(arguments: Any) -> None:
     """Print measures of a model on the test split, with intervals, and what they were measured with."""
     if arguments.iwae == 1:
         raise UserError("--iwae takes 2 draws or more: with 1 it is the ELBO, which is measured without it too.")
+    if arguments.out:  # mistaken paths show before hours of work
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
     device, seed, draws = pick_device(), arguments.seed, arguments.iwae or 1
     vae = VAE.load(arguments.model, device=device)
     judge = AttributeNetwork.load(arguments.judge).to(device) if arguments.judge else None

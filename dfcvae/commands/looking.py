@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
-from dfcvae.data import Faces, data_of, load_faces
+from dfcvae.data import Faces, data_of, filled, load_faces
 from dfcvae.errors import UserError
 from dfcvae.evaluation import embed
 from dfcvae.explore.serve import serve
-from dfcvae.fitted import VECTORS, fit_vectors, latent_folder, posteriors
+from dfcvae.fitted import VECTORS, fit_vectors, latent_folder, posteriors, source_name
 from dfcvae.images import save_png, to_float
 from dfcvae.latent import (
     AttributeVectors,
@@ -36,9 +36,11 @@ COLOURED = ("Male", "Smiling", "Eyeglasses", "Blond_Hair", "Young", "Wearing_Hat
 def attributes(arguments: Any) -> None:
     """Fit attribute vectors, keep them beside the model, and show how they hang together."""
     vae = VAE.load(arguments.model, device=pick_device())
-    splits = load_faces(data_of(arguments.model, arguments.source, held_out=False))
-    vectors = fit_vectors(vae, splits["train"], arguments.method, arguments.balance)
-    print(f"Vectors: {vectors.save(latent_folder(arguments.model) / VECTORS, digest(vae))}")
+    data = data_of(arguments.model, arguments.source, held_out=False)
+    splits = load_faces(data)
+    vectors = fit_vectors(vae, filled(splits, "train"), arguments.method, arguments.balance)
+    file = latent_folder(arguments.model) / VECTORS
+    print(f"Vectors: {vectors.save(file, digest(vae), source_name(data))} ({vectors.how})")
     columns = [splits["train"].names.index(name) for name in vectors.names]
     print(vectors_table(vae, vectors, splits["test"]))
     labels = label_correlation(splits["train"].attributes[:, columns])
@@ -56,13 +58,15 @@ def explore(arguments: Any) -> None:
 def map(arguments: Any) -> None:
     """Lay faces out in the plane by their latents: dots coloured by attribute, and the faces themselves."""
     vae = VAE.load(arguments.model, device=pick_device())
-    test = load_faces(data_of(arguments.model, arguments.source))["test"]
+    test = filled(load_faces(data_of(arguments.model, arguments.source)), "test")
     test = test.subset(min(arguments.count, len(test)))
     names = arguments.attributes or [name for name in COLOURED if name in test.names]
     for name in names:
         if name not in test.names:
             raise UserError(f"There is no attribute {name!r}; there are {', '.join(test.names) or 'none'}.")
     mu, _ = posteriors(vae, test)
+    if min(mu.shape) < 2:
+        raise UserError(f"A map is of 2 faces and 2 latent dimensions or more; {mu.shape[0]} and {mu.shape[1]} came.")
     points = tsne(mu, arguments.seed) if arguments.method == "tsne" else principal_components(mu)
     title = f"{'t-SNE' if arguments.method == 'tsne' else 'Principal components'} of {len(mu):,} posterior means"
     labels = {name: test.attributes[:, test.names.index(name)] for name in names}
@@ -75,7 +79,7 @@ def neighbours(arguments: Any) -> None:
     """Draw samples above the training faces nearest to them, and say how near held-out faces are in comparison."""
     vae = VAE.load(arguments.model, device=pick_device())
     splits = load_faces(data_of(arguments.model, arguments.source, held_out=False))
-    train, test = splits["train"], splits["test"]
+    train, test = filled(splits, "train"), filled(splits, "test")
     samples = vae.sample(arguments.count, generator=seeded_generator(arguments.seed, Stream.PICTURES)).cpu()
     spaces = {"latents": lambda images: encode_images(vae.encode, images, pick_device())[0]}
     if arguments.judge:
@@ -102,7 +106,9 @@ def vectors_table(vae: VAE, vectors: AttributeVectors, test: Faces) -> str:
     for name, vector in zip(vectors.names, vectors.vectors, strict=True):
         has = test.attributes[: len(mu), test.names.index(name)]
         told = 0 < int(has.sum()) < len(has)
-        auroc = f"{float(binary_auroc(mu @ vector, has.long())):.3f}" if told else "-"
+        score = mu @ vector  # standardised, as the metric takes a sigmoid, in which large numbers would be ties
+        score = (score - score.mean()) / score.std().clamp_min(1e-9)
+        auroc = f"{float(binary_auroc(score, has.long())):.3f}" if told else "-"
         lines.append(f"{name:<22}{float(vector.norm()):>8.2f}{auroc:>18}")
     return "\n".join(lines)
 

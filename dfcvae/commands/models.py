@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from dfcvae.config import DataConfig
-from dfcvae.data import data_of, load_faces, read_face
+from dfcvae.data import data_of, filled, load_faces, read_face
 from dfcvae.errors import UserError
 from dfcvae.fitted import latent_folder, prior_of
 from dfcvae.images import grid, rows, save_each, save_png, to_float
+from dfcvae.latent import Prior
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.training.environment import pick_device
 from dfcvae.vae import VAE, read_model
@@ -26,7 +27,11 @@ def sample(arguments: Any) -> None:
     if not 0 <= arguments.temperature <= HOTTEST:
         raise UserError(f"A temperature is a number from 0 to {HOTTEST}; {arguments.temperature:g} came.")
     vae = VAE.load(arguments.model, device=pick_device())
-    prior = prior_of(arguments.model, vae, arguments.prior, data_of(arguments.model, arguments.source, held_out=False))
+    if arguments.prior == "normal":  # which asks for no data
+        prior = Prior.standard(vae.latent_dim)
+    else:
+        data = data_of(arguments.model, arguments.source, held_out=False)
+        prior = prior_of(arguments.model, vae, arguments.prior, data)
     generator = seeded_generator(arguments.seed, Stream.PICTURES)
     z = prior.sample(arguments.count, temperature=arguments.temperature, generator=generator)
     write(vae.decode_all(z), None, arguments.out, arguments.each)
@@ -53,7 +58,7 @@ def faces_of(files: Sequence[Path], count: int, data: DataConfig) -> Tensor:
     """Faces (n, C, H, W) in [0, 1]: the image files that were named, or else the first faces of the test split."""
     if files:
         return to_float(torch.from_numpy(np.stack([read_face(file, data) for file in files]))).to(pick_device())
-    return to_float(load_faces(data)["test"].images[:count]).to(pick_device())
+    return to_float(filled(load_faces(data), "test").images[:count]).to(pick_device())
 
 
 def write(images: Tensor, originals: Tensor | None, out: Path, each: bool) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dfcvae.animation import is_animation, save_animation, there_and_back
 from dfcvae.commands.models import faces_of, write
-from dfcvae.data import data_of, load_faces
+from dfcvae.data import data_of, filled, load_faces
 from dfcvae.errors import UserError
 from dfcvae.fitted import posteriors, vectors_of
 from dfcvae.images import grid, save_png
@@ -57,7 +57,7 @@ def traverse(arguments: Any) -> None:
     """Draw what single latent dimensions do to a face, those that tell most of a face first."""
     vae = VAE.load(arguments.model, device=pick_device())
     data = data_of(arguments.model, arguments.source)
-    indices, nats = by_kl(*posteriors(vae, load_faces(data)["test"]))
+    indices, nats = by_kl(*posteriors(vae, filled(load_faces(data), "test")))
     count = min(arguments.dimensions, len(indices))
     mu, _ = encode_images(vae.encode, faces_of([arguments.image] if arguments.image else [], 1, data))
     values = torch.linspace(-arguments.reach, arguments.reach, arguments.steps)

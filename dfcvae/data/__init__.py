@@ -2,7 +2,7 @@
 
 from dfcvae.data.batches import Batches, TrainingBatches
 from dfcvae.data.cache import prepare
-from dfcvae.data.faces import Faces, Splits
+from dfcvae.data.faces import Faces, Splits, filled
 from dfcvae.data.of_model import data_of, decode_face, read_face
 from dfcvae.data.source import SYNTHETIC, load_faces, synthetic_faces
 from dfcvae.intake import ImageSet, open_images
@@ -18,6 +18,7 @@ __all__ = [
     "TrainingBatches",
     "data_of",
     "decode_face",
+    "filled",
     "load_faces",
     "open_images",
     "prepare",

@@ -52,3 +52,14 @@ class Faces:
 
 Splits = dict[str, Faces]
 """The faces of ``"train"``, ``"val"`` and ``"test"``."""
+
+
+def filled(splits: Splits, name: str) -> Faces:
+    """A split that must not be empty.
+
+    Raises:
+        UserError: if it is: a small data set may have no test faces, a folder of test faces none to train on.
+    """
+    if not len(splits[name]):
+        raise UserError(f"The {name} split of these faces is empty; name other data with --source.")
+    return splits[name]

@@ -132,7 +132,8 @@ class Explorer:
         """
         if kind not in self.priors:
             with self.fitting:  # it takes a while, and two tabs may ask
-                self.priors.setdefault(kind, prior_of(self.model, self.vae, kind, self.data))
+                if kind not in self.priors:
+                    self.priors[kind] = prior_of(self.model, self.vae, kind, self.data)
         generator = seeded_generator(seed, Stream.PICTURES)
         z = self.priors[kind].sample(count, temperature=temperature, generator=generator)
         return [Face(f"sample {i + 1}, seed {seed}, {kind}", row) for i, row in enumerate(z)]

@@ -7,6 +7,7 @@ from dfcvae.explore.explorer import Explorer
 from dfcvae.explore.ports import free_port
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+ALL_ADDRESSES = ("0.0.0.0", "::")
 
 
 def serve(
@@ -36,8 +37,8 @@ def serve(
     port = free_port(host, port)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     app.add_middleware(OwnOrigin)
-    if host in LOOPBACK:  # a page that has its own name point to this machine would send that name as the host
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"], www_redirect=False)
+    if host not in ALL_ADDRESSES:  # a page that has its own name point to this machine would send that name as the host
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]", host], www_redirect=False)
     app.on_startup(lambda: print(f"The page of {model} is at {url} (Ctrl+C stops it).", flush=True))
 
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server stops at Ctrl+C, but then raises it once more

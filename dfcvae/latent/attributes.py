@@ -13,6 +13,7 @@ from dfcvae.latent.stored import read_stored, write_stored
 
 FEWEST = 10  # faces with and without an attribute, below which a mean of a hundred dimensions is mostly noise
 Method = Literal["means", "classifier"]
+HOW = {"means": "differences of class means", "classifier": "normals of linear classifiers"}
 
 
 def attribute_vector(mu: Tensor, has: Tensor, method: Method = "means") -> Tensor:
@@ -41,7 +42,8 @@ def attribute_vector(mu: Tensor, has: Tensor, method: Method = "means") -> Tenso
     from sklearn.linear_model import LogisticRegression
 
     spread = mu.std(dim=0).clamp_min(1e-6)  # the penalty of the regression is fair between latents of equal scale
-    classifier = LogisticRegression(max_iter=1000).fit((mu / spread).double().numpy(), has.numpy())
+    classifier = LogisticRegression(max_iter=1000, class_weight="balanced")
+    classifier.fit((mu / spread).double().numpy(), has.numpy())
     normal = torch.as_tensor(classifier.coef_[0]).to(mu) / spread
     return along(normal, difference)
 
@@ -103,10 +105,12 @@ class AttributeVectors:
     Args:
         names: the A attributes.
         vectors: (A, D).
+        how: in words, how they were fitted.
     """
 
     names: tuple[str, ...]
     vectors: Tensor
+    how: str = ""
 
     @classmethod
     def fit(
@@ -126,7 +130,8 @@ class AttributeVectors:
             attributes: bool (N, A).
             names: of the attributes.
             method: see `attribute_vector`.
-            balance: attributes in which the faces with and without another shall not differ; see `balanced_rows`.
+            balance: attributes in which the faces with and without another shall not differ; see `balanced_rows`. With
+                none, all faces are used.
             seed: of the choice of faces.
 
         Raises:
@@ -138,15 +143,17 @@ class AttributeVectors:
         found: dict[str, Tensor] = {}
         for i, name in enumerate(names):
             has = attributes[:, i]
-            rows = balanced_rows(has, attributes[:, [c for c in columns if c != i]], generator)
-            if len(rows) >= 2 * FEWEST:
+            others = attributes[:, [c for c in columns if c != i]]
+            rows = balanced_rows(has, others, generator) if others.shape[1] else torch.arange(len(has))
+            if min(int(has[rows].sum()), int((~has[rows]).sum())) >= FEWEST:
                 found[name] = attribute_vector(mu[rows], has[rows], method)
         if not found:
             raise UserError(
                 f"Attribute vectors need at least {FEWEST} faces with and {FEWEST} without an attribute; "
                 f"{len(mu)} faces with {len(names)} attributes came, and none has so many. Use a larger data set."
             )
-        return cls(tuple(found), torch.stack(list(found.values())))
+        how = HOW[method] + (f", balanced by {' and '.join(balance)}" if balance else "")
+        return cls(tuple(found), torch.stack(list(found.values())), how)
 
     def __getitem__(self, name: str) -> Tensor:
         """The vector (D,) of an attribute.
@@ -179,19 +186,20 @@ class AttributeVectors:
         unit = self.vectors / self.vectors.norm(dim=1, keepdim=True)
         return unit @ unit.T
 
-    def save(self, path: str | Path, model: str) -> Path:
-        """Write safetensors that say to which model (`dfcvae.vae.digest`) they belong."""
-        return write_stored(path, {"vectors": self.vectors}, "attribute vectors", model, {"names": self.names})
+    def save(self, path: str | Path, model: str, source: str) -> Path:
+        """Write safetensors that say to which model (`dfcvae.vae.digest`) and faces they belong."""
+        about = {"names": self.names, "how": self.how}
+        return write_stored(path, {"vectors": self.vectors}, "attribute vectors", model, source, about)
 
     @classmethod
-    def load(cls, path: str | Path, model: str) -> "AttributeVectors":
+    def load(cls, path: str | Path, model: str, source: str) -> "AttributeVectors":
         """The vectors kept in a file.
 
         Raises:
-            UserError: if they are another model's, or the file holds something else.
+            UserError: if they are another model's or other faces', or the file holds something else.
         """
-        tensors, about = read_stored(path, "attribute vectors", model)
-        return cls(tuple(about["names"]), tensors["vectors"])
+        tensors, about = read_stored(path, "attribute vectors", model, source)
+        return cls(tuple(about["names"]), tensors["vectors"], about["how"])
 
 
 def _index(names: Sequence[str], name: str) -> int:

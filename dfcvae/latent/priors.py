@@ -68,19 +68,19 @@ class Prior:
         components = MultivariateNormal(self.means, scale_tril=self.factors)
         return MixtureSameFamily(Categorical(probs=self.weights), components).log_prob(z)
 
-    def save(self, path: str | Path, model: str) -> Path:
-        """Write safetensors that say to which model (`dfcvae.vae.digest`) they belong."""
+    def save(self, path: str | Path, model: str, source: str) -> Path:
+        """Write safetensors that say to which model (`dfcvae.vae.digest`) and faces they belong."""
         tensors = {"weights": self.weights, "means": self.means, "factors": self.factors}
-        return write_stored(path, tensors, "a prior", model, {})
+        return write_stored(path, tensors, "a prior", model, source, {})
 
     @classmethod
-    def load(cls, path: str | Path, model: str) -> "Prior":
+    def load(cls, path: str | Path, model: str, source: str) -> "Prior":
         """The prior kept in a file.
 
         Raises:
-            UserError: if it is another model's, or the file holds something else.
+            UserError: if it is another model's or other faces', or the file holds something else.
         """
-        return cls(**read_stored(path, "a prior", model)[0])
+        return cls(**read_stored(path, "a prior", model, source)[0])
 
 
 def fit_gaussian(mu: Tensor, logvar: Tensor) -> Prior:

@@ -12,29 +12,38 @@ from torch import Tensor
 from dfcvae.errors import UserError
 
 
-class OtherModelError(UserError):
-    """A file was fitted to another model, or to this one before it was trained further."""
+class OtherFitError(UserError):
+    """A file was fitted to other weights (of another model, or before this one was trained further) or other faces."""
 
 
-def write_stored(path: str | Path, tensors: dict[str, Tensor], kind: str, model: str, about: dict[str, Any]) -> Path:
-    """Write tensors as safetensors, with what they are and the digest of the model they were fitted to.
+def write_stored(
+    path: str | Path, tensors: dict[str, Tensor], kind: str, model: str, source: str, about: dict[str, Any]
+) -> Path:
+    """Write tensors as safetensors, with what they are, and the digest of the model and the name of the data they fit.
 
     The file appears whole or not at all.
+
+    Raises:
+        OSError: if it cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {"dfcvae": json.dumps({"kind": kind, "model": model} | about)}
+    metadata = {"dfcvae": json.dumps({"kind": kind, "model": model, "source": source} | about)}
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+    except SafetensorError as error:  # what it makes of a full disk and of missing permissions
+        raise OSError(str(error)) from error
     temporary.replace(path)
     return path
 
 
-def read_stored(path: str | Path, kind: str, model: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_stored(path: str | Path, kind: str, model: str, source: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `write_stored` wrote: the tensors, and what it says of them.
 
     Raises:
-        UserError: if the file is damaged, holds something else, or belongs to another model.
+        UserError: if the file is damaged or holds something else.
+        OtherFitError: if it was fitted to another model or other faces.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -46,5 +55,7 @@ def read_stored(path: str | Path, kind: str, model: str) -> tuple[dict[str, Tens
     if wrong:
         raise UserError(f"{path} holds {about['kind']}, but {kind} were expected.")
     if about["model"] != model:
-        raise OtherModelError(f"{path} was fitted to another model than this one; was it trained further? Fit it anew.")
+        raise OtherFitError(f"{path} was fitted to other weights: of another checkpoint, or before more training.")
+    if about["source"] != source:
+        raise OtherFitError(f"{path} was fitted to the faces of {about['source']!r}, not of {source!r}.")
     return tensors, about

@@ -20,7 +20,7 @@ def save_model(folder, *, size=32, channels=3, latent_dim=8, attributes=True):
     vae.save(folder, experiment.as_dict())
     if attributes:
         vectors = AttributeVectors(ATTRIBUTES, torch.randn(len(ATTRIBUTES), latent_dim))
-        vectors.save(latent_folder(folder) / VECTORS, digest(vae))
+        vectors.save(latent_folder(folder) / VECTORS, digest(vae), "synthetic")
     return folder
 
 

@@ -150,7 +150,11 @@ def test_models_of_any_size(tmp_path, size, channels):
     assert pixels(explorer.pictures(face.z[None])[0]).shape == (size, size, 3)
 
 
-def test_attribute_vectors_that_are_kept_need_no_data(model, tmp_path):
-    explorer = Explorer.load(model, str(tmp_path / "gone"))
+def test_attribute_vectors_that_are_kept_need_no_data(model, monkeypatch):
+    def gone(data):
+        raise UserError("There is no such place.")
+
+    monkeypatch.setattr("dfcvae.explore.explorer.load_faces", gone)
+    explorer = Explorer.load(model)
     assert explorer.vectors is not None
     assert explorer.no_faces

@@ -25,6 +25,16 @@ def test_the_mean_difference_is_numpys():
     np.testing.assert_allclose(attribute_vector(z, has), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_all_faces_are_used_unless_something_is_balanced():
+    z, attributes, names = latents(500)
+    vectors = AttributeVectors.fit(z, attributes, names)
+    assert vectors.how == "differences of class means"
+    for i, name in enumerate(names):
+        assert torch.equal(vectors[name], attribute_vector(z, attributes[:, i]))
+    normals = AttributeVectors.fit(z, attributes, names, method="classifier", balance=["Male"])
+    assert normals.how == "normals of linear classifiers, balanced by Male"
+
+
 def test_balance_takes_the_other_attribute_out_of_the_difference():
     z, attributes, names = latents()
     plain = AttributeVectors.fit(z, attributes, names)["Eyeglasses"]
@@ -126,6 +136,8 @@ def test_rare_attributes_are_left_out_and_mistakes_are_told():
 
 def test_the_same_seed_gives_the_same_vectors():
     z, attributes, names = latents()
-    first, again, other = (AttributeVectors.fit(z, attributes, names, seed=seed).vectors for seed in (0, 0, 1))
+    first, again, other = (
+        AttributeVectors.fit(z, attributes, names, balance=["Male"], seed=seed).vectors for seed in (0, 0, 1)
+    )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
