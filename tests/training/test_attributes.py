@@ -54,6 +54,7 @@ def test_any_width_can_be_loaded(width, tmp_path, x):
     assert VGGFeatures("vgg11_bn", [4], str(path))(x)["conv2_1"].shape[0] == 4
 
 
+@pytest.mark.slow
 def test_at_full_width_it_is_torchvisions_network():
     ours, theirs = AttributeNetwork("vgg13_bn", 1.0, ("a",)), torchvision.models.vgg13_bn(weights=None)
     assert {k: v.shape for k, v in ours.features.state_dict().items()} == {

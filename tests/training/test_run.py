@@ -222,6 +222,7 @@ def test_what_is_printed_at_the_start_does_not_change_the_model(experiment, spli
     assert_same(before, seen)
 
 
+@pytest.mark.slow
 def test_a_moved_run_keeps_its_best_checkpoint(experiment, splits, tmp_path):
     run(longer(experiment, 2), tmp_path / "a", splits)
     (tmp_path / "a").rename(tmp_path / "b")

@@ -100,6 +100,7 @@ def loss_of(loss, x_hat, x, target):
     return sum(loss.weights[name] * value for name, value in loss.terms(x_hat, x, target).items())
 
 
+@pytest.mark.slow
 def test_training_with_kept_targets_gives_the_numbers_of_training_without(experiment, splits, tmp_path):
     metrics = {}
     for where in ("memory", "never"):
