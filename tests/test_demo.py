@@ -19,7 +19,8 @@ def test_a_tiny_demo_writes_everything(tmp_path, monkeypatch):
     assert text.count("<img") == 4
     metrics = json.loads((tmp_path / "demo" / "metrics.json").read_text())
     assert list(metrics["measures"]) == ["vae", "dfc-vae"]
-    assert all(metrics["measures"][name].keys() == MEASURES.keys() for name in metrics["measures"])
+    expected = MEASURES.keys() - {"ms_ssim"}  # for larger pictures
+    assert all(metrics["measures"][name].keys() == expected for name in metrics["measures"])
     assert VAE.load(tmp_path / "demo" / "dfc-vae").image_shape == (3, 32, 32)
     assert len(list((tmp_path / "demo" / "pictures").glob("*.png"))) == 4
 
