@@ -101,7 +101,7 @@ def latencies(page, label, mark, presses=40):
     for i in range(presses):
         page.evaluate("window.changes = []; window.values = []")
         page.keyboard.press("ArrowRight" if i % 10 < 5 else "ArrowLeft")
-        page.wait_for_function("window.changes.length > 0", timeout=5000)
+        page.wait_for_function("window.changes.length > 0", timeout=30_000)
         taken.append(page.evaluate("window.changes[0].time - window.values[0].time"))
         page.wait_for_timeout(70)  # longer than the throttle of the slider
     return taken
