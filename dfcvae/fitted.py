@@ -81,17 +81,17 @@ def fit_prior(vae: VAE, kind: str, splits: Splits) -> Prior:
 
 def vectors_of(model: str | Path, vae: VAE, data: DataConfig) -> AttributeVectors:
     """The attribute vectors kept beside a model; fitted to its training faces first if there are none."""
-    file, model_digest, source = latent_folder(model) / VECTORS, digest(vae), source_name(data)
+    file, model_digest = latent_folder(model) / VECTORS, digest(vae)
     if file.is_file():
         try:
-            vectors = AttributeVectors.load(file, model_digest, source)
+            vectors = AttributeVectors.load(file, model_digest)
             print(f"Attribute vectors: {vectors.how}.")
             return vectors
         except OtherFitError as error:
             print(error)
     print(f"Fitting attribute vectors to the training faces (once: they are kept in {file}).", flush=True)
     vectors = fit_vectors(vae, filled(load_faces(data), "train"))
-    keep(lambda: vectors.save(file, model_digest, source))
+    keep(lambda: vectors.save(file, model_digest, source_name(data)))
     return vectors
 
 

@@ -192,13 +192,13 @@ class AttributeVectors:
         return write_stored(path, {"vectors": self.vectors}, "attribute vectors", model, source, about)
 
     @classmethod
-    def load(cls, path: str | Path, model: str, source: str) -> "AttributeVectors":
-        """The vectors kept in a file.
+    def load(cls, path: str | Path, model: str) -> "AttributeVectors":
+        """The vectors kept in a file, whatever faces of whatever source they shall move.
 
         Raises:
-            UserError: if they are another model's or other faces', or the file holds something else.
+            UserError: if they are another model's, or the file holds something else.
         """
-        tensors, about = read_stored(path, "attribute vectors", model, source)
+        tensors, about = read_stored(path, "attribute vectors", model)
         return cls(tuple(about["names"]), tensors["vectors"], about["how"])
 
 

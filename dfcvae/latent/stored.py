@@ -38,7 +38,9 @@ def write_stored(
     return path
 
 
-def read_stored(path: str | Path, kind: str, model: str, source: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_stored(
+    path: str | Path, kind: str, model: str, source: str | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `write_stored` wrote: the tensors, and what it says of them.
 
     Raises:
@@ -56,6 +58,6 @@ def read_stored(path: str | Path, kind: str, model: str, source: str) -> tuple[d
         raise UserError(f"{path} holds {about['kind']}, but {kind} were expected.")
     if about["model"] != model:
         raise OtherFitError(f"{path} was fitted to other weights: of another checkpoint, or before more training.")
-    if about["source"] != source:
+    if source is not None and about["source"] != source:
         raise OtherFitError(f"{path} was fitted to the faces of {about['source']!r}, not of {source!r}.")
     return tensors, about

@@ -12,7 +12,7 @@ VECTORS = AttributeVectors(("Smiling", "Male"), torch.randn(2, 5), "differences 
 
 
 def test_what_was_written_is_read(tmp_path):
-    read = AttributeVectors.load(VECTORS.save(tmp_path / "new" / "vectors.safetensors", "a", "celeba"), "a", "celeba")
+    read = AttributeVectors.load(VECTORS.save(tmp_path / "new" / "vectors.safetensors", "a", "celeba"), "a")
     assert (read.names, read.how) == (VECTORS.names, VECTORS.how)
     assert torch.equal(read.vectors, VECTORS.vectors)
     prior = Prior(torch.tensor([0.4, 0.6]), torch.randn(2, 3), torch.randn(2, 3, 3).tril())
@@ -24,15 +24,16 @@ def test_what_was_written_is_read(tmp_path):
 def test_another_model_or_another_kind_or_damage_is_told(tmp_path):
     file = VECTORS.save(tmp_path / "vectors.safetensors", "a", "celeba")
     with pytest.raises(UserError, match="fitted to other weights: of another checkpoint, or before more training"):
-        AttributeVectors.load(file, "b", "celeba")
+        AttributeVectors.load(file, "b")
+    prior = Prior.standard(3).save(tmp_path / "prior.safetensors", "a", "celeba")
     with pytest.raises(UserError, match="fitted to the faces of 'celeba', not of 'synthetic'"):
-        AttributeVectors.load(file, "a", "synthetic")
+        Prior.load(prior, "a", "synthetic")
     with pytest.raises(UserError, match="holds attribute vectors, but a prior were expected"):
         Prior.load(file, "a", "celeba")
     for damaged in (b"", file.read_bytes()[:40], b"not safetensors"):
         file.write_bytes(damaged)
         with pytest.raises(UserError, match="holds no attribute vectors, or is damaged"):
-            AttributeVectors.load(file, "a", "celeba")
+            AttributeVectors.load(file, "a")
 
 
 def test_the_digest_is_of_the_weights_wherever_they_are(tmp_path):
