@@ -473,8 +473,8 @@ LATENT = [
         "timid-samples",
         "Draws from the prior are made smaller so that they look good, by 0.4 in the paper's authors' code.",
         "vae.py",
-        "z = torch.randn(n, self.latent_dim",
-        "z = 0.4 * torch.randn(n, self.latent_dim",
+        "self.decode_all(torch.randn(n, self.latent_dim",
+        "self.decode_all(0.4 * torch.randn(n, self.latent_dim",
         "tests/test_vae.py",
     ),
 ]
