@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from dfcvae.config import DataConfig
-from dfcvae.data import Faces, Splits, filled, load_faces
+from dfcvae.data import Faces, Splits, filled, load_faces, source_name
 from dfcvae.errors import UserError
 from dfcvae.latent import AttributeVectors, Prior, encode_images, fit_gaussian, fit_mixture
 from dfcvae.latent.attributes import Method
@@ -51,11 +51,6 @@ def prior_of(model: str | Path, vae: VAE, kind: str, data: DataConfig) -> Prior:
     prior = fit_prior(vae, kind, load_faces(data))
     keep(lambda: prior.save(file, model_digest, source))
     return prior
-
-
-def source_name(data: DataConfig) -> str:
-    """The name of a data set without the place where it lies, which may change."""
-    return Path(data.source).expanduser().resolve().name
 
 
 def keep(save: Callable[[], Path]) -> None:

@@ -1,13 +1,12 @@
 """Commands that evaluate a model: measures with intervals and their protocol, and what its latents tell."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from dfcvae.commands.measuring import print_measures
-from dfcvae.data import Splits, data_of, load_faces
+from dfcvae.data import Splits, data_of, load_faces, source_name
 from dfcvae.errors import UserError
 from dfcvae.evaluation import (
     JUDGE_LAYERS,
@@ -76,7 +75,7 @@ def probe(arguments: Any) -> None:
     result = probe_model(vae, load_faces(data), progress=True)
     print(probe_table(result))
     if arguments.out:
-        about = {"model": digest(vae), "source": Path(data.source).name, "size": data.size, "crop": data.crop}
+        about = {"model": digest(vae), "source": source_name(data), "size": data.size, "crop": data.crop}
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(json.dumps(about | probe_record(result), indent=2) + "\n")
 

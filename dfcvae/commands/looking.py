@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
-from dfcvae.data import Faces, data_of, filled, load_faces
+from dfcvae.data import Faces, data_of, filled, load_faces, source_name
 from dfcvae.errors import UserError
 from dfcvae.evaluation import embed
 from dfcvae.explore.serve import serve
-from dfcvae.fitted import VECTORS, fit_vectors, latent_folder, posteriors, source_name
+from dfcvae.fitted import VECTORS, fit_vectors, latent_folder, posteriors
 from dfcvae.images import save_png, to_float
 from dfcvae.latent import (
     AttributeVectors,

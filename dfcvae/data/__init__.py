@@ -4,7 +4,7 @@ from dfcvae.data.batches import Batches, TrainingBatches
 from dfcvae.data.cache import prepare
 from dfcvae.data.faces import Faces, Splits, filled
 from dfcvae.data.of_model import data_of, decode_face, read_face
-from dfcvae.data.source import SYNTHETIC, load_faces, synthetic_faces
+from dfcvae.data.source import SYNTHETIC, load_faces, source_name, synthetic_faces
 from dfcvae.intake import ImageSet, open_images
 from dfcvae.intake.rendering import Rendering
 
@@ -23,5 +23,6 @@ __all__ = [
     "open_images",
     "prepare",
     "read_face",
+    "source_name",
     "synthetic_faces",
 ]

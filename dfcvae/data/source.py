@@ -1,5 +1,7 @@
 """From a data configuration to the three splits."""
 
+from pathlib import Path
+
 import torch
 from tqdm import tqdm
 
@@ -45,6 +47,11 @@ def load_faces(config: DataConfig, *, workers: int | None = None, progress: bool
     if config.train_images is not None:
         splits = splits | {"train": splits["train"].subset(config.train_images)}
     return splits
+
+
+def source_name(config: DataConfig) -> str:
+    """The name of a data set without the place where it lies, which may change."""
+    return Path(config.source).expanduser().resolve().name
 
 
 def synthetic_faces(train: int, size: int = 64, channels: int = 3, *, progress: bool = True) -> Splits:

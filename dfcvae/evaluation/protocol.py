@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dfcvae.config import DataConfig
+from dfcvae.data import source_name
 from dfcvae.evaluation.intervals import LEVEL, RESAMPLES
 from dfcvae.vae import VAE, digest
 from dfcvae.weights import read_metadata
@@ -24,12 +25,11 @@ def protocol(
         draws: latents drawn from each posterior.
         seed: of samples, draws and resampled images.
     """
-    source = Path(data.source).expanduser().resolve().name
     colour = "RGB" if data.channels == 3 else "grey"
     card: dict[str, Any] = {
         "model": digest(vae),
         "network": f"{vae.config['network']}, {vae.latent_dim} latent dimensions",
-        "data": f"{source}, test split, {images} images",
+        "data": f"{source_name(data)}, test split, {images} images",
         "split_seed": data.split_seed,
         "pixels": f"{data.size}x{data.size} {colour}, crop {data.crop}, {data.filter}",
     }
