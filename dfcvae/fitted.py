@@ -36,11 +36,9 @@ def prior_of(model: str | Path, vae: VAE, kind: str, data: DataConfig) -> Prior:
     Args:
         model: where the VAE was loaded from.
         vae: the VAE itself.
-        kind: ``"normal"``, ``"gaussian"`` or ``"gmm"``.
+        kind: ``"gaussian"`` or ``"gmm"``; the standard normal needs no fit.
         data: the faces to fit to.
     """
-    if kind == "normal":
-        return Prior.standard(vae.latent_dim)
     file, model_digest, source = latent_folder(model) / f"prior-{kind}.safetensors", digest(vae), source_name(data)
     if file.is_file():
         try:
