@@ -51,7 +51,7 @@ def read_stored(
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["dfcvae"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-            wrong = about["kind"] != kind
+            wrong, _ = about["kind"] != kind, (about["model"], about["source"])  # all of which an older file may lack
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise UserError(f"{path} holds no {kind}, or is damaged ({type(error).__name__}); delete it.") from error
     if wrong:
