@@ -17,7 +17,7 @@ LAYERS = [
     {"losses", "latent"},
     {"data"},
     {"training", "evaluation", "fitted", "plots"},
-    {"parsing", "demo", "bench", "explore"},
+    {"parsing", "demo", "bench", "explore", "paper"},
     {"commands"},
     {"cli"},
 ]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from dfcvae.bench.memory import forget_peak, give_back, peak_memory
+from dfcvae.training.memory import forget_peak, give_back, peak_memory
 from dfcvae.bench.step import Step, flops_per_image, seconds_of_parts, seconds_per_step
 
 COMPILING = 3  # steps until kernels are chosen and compiled

@@ -1,4 +1,4 @@
-"""Memory: how much is free, and keeping large freed blocks in the process."""
+"""Memory: how much is free, how much was used at the peak, and keeping large freed blocks in the process."""
 
 import ctypes
 import os
@@ -13,6 +13,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 KEEP_BYTES = 2**30
 KEEP_BYTES_OLD = 2**25  # all that an older glibc accepts
 MEMINFO = Path("/proc/meminfo")
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 CGROUP = Path("/sys/fs/cgroup")
 CGROUP_V2 = ("memory.max", "memory.current", "memory.stat", "inactive_file")
 CGROUP_V1 = (
@@ -47,6 +48,45 @@ def free_memory(device: torch.device) -> int:
 def free_disk(folder: Path) -> int:
     """Free bytes on the disk of a folder."""
     return shutil.disk_usage(folder).free
+
+
+def forget_peak(device: torch.device) -> None:
+    """Begin anew, where the system can: building a network costs more than running it."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif CLEAR.exists():
+        try:
+            CLEAR.write_text("5")  # proc(5): reset the peak resident set size
+        except OSError:
+            return  # some containers forbid it; the peak then holds the building too
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes: what PyTorch allocated on the GPU, else the resident set of the process; None where nothing tells.
+
+    The resident set includes the libraries (0.6 GB and more), but no worker processes of a data loader.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if STATUS.exists():  # unlike getrusage's, this figure is not inherited from the parent process
+        lines = dict(line.split(":", 1) for line in STATUS.read_text().splitlines() if ":" in line)
+        return int(lines["VmHWM"].split()[0]) * 1024
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def give_back(device: torch.device) -> None:
+    """Return freed memory to the system, where that can be done, so that many rows fit beside each other."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:  # musl has none
+            trim(0)
 
 
 def _available() -> int:

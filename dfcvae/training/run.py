@@ -31,6 +31,7 @@ from dfcvae.training.callbacks import (
     ProgressBar,
     Steps,
 )
+from dfcvae.training.cost import Cost
 from dfcvae.training.csv_log import CSVLog, last_validation
 from dfcvae.training.environment import (
     check_accelerator,
@@ -84,6 +85,7 @@ def train(
     keep_freed_memory()
     out = Path(out)
     checkpoint = _last_checkpoint(experiment, out) if resume else None
+    cost = Cost(out, experiment.training.batch_size, resumed=resume)
     if not resume and (out / "checkpoints").exists():
         raise UserError(f"{out} already holds a run; continue it with --resume, or choose another folder with --out.")
     # mistakes show before the data is read
@@ -109,7 +111,7 @@ def train(
     if first:
         _describe(module, batches, out, resumed=checkpoint is not None)
     with quiet_lightning():
-        trainer = _trainer(experiment, out, module, batches, splits, checkpoint, progress)
+        trainer = _trainer(experiment, out, module, batches, splits, checkpoint, cost, progress)
         last = str(out / "checkpoints" / "last.ckpt") if checkpoint else None
         _fit(trainer, module, batches, Batches(splits["val"], experiment.training.batch_size), last)
     return Run(out, last_validation(out / METRICS))
@@ -161,6 +163,7 @@ def _trainer(
     batches: TrainingBatches,
     splits: Splits,
     checkpoint: dict[str, Any] | None,
+    cost: Cost,
     progress: bool,
 ) -> L.Trainer:
     training = experiment.training
@@ -168,6 +171,7 @@ def _trainer(
         Steps(batches, training.total_steps(batches.steps)),
         DivergenceGuard(),
         CollapseWarning(),
+        cost,
         Pictures(splits["val"].images[:FACES_SHOWN], out / "pictures", training.picture_epochs, training.seed),
         _checkpoint(out, "best", monitor="val/total", save_weights_only=True, save_on_train_epoch_end=False),
         _checkpoint(out, "last", save_on_train_epoch_end=True),

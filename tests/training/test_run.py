@@ -74,6 +74,7 @@ def test_the_run_folder_is_complete(finished, experiment):
         "config.yaml",
         "environment.json",
         "accounting.json",
+        "cost.json",
         "metrics.csv",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
@@ -531,3 +532,25 @@ def test_loggers_work_offline(logger, experiment, splits, tmp_path):
     written = [path.name for path in (tmp_path / "x" / logger).rglob("*") if path.is_file()]
     expected = {"wandb": "samples", "tensorboard": "events.out.tfevents"}[logger]
     assert any(expected in name for name in written), written
+
+
+def test_the_cost_counts_the_images_of_all_sessions_and_no_time_of_validation(experiment, splits, tmp_path):
+    from dfcvae.training.cost import read_cost
+
+    first = run(experiment, tmp_path / "x", splits)
+    before = read_cost(first.folder)
+    steps = len(splits["train"]) // experiment.training.batch_size
+    assert before["images"] == experiment.training.epochs * steps * experiment.training.batch_size
+    assert 0 < before["training_seconds"] < before["total_seconds"]
+    assert before["images_per_second"] == pytest.approx(before["images"] / before["training_seconds"], rel=0.02)
+    assert before["peak_memory_mib"] > 100
+    train(longer(experiment, 2 * experiment.training.epochs), first.folder, resume=True, splits=splits, progress=False)
+    after = read_cost(first.folder)
+    assert after["images"] == 2 * before["images"]
+    assert after["training_seconds"] > before["training_seconds"] and after["total_seconds"] > before["total_seconds"]
+
+
+def test_a_run_without_a_cost_file_has_no_cost(tmp_path):
+    from dfcvae.training.cost import read_cost
+
+    assert read_cost(tmp_path) == {}

@@ -1,0 +1,66 @@
+"""What a run cost: time, images a second, memory."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from dfcvae.training.memory import forget_peak, peak_memory
+
+FILE = "cost.json"
+
+
+class Cost(Callback):
+    """Keep ``cost.json`` in the run folder, written after every epoch; a resumed run adds to it.
+
+    ``images`` seen in training, ``training_seconds`` of these steps alone, ``images_per_second`` of both,
+    ``total_seconds`` with reading, preparing, validating and pictures, ``peak_memory_mib`` of the process (of the GPU,
+    where there is one; null where nothing tells).
+
+    Args:
+        folder: the run folder.
+        images_per_step: of all devices.
+        resumed: add to what the file says already.
+    """
+
+    def __init__(self, folder: Path, images_per_step: int, resumed: bool):
+        self.file, self.images_per_step = folder / FILE, images_per_step
+        before = read_cost(folder) if resumed else {}
+        self.spent = {key: before.get(key) or 0 for key in ("training_seconds", "total_seconds", "peak_memory_mib")}
+        self.begun = time.perf_counter()
+
+    def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        forget_peak(module.device)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self.epoch_begun = time.perf_counter()
+
+    def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if module.device.type == "cuda":
+            torch.cuda.synchronize(module.device)  # the steps may still be waiting there
+        self.spent["training_seconds"] += time.perf_counter() - self.epoch_begun
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        images, seconds = trainer.global_step * self.images_per_step, self.spent["training_seconds"]
+        peak = peak_memory(module.device)
+        written = {
+            "images": images,
+            "training_seconds": round(seconds, 2),
+            "total_seconds": round(self.spent["total_seconds"] + time.perf_counter() - self.begun, 2),
+            "images_per_second": round(images / seconds, 2),
+            "peak_memory_mib": None if peak is None else max(round(peak / 2**20), self.spent["peak_memory_mib"]),
+        }
+        self.file.write_text(json.dumps(written, indent=2) + "\n")
+
+
+def read_cost(folder: Path) -> dict[str, Any]:
+    """What a run has cost so far; empty for a run folder without the file."""
+    file = folder / FILE
+    cost: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    return cost
