@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "dfcvae"
 
 LAYERS = [
-    {"errors", "paths", "precision"},
+    {"errors", "memory", "paths", "precision"},
     {"config", "gaussian", "images", "intake", "seeding", "vgg", "networks"},
     {"weights", "vae", "animation"},
     {"features"},
@@ -18,7 +18,7 @@ LAYERS = [
     {"data"},
     {"training", "evaluation", "fitted", "plots"},
     {"parsing", "demo", "bench", "explore", "paper"},
-    {"commands"},
+    {"commands", "options"},
     {"cli"},
 ]
 HEAVY = {"lightning", "torchmetrics", "wandb", "matplotlib", "sklearn", "tensorboard"}

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from dfcvae.training.memory import forget_peak, give_back, peak_memory
 from dfcvae.bench.step import Step, flops_per_image, seconds_of_parts, seconds_per_step
+from dfcvae.memory import forget_peak, give_back, peak_memory
 
 COMPILING = 3  # steps until kernels are chosen and compiled
 

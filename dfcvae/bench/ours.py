@@ -15,10 +15,10 @@ from dfcvae.config import DataConfig, Experiment, FeatureConfig, LossConfig, Mod
 from dfcvae.data import Faces, TrainingBatches
 from dfcvae.data.batches import Batch
 from dfcvae.images import to_float
+from dfcvae.memory import keep_freed_memory
 from dfcvae.seeding import Stream
 from dfcvae.training import build_objective, build_perceptual, build_vae
 from dfcvae.training.build import use_bfloat16_features
-from dfcvae.training.memory import keep_freed_memory
 from dfcvae.training.module import VAETraining
 from dfcvae.training.targets import Targets
 

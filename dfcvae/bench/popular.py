@@ -15,6 +15,7 @@ from dfcvae.bench.settings import LATENT_DIM, BenchSettings
 from dfcvae.bench.step import Batch, Outputs
 from dfcvae.errors import UserError
 from dfcvae.images import to_float
+from dfcvae.memory import keep_freed_memory
 from dfcvae.precision import has_bfloat16
 from dfcvae.vae import VAE
 
@@ -62,8 +63,6 @@ class PopularStep:
 
     def __init__(self, settings: BenchSettings, folder: Path, measures: Measures):
         if measures.keep_memory:
-            from dfcvae.training.memory import keep_freed_memory  # it brings Lightning, which no other row needs
-
             keep_freed_memory()
         torch.manual_seed(0)
         self.measures, self.device, self.batch_size = measures, settings.device, settings.batch_size

@@ -16,10 +16,10 @@ from dfcvae.data import Batches, Faces, Splits, TrainingBatches
 from dfcvae.data.batches import Batch
 from dfcvae.errors import UserError
 from dfcvae.images import normalize_imagenet, to_float, to_rgb
+from dfcvae.memory import keep_freed_memory
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.training.callbacks import ProgressBar, Steps
 from dfcvae.training.environment import check_accelerator, pick_device, pick_precision, quiet_lightning
-from dfcvae.training.memory import keep_freed_memory
 from dfcvae.vgg import vgg_layers
 from dfcvae.weights import read_metadata
 

@@ -9,7 +9,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from dfcvae.training.memory import forget_peak, peak_memory
+from dfcvae.memory import forget_peak, peak_memory
 
 FILE = "cost.json"
 

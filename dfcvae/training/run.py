@@ -19,6 +19,7 @@ from dfcvae.data import Batches, Faces, Splits, TrainingBatches, load_faces
 from dfcvae.errors import UserError
 from dfcvae.images import to_float
 from dfcvae.losses import accounting_table, beta_eff
+from dfcvae.memory import free_memory, keep_freed_memory
 from dfcvae.seeding import Stream
 from dfcvae.training.build import CPU, build_objective, build_perceptual, build_vae, use_bfloat16_features
 from dfcvae.training.callbacks import (
@@ -41,7 +42,6 @@ from dfcvae.training.environment import (
     process_rank,
     quiet_lightning,
 )
-from dfcvae.training.memory import free_memory, keep_freed_memory
 from dfcvae.training.module import LOG_EVERY, VAETraining
 from dfcvae.training.targets import SHARE, Targets, choose_targets
 from dfcvae.training.wandb_log import wandb_logger

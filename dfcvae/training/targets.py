@@ -14,8 +14,8 @@ from dfcvae.data.batches import take
 from dfcvae.errors import UserError
 from dfcvae.images import to_float
 from dfcvae.losses import ImageLoss
+from dfcvae.memory import free_disk, free_memory
 from dfcvae.paths import cache_root
-from dfcvae.training.memory import free_disk, free_memory
 
 FORMAT = 1  # raise it when the bytes of a file of targets change their meaning
 AT_ONCE = 64  # images

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from dfcvae import memory, train
 from dfcvae.config import FeatureConfig
 from dfcvae.data import TrainingBatches
 from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
 from dfcvae.images import to_float
 from dfcvae.losses import PerceptualLoss, perceptual
-from dfcvae.training import memory, train
 from dfcvae.training import targets as module
 from dfcvae.training.targets import Targets, choose_targets
 
