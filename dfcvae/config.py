@@ -206,6 +206,14 @@ class Experiment:
         path.write_text(yaml.safe_dump(self.as_dict(), sort_keys=False))
 
 
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return found
+
+
 EXPERIMENT_RANGES = {
     "data.train_images": (1, inf),
     "model.latent_dim": (1, inf),

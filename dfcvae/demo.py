@@ -2,12 +2,11 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from dfcvae.config import (
@@ -22,17 +21,18 @@ from dfcvae.config import (
 from dfcvae.data import Faces, Splits, load_faces
 from dfcvae.errors import UserError
 from dfcvae.evaluation import JUDGE_LAYERS, evaluate
-from dfcvae.evaluation.report import figure, heading, page, paragraph, preformatted, table
 from dfcvae.features import VGGFeatures
-from dfcvae.images import grid, rows, save_png, to_float
-from dfcvae.latent import interpolate
-from dfcvae.seeding import Stream, seeded_generator
+from dfcvae.images import to_float
+from dfcvae.reports.blocks import Block, Heading, Paragraph, Preformatted, Table
+from dfcvae.reports.measured import in_order, title
+from dfcvae.reports.pictures import interpolations, reconstructions, samples
+from dfcvae.reports.write import write_report
 from dfcvae.training import AttributeNetwork, attribute_scores, train, train_features
 from dfcvae.training.build import build_vae
 from dfcvae.training.environment import environment, pick_device
 from dfcvae.vae import VAE
 
-FACES_SHOWN, SAMPLES_SHOWN, STEPS_SHOWN = 8, 24, 8
+FACES_SHOWN, SAMPLES_SHOWN, STEPS_SHOWN = 10, 10, 8
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,7 @@ def run_demo(out: str | Path, *, seed: int = 0, settings: DemoSettings | None = 
     scores = {name: attribute_scores(*_judged(network, splits)) for name, network in networks.items()}
     result = {"measures": measures, "networks": scores, "seconds": clock.seconds, "environment": environment()}
     (out / "metrics.json").write_text(json.dumps(result, indent=2) + "\n")
-    pictures = draw(models, splits["test"])
-    for name, picture in pictures.items():
-        save_png(picture, out / "pictures" / f"{name}.png")
-    (out / "report.html").write_text(report(out, data, pictures, measures, scores, clock.seconds))
-    return out / "report.html"
+    return report(out, data, models, splits["test"], measures, scores, clock.seconds)
 
 
 def demo_experiments(data: DataConfig, settings: DemoSettings, seed: int, weights: str) -> list[Experiment]:
@@ -110,78 +106,50 @@ def demo_experiments(data: DataConfig, settings: DemoSettings, seed: int, weight
     return [plain, dfc]
 
 
-@torch.no_grad()
-def draw(models: dict[str, VAE], test: Faces) -> dict[str, Tensor]:
-    """The pictures of the report, by name: the same faces, latents and pair of ends for every model."""
-    x = to_float(test.images[:FACES_SHOWN]).to(pick_device())
-    pictures = {"reconstructions": rows(x, *(vae.reconstruct(x) for vae in models.values()))}
-    strips = []
-    for name, vae in models.items():
-        generator = seeded_generator(0, Stream.PICTURES)
-        pictures[f"samples-{name}"] = grid(vae.sample(SAMPLES_SHOWN, generator=generator))
-        start, end = vae.encode(x[:2])[0]
-        strips.append(vae.decode(interpolate(start, end, STEPS_SHOWN)))
-    return pictures | {"interpolation": rows(*strips)}
-
-
-MEASURES = {
-    "mse": "mean squared error (lower is better)",
-    "psnr": "PSNR, dB (higher is better)",
-    "ssim": "SSIM (higher is better)",
-    "ms_ssim": "MS-SSIM (higher is better)",  # of pictures that are large enough
-    "sharpness": "sharpness: Laplacian variance relative to the originals (1 is as sharp)",
-    "mesh": "mesh: energy of a grid relative to the originals' detail (0 is none)",
-    "plaid": "plaid: energy of lines relative to the originals' (0 is none, originals have about 0.5)",
-    **{f"features/{n}": f"unexplained variance at {n} of the judge (lower is better)" for n in JUDGE_LAYERS},
-    "attribute_agreement": "attributes the judge sees alike in original and reconstruction (higher is better)",
-    "kl": "KL divergence, nats",
-    "negative_elbo": "negative ELBO, nats, with a Gaussian decoder of the variance below (lower is better)",
-    "decoder_variance": "that variance: the model's own mean squared error over draws from the posteriors",
-    "active_units": "active units of the latent space",
-}
-
-
 def report(
     out: Path,
     data: DataConfig,
-    pictures: dict[str, Tensor],
-    measures: dict[str, dict[str, float]],
-    scores: dict[str, dict[str, dict[str, float]]],
-    seconds: dict[str, float],
-) -> str:
-    """The report as HTML."""
-    names = list(measures)
-    measured = [key for key in MEASURES if key in measures[names[0]]]
+    models: Mapping[str, VAE],
+    test: Faces,
+    measures: Mapping[str, dict[str, float]],
+    scores: Mapping[str, dict[str, dict[str, float]]],
+    seconds: Mapping[str, float],
+) -> Path:
+    """Write the report; returns its path."""
+    x = to_float(test.images[:FACES_SHOWN]).to(pick_device())
     columns = ["accuracy", "majority", "balanced", "auroc"]
-    return page(
-        "Plain VAE and DFC-VAE on synthetic faces",
-        paragraph(
+    blocks: list[Block] = [
+        Paragraph(
             "Both models are the same network with the same budget, data order and initial weights. They differ in the "
             "objective alone: the plain VAE compares pixels, the DFC-VAE pixels and the features of a frozen VGG that "
             f"was trained on the attributes of these faces. All faces are {data.size} pixels wide and high, in "
             f"{'colour' if data.channels == 3 else 'grey'}; the originals below are from the test split."
         ),
-        heading("Reconstructions"),
-        figure(pictures["reconstructions"], f"Originals, then reconstructions of {' and '.join(names)}."),
-        heading("Measures"),
-        table(["test split", *names], [[MEASURES[key], *(measures[n][key] for n in names)] for key in measured]),
-        paragraph(
+        Heading("Reconstructions"),
+        reconstructions(models, x),
+        Heading("Measures"),
+        Table(
+            ["test split", *models],
+            [[title(key), *(measures[n][key] for n in models)] for key in in_order(list(measures["vae"]))],
+        ),
+        Paragraph(
             "The judge is a second network, of another architecture and seed, that neither model was trained with. "
             "A DFC-VAE is expected to lose on pixel error and to win on sharpness and on what a network sees."
         ),
-        heading("Samples from the prior"),
-        *(figure(pictures[f"samples-{n}"], f"{n}: draws from N(0, I), decoded; the same for both.") for n in names),
-        heading("Interpolation"),
-        figure(pictures["interpolation"], f"Between the posterior means of two test faces: {', '.join(names)}."),
-        heading("Settings"),
-        table(
+        Heading("Samples from the prior"),
+        samples(models, SAMPLES_SHOWN, lines=3),
+        Heading("Interpolation"),
+        interpolations(models, x[:2], STEPS_SHOWN),
+        Heading("Settings"),
+        Table(
             ["network, mean over attributes (validation)", *columns],
             [[name, *(score["mean"][column] for column in columns)] for name, score in scores.items()],
         ),
-        *(preformatted((out / name / "config.yaml").read_text()) for name in names),
-        table(["step", "seconds"], [[name, value] for name, value in seconds.items()]),
-        preformatted(json.dumps(environment(), indent=2)),
-    )
+        *(Preformatted((out / name / "config.yaml").read_text()) for name in models),
+        Table(["step", "seconds"], list(seconds.items())),
+        Preformatted(json.dumps(environment(), indent=2)),
+    ]
+    return write_report("Plain VAE and DFC-VAE on synthetic faces", blocks, out)
 
 
 class Clock:

@@ -9,7 +9,7 @@ from torch import Tensor
 from dfcvae.images import grid, to_image
 
 SMALL = 100  # pixels of a face
-LETTER = 6.5  # pixels that a letter of a label takes
+LETTER = 7.2  # pixels that a letter of a label takes
 
 
 def labelled_grid(faces: Tensor, rows: Sequence[str], columns: Sequence[str] = ()) -> Figure:
@@ -31,7 +31,7 @@ def labelled_grid(faces: Tensor, rows: Sequence[str], columns: Sequence[str] = (
     step = (faces.shape[-1] + 2) * times  # a face and the gap beside it
     axis.set_yticks([step * (i + 0.5) for i in range(len(rows))], rows)
     axis.set_xticks([step * (i + 0.5) for i in range(len(columns))], columns)
-    axis.tick_params(length=0, labelsize=8, labeltop=True, labelbottom=False, pad=4)
+    axis.tick_params(length=0, labelsize=9, labeltop=True, labelbottom=False, pad=4)
     axis.spines[:].set_visible(False)
     return figure
 

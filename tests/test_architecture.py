@@ -17,11 +17,12 @@ LAYERS = [
     {"losses", "latent"},
     {"data"},
     {"training", "evaluation", "fitted", "plots"},
-    {"parsing", "demo", "bench", "explore", "paper"},
+    {"parsing", "reports", "bench", "explore"},
+    {"demo", "paper"},
     {"commands", "options"},
     {"cli"},
 ]
-HEAVY = {"lightning", "torchmetrics", "wandb", "matplotlib", "sklearn", "tensorboard"}
+HEAVY = {"lightning", "torchmetrics", "wandb", "matplotlib", "scipy", "sklearn", "tensorboard"}
 FIRST_WITH_HEAVY = 5
 
 

@@ -1,5 +1,6 @@
 """What each command of the command line does. Arguments come parsed and typed from `dfcvae.cli`."""
 
+from dfcvae.commands.comparing import compare, paper
 from dfcvae.commands.data import data_check, data_info, data_prepare
 from dfcvae.commands.evaluating import evaluate, probe
 from dfcvae.commands.looking import attributes, explore, map, neighbours
@@ -11,6 +12,7 @@ from dfcvae.commands.training import demo, features_list, features_train, train
 __all__ = [
     "attributes",
     "bench",
+    "compare",
     "data_check",
     "data_info",
     "data_prepare",
@@ -24,6 +26,7 @@ __all__ = [
     "interpolate",
     "map",
     "neighbours",
+    "paper",
     "probe",
     "reconstruct",
     "sample",

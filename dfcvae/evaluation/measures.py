@@ -55,9 +55,12 @@ class Measurements:
         They hold for other images from the same source and this very model; another training of it differs by more. The
         denominators of ``features/<layer>`` and the variance behind the likelihood bounds are taken as known.
         """
+        return {name: percentile_interval(values) for name, values in self.resampled(seed).items()}
+
+    def resampled(self, seed: int = 0) -> dict[str, Tensor]:
+        """These measures of resampled images, (R,) by name; the same images for the same number and seed."""
         draws = bootstrap_means(torch.stack(list(self.per_image.values()), dim=1), seed=seed)  # (R, M)
-        reported = self._reported(dict(zip(self.per_image, draws.T, strict=True)))
-        return {name: percentile_interval(values) for name, values in reported.items()}
+        return self._reported(dict(zip(self.per_image, draws.T, strict=True)))
 
     def _reported(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
         """Measures from means of values per image, whatever shape these have."""

@@ -18,6 +18,8 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None]]] = {
     "neighbours": ("show the training faces nearest to samples", latent.neighbours),
     "explore": ("look at a model and play with it in the browser", models.explore),
     "evaluate": ("measure a model on the test split", evaluating.evaluate),
+    "compare": ("write a report on several models side by side", evaluating.compare),
+    "paper": ("train the models of the paper, and write its results section", evaluating.paper),
     "probe": ("measure what linear classifiers read of attributes in the latents", evaluating.probe),
     "export": ("write a model as safetensors and JSON", models.export),
     "features": ("list the layers of feature networks, and train them", training.features),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
-from dfcvae.options.words import MODEL, SOURCE
+from dfcvae.options.words import MODEL, SOURCE, SOURCE_PATH
 from dfcvae.parsing import Parser
 
 
@@ -25,3 +25,29 @@ def probe(parser: Parser) -> None:
     parser.add_argument("model", help=MODEL)
     parser.add_argument("--source", type=str | None, help=SOURCE)
     parser.add_argument("--out", type=Path | None, help="also write all scores as JSON")
+
+
+def compare(parser: Parser) -> None:
+    """Of `dfcvae compare`."""
+    parser.usage = "dfcvae compare MODEL MODEL [MODEL ...] [--judge FILE] [--out DIR]"
+    parser.add_argument("models", nargs="+", help=f"{MODEL}; the others are compared with the first")
+    parser.add_argument("--source", type=str | None, help=SOURCE)
+    judge = "attribute network that none of the models was trained with, made by `dfcvae features train`"
+    parser.add_argument("--judge", type=Path | None, help=judge)
+    parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of samples, draws and resampled images")
+    out = "folder of report.html, report.md, metrics.json and the figures"
+    parser.add_argument("--out", type=Path, default=Path("comparison"), help=out)
+
+
+def paper(parser: Parser) -> None:
+    """Of `dfcvae paper`."""
+    parser.add_argument("source", type=str, help=SOURCE_PATH)
+    parser.add_argument("--size", type=PositiveInt, default=64, help="pixels of a side: 32, 64, 128 or 256")
+    parser.add_argument("--epochs", type=PositiveInt, default=5, help="of every training")
+    parser.add_argument("--seeds", type=PositiveInt, default=3, help="trainings of every model")
+    parser.add_argument("--train_images", type=PositiveInt | None, help="use the first so many training images")
+    features = "weights of the feature network: imagenet, in-domain (trained here, on the attributes), or a file"
+    parser.add_argument("--features", type=str, default="imagenet", help=features)
+    judge = "attribute network that measures, made by `dfcvae features train` (default: one is trained here)"
+    parser.add_argument("--judge", type=Path | None, help=judge)
+    parser.add_argument("--out", type=Path, default=Path("paper"), help="folder of everything; goes on where it was")

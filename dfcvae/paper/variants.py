@@ -12,6 +12,7 @@ VARIANTS = {
     "vae-345": LossConfig(pixel_weight=0, features=FeatureConfig("vae-345", layer_weights=1 / 3, reduction="mean")),
     "dfc": LossConfig(pixel_weight=0.5, features=FeatureConfig("dfc", layer_weights=0.125)),
 }
+PLAIN, DFC = "plain", "dfc"  # the baseline, and the model of this project's name
 TITLES = {
     "plain": "plain VAE",
     "vae-123": "VAE-123",

@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor
 
-from dfcvae.config import Experiment
+from dfcvae.config import Experiment, flat
 from dfcvae.data import Batches, Faces, Splits, TrainingBatches, load_faces
 from dfcvae.errors import UserError
 from dfcvae.images import to_float
@@ -247,7 +247,7 @@ def _last_checkpoint(experiment: Experiment, out: Path) -> dict[str, Any]:
         raise UserError(f"There is nothing to resume in {out}: expected {file}. Start the run without --resume.")
     checkpoint = load_checkpoint(file)
     saved = Experiment.from_dict(checkpoint["hyper_parameters"]["config"])  # with what was added since, by default
-    before, now = _flat(saved.as_dict()), _flat(experiment.as_dict())
+    before, now = flat(saved.as_dict()), flat(experiment.as_dict())
     free = {"training.logger", "training.picture_epochs", "name"}
     if experiment.training.schedule != "cosine":  # its learning rates depend on the length of the run
         free |= {"training.epochs", "training.max_steps"}
@@ -258,11 +258,3 @@ def _last_checkpoint(experiment: Experiment, out: Path) -> dict[str, Any]:
         told = ", ".join(f"{name} was {before.get(name, '-')!r} and is now {now.get(name, '-')!r}" for name in changed)
         raise UserError(f"The run in {out} cannot be resumed with another experiment: {told}. Start a new one (--out).")
     return checkpoint
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat

@@ -1,0 +1,24 @@
+"""Commands that report on several models."""
+
+from typing import Any
+
+from dfcvae.config import DataConfig
+from dfcvae.paper.run import run_paper
+from dfcvae.paper.work import PaperSettings
+from dfcvae.reports.comparison import compare as compare_models
+
+
+def compare(arguments: Any) -> None:
+    """Write a report on several models side by side."""
+    arguments.out.mkdir(parents=True, exist_ok=True)  # mistaken paths show before hours of work
+    report = compare_models(
+        arguments.models, arguments.out, source=arguments.source, judge=arguments.judge, seed=arguments.seed
+    )
+    print(f"Report: {report}")
+
+
+def paper(arguments: Any) -> None:
+    """Train the models of the paper and write its results section."""
+    data = DataConfig(arguments.source, arguments.size, train_images=arguments.train_images)
+    settings = PaperSettings(data, arguments.epochs, arguments.seeds, arguments.features, arguments.judge)
+    print(f"Report: {run_paper(settings, arguments.out)}")

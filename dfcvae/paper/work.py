@@ -1,0 +1,168 @@
+"""The long work behind the report, each piece of which is kept and never done twice."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dfcvae.config import DataConfig, FeatureTraining, check_ranges
+from dfcvae.data import Splits, source_name
+from dfcvae.evaluation.probe import Scores, codes_by_kind, majority_scores, mean_scores, probe
+from dfcvae.paper.variants import VARIANTS, variant
+from dfcvae.reports.comparison import Model
+from dfcvae.reports.evaluated import Evaluated, Judge, evaluate_model
+from dfcvae.training import train, train_features
+from dfcvae.training.environment import pick_device
+from dfcvae.vae import VAE, digest
+
+IN_DOMAIN = "in-domain"
+PROBED = 50_000  # training faces, as in `dfcvae.evaluation.probe`
+
+
+@dataclass(frozen=True)
+class PaperSettings:
+    """What the results section is made for.
+
+    Args:
+        data: the faces.
+        epochs: passes over the training images, the same for every model; the paper has 5.
+        seeds: trainings of every model.
+        features: of the feature network: ``"imagenet"``, ``"in-domain"`` (trained here, on the attributes), or a file.
+        judge: file of an attribute network; None trains one here.
+        feature_training: how an in-domain feature network is trained.
+        judge_training: how the judge is trained: another architecture and another seed.
+    """
+
+    data: DataConfig
+    epochs: int = 5
+    seeds: int = 3
+    features: str = "imagenet"
+    judge: Path | None = None
+    feature_training: FeatureTraining = field(default_factory=FeatureTraining)
+    judge_training: FeatureTraining = field(default_factory=lambda: FeatureTraining("vgg11_bn", seed=1))
+
+    def __post_init__(self) -> None:
+        check_ranges(self, {"epochs": (1, 10_000), "seeds": (1, 100)})
+
+
+@dataclass(frozen=True)
+class Work:
+    """Everything the report tells of.
+
+    Args:
+        models: by variant, one for each seed.
+        evaluated: the measures of each.
+        probes: mean scores of linear probes by variant, one entry for each seed, by classifier; empty without
+            attributes.
+        controls: mean scores by kind of codes and classifier.
+        judge: the network that judged.
+    """
+
+    models: dict[str, list[Model]]
+    evaluated: dict[str, list[Evaluated]]
+    probes: dict[str, list[dict[str, Scores]]]
+    controls: dict[str, dict[str, Scores]]
+    judge: Judge
+
+
+def do_work(settings: PaperSettings, splits: Splits, out: Path, progress: bool) -> Work:
+    """Train, measure and probe all models; what is found in ``out`` already is taken as it is.
+
+    Raises:
+        UserError: if something in ``out`` was made with other settings.
+    """
+    features = settings.features
+    if features == IN_DOMAIN:
+        features = str(trained_network(settings.feature_training, splits, out / "features.safetensors", progress))
+    judge_file = settings.judge or trained_network(settings.judge_training, splits, out / "judge.safetensors", progress)
+    models: dict[str, list[Model]] = {name: [] for name in VARIANTS}
+    for seed in range(settings.seeds):  # all models of a seed before the next, so that a part of the work compares
+        for i, name in enumerate(VARIANTS):
+            if progress:
+                done, todo = seed * len(VARIANTS) + i + 1, settings.seeds * len(VARIANTS)
+                print(f"\n[{done} of {todo}] {name}, seed {seed}", flush=True)
+            experiment = variant(name, settings.data, features, settings.epochs, seed)
+            folder = out / "runs" / f"{name}-{seed}"
+            begun = (folder / "checkpoints" / "last.ckpt").is_file()
+            if not begun:
+                shutil.rmtree(folder, ignore_errors=True)  # stopped before its first epoch ended
+            train(experiment, folder, resume=begun, splits=splits, progress=progress)
+            models[name].append(Model.load(folder))
+    judge = Judge.load(judge_file, pick_device())
+    evaluated = {
+        name: [
+            evaluate_model(
+                model.vae,
+                settings.data,
+                splits,
+                judge=judge,
+                kept=out / "measured" / f"{model.folder.name}.safetensors",
+                progress=progress,
+            )
+            for model in found
+        ]
+        for name, found in models.items()
+    }
+    return Work(models, evaluated, *probed(models, splits, settings.data, out / "probed", progress), judge)
+
+
+def trained_network(config: FeatureTraining, splits: Splits, file: Path, progress: bool) -> Path:
+    """An attribute network in a file, trained unless it is there."""
+    if not file.is_file():
+        if progress:
+            print(f"\ntraining {file.stem}: {config.arch}, width {config.width:g}", flush=True)
+        network = train_features(config, splits, progress=progress)
+        network.save(file.with_suffix(".partial")).replace(file)
+    return file
+
+
+def probed(
+    models: dict[str, list[Model]], splits: Splits, data: DataConfig, folder: Path, progress: bool
+) -> tuple[dict[str, list[dict[str, Scores]]], dict[str, dict[str, Scores]]]:
+    """Mean scores of linear probes, of all models and of what needs no training."""
+    train, test = splits["train"], splits["test"]
+    if not train.names:
+        return {}, {}
+    train = train.subset(min(len(train), PROBED))
+    labels = (train.attributes, test.attributes, train.names)
+
+    def scores(vae: VAE, kind: str) -> dict[str, Scores]:
+        codes, held_out = codes_by_kind(vae, train.images, test.images)[kind]()
+        by_classifier = probe(codes, labels[0], held_out, labels[1], labels[2], progress=progress)
+        return {classifier: mean_scores(found) for classifier, found in by_classifier.items()}
+
+    about = {"source": source_name(data), "faces": [len(train), len(test)]}
+    probes: dict[str, list[dict[str, Scores]]] = {
+        name: [
+            kept(
+                folder / f"{model.folder.name}.json",
+                about | {"model": digest(model.vae)},
+                partial(scores, model.vae, "latents"),
+            )
+            for model in found
+        ]
+        for name, found in models.items()
+    }
+    vae = next(iter(models.values()))[0].vae
+    controls: dict[str, dict[str, Scores]] = {
+        kind: kept(folder / f"{kind.replace(' ', '-')}.json", about | vae.config, partial(scores, vae, kind))
+        for kind in ("random encoder", "pixel PCA")
+    }
+    return probes, {"majority class": {"none": mean_scores(majority_scores(*labels))}} | controls
+
+
+def kept(file: Path, of: dict[str, Any], make: Callable[[], dict[str, Scores]]) -> dict[str, Scores]:
+    """Scores from a file, if they are of the same model and faces; else they are made, and kept there."""
+    if file.is_file():
+        found: dict[str, Any] = json.loads(file.read_text())
+        if found["of"] == of:
+            return dict(found["found"])
+    made = make()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_suffix(".partial")
+    beside.write_text(json.dumps({"of": of, "found": made}, indent=2) + "\n")
+    beside.replace(file)
+    return made

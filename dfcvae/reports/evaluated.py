@@ -1,0 +1,139 @@
+"""Everything that is measured of one model, kept in a file, so that no report measures it again."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dfcvae.config import DataConfig
+from dfcvae.data import Splits, source_name
+from dfcvae.errors import UserError
+from dfcvae.evaluation import JUDGE_LAYERS, Measurements, compared, measure, measure_samples, protocol
+from dfcvae.evaluation.samples import FEWEST
+from dfcvae.features import VGGFeatures
+from dfcvae.latent.stored import read_stored, write_stored
+from dfcvae.losses import ImageLoss
+from dfcvae.training import AttributeNetwork
+from dfcvae.vae import VAE, digest
+
+KIND = "measures"
+
+
+@dataclass(frozen=True)
+class Judge:
+    """An attribute network that looks at the outputs of models which were not trained with it.
+
+    Args:
+        file: where it was loaded from.
+        network: gives attributes and pooled features.
+        features: its layers.
+    """
+
+    file: Path
+    network: AttributeNetwork
+    features: VGGFeatures
+
+    @classmethod
+    def load(cls, file: Path, device: Any) -> "Judge":
+        """From a file of ``dfcvae features train``.
+
+        Raises:
+            UserError: if it is none.
+        """
+        network = AttributeNetwork.load(file).to(device)
+        return cls(file, network, VGGFeatures(network.arch, JUDGE_LAYERS, str(file)).to(device))
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What was measured of a model.
+
+    Args:
+        measured: on the test split.
+        samples: distances to the test split by set and name, in the judge's features; empty without a judge.
+        card: the protocol.
+    """
+
+    measured: Measurements
+    samples: dict[str, dict[str, float]]
+    card: dict[str, Any]
+
+    def distances(self) -> dict[str, float]:
+        """The distances of all sets by one name: ``samples/frechet_judge`` and so on."""
+        return {f"{name}/{key}_judge": value for name, row in self.samples.items() for key, value in row.items()}
+
+    def as_json(self, seed: int = 0) -> dict[str, Any]:
+        """All numbers but those of single images."""
+        more = {"intervals": self.measured.intervals(seed), "protocol": self.card}
+        kl = self.measured.kl_per_dimension.tolist()
+        return self.measured.values() | self.distances() | {"kl_per_dimension": kl} | more
+
+    def save(self, file: Path, source: str) -> Path:
+        """Keep it, with the values of every image."""
+        measured = self.measured
+        tensors = {f"image/{name}": values for name, values in measured.per_image.items()}
+        about = {"scales": measured.scales, "whole": measured.whole, "samples": self.samples, "card": self.card}
+        tensors["kl_per_dimension"] = measured.kl_per_dimension
+        return write_stored(file, tensors, KIND, str(self.card["model"]), source, about)
+
+    @classmethod
+    def load(cls, file: Path, model: str, source: str) -> "Evaluated":
+        """What was kept of this model and these faces.
+
+        Raises:
+            UserError: if the file holds something else.
+        """
+        tensors, about = read_stored(file, KIND, model, source)
+        kl = tensors.pop("kl_per_dimension")
+        per_image = {name.removeprefix("image/"): tensors[name] for name in sorted(tensors)}
+        return cls(Measurements(per_image, about["scales"], about["whole"], kl), about["samples"], about["card"])
+
+
+def evaluate_model(
+    vae: VAE,
+    data: DataConfig,
+    splits: Splits,
+    *,
+    judge: Judge | None = None,
+    lpips: ImageLoss | None = None,
+    draws: int = 1,
+    seed: int = 0,
+    kept: Path | None = None,
+    progress: bool = True,
+) -> Evaluated:
+    """Measure a model on the test split, and its samples against it.
+
+    Args:
+        vae: the model, on its device.
+        data: where the faces come from.
+        splits: the faces.
+        judge: adds what it sees; samples are measured if both held-out splits have faces enough.
+        lpips: the loss of that name.
+        draws: latents drawn from each posterior.
+        seed: of samples, draws and resampled images.
+        kept: a file that holds the result already, if it was obtained in the same way, or shall hold it.
+        progress: show bars.
+
+    Raises:
+        UserError: if there are fewer than two test faces.
+    """
+    val, test = splits["val"], splits["test"]
+    n = compared(val, test) if judge else 0
+    n = n if n >= FEWEST else 0
+    file = judge.file if judge else None
+    card = protocol(vae, data, images=len(test), judge=file, samples=n, draws=draws, seed=seed)
+    if kept is not None and kept.is_file():
+        try:
+            found = Evaluated.load(kept, digest(vae), source_name(data))
+        except UserError:  # of another model or other faces, or damaged: measured anew below, and replaced
+            found = None
+        if found is not None and found.card == card:
+            return found
+    features, network = (judge.features, judge.network) if judge else (None, None)
+    measured = measure(
+        vae, test, features=features, judge=network, lpips=lpips, draws=draws, seed=seed, progress=progress
+    )
+    samples = measure_samples(vae, val, test, judge.network.embed, seed=seed, progress=progress) if judge and n else {}
+    evaluated = Evaluated(measured, samples, card)
+    if kept is not None:
+        evaluated.save(kept, source_name(data))
+    return evaluated

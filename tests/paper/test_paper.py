@@ -1,0 +1,155 @@
+"""The results section, small: what it leaves behind, that it says what was measured, and that nothing is done twice."""
+
+import json
+import re
+
+import pytest
+import torch
+
+from dfcvae.cli import main
+from dfcvae.config import DataConfig, FeatureTraining
+from dfcvae.errors import UserError
+from dfcvae.paper.hypothesis import judged
+from dfcvae.paper.run import run_paper
+from dfcvae.paper.variants import VARIANTS, variant
+from dfcvae.paper.work import PaperSettings
+from dfcvae.training.build import build_perceptual
+from dfcvae.vae import VAE
+
+DATA = DataConfig(size=32, train_images=96)
+NETWORK = FeatureTraining(width=1 / 16, epochs=1, batch_size=32)
+
+
+def settings(seeds):
+    judge = FeatureTraining("vgg11_bn", 1 / 16, epochs=1, batch_size=32, seed=1)
+    return PaperSettings(DATA, 1, seeds, "in-domain", feature_training=NETWORK, judge_training=judge)
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory):
+    """A paper with two seeds: its folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dfcvae.data.source.SYNTHETIC_HELD_OUT", 60)
+        out = tmp_path_factory.mktemp("paper")
+        run_paper(settings(2), out, progress=False)
+        yield out
+
+
+@pytest.mark.slow
+def test_everything_is_there(paper):
+    runs = {f"{name}-{seed}" for name in VARIANTS for seed in (0, 1)}
+    assert {path.name for path in (paper / "runs").iterdir()} == runs
+    assert json.loads((paper / "metrics.json").read_text()).keys() == runs
+    figures = {path.name for path in (paper / "figures").iterdir()}
+    pictures = ("reconstructions", "samples", "interpolations", "attribute-walks")
+    drawn = ("attribute-correlations", "latent-map", "learning-curves")
+    assert figures == {f"{name}.{kind}" for name in (*pictures, *drawn) for kind in ("png", "pdf")} | {
+        *(f"{name}.npz" for name in pictures),
+        *(f"{name}.csv" for name in drawn),
+    }
+    assert not list(paper.rglob("*.partial"))
+
+
+@pytest.mark.slow
+def test_the_report_says_what_was_measured(paper):
+    text = (paper / "report.md").read_text()
+    numbers = json.loads((paper / "metrics.json").read_text())
+    values = torch.tensor([numbers[f"dfc-{seed}"]["mse"] for seed in (0, 1)])
+    line = next(line for line in text.splitlines() if line.startswith("| mean squared error"))
+    assert f"{values.mean():.4g} ±" in line.split("|")[5]
+    assert "Against the plain VAE, by 95 % intervals over seeds" in text
+    assert (paper / "report.html").read_text().count("<img") == 7
+    assert str(paper) not in text.split("## Protocol")[0]
+
+
+@pytest.mark.slow
+def test_models_of_a_seed_begin_alike_and_differ_in_the_loss_alone(paper):
+    configs = {name: variant(name, DATA, "x", 1, 0).as_dict() for name in VARIANTS}
+    for config in configs.values():
+        assert {k: v for k, v in config.items() if k not in ("name", "loss")} == {
+            k: v for k, v in configs["plain"].items() if k not in ("name", "loss")
+        }
+        assert config["loss"]["alpha"] == configs["plain"]["loss"]["alpha"]
+    folders = {name: VAE.load(paper / "runs" / f"{name}-0") for name in VARIANTS}
+    assert len({float(vae.decode_all(torch.zeros(1, 100)).sum()) for vae in folders.values()}) == len(VARIANTS)
+
+
+def test_the_layers_and_weights_are_the_papers():
+    weights = {}
+    for name in VARIANTS:
+        loss = variant(name, DATA, "random", 1, 0).loss
+        perceptual = build_perceptual(loss.features)
+        weights[name] = {"pixel": loss.pixel_weight} | (perceptual.weights if perceptual else {})
+        assert sum(weights[name].values()) == pytest.approx(1)
+    assert weights["plain"] == {"pixel": 1}
+    assert weights["vae-123"].keys() == {"pixel", "relu1_1", "relu2_1", "relu3_1"}
+    assert weights["vae-345"].keys() == {"pixel", "relu3_1", "relu4_1", "relu5_1"}
+    assert weights["dfc"].keys() == {"pixel", "conv3_1", "bn3_4", "bn4_3", "conv5_2"}
+    assert weights["vae-123"]["pixel"] == weights["vae-345"]["pixel"] == 0
+
+
+@pytest.mark.slow
+def test_a_second_time_nothing_is_trained_or_measured(paper, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("done again")
+
+    for name in ("train_features", "probe"):
+        monkeypatch.setattr(f"dfcvae.paper.work.{name}", refuse)
+    monkeypatch.setattr("dfcvae.reports.evaluated.measure", refuse)
+    monkeypatch.setattr("dfcvae.training.run._fit", refuse)
+    before = (paper / "report.md").read_text().split("## Protocol")[0]
+    run_paper(settings(2), paper, progress=False)
+    assert (paper / "report.md").read_text().split("## Protocol")[0] == before
+
+
+@pytest.mark.slow
+def test_a_damaged_or_foreign_measurement_is_done_again(paper, monkeypatch):
+    file = paper / "measured" / "dfc-1.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes((paper / "measured" / "plain-0.safetensors").read_bytes())
+    monkeypatch.setattr("dfcvae.training.run._fit", None)
+    run_paper(settings(2), paper, progress=False)
+    assert file.read_bytes() == whole
+
+
+@pytest.mark.slow
+def test_a_run_with_other_settings_is_told(paper):
+    other = settings(2)
+    object.__setattr__(other, "features", str(paper / "judge.safetensors"))
+    with pytest.raises(UserError, match=r"cannot be resumed with another experiment: loss\.features.weights was"):
+        run_paper(other, paper, progress=False)
+
+
+WIN, LOSS, NEITHER = (-2.0, -1.0), (1.0, 2.0), (-1.0, 1.0)  # of a measure of which less is better
+
+
+@pytest.mark.parametrize(
+    ("layer", "mse", "said"),
+    [
+        (WIN, LOSS, "better in 1 of 1 perceptual measures, worse in none; worse in mean squared .* is confirmed"),
+        (NEITHER, LOSS, r"better in 0 of 1 .* undecided in 1 \(features/relu1_1\); .* not all of it is confirmed"),
+        (WIN, NEITHER, "neither better nor worse, by these intervals, in mean squared .* not all of it is confirmed"),
+        (LOSS, LOSS, r"worse in 1 \(features/relu1_1\); worse in mean .* refuted in part"),
+        (WIN, WIN, "; better in mean squared pixel error. The claim is refuted in part"),
+    ],
+)
+def test_the_claim_is_held_against_the_intervals(layer, mse, said):
+    assert re.search(said, judged({"features/relu1_1": layer, "mse": mse, "kl": WIN}))
+
+
+def test_higher_is_better_where_it_is():
+    found = {"attribute_agreement": LOSS, "sharpness": LOSS, "mse": LOSS}
+    assert judged(found).startswith("better in 2 of 2 perceptual measures")
+
+
+def test_the_command_line_hands_over_its_arguments(monkeypatch, tmp_path, capsys):
+    asked = []
+    monkeypatch.setattr("dfcvae.commands.comparing.run_paper", lambda *arguments: asked.append(arguments) or "x")
+    words = ["--size=32", "--epochs=2", "--seeds=4", "--features=in-domain", "--train_images=9", f"--out={tmp_path}"]
+    assert main(["paper", "synthetic", *words]) == 0
+    assert asked == [(PaperSettings(DataConfig(size=32, train_images=9), 2, 4, "in-domain"), tmp_path)]
+
+
+def test_no_seeds_are_a_mistake(tmp_path, capsys):
+    assert main(["paper", "synthetic", "--size=32", "--seeds=0", f"--out={tmp_path}"]) == 2
+    assert "seeds" in capsys.readouterr().err
