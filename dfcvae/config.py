@@ -254,7 +254,7 @@ def check_ranges(config: Any, ranges: Mapping[str, tuple[float, float]]) -> None
                 raise UserError(f"{path} should be {limits}, but {number:g} came.")
 
 
-@dataclass
+@dataclass(frozen=True)
 class FeatureTraining:
     """How to train an in-domain feature network on the attributes of a data set.
 

@@ -18,7 +18,8 @@ LAYERS = [
     {"data"},
     {"training", "evaluation", "fitted", "plots"},
     {"parsing", "reports", "bench", "explore"},
-    {"demo", "paper"},
+    {"demo", "studies"},
+    {"paper"},
     {"commands", "options"},
     {"cli"},
 ]

@@ -26,7 +26,7 @@ def run_paper(settings: PaperSettings, out: str | Path, *, progress: bool = True
     Raises:
         UserError: if the data, the weights or what is in ``out`` do not fit the settings.
     """
-    out = Path(out)
+    out = Path(out).resolve()  # runs remember where their feature network lies
     splits = load_faces(settings.data, progress=progress)
     for split in ("train", "test"):
         filled(splits, split)

@@ -1,9 +1,8 @@
 """The long work behind the report, each piece of which is kept and never done twice."""
 
 import json
-import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,11 @@ from dfcvae.evaluation.probe import Scores, codes_by_kind, majority_scores, mean
 from dfcvae.paper.variants import VARIANTS, variant
 from dfcvae.reports.comparison import Model
 from dfcvae.reports.evaluated import Evaluated, Judge, evaluate_model
-from dfcvae.training import train, train_features
+from dfcvae.studies.networks import FEATURES, IN_DOMAIN, JUDGE, trained_network
+from dfcvae.studies.one_run import run_folder, train_once
 from dfcvae.training.environment import pick_device
 from dfcvae.vae import VAE, digest
 
-IN_DOMAIN = "in-domain"
 PROBED = 50_000  # training faces, as in `dfcvae.evaluation.probe`
 
 
@@ -41,8 +40,8 @@ class PaperSettings:
     seeds: int = 3
     features: str = "imagenet"
     judge: Path | None = None
-    feature_training: FeatureTraining = field(default_factory=FeatureTraining)
-    judge_training: FeatureTraining = field(default_factory=lambda: FeatureTraining("vgg11_bn", seed=1))
+    feature_training: FeatureTraining = FEATURES
+    judge_training: FeatureTraining = JUDGE
 
     def __post_init__(self) -> None:
         check_ranges(self, {"epochs": (1, 10_000), "seeds": (1, 100)})
@@ -85,11 +84,7 @@ def do_work(settings: PaperSettings, splits: Splits, out: Path, progress: bool) 
                 done, todo = seed * len(VARIANTS) + i + 1, settings.seeds * len(VARIANTS)
                 print(f"\n[{done} of {todo}] {name}, seed {seed}", flush=True)
             experiment = variant(name, settings.data, features, settings.epochs, seed)
-            folder = out / "runs" / f"{name}-{seed}"
-            begun = (folder / "checkpoints" / "last.ckpt").is_file()
-            if not begun:
-                shutil.rmtree(folder, ignore_errors=True)  # stopped before its first epoch ended
-            train(experiment, folder, resume=begun, splits=splits, progress=progress)
+            folder = train_once(experiment, run_folder(out, f"{name}-{seed}"), splits=splits, progress=progress)
             models[name].append(Model.load(folder))
     judge = Judge.load(judge_file, pick_device())
     evaluated = {
@@ -107,16 +102,6 @@ def do_work(settings: PaperSettings, splits: Splits, out: Path, progress: bool) 
         for name, found in models.items()
     }
     return Work(models, evaluated, *probed(models, splits, settings.data, out / "probed", progress), judge)
-
-
-def trained_network(config: FeatureTraining, splits: Splits, file: Path, progress: bool) -> Path:
-    """An attribute network in a file, trained unless it is there."""
-    if not file.is_file():
-        if progress:
-            print(f"\ntraining {file.stem}: {config.arch}, width {config.width:g}", flush=True)
-        network = train_features(config, splits, progress=progress)
-        network.save(file.with_suffix(".partial")).replace(file)
-    return file
 
 
 def probed(

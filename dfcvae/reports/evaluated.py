@@ -84,7 +84,7 @@ class Evaluated:
         """
         tensors, about = read_stored(file, KIND, model, source)
         kl = tensors.pop("kl_per_dimension")
-        per_image = {name.removeprefix("image/"): tensors[name] for name in sorted(tensors)}
+        per_image = {name.removeprefix("image/"): tensors[name] for name in tensors}
         return cls(Measurements(per_image, about["scales"], about["whole"], kl), about["samples"], about["card"])
 
 

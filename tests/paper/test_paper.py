@@ -93,8 +93,8 @@ def test_a_second_time_nothing_is_trained_or_measured(paper, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("done again")
 
-    for name in ("train_features", "probe"):
-        monkeypatch.setattr(f"dfcvae.paper.work.{name}", refuse)
+    for name in ("studies.networks.train_features", "paper.work.probe"):
+        monkeypatch.setattr(f"dfcvae.{name}", refuse)
     monkeypatch.setattr("dfcvae.reports.evaluated.measure", refuse)
     monkeypatch.setattr("dfcvae.training.run._fit", refuse)
     before = (paper / "report.md").read_text().split("## Protocol")[0]

@@ -1,0 +1,1 @@
+"""Studies: an experiment and variations of it, crossed with seeds, at equal budget."""

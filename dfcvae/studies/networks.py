@@ -1,0 +1,34 @@
+"""The attribute networks that a study trains for itself: feature networks on these faces, and a judge."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from filelock import FileLock
+
+from dfcvae.config import Experiment, FeatureTraining
+from dfcvae.data import Splits
+from dfcvae.training import train_features
+
+IN_DOMAIN = "in-domain"
+FEATURES = FeatureTraining()
+JUDGE = FeatureTraining("vgg11_bn", seed=1)  # another architecture and another seed than the networks it judges
+
+
+def trained_network(config: FeatureTraining, splits: Splits, file: Path, progress: bool) -> Path:
+    """An attribute network in a file, trained unless it is there."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_name(f".{file.name}.lock")):
+        if not file.is_file():
+            if progress:
+                print(f"\ntraining {file.stem}: {config.arch}, width {config.width:g}", flush=True)
+            network = train_features(config, splits, progress=progress)
+            network.save(file.with_suffix(".partial")).replace(file)
+    return file
+
+
+def with_weights(experiment: Experiment, file: Path) -> Experiment:
+    """An experiment that takes its feature network's weights from a file where it says ``in-domain``."""
+    features = experiment.loss.features
+    if features is None or features.weights != IN_DOMAIN:
+        return experiment
+    return replace(experiment, loss=replace(experiment.loss, features=replace(features, weights=str(file))))

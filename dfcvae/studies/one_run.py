@@ -1,0 +1,56 @@
+"""One training of a study, from nothing or from where it was; safe to start twice."""
+
+import shutil
+from pathlib import Path
+
+from filelock import FileLock
+
+from dfcvae.config import Experiment
+from dfcvae.data import Splits, load_faces
+from dfcvae.reports.comparison import Model
+from dfcvae.reports.evaluated import Evaluated, Judge, evaluate_model
+from dfcvae.training import train
+from dfcvae.training.environment import pick_device
+
+
+def run_folder(out: Path, name: str) -> Path:
+    """Where a run of a study lies."""
+    return out / "runs" / name
+
+
+def train_once(experiment: Experiment, folder: Path, *, splits: Splits | None = None, progress: bool = False) -> Path:
+    """Train into a folder, or go on there; a finished run is left as it is.
+
+    A lock, which ends with the process that holds it, keeps a second process waiting: that of a study that was killed
+    and started again while its trainings live on.
+
+    Raises:
+        UserError: if the folder holds a run with other settings, or the experiment cannot be trained.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        begun = (folder / "checkpoints" / "last.ckpt").is_file()
+        if not begun:
+            shutil.rmtree(folder, ignore_errors=True)  # stopped before its first epoch ended
+        train(experiment, folder, resume=begun, splits=splits, progress=progress)
+    return folder
+
+
+def measure_once(
+    experiment: Experiment, out: Path, name: str, judge: Judge | None, *, splits: Splits, progress: bool = False
+) -> Evaluated:
+    """The measures of a finished run on the test split, kept in ``measured/NAME.safetensors``."""
+    model = Model.load(run_folder(out, name))
+    file = out / "measured" / f"{name}.safetensors"
+    return evaluate_model(model.vae, experiment.data, splits, judge=judge, kept=file, progress=progress)
+
+
+def do_run(experiment: Experiment, out: Path, name: str, judge: Path | None) -> None:
+    """Train and measure one run of a study, as a process of its own does it.
+
+    Raises:
+        UserError: as `train_once`.
+    """
+    splits = load_faces(experiment.data, progress=False)
+    train_once(experiment, run_folder(out, name), splits=splits)
+    measure_once(experiment, out, name, Judge.load(judge, pick_device()) if judge else None, splits=splits)

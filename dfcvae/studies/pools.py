@@ -1,0 +1,118 @@
+"""Many runs at once: processes on this machine, or tasks of a Ray cluster."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+import torch
+
+from dfcvae.config import Experiment
+from dfcvae.errors import UserError
+from dfcvae.studies.one_run import do_run
+
+RETRIES = 5  # of a task whose worker died
+LOUDEST = 300  # characters of an error in a table
+
+
+@dataclass(frozen=True)
+class Done:
+    """A run that has ended.
+
+    Args:
+        name: of the run.
+        seconds: it took.
+        error: why it failed; empty if it did not.
+    """
+
+    name: str
+    seconds: float
+    error: str = ""
+
+
+def default_workers() -> int:
+    """As many as there are GPUs, or else one for two processors."""
+    return torch.cuda.device_count() or max(1, (os.cpu_count() or 1) // 2)
+
+
+def run_processes(
+    names: Sequence[str], command: Callable[[str], Sequence[str]], logs: Path, workers: int
+) -> Iterator[Done]:
+    """Run ``dfcvae`` with the arguments of every name, so many at a time; what each prints goes to ``logs/NAME.log``.
+
+    Each has an equal share of the processors, and one of the GPUs in turn. One that fails does not stop the others.
+    """
+    logs.mkdir(parents=True, exist_ok=True)
+    gpus, threads = torch.cuda.device_count(), max(1, (os.cpu_count() or 1) // workers)
+    slots: SimpleQueue[int] = SimpleQueue()
+    for slot in range(workers):
+        slots.put(slot)
+
+    def run(name: str) -> Done:
+        slot, begun = slots.get(), time.perf_counter()
+        variables = os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
+        variables |= {"CUDA_VISIBLE_DEVICES": str(slot % gpus)} if gpus else {}
+        log = logs / f"{name}.log"
+        with log.open("w") as file:
+            call = [sys.executable, "-m", "dfcvae", *command(name)]
+            status = subprocess.run(call, stdout=file, stderr=subprocess.STDOUT, env=variables, check=False).returncode
+        slots.put(slot)
+        error = _last_line(log) or f"it ended with status {status}" if status else ""
+        return Done(name, time.perf_counter() - begun, error)
+
+    with ThreadPoolExecutor(workers) as pool:
+        for future in as_completed([pool.submit(run, name) for name in names]):
+            yield future.result()
+
+
+def run_on_ray(runs: Mapping[str, Experiment], out: Path, judge: Path | None, address: str) -> Iterator[Done]:
+    """Run every experiment as a task of a Ray cluster, whose machines share the file system of ``out``.
+
+    A task whose worker dies is begun again on another, where its last checkpoint was.
+
+    Args:
+        runs: experiments by name.
+        out: folder of the study.
+        judge: file of the judge.
+        address: of the cluster: ``"auto"``, ``"HOST:PORT"``, or ``"local"`` to start one on this machine.
+
+    Raises:
+        UserError: if Ray is not installed, or there is no cluster.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError('Studies on a cluster need Ray: pip install "dfcvae[ray]".') from error
+    try:
+        ray.init(address=address, log_to_driver=False)
+    except (ConnectionError, ValueError) as error:
+        raise UserError(
+            f"There is no Ray cluster at {address} ({error}); start one with `ray start --head`."
+        ) from error
+    share = {"num_gpus": 1} if ray.cluster_resources().get("GPU") else {"num_cpus": 1}
+    task = ray.remote(do_run).options(max_retries=RETRIES, **share)
+    begun = time.perf_counter()
+    try:
+        tasks = {task.remote(experiment, out, name, judge): name for name, experiment in runs.items()}
+        while tasks:
+            (ended,), _ = ray.wait(list(tasks), num_returns=1)
+            name, told = tasks.pop(ended), ""
+            try:
+                ray.get(ended)
+            except ray.exceptions.RayError as failure:
+                told = str(getattr(failure, "cause", None) or failure).strip().splitlines()[-1][:LOUDEST]
+            yield Done(name, time.perf_counter() - begun, told)
+    finally:
+        ray.shutdown()
+
+
+def _last_line(log: Path) -> str:
+    """The error that a command printed, or the last thing it said."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    told = [line.removeprefix("dfcvae: ") for line in lines if line.startswith("dfcvae: ")]
+    return (told or lines or [""])[-1][:LOUDEST]

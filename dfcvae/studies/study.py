@@ -1,0 +1,116 @@
+"""What a study is: a base experiment and named variations of it, read from YAML."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dfcvae.config import Experiment, flat
+from dfcvae.errors import UserError, nearest
+from dfcvae.parsing import load_experiment
+
+KEYS = ("base", "seeds", "variations")
+# what makes the budget, and the images that are seen; a variation may not touch it
+BUDGET = ("training.epochs", "training.max_steps", "training.batch_size", "training.seed", "data.")
+FORM = "base: EXPERIMENT.yaml, seeds: N and variations: {NAME: {FIELD: VALUE, ...}, ...}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """Experiments that differ in what is studied and in nothing else.
+
+    Args:
+        name: of the study.
+        variants: by name; the first is what the others are compared with.
+        seeds: trainings of each.
+    """
+
+    name: str
+    variants: dict[str, Experiment]
+    seeds: int
+
+    def runs(self) -> dict[str, Experiment]:
+        """All trainings by name, ``VARIANT-SEED``: all variants of a seed before the next, so that a part compares.
+
+        Those of one seed share initial weights (of equal networks), the order of the images, flips and noise.
+        """
+        return {
+            f"{name}-{seed}": replace(experiment, training=replace(experiment.training, seed=seed))
+            for seed in range(self.seeds)
+            for name, experiment in self.variants.items()
+        }
+
+
+def read_study(path: str | Path, overrides: Sequence[str] = (), seeds: int | None = None) -> Study:
+    """A study from a YAML file.
+
+    ``base`` is an experiment, named from the folder of the file; a variation is a mapping of dotted fields to values,
+    ``loss.features: null`` or ``loss.features.layers: [14]``; an empty one is the base itself.
+
+    Args:
+        path: the file.
+        overrides: changes of the base, ``["data.source=celeba"]``, as on the command line.
+        seeds: instead of the file's.
+
+    Raises:
+        UserError: if the file is no study, a field or value is wrong, or a variation changes the budget.
+    """
+    path = Path(path)
+    plain = _read(path)
+    changes = [f"--{override}" for override in overrides]
+    if wrong := next((change for change in changes if "=" not in change), None):
+        raise UserError(f"A change of the base is written FIELD=VALUE, but {wrong.removeprefix('--')!r} came.")
+    variants = {}
+    for name, fields in plain["variations"].items():
+        own = [f"--{field}={_written(value)}" for field, value in flat(fields or {}).items()]
+        try:
+            experiment = load_experiment(path.parent / plain["base"], [*changes, *own])
+        except UserError as error:
+            raise UserError(f"Variation {name!r} of {path}: {error}") from error
+        variants[str(name)] = replace(experiment, name=str(name))
+    study = Study(path.stem, variants, seeds or int(plain["seeds"]))
+    _check_budget(study)
+    return study
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        plain = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path} is no study that can be read ({error}); expected YAML with {FORM}.") from error
+    if not isinstance(plain, dict) or not isinstance(plain.get("variations"), dict) or "base" not in plain:
+        raise UserError(f"{path} is no study; expected {FORM}.")
+    if unknown := [str(key) for key in plain if key not in KEYS]:
+        raise UserError(f"{path}: there is no {unknown[0]!r}{nearest(unknown[0], KEYS)}; expected {FORM}.")
+    if not all(fields is None or isinstance(fields, dict) for fields in plain["variations"].values()):
+        raise UserError(f"{path}: a variation is a mapping of fields to values; expected {FORM}.")
+    seeds = plain.setdefault("seeds", 3)
+    if not isinstance(seeds, int) or seeds < 1:
+        raise UserError(f"{path}: seeds is a whole number above 0, but {seeds!r} came.")
+    if len(plain["variations"]) < 2:
+        raise UserError(f"{path}: a study compares two variations or more, but {len(plain['variations'])} came.")
+    return plain
+
+
+def _written(value: Any) -> str:
+    """A value as the command line takes it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _check_budget(study: Study) -> None:
+    base_name, base = next(iter(study.variants.items()))
+    wanted = _budget(base)
+    for name, experiment in study.variants.items():
+        for field, value in _budget(experiment).items():
+            if value != wanted[field]:
+                raise UserError(
+                    f"All variants of a study see the same images: {field} is {wanted[field]!r} in {base_name!r} and "
+                    f"{value!r} in {name!r}. Change it for all with --set {field}=VALUE."
+                )
+
+
+def _budget(experiment: Experiment) -> Mapping[str, Any]:
+    return {field: value for field, value in flat(experiment.as_dict()).items() if field.startswith(BUDGET)}

@@ -1,0 +1,24 @@
+"""How much arithmetic a training step takes."""
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from dfcvae.config import Experiment
+from dfcvae.training.build import build_perceptual, build_vae
+
+
+def flops_per_image(experiment: Experiment) -> float:
+    """Floating-point operations of a training step for each of its images: convolutions and matrix products.
+
+    A multiplication and an addition are two operations. Forward and backward of the VAE, of the feature network for
+    the reconstruction, and its forward for the original (which a run that keeps the features of its images saves).
+    """
+    vae, perceptual = build_vae(experiment).train(), build_perceptual(experiment.loss.features)
+    x = torch.rand(2, *vae.image_shape)
+    with FlopCounterMode(display=False) as counter:
+        x_hat, mu, logvar = vae(x, torch.zeros(2, vae.latent_dim))
+        loss = x_hat.sum() + mu.sum() + logvar.sum()
+        if perceptual is not None:
+            loss = loss + perceptual(x_hat, x).sum()
+        loss.backward()
+    return counter.get_total_flops() / len(x)
