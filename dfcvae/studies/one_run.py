@@ -1,5 +1,6 @@
 """One training of a study, from nothing or from where it was; safe to start twice."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def measure_once(
 
 
 def do_run(experiment: Experiment, out: Path, name: str, judge: Path | None) -> None:
-    """Train and measure one run of a study, as a process of its own does it.
+    """Train and measure one run of a study, as a process of its own does it, and note in ``done/`` that it is finished.
 
     Raises:
         UserError: as `train_once`.
@@ -54,3 +55,8 @@ def do_run(experiment: Experiment, out: Path, name: str, judge: Path | None) -> 
     splits = load_faces(experiment.data, progress=False)
     train_once(experiment, run_folder(out, name), splits=splits)
     measure_once(experiment, out, name, Judge.load(judge, pick_device()) if judge else None, splits=splits)
+    done = out / "done" / f"{name}.json"
+    done.parent.mkdir(parents=True, exist_ok=True)
+    beside = done.with_suffix(".partial")
+    beside.write_text(json.dumps(experiment.as_dict(), indent=2) + "\n")
+    beside.replace(done)
