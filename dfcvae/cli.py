@@ -4,6 +4,8 @@ import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 
+from jsonargparse import Namespace
+
 from dfcvae import __version__
 from dfcvae.errors import UserError
 from dfcvae.options import COMMANDS
@@ -25,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             name, arguments = f"{name}_{arguments.subcommand}", arguments[arguments.subcommand]
         from dfcvae import commands
 
-        getattr(commands, name)(arguments)
+        getattr(commands, name)(plain_numbers(arguments))
     except UserError as error:
         if debug:
             raise
@@ -53,6 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 130
     return 0
+
+
+def plain_numbers(arguments: Namespace) -> Namespace:
+    """Arguments with Python's own integers for jsonargparse's kinds of them, which no checkpoint or YAML file may hold."""
+    for name, value in vars(arguments).items():
+        if isinstance(value, int) and not isinstance(value, bool):
+            arguments[name] = int(value)
+    return arguments
 
 
 def _experiment_as_config(argv: list[str]) -> list[str]:

@@ -1,6 +1,5 @@
 """What an experiment is: typed fields, read from YAML and the command line. Free of torch, so that help is quick."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import reduce
@@ -185,7 +184,8 @@ class Experiment:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers, as YAML and checkpoints hold them."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))  # the command line's numbers are of its own kinds
+        plain = asdict(self)
+        plain["training"]["betas"] = list(self.training.betas)
         return plain
 
     @classmethod

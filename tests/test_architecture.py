@@ -22,6 +22,7 @@ LAYERS = [
     {"paper"},
     {"commands", "options"},
     {"cli"},
+    {"__main__"},
 ]
 HEAVY = {"lightning", "torchmetrics", "wandb", "matplotlib", "scipy", "sklearn", "tensorboard"}
 FIRST_WITH_HEAVY = 5

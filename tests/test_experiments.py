@@ -11,7 +11,9 @@ from dfcvae.errors import UserError
 from dfcvae.parsing import load_experiment
 from dfcvae.training import train
 
-EXPERIMENTS = sorted((Path(__file__).parents[1] / "experiments").glob("*.yaml"))
+FOLDER = Path(__file__).parents[1] / "experiments"
+STUDIES = sorted(FOLDER.glob("ablation_*.yaml"))
+EXPERIMENTS = sorted(set(FOLDER.glob("*.yaml")) - set(STUDIES))
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)

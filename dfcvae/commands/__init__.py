@@ -7,9 +7,11 @@ from dfcvae.commands.looking import attributes, explore, map, neighbours
 from dfcvae.commands.measuring import bench
 from dfcvae.commands.models import export, reconstruct, sample
 from dfcvae.commands.moving import edit, interpolate, traverse
+from dfcvae.commands.studying import ablate
 from dfcvae.commands.training import demo, features_list, features_train, train
 
 __all__ = [
+    "ablate",
     "attributes",
     "bench",
     "compare",

@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None]]] = {
     "neighbours": ("show the training faces nearest to samples", latent.neighbours),
     "explore": ("look at a model and play with it in the browser", models.explore),
     "evaluate": ("measure a model on the test split", evaluating.evaluate),
+    "ablate": ("train variations of an experiment at equal budget, and compare them", evaluating.ablate),
     "compare": ("write a report on several models side by side", evaluating.compare),
     "paper": ("train the models of the paper, and write its results section", evaluating.paper),
     "probe": ("measure what linear classifiers read of attributes in the latents", evaluating.probe),

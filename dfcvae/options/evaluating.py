@@ -1,6 +1,7 @@
 """Arguments of the commands that measure models."""
 
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
@@ -51,3 +52,25 @@ def paper(parser: Parser) -> None:
     judge = "attribute network that measures, made by `dfcvae features train` (default: one is trained here)"
     parser.add_argument("--judge", type=Path | None, help=judge)
     parser.add_argument("--out", type=Path, default=Path("paper"), help="folder of everything; goes on where it was")
+
+
+def ablate(parser: Parser) -> None:
+    """Of `dfcvae ablate`."""
+    parser.add_argument("study", type=Path, help="a study: experiments/ablation_layers.yaml, or one of your own")
+    out = "folder of everything; goes on where it was (default: studies/NAME)"
+    parser.add_argument("--out", type=Path | None, help=out)
+    change = "change the base for all variants, such as data.source=celeba training.epochs=5"
+    parser.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE", help=change)
+    parser.add_argument(
+        "--seeds", type=PositiveInt | None, help="trainings of every variant (default: as the study says)"
+    )
+    judge = "attribute network that measures, made by `dfcvae features train` (default: one is trained here)"
+    parser.add_argument("--judge", type=Path | None, help=judge)
+    workers = "runs at a time on this machine (default: one for each GPU, or for two processors)"
+    parser.add_argument("--workers", type=PositiveInt | None, help=workers)
+    parser.add_argument(
+        "--ray", type=str | None, metavar="ADDRESS", help="do the runs on a Ray cluster: auto, HOST:PORT"
+    )
+    parser.add_argument("--only", type=str | None, metavar="RUN", help="do this run alone, VARIANT-SEED, and no report")
+    files = "print a SLURM job array, or a sweep of Weights & Biases, that does the runs"
+    parser.add_argument("--print", type=Literal["slurm", "sweep"] | None, help=files)
