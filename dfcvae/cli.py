@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def plain_numbers(arguments: Namespace) -> Namespace:
-    """Arguments with Python's own integers for jsonargparse's kinds of them, which no checkpoint or YAML file may hold."""
+    """Arguments with Python's integers for jsonargparse's kinds of them, which no checkpoint or YAML file may hold."""
     for name, value in vars(arguments).items():
         if isinstance(value, int) and not isinstance(value, bool):
             arguments[name] = int(value)

@@ -34,6 +34,7 @@ def test_the_command_sets_size_and_channels(argv, shape, monkeypatch):
     monkeypatch.setattr("dfcvae.commands.training.run_demo", lambda out, *, seed, settings: asked.append(settings))
     assert main(["demo", *argv]) == 0
     assert asked == [DemoSettings(size=shape[0], channels=shape[1])]
+    assert {type(asked[0].size), type(asked[0].channels)} == {int}  # no other kind can be read from a checkpoint
 
 
 MISTAKES = [

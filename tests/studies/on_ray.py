@@ -1,0 +1,35 @@
+"""A study on two Ray workers, one of which is killed while it trains. Run as a program: Ray starts many threads."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from dfcvae.studies.ablate import Place, ablate
+from dfcvae.studies.study import read_study
+
+
+def kill_a_worker(out: Path) -> None:
+    """The first process of Ray's that is in the middle of a run of the study."""
+    while True:
+        time.sleep(0.2)
+        if not list((out / "runs").glob("*/checkpoints/last.ckpt")) or list((out / "done").glob("*.json")):
+            continue
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                busy = (process / "cmdline").read_text().startswith("ray::do_run")
+            except OSError:
+                continue  # it ended meanwhile
+            if busy:
+                os.kill(int(process.name), signal.SIGKILL)
+                print("killed", process.name, flush=True)
+                return
+
+
+desk, out = Path(sys.argv[1]), Path(sys.argv[2])
+study = read_study(desk / "longer.yaml", seeds=1)
+threading.Thread(target=kill_a_worker, args=(out,), daemon=True).start()
+os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+print(ablate(study, Place(out, desk / "judge.safetensors"), [], workers=2, ray="local"), flush=True)

@@ -1,0 +1,232 @@
+"""A tiny study from end to end: done, done again, failing, killed and started again, and on Ray."""
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from dfcvae.errors import UserError
+from dfcvae.studies import ablate as ablation
+from dfcvae.studies.ablate import Place, ablate, do_one, is_done
+from dfcvae.studies.pools import Done, run_on_ray, run_processes
+from dfcvae.studies.study import read_study
+from dfcvae.training import AttributeNetwork
+from dfcvae.training.cost import read_cost
+from tests.layouts import official_folder, small_album
+
+BASE = """
+name: base
+data: {{source: {source}, size: 32}}
+model: {{latent_dim: 4}}
+loss:
+  pixel_weight: 0.5
+  features: {{preset: dfc, weights: random, arch: vgg11_bn, layers: [relu1_1], layer_weights: 0.5}}
+training: {{epochs: {epochs}, batch_size: 8}}
+"""
+STUDY = """
+base: base.yaml
+seeds: 2
+variations:
+  one: {}
+  two: {loss.features.layers: [relu1_1, relu2_1], loss.features.layer_weights: 0.25}
+  none: {loss.features: null, loss.pixel_weight: 1.0}
+"""
+NAMES = [f"{name}-{seed}" for seed in (0, 1) for name in ("one", "two", "none")]
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """A folder with a study of a few faces, and a judge."""
+    folder = tmp_path_factory.mktemp("study")
+    source = official_folder(folder / "faces", small_album())
+    for name, epochs in (("base", 1), ("long", 60)):
+        (folder / f"{name}.yaml").write_text(BASE.format(source=source, epochs=epochs))
+    (folder / "study.yaml").write_text(STUDY)
+    (folder / "longer.yaml").write_text(STUDY.replace("base.yaml", "long.yaml"))
+    AttributeNetwork("vgg11_bn", 1 / 16, small_album().names).save(folder / "judge.safetensors")
+    return folder
+
+
+def here(monkeypatch, done):
+    """Do runs in this process, and note their names."""
+
+    def run(names, command, logs, workers):
+        for name in names:
+            arguments = command(name)
+            assert arguments[-2:] == ["--only", name]
+            done.append(name)
+            try:
+                do_one(STUDIES[arguments[1]], PLACES[arguments[1]], name)
+                yield Done(name, 1.0)
+            except UserError as error:
+                yield Done(name, 1.0, str(error))
+
+    monkeypatch.setattr(ablation, "run_processes", run)
+
+
+STUDIES, PLACES = {}, {}
+
+
+def started(desk, out, monkeypatch, done, seeds=None):
+    study = read_study(desk / "study.yaml", seeds=seeds)
+    place = Place(out, desk / "judge.safetensors")
+    STUDIES["s"], PLACES["s"] = study, place
+    here(monkeypatch, done)
+    return ablate(study, place, ["ablate", "s"], workers=1)
+
+
+def rows(out):
+    with (out / "results.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def finished(desk):
+    """The folder of a study done in this process without disturbance."""
+    with pytest.MonkeyPatch.context() as patch:
+        done = []
+        started(desk, desk / "finished", patch, done)
+        assert done == NAMES
+    return desk / "finished"
+
+
+def test_everything_is_there(finished):
+    assert [f"{row['variant']}-{row['seed']}" for row in rows(finished)] == [
+        f"{name}-{seed}" for name in ("one", "two", "none") for seed in (0, 1)
+    ]
+    text = (finished / "report.md").read_text()
+    for heading in ("Ranking", "Differences from one", "Main effects of the layers", "The same faces", "Cost"):
+        assert f"## {heading}" in text
+    assert "| adding relu2_1 |" in text
+    assert "| adding relu1_1 |" in text
+    assert (finished / "report.html").read_text().count("<img") == 3
+    assert {read_cost(finished / "runs" / name)["images"] for name in NAMES} == {16}  # equal budget
+
+
+def test_the_table_is_that_of_the_runs(finished):
+    from statistics import fmean
+
+    text = (finished / "report.md").read_text().split("## Ranking")[1].split("## ")[0]
+    line = next(line for line in text.splitlines() if line.startswith("| two |"))
+    values = [float(row["mse"]) for row in rows(finished) if row["variant"] == "two"]
+    assert line.split("|")[2].strip().startswith(f"{fmean(values):.4g} ±")
+    agreement = {row["variant"]: [] for row in rows(finished)}
+    for row in rows(finished):
+        agreement[row["variant"]].append(float(row["attribute_agreement"]))
+    order = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")][2:]
+    assert order == sorted(agreement, key=lambda name: -fmean(agreement[name]))
+
+
+def test_again_nothing_is_repeated_and_more_seeds_are_added(finished, desk, tmp_path, monkeypatch):
+    shutil.copytree(finished, tmp_path / "again")
+    before, done = rows(finished), []
+    started(desk, tmp_path / "again", monkeypatch, done)
+    assert done == []
+    assert rows(tmp_path / "again") == before
+    (tmp_path / "again" / "done" / "two-1.json").unlink()  # stopped between training and the end
+    started(desk, tmp_path / "again", monkeypatch, done, seeds=3)
+    assert done == ["two-1", "one-2", "two-2", "none-2"]
+    assert [row for row in rows(tmp_path / "again") if row["seed"] != "2"] == before
+
+
+def test_a_failure_is_told_and_stops_nothing(finished, desk, tmp_path, monkeypatch, capsys):
+    shutil.copytree(finished, tmp_path / "x")
+    (tmp_path / "x" / "done" / "none-1.json").unlink()
+    shutil.rmtree(tmp_path / "x" / "runs" / "none-1" / "checkpoints")
+    (tmp_path / "x" / "runs" / "none-1" / "checkpoints").mkdir()
+    (tmp_path / "x" / "runs" / "none-1" / "checkpoints" / "last.ckpt").write_text("damaged")
+    started(desk, tmp_path / "x", monkeypatch, done := [])
+    assert done == ["none-1"]
+    assert "none-1: FAILED" in capsys.readouterr().out
+    text = (tmp_path / "x" / "report.md").read_text()
+    assert "## Failed runs" in text
+    assert "last.ckpt is not a checkpoint of dfcvae" in text
+    assert {row["seed"] for row in rows(tmp_path / "x")} == {"0"}  # what all variants have
+
+
+def test_nothing_to_compare_is_a_sentence(desk, tmp_path, monkeypatch):
+    monkeypatch.setattr(ablation, "do_one", None)
+    study, place = read_study(desk / "study.yaml"), Place(tmp_path, desk / "judge.safetensors")
+    monkeypatch.setattr(ablation, "run_processes", lambda names, *_: (Done(name, 1, "no luck") for name in names))
+    with pytest.raises(UserError, match=r"No seed of study has all its variants: .* one-0: no luck; two-0: no luck"):
+        ablate(study, place, [], workers=1, progress=False)
+
+
+def test_a_process_that_fails_is_told_with_what_it_said(tmp_path):
+    (done,) = run_processes(["a"], lambda name: ["sample", str(tmp_path / name)], tmp_path / "logs", 1)
+    assert done.error.startswith(f"No model at {tmp_path / 'a'}")
+    assert "No model at" in (tmp_path / "logs" / "a.log").read_text()
+
+
+def test_without_ray_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match="need Ray: pip install"):
+        list(run_on_ray({}, tmp_path, None, "auto"))
+
+
+def begun(desk, study, out):
+    """A study by the command line, in a process group of its own."""
+    words = ["ablate", str(desk / study), "--out", str(out), "--judge", str(desk / "judge.safetensors")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "dfcvae", *words, "--workers", "2"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(condition, seconds=240):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.2)
+
+
+@pytest.mark.slow
+def test_killed_and_started_again_the_table_is_the_same(finished, desk, tmp_path):
+    """The runner alone is killed, so that its two processes live on, and then all of them are."""
+    out = tmp_path / "out"
+    first = begun(desk, "study.yaml", out)
+    wait_for(lambda: list((out / "done").glob("*.json")))
+    first.kill()
+    first.wait()
+    second = begun(desk, "study.yaml", out)
+    count = len(list((out / "done").glob("*.json")))
+    wait_for(lambda: len(list((out / "done").glob("*.json"))) > count)
+    os.killpg(second.pid, signal.SIGKILL)
+    second.wait()
+    files = {path: path.stat().st_mtime_ns for path in (out / "done").glob("*.json")}
+    third = begun(desk, "study.yaml", out)
+    said, _ = third.communicate(timeout=400)
+    assert third.returncode == 0, said
+    assert f"6 runs, {len(files)} of them done." in said
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    assert rows(out) == rows(finished)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+def test_on_two_ray_workers_one_of_which_is_killed_the_numbers_are_the_same(desk, tmp_path):
+    script = Path(__file__).with_name("on_ray.py")
+    call = [sys.executable, str(script), str(desk), str(tmp_path / "ray")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    ended = subprocess.run(call, capture_output=True, text=True, timeout=500, env=environment, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "killed" in ended.stdout
+    study, place = read_study(desk / "longer.yaml", seeds=1), Place(tmp_path / "ray", desk / "judge.safetensors")
+    assert all(is_done(experiment, place.out, name) for name, experiment in study.runs().items())
+    alone = Place(tmp_path / "alone", desk / "judge.safetensors")
+    for name in study.runs():
+        do_one(study, alone, name)
+    again = ablate(study, alone, [], workers=1, progress=False)
+    assert rows(tmp_path / "ray") == rows(again.parent)

@@ -1,0 +1,102 @@
+"""What a study is, and what it refuses."""
+
+import pytest
+import yaml
+
+from dfcvae.cli import main
+from dfcvae.config import flat
+from dfcvae.errors import UserError
+from dfcvae.losses.presets import PRESETS
+from dfcvae.studies.cluster import slurm_script, wandb_sweep
+from dfcvae.studies.report import layers_of
+from dfcvae.studies.study import read_study
+from tests.test_experiments import FOLDER, STUDIES
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_a_shipped_study_says_how_to_run_it_and_varies_what_it_says(path):
+    study = read_study(path, ["data.source=somewhere"], seeds=2)
+    assert f"dfcvae ablate experiments/{path.name}" in path.read_text()
+    plain = {name: flat(experiment.as_dict()) for name, experiment in study.variants.items()}
+    assert all(fields["data.source"] == "somewhere" for fields in plain.values())
+    different = [tuple((k, str(v)) for k, v in fields.items() if k != "name") for fields in plain.values()]
+    assert len(set(different)) == len(different)
+    for experiment in study.variants.values():
+        loss = experiment.loss
+        if loss.scale == "variance" and loss.features:  # reconstruction terms weigh one in all
+            preset = PRESETS[loss.features.preset]
+            weight = preset.weights if loss.features.layer_weights is None else loss.features.layer_weights
+            assert loss.pixel_weight + weight * len(layers_of(experiment)) == pytest.approx(1, rel=1e-6)
+    runs = study.runs()
+    assert len(runs) == 2 * len(plain)
+    assert [name.rpartition("-")[2] for name in runs] == sorted(name.rpartition("-")[2] for name in runs)
+    assert {experiment.training.seed for experiment in runs.values()} == {0, 1}
+
+
+def test_the_layer_study_has_the_layers_of_its_names():
+    variants = read_study(FOLDER / "ablation_layers.yaml").variants
+    found = {name: sorted(layers_of(experiment)) for name, experiment in variants.items()}
+    four = ["bn3_4", "bn4_3", "conv3_1", "conv5_2"]
+    assert found == {
+        "all": four,
+        "none": [],
+        "only-14": ["conv3_1"],
+        "only-24": ["bn3_4"],
+        "only-34": ["bn4_3"],
+        "only-43": ["conv5_2"],
+        "first-3": ["bn3_4", "bn4_3", "conv3_1"],
+        "last-3": ["bn3_4", "bn4_3", "conv5_2"],
+        "aliased": ["conv3_1", "conv5_2", "relu3_4", "relu4_3"],
+    }
+
+
+BASE = "name: x\n"
+MISTAKES = {
+    "not YAML": ("base: [", "is no study that can be read"),
+    "a list": ("- base", "is no study; expected base: EXPERIMENT.yaml, seeds: N and variations"),
+    "no variations": ("base: x.yaml", "is no study; expected"),
+    "one variation": ("base: x.yaml\nvariations: {a: {}}", "compares two variations or more, but 1 came"),
+    "unknown key": ("base: x.yaml\nseed: 3\nvariations: {a: , b: }", "there is no 'seed' (did you mean 'seeds'?)"),
+    "seeds": ("base: x.yaml\nseeds: many\nvariations: {a: , b: }", "seeds is a whole number above 0, but 'many' came"),
+    "a word": ("base: x.yaml\nvariations: {a: 3, b: }", "a variation is a mapping of fields to values"),
+    "no base": ("base: y.yaml\nvariations: {a: , b: }", "y.yaml"),
+    "field": ("base: x.yaml\nvariations: {a: , b: {loss.alhpa: 1}}", "Variation 'b' of"),
+    "value": (
+        "base: x.yaml\nvariations: {a: , b: {loss.alpha: much}}",
+        "loss.alpha: expected 'float', but 'much' came",
+    ),
+    "budget": ("base: x.yaml\nvariations: {a: , b: {training.epochs: 3}}", "training.epochs is 20 in 'a' and 3 in 'b'"),
+    "images": ("base: x.yaml\nvariations: {a: , b: {data.size: 32}}", "data.size is 64 in 'a' and 32 in 'b'"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistakes_are_sentences(case, tmp_path, capsys):
+    text, sentence = MISTAKES[case]
+    (tmp_path / "x.yaml").write_text(BASE)
+    (tmp_path / "study.yaml").write_text(text)
+    assert main(["ablate", str(tmp_path / "study.yaml"), "--out", str(tmp_path / "out"), "--print", "slurm"]) == 1
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert "Traceback" not in error
+
+
+def test_a_change_without_a_value_and_a_run_that_is_not_there_are_sentences(tmp_path, capsys):
+    study = str(FOLDER / "ablation_kl.yaml")
+    with pytest.raises(UserError, match=r"written FIELD=VALUE, but 'loss\.alpha' came"):
+        read_study(study, ["loss.alpha"])
+    assert main(["ablate", study, "--out", str(tmp_path), "--only", "alpha-0.004-7"]) == 1
+    assert "There is no run 'alpha-0.004-7'" in capsys.readouterr().err
+
+
+def test_every_run_has_its_task_in_a_job_array():
+    script = slurm_script(["ablate", "a b.yaml", "--out", "x"], ["all-0", "none-0", "all-1"])
+    assert "#SBATCH --array=0-2\n" in script
+    assert "runs=(all-0 none-0 all-1)" in script
+    assert """srun dfcvae ablate 'a b.yaml' --out x --only "${runs[$SLURM_ARRAY_TASK_ID]}\"""" in script
+
+
+def test_every_run_is_a_value_of_the_sweep():
+    sweep = yaml.safe_load(wandb_sweep(["ablate", "s.yaml"], ["all-0", "none-0"]))
+    assert sweep["parameters"] == {"only": {"values": ["all-0", "none-0"]}}
+    assert sweep["command"] == ["dfcvae", "ablate", "s.yaml", "${args}"]  # an agent adds --only=all-0
