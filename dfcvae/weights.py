@@ -99,12 +99,27 @@ def torchvision_file(arch: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(_url(arch)).name
 
 
+def whole_imagenet_file(arch: str) -> Path:
+    """The file at `torchvision_file`, downloaded where it is missing, its SHA-256 checked.
+
+    Raises:
+        UserError: if it cannot be had, or is damaged.
+    """
+    file = torchvision_file(arch)
+    if not file.is_file():
+        download(_url(arch), file, f"ImageNet weights of {arch}")
+    _check_hash(file)
+    return file
+
+
 def _imagenet(arch: str) -> Path:
     kept = imagenet_file(arch)
     if not kept.is_file():
-        already = torchvision_file(arch)
+        file = torchvision_file(arch)
         with tempfile.TemporaryDirectory() as folder:
-            file = already if already.is_file() else _download(arch, Path(folder) / already.name, kept)
+            if not file.is_file():
+                file = Path(folder) / file.name
+                download(_url(arch), file, f"ImageNet weights of {arch}", OFFLINE_CHOICES)
             _check_hash(file)
             features = {k: v for k, v in read_state_dict(file).items() if k.startswith("features.")}
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -120,16 +135,20 @@ def _url(arch: str) -> str:
     return get_model_weights(arch).DEFAULT.url
 
 
-def _download(arch: str, target: Path, kept: Path) -> Path:
-    url = _url(arch)
+def download(url: str, target: Path, described: str, otherwise: str = "") -> None:
+    """Fetch a file into torch's folder or another.
+
+    Raises:
+        UserError: if it fails, with what else can be done.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         torch.hub.download_url_to_file(url, str(target), progress=True)
     except Exception as error:  # URLError, HTTPError, timeouts, a full disk: the way out is the same
         raise UserError(
-            f"The ImageNet weights of {arch} could not be downloaded from {url} ({error}). Download {target.name} on a "
-            f"machine with internet and put it into {Path(torch.hub.get_dir()) / 'checkpoints'}; {OFFLINE_CHOICES}."
+            f"The {described} could not be downloaded from {url} ({error}). Download {target.name} on a machine with "
+            f"internet and put it into {Path(torch.hub.get_dir()) / 'checkpoints'}{otherwise and '; '}{otherwise}."
         ) from error
-    return target
 
 
 def _check_hash(file: Path) -> None:

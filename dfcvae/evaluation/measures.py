@@ -1,6 +1,6 @@
 """Measures of a trained VAE on held-out faces, none of which needs the loss it was trained on."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,12 +11,13 @@ from dfcvae.data import Batches, Faces
 from dfcvae.errors import UserError
 from dfcvae.evaluation.intervals import bootstrap_means, percentile_interval
 from dfcvae.evaluation.likelihood import likelihood_bounds, posterior_draws, posterior_noise
+from dfcvae.evaluation.lpips import Distance
 from dfcvae.evaluation.mesh import mesh_energy, plaid_energy, power_spectrum
 from dfcvae.evaluation.sharpness import laplacian_variance
 from dfcvae.features import VGGFeatures
 from dfcvae.gaussian import active_units, kl_per_dimension
 from dfcvae.images import to_float
-from dfcvae.losses import ImageLoss, PerceptualLoss, SSIMLoss, mean_squared_error, measure_scales
+from dfcvae.losses import PerceptualLoss, SSIMLoss, mean_squared_error, measure_scales
 from dfcvae.vae import VAE, evaluating
 
 JUDGE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")  # the layers of a judging network to compare, in any VGG
@@ -110,7 +111,7 @@ def measure(
     *,
     features: VGGFeatures | None = None,
     judge: Callable[[Tensor], Tensor] | None = None,
-    lpips: ImageLoss | None = None,
+    lpips: Mapping[str, Distance] | None = None,
     draws: int = 1,
     seed: int = 0,
     batch_size: int = 100,
@@ -125,7 +126,7 @@ def measure(
         faces: held-out faces.
         features: a feature network.
         judge: maps images in [0, 1] to attribute logits (N, A).
-        lpips: the loss of that name; adds ``lpips``.
+        lpips: distances of `dfcvae.evaluation.lpips.lpips_distances`; adds ``lpips_<name>``.
         draws: latents drawn from each posterior and decoded; more than one adds ``negative_iwae``.
         seed: of these.
         batch_size: images at a time; the result does not depend on it.
@@ -149,7 +150,7 @@ def measure(
             eps = posterior_noise(range(done, done + len(x)), draws, mu.shape[1], seed).to(device)
             errors, ratios = posterior_draws(vae.decode, x, mu, logvar, eps)
             posterior = {"mu": mu, "kl_per_dimension": kl_per_dimension(mu, logvar), "errors": errors, "ratios": ratios}
-            values = _of_pairs(x_hat, x, loss, judge, lpips) | posterior
+            values = _of_pairs(x_hat, x, loss, judge, lpips or {}) | posterior
             parts.append({name: value.cpu() for name, value in values.items()})
             spectra = spectra + torch.stack([power_spectrum(images).sum(dim=0).cpu() for images in (x_hat, x)])
             done += len(x)
@@ -167,7 +168,7 @@ def _of_pairs(
     x: Tensor,
     loss: PerceptualLoss | None,
     judge: Callable[[Tensor], Tensor] | None,
-    lpips: ImageLoss | None,
+    lpips: Mapping[str, Distance],
 ) -> dict[str, Tensor]:
     """Measures of each reconstruction and its original, (N,) by name."""
     values = {
@@ -179,8 +180,7 @@ def _of_pairs(
     }
     if min(x.shape[-2:]) > LARGEST_WITHOUT_MS_SSIM:
         values["ms_ssim"] = 1 - SSIMLoss(scales=5)(x_hat, x)
-    if lpips is not None:
-        values["lpips"] = lpips(x_hat, x)
+    values |= {f"lpips_{name}": distance(x_hat, x) for name, distance in lpips.items()}
     if loss is not None:
         values |= {f"features/{name}": value for name, value in loss.terms(x_hat, x).items()}
     if judge is not None:

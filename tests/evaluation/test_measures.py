@@ -134,7 +134,11 @@ def test_lpips_is_measured_where_it_is_given(vae, splits):
     lpips, faces = LPIPS(features), splits["test"].subset(3)
     x = to_float(faces.images)
     wanted = lpips(vae.reconstruct(x), x).mean().item()
-    assert measure(vae, faces, lpips=lpips).values()["lpips"] == pytest.approx(wanted, rel=1e-4)
+    measured = measure(vae, faces, lpips={"vgg": lpips, "alex": lambda a, b: (a - b).mean(dim=(1, 2, 3))})
+    assert measured.values()["lpips_vgg"] == pytest.approx(wanted, rel=1e-4)
+    low, high = measured.intervals()["lpips_vgg"]
+    assert low < wanted < high
+    assert "lpips_alex" in measured.values()
 
 
 def test_ms_ssim_is_measured_where_the_images_are_large_enough():
