@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 
 import pytest
 import torch
@@ -36,6 +37,10 @@ def _few_held_out_faces(monkeypatch, tmp_path):
 def cache(monkeypatch, tmp_path):
     monkeypatch.setenv("DFCVAE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+def refuse(*_, **__):
+    raise socket.gaierror("no network")
 
 
 def ok(capsys, *argv):
@@ -158,15 +163,47 @@ def test_features_train_then_evaluate_with_it_as_judge(capsys, run, tmp_path):
 
 def test_lpips_is_measured_where_its_weights_are(capsys, run, tmp_path, cache, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
     out = ok(capsys, "evaluate", run)
-    assert "LPIPS is left out: it needs the ImageNet weights of vgg16." in out
-    assert f"Put torchvision's file at {tmp_path}/hub/checkpoints/vgg16-397923af.pth." in out
+    assert "\nLPIPS on alexnet and vgg16 is left out" in out
+    assert main(["evaluate", str(run), "--lpips"]) == 1
+    assert "The ImageNet weights of alexnet could not be downloaded" in capsys.readouterr().err
     file = imagenet_file("vgg16")
     file.parent.mkdir(parents=True)
     save_file({f"features.{name}": value for name, value in load_vgg_weights("vgg16", "random")[0].items()}, file)
     out = ok(capsys, "evaluate", run)
-    assert re.search(r"\nlpips +\d", out)
-    assert "left out" not in out
+    assert re.search(r"\nlpips_vgg +\d+\.\d+  \[\d", out)
+    assert "\nLPIPS on alexnet is left out" in out
+
+
+def test_fid_is_measured_where_it_is_asked_for(capsys, run, tmp_path, monkeypatch):
+    def network(weights, device):
+        assert weights == "weights.pth"
+        return lambda images: images.mean(dim=3).flatten(1)
+
+    monkeypatch.setattr("dfcvae.commands.evaluating.inception_network", network)
+    out = ok(capsys, "evaluate", run, "--fid", "weights.pth", "--out", "metrics.json")
+    assert "Against the test split, in the features of Inception, 24 images each\n" in out
+    assert re.search(r"\n +FID +KID +precision +recall\nsamples +\d", out)
+    measures = json.loads((tmp_path / "metrics.json").read_text())
+    assert measures["floor/fid"] < measures["reconstructions/fid"]
+    assert {"samples/kid", "samples/precision_inception", "samples/recall_inception"} <= measures.keys()
+    card = measures["protocol"]
+    assert card["samples"] == "24 in each set, from N(0, I)"
+    assert (
+        card["inception"] == "torch-fidelity, 2048 pooled features; images as uint8, resized to 299 as in TensorFlow 1"
+    )
+    assert card["inception_sha256"].startswith("6726825d")
+    assert card["kid"] == "over the whole sets"
+
+
+def test_fid_without_a_network_says_what_to_do(capsys, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    assert main(["evaluate", str(run), "--fid"]) == 1
+    assert "The Inception weights of FID could not be downloaded from https://" in capsys.readouterr().err
+    assert main(["evaluate", str(run), "--fid", "none.pth"]) == 1
+    assert "No Inception weights at none.pth" in capsys.readouterr().err
 
 
 def test_too_few_faces_leave_the_samples_out(capsys, splits):

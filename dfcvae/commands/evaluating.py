@@ -3,14 +3,15 @@
 import json
 from typing import Any
 
-import torch
-
 from dfcvae.commands.measuring import print_measures
 from dfcvae.data import Splits, data_of, load_faces, source_name
 from dfcvae.errors import UserError
 from dfcvae.evaluation import (
     JUDGE_LAYERS,
     compared,
+    inception_card,
+    inception_network,
+    lpips_distances,
     measure,
     measure_samples,
     probe_model,
@@ -18,21 +19,22 @@ from dfcvae.evaluation import (
     probe_table,
     protocol,
 )
+from dfcvae.evaluation.inception import Embedding
+from dfcvae.evaluation.lpips import left_out
 from dfcvae.evaluation.samples import FEWEST
 from dfcvae.features import VGGFeatures
-from dfcvae.losses import ImageLoss, perceptual
 from dfcvae.training import AttributeNetwork
 from dfcvae.training.environment import environment, pick_device
 from dfcvae.vae import VAE, digest
-from dfcvae.weights import imagenet_file, torchvision_file
 
-SAMPLE_MEASURES = {
-    "frechet": "Frechet distance (judge)",
-    "kernel": "kernel distance (judge)",
-    "precision": "precision",
-    "recall": "recall",
+# of `measure_samples`, by their names in the JSON: FID and KID are defined in the features of Inception alone
+JUDGED = {
+    "frechet_judge": "Frechet distance (judge)",
+    "kernel_judge": "kernel distance (judge)",
+    "precision_judge": "precision",
+    "recall_judge": "recall",
 }
-LPIPS_NETWORK = "vgg16"
+INCEPTION = {"fid": "FID", "kid": "KID", "precision_inception": "precision", "recall_inception": "recall"}
 
 
 def evaluate(arguments: Any) -> None:
@@ -45,27 +47,26 @@ def evaluate(arguments: Any) -> None:
     vae = VAE.load(arguments.model, device=device)
     judge = AttributeNetwork.load(arguments.judge).to(device) if arguments.judge else None
     features = VGGFeatures(judge.arch, JUDGE_LAYERS, str(arguments.judge)).to(device) if judge else None
-    lpips = local_lpips(device)
+    lpips = lpips_distances(device, download=arguments.lpips)
+    inception = inception_network(arguments.fid, device) if arguments.fid is not None else None
     data = data_of(arguments.model, arguments.source)
     splits = load_faces(data)
-    test, n = splits["test"], compared(splits["val"], splits["test"])
+    test = splits["test"]
     measured = measure(vae, test, features=features, judge=judge, lpips=lpips, draws=draws, seed=seed, progress=True)
     values, intervals = measured.values(), measured.intervals(seed)
     print_measures(values, intervals)
     samples = judged_samples(vae, splits, judge, seed) if judge else {}
-    compared_with = n if samples else 0
-    card = protocol(vae, data, images=len(test), judge=arguments.judge, samples=compared_with, draws=draws, seed=seed)
+    samples |= inception_samples(vae, splits, inception, seed) if inception else {}
+    n = compared(splits["val"], test) if samples else 0
+    card = protocol(vae, data, images=len(test), judge=arguments.judge, samples=n, draws=draws, seed=seed)
+    card |= inception_card() if inception and n else {}
     card |= {name: value for name, value in environment().items() if name in ("commit", "device", "versions")}
     print_card(card)
-    if lpips is None:
-        print(
-            f"\nLPIPS is left out: it needs the ImageNet weights of {LPIPS_NETWORK}. Put torchvision's file at "
-            f"{torchvision_file(LPIPS_NETWORK)}."
-        )
+    if told := left_out(lpips):
+        print(f"\n{told}")
     if arguments.out:
-        flat = {f"{name}/{key}_judge": value for name, row in samples.items() for key, value in row.items()}
         more = {"intervals": intervals, "kl_per_dimension": measured.kl_per_dimension.tolist(), "protocol": card}
-        arguments.out.write_text(json.dumps(values | flat | more, indent=2) + "\n")
+        arguments.out.write_text(json.dumps(values | samples | more, indent=2) + "\n")
 
 
 def probe(arguments: Any) -> None:
@@ -80,26 +81,33 @@ def probe(arguments: Any) -> None:
         arguments.out.write_text(json.dumps(about | probe_record(result), indent=2) + "\n")
 
 
-def local_lpips(device: torch.device) -> ImageLoss | None:
-    """LPIPS where its weights are at hand: an evaluation shall not begin with a download."""
-    at_hand = imagenet_file(LPIPS_NETWORK).is_file() or torchvision_file(LPIPS_NETWORK).is_file()
-    return perceptual("lpips").to(device) if at_hand else None
-
-
-def judged_samples(vae: VAE, splits: Splits, judge: AttributeNetwork, seed: int) -> dict[str, dict[str, float]]:
+def judged_samples(vae: VAE, splits: Splits, judge: AttributeNetwork, seed: int) -> dict[str, float]:
     """Print how far samples are from the test split in the judge's features, unless there are too few faces."""
+    return _samples(vae, splits, judge.embed, JUDGED, "in the judge's features", seed)
+
+
+def inception_samples(vae: VAE, splits: Splits, network: Embedding, seed: int) -> dict[str, float]:
+    """The same in the features of Inception, where the distances are FID and KID."""
+    return _samples(vae, splits, network, INCEPTION, "in the features of Inception", seed)
+
+
+def _samples(
+    vae: VAE, splits: Splits, network: Embedding, titles: dict[str, str], where: str, seed: int
+) -> dict[str, float]:
     val, test = splits["val"], splits["test"]
     n = compared(val, test)
     if n < FEWEST:
         print(f"\nSamples are not measured: {FEWEST} validation and test faces are needed, and there are {n}.")
         return {}
-    samples = measure_samples(vae, val, test, judge.embed, seed=seed, progress=True)
-    print(f"\nAgainst the test split, in the judge's features, {n:,} images each")
-    print(f"{'':<28}" + "".join(f"{title:>26}" for title in SAMPLE_MEASURES.values()))
+    samples = measure_samples(vae, val, test, network, seed=seed, progress=True)
+    print(f"\nAgainst the test split, {where}, {n:,} images each")
+    print(f"{'':<28}" + "".join(f"{title:>26}" for title in titles.values()))
     for name, row in samples.items():
         title = "floor: validation faces" if name == "floor" else name
-        print(f"{title:<28}" + "".join(f"{row[key]:>26.4g}" for key in SAMPLE_MEASURES))
-    return samples
+        print(f"{title:<28}" + "".join(f"{value:>26.4g}" for value in row.values()))
+    return {
+        f"{name}/{key}": value for name, row in samples.items() for key, value in zip(titles, row.values(), strict=True)
+    }
 
 
 def print_card(card: dict[str, Any]) -> None:

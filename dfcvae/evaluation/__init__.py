@@ -1,7 +1,9 @@
 """Measures and reports of trained models."""
 
 from dfcvae.evaluation.frechet import embed, frechet_distance
+from dfcvae.evaluation.inception import inception_card, inception_network
 from dfcvae.evaluation.intervals import bootstrap_means, percentile_interval
+from dfcvae.evaluation.lpips import lpips_distances
 from dfcvae.evaluation.measures import JUDGE_LAYERS, Measurements, evaluate, measure, psnr
 from dfcvae.evaluation.mesh import mesh_energy, plaid_energy, power_spectrum
 from dfcvae.evaluation.probe import Probe, probe_model
@@ -19,8 +21,11 @@ __all__ = [
     "embed",
     "evaluate",
     "frechet_distance",
+    "inception_card",
+    "inception_network",
     "kernel_distance",
     "laplacian_variance",
+    "lpips_distances",
     "measure",
     "measure_samples",
     "mesh_energy",

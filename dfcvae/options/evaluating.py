@@ -15,6 +15,10 @@ def evaluate(parser: Parser) -> None:
     parser.add_argument("--source", type=str | None, help=SOURCE)
     judge = "attribute network, made by `dfcvae features train`: adds what it sees, and the distance of samples"
     parser.add_argument("--judge", type=Path | None, help=judge)
+    fid = "also FID and KID of samples, which need torch-fidelity and Inception's weights: FILE, or downloaded once"
+    parser.add_argument("--fid", type=str | None, nargs="?", const="download", metavar="FILE", help=fid)
+    lpips = "download the weights of LPIPS where they are missing; it is left out otherwise"
+    parser.add_argument("--lpips", action="store_true", help=lpips)
     iwae = "also the importance-weighted bound on ln p(x), which costs so many decoded draws per image"
     parser.add_argument("--iwae", type=PositiveInt | None, metavar="K", help=iwae)
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of samples, draws and resampled images")
