@@ -75,13 +75,13 @@ def test_parts_do_not_change_the_features(weights, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Metric `Kernel Inception Distance` will save all extracted features")
 def test_fid_and_kid_are_those_of_torchmetrics(weights):
     real, fake = faces(0, 8), faces(100, 8) // 2 + 60
     network = inception_network(weights)
     a, b = network(to_float(real)), network(to_float(fake))
     fid = FrechetInceptionDistance(2048, feature_extractor_weights_path=str(weights), antialias=False)
-    kid = KernelInceptionDistance(2048, subsets=1, subset_size=8, feature_extractor_weights_path=str(weights))
-    kid.inception.use_antialias = False
+    kid = KernelInceptionDistance(fid.inception, subsets=1, subset_size=8)
     for metric in (fid, kid):
         metric.update(real, real=True)
         metric.update(fake, real=False)

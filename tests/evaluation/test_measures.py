@@ -1,7 +1,14 @@
 import math
+from functools import partial
 
+import numpy as np
 import pytest
+import scipy.ndimage
+import skimage.metrics
+import sklearn.metrics
 import torch
+from torch.distributions import Independent, Normal
+from torch.nn.functional import avg_pool2d
 
 from dfcvae.data import Faces
 from dfcvae.evaluation import (
@@ -19,7 +26,7 @@ from dfcvae.evaluation.likelihood import posterior_noise
 from dfcvae.features import VGGFeatures
 from dfcvae.gaussian import kl_per_dimension, sample_posterior
 from dfcvae.images import to_float
-from dfcvae.losses import LPIPS, SSIMLoss
+from dfcvae.losses import LPIPS
 from dfcvae.vae import VAE
 
 
@@ -42,7 +49,7 @@ def test_laplacian_variance_equals_a_loop():
 
 def test_laplacian_variance_falls_with_blur(splits):
     x = to_float(splits["val"].images)
-    blurred = torch.nn.functional.avg_pool2d(x, 3, stride=1, padding=1)
+    blurred = avg_pool2d(x, 3, stride=1, padding=1)
     assert (laplacian_variance(blurred) < 0.5 * laplacian_variance(x)).all()
 
 
@@ -68,6 +75,37 @@ def test_measures_equal_direct_computation_on_one_batch(vae, splits):
     assert measures["features/relu1_1"] == pytest.approx(unexplained.item(), rel=1e-4)
     same = ((judge(x) > 0) == (judge(x_hat) > 0)).float().mean()
     assert measures["attribute_agreement"] == pytest.approx(same.item())
+
+
+def test_measures_of_pairs_are_those_of_scikit_image_scipy_and_scikit_learn(vae, splits):
+    faces = splits["test"].subset(6)
+    judge = lambda images: images.mean(dim=(2, 3)) - 0.5  # noqa: E731
+    measures = evaluate(vae, faces, judge=judge, batch_size=4)
+    x = to_float(faces.images)
+    x_hat = vae.reconstruct(x)
+    pairs = list(zip(x.double().numpy(), x_hat.double().numpy(), strict=True))
+    mse, psnr, ssim = skimage.metrics.mean_squared_error, skimage.metrics.peak_signal_noise_ratio, ssim_of_skimage
+    assert measures["mse"] == pytest.approx(np.mean([mse(*pair) for pair in pairs]), rel=1e-5)
+    assert measures["psnr"] == pytest.approx(np.mean([psnr(*pair, data_range=1) for pair in pairs]), rel=1e-5)
+    assert measures["ssim"] == pytest.approx(np.mean([ssim(*pair) for pair in pairs]), rel=1e-4)
+    original, output = np.mean([[sharpness_of_scipy(image) for image in pair] for pair in pairs], axis=0)
+    assert measures["sharpness"] == pytest.approx(output / original, rel=1e-4)
+    verdicts = [(judge(images) > 0).numpy() for images in (x, x_hat)]
+    disagreement = sklearn.metrics.hamming_loss(*verdicts)
+    assert 0 < disagreement < 1
+    assert measures["attribute_agreement"] == pytest.approx(1 - disagreement)
+
+
+def ssim_of_skimage(a, b):
+    """A Gaussian window of 11 pixels; mirrored at the edges, as scikit-image averages over whole windows alone."""
+    a, b = (np.pad(image, ((0, 0), (5, 5), (5, 5)), mode="reflect") for image in (a, b))
+    window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    return skimage.metrics.structural_similarity(a, b, channel_axis=0, data_range=1, **window)
+
+
+def sharpness_of_scipy(image):
+    grey = np.tensordot((0.299, 0.587, 0.114), image, axes=1)
+    return scipy.ndimage.laplace(grey)[1:-1, 1:-1].var(ddof=1)
 
 
 def test_measures_do_not_depend_on_the_batch_size(vae, splits):
@@ -122,6 +160,21 @@ def test_the_negative_elbo_is_that_of_one_decoded_draw(vae, splits):
     assert measured.kl_per_dimension.tolist() == pytest.approx(kl_per_dimension(mu, logvar).mean(0).tolist(), rel=1e-3)
 
 
+@torch.no_grad()
+def test_the_negative_iwae_is_that_of_torch_distributions(vae, splits):
+    x = to_float(splits["test"].images)
+    measured = measure(vae, splits["test"], draws=3, seed=5).values()
+    scale = torch.tensor(measured["decoder_variance"], dtype=torch.float64).sqrt()
+    mu, logvar = (value[:, None].double() for value in vae.encode(x))
+    eps = posterior_noise(range(len(x)), 3, 8, seed=5)
+    q, prior = (Independent(Normal(m, s), 1) for m, s in ((mu, (logvar / 2).exp()), (torch.zeros(8), torch.ones(8))))
+    z = q.mean + q.stddev * eps  # (N, K, D)
+    decoded = vae.decode(z.flatten(0, 1).float()).view(len(x), 3, -1)
+    log_p = Independent(Normal(decoded.double(), scale), 1).log_prob(x.flatten(1)[:, None]) + prior.log_prob(z)
+    wanted = np.log(3) - torch.logsumexp(log_p - q.log_prob(z), dim=1).mean().item()
+    assert measured["negative_iwae"] == pytest.approx(wanted, rel=1e-5)
+
+
 def test_more_draws_give_a_tighter_bound_whatever_the_batch_size(vae, splits):
     a, b = (measure(vae, splits["test"], draws=4, batch_size=size).values() for size in (5, 24))
     assert a == pytest.approx(b, rel=1e-5)
@@ -141,9 +194,27 @@ def test_lpips_is_measured_where_it_is_given(vae, splits):
     assert "lpips_alex" in measured.values()
 
 
-def test_ms_ssim_is_measured_where_the_images_are_large_enough():
+def test_ms_ssim_is_measured_where_the_images_are_large_enough(monkeypatch):
     vae = VAE("strided", 256, 1, 2).eval()
     faces = Faces(torch.randint(0, 256, (2, 1, 256, 256), dtype=torch.uint8), torch.empty(2, 0, dtype=torch.bool), ())
     x = to_float(faces.images)
-    wanted = (1 - SSIMLoss(scales=5)(vae.reconstruct(x), x)).mean().item()
+    x_hat = avg_pool2d(x, 3, stride=1, padding=1)
+    monkeypatch.setattr(vae, "decode", lambda z: x_hat)
+    wanted = np.mean(
+        [ms_ssim_of_scipy(a[0], b[0]) for a, b in zip(x.double().numpy(), x_hat.double().numpy(), strict=True)]
+    )
+    assert 0.1 < wanted < 0.9
     assert evaluate(vae, faces)["ms_ssim"] == pytest.approx(wanted, rel=1e-4)
+
+
+def ms_ssim_of_scipy(a, b):
+    """Wang et al. 2003, equation 7: whole windows alone, but for the coarsest scale, mirrored at its edges."""
+    product = 1.0
+    for scale, weight in enumerate((0.0448, 0.2856, 0.3001, 0.2363, 0.1333)):
+        blur = partial(scipy.ndimage.gaussian_filter, sigma=1.5, truncate=3.5, mode="mirror")
+        luminance = (2 * blur(a) * blur(b) + 1e-4) / (blur(a) ** 2 + blur(b) ** 2 + 1e-4)
+        variances = blur(a**2) - blur(a) ** 2 + blur(b**2) - blur(b) ** 2
+        structure = (2 * (blur(a * b) - blur(a) * blur(b)) + 9e-4) / (variances + 9e-4)
+        product *= ((luminance * structure).mean() if scale == 4 else structure[5:-5, 5:-5].mean()) ** weight
+        a, b = (image.reshape(len(image) // 2, 2, -1, 2).mean(axis=(1, 3)) for image in (a, b))
+    return product

@@ -1,5 +1,6 @@
 """The measures of grids and lines, on pictures whose grids and lines are known."""
 
+import numpy as np
 import pytest
 import torch
 from torchvision.transforms.functional import gaussian_blur
@@ -36,6 +37,27 @@ def test_spectrum_equals_a_sum_of_waves(faces):
         angle = 2 * torch.pi * (v * y + u * x) / 32
         power = (seen * angle.cos()).sum() ** 2 + (seen * angle.sin()).sum() ** 2
         assert power_spectrum(image)[0, 0, v, u].item() == pytest.approx(power.item(), rel=1e-3)
+
+
+def test_energies_equal_loops_over_frequencies():
+    power, original = torch.rand(2, 3, 32, 32).double() + 0.5
+    p, p_0 = power.numpy(), original.numpy()
+    mesh, plaid = [], []
+    for channel in range(3):
+        at = lambda v, u, c=channel: p[c, v % 32, u % 32]  # noqa: E731
+        for v in range(0, 32, 4):
+            for u in range(0, 32, 4):
+                ring = [at(v + a, u + b) for a in (-2, 0, 2) for b in (-2, 0, 2) if (a, b) != (0, 0)]
+                surrounding = np.prod(ring) ** (1 / 8)
+                if (v, u) != (0, 0):
+                    mesh.append((at(v, u) - surrounding) / p_0[channel, v, u])
+        for along in range(4, 17):
+            for horizontal in (True, False):
+                place = lambda aside, h=horizontal, a=along: (aside, a) if h else (a, aside)  # noqa: E731
+                beside = np.prod([at(*place(aside)) for aside in (-4, -3, 3, 4)]) ** (1 / 4)
+                plaid.append((at(*place(0)) - beside) / p_0[channel][place(0)])
+    assert mesh_energy(power, original) == pytest.approx(np.mean(mesh))
+    assert plaid_energy(power, original) == pytest.approx(np.mean(plaid))
 
 
 def test_lines_in_colour_alone_are_seen(faces):
