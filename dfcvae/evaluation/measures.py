@@ -18,6 +18,7 @@ from dfcvae.features import VGGFeatures
 from dfcvae.gaussian import active_units, kl_per_dimension
 from dfcvae.images import to_float
 from dfcvae.losses import PerceptualLoss, SSIMLoss, mean_squared_error, measure_scales
+from dfcvae.memory import keep_freed_memory
 from dfcvae.vae import VAE, evaluating
 
 JUDGE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")  # the layers of a judging network to compare, in any VGG
@@ -137,6 +138,7 @@ def measure(
     """
     if len(faces) < 2:
         raise UserError(f"Measures need at least 2 faces, but {len(faces)} came.")
+    keep_freed_memory()
     device = next(vae.parameters()).device
     loss = PerceptualLoss(features) if features is not None else None
     scales = measure_scales(lambda: _images(faces, batch_size, device), loss) if loss is not None else {}

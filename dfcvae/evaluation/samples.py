@@ -8,6 +8,7 @@ from torch import Tensor
 from dfcvae.data import Faces
 from dfcvae.errors import UserError
 from dfcvae.evaluation.frechet import embed, frechet_distance
+from dfcvae.memory import keep_freed_memory
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.vae import VAE
 
@@ -53,6 +54,7 @@ def measure_samples(
             f"Samples are measured with at least {FEWEST} faces in the validation and in the test split, but "
             f"{len(val)} and {len(test)} are there; use more faces."
         )
+    keep_freed_memory()
     z = torch.randn(n, vae.latent_dim, generator=seeded_generator(seed, Stream.SAMPLES))
     real = embed(network, test.images[:n], device, progress=progress)
     sets = {

@@ -1,5 +1,6 @@
 """Everything that is measured of one model, kept in a file, so that no report measures it again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,10 @@ from dfcvae.config import DataConfig
 from dfcvae.data import Splits, source_name
 from dfcvae.errors import UserError
 from dfcvae.evaluation import JUDGE_LAYERS, Measurements, compared, measure, measure_samples, protocol
+from dfcvae.evaluation.lpips import Distance
 from dfcvae.evaluation.samples import FEWEST
 from dfcvae.features import VGGFeatures
 from dfcvae.latent.stored import read_stored, write_stored
-from dfcvae.losses import ImageLoss
 from dfcvae.training import AttributeNetwork
 from dfcvae.vae import VAE, digest
 
@@ -94,7 +95,7 @@ def evaluate_model(
     splits: Splits,
     *,
     judge: Judge | None = None,
-    lpips: ImageLoss | None = None,
+    lpips: Mapping[str, Distance] | None = None,
     draws: int = 1,
     seed: int = 0,
     kept: Path | None = None,
@@ -107,7 +108,7 @@ def evaluate_model(
         data: where the faces come from.
         splits: the faces.
         judge: adds what it sees; samples are measured if both held-out splits have faces enough.
-        lpips: the loss of that name.
+        lpips: distances of `dfcvae.evaluation.lpips.lpips_distances`.
         draws: latents drawn from each posterior.
         seed: of samples, draws and resampled images.
         kept: a file that holds the result already, if it was obtained in the same way, or shall hold it.
