@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from tqdm import tqdm
 
+from dfcvae.evaluation.rows import put_rows
 from dfcvae.images import to_float
 
 EMBEDDED_AT_ONCE = 100
@@ -24,9 +25,13 @@ def embed(
 
     Whatever else the network takes is handed on as it is: latents, for one that decodes them first.
     """
-    parts = tqdm(images.split(EMBEDDED_AT_ONCE), "embedding", disable=not progress)
-    on_device = (part.to(device) for part in parts)
-    return torch.cat([network(to_float(x) if x.dtype == torch.uint8 else x).cpu() for x in on_device])
+    features = None
+    for start in tqdm(range(0, len(images), EMBEDDED_AT_ONCE), "embedding", disable=not progress):
+        x = images[start : start + EMBEDDED_AT_ONCE].to(device)
+        embedded = network(to_float(x) if x.dtype == torch.uint8 else x)
+        features = put_rows(embedded, features, start, len(images))
+    assert features is not None, "no images"
+    return features
 
 
 def frechet_distance(real: Tensor, fake: Tensor) -> float:

@@ -13,6 +13,7 @@ from dfcvae.evaluation.intervals import bootstrap_means, percentile_interval
 from dfcvae.evaluation.likelihood import likelihood_bounds, posterior_draws, posterior_noise
 from dfcvae.evaluation.lpips import Distance
 from dfcvae.evaluation.mesh import mesh_energy, plaid_energy, power_spectrum
+from dfcvae.evaluation.rows import put_rows
 from dfcvae.evaluation.sharpness import laplacian_variance
 from dfcvae.features import VGGFeatures
 from dfcvae.gaussian import active_units, kl_per_dimension
@@ -142,8 +143,8 @@ def measure(
     device = next(vae.parameters()).device
     loss = PerceptualLoss(features) if features is not None else None
     scales = measure_scales(lambda: _images(faces, batch_size, device), loss) if loss is not None else {}
-    parts: list[dict[str, Tensor]] = []
-    spectra, done = torch.zeros(()), 0
+    found: dict[str, Tensor] = {}
+    spectra, done = torch.zeros(2, *faces.images.shape[1:]), 0
     with evaluating(vae):
         batches = len(Batches(faces, batch_size))
         for x in tqdm(_images(faces, batch_size, device), "measuring", batches, disable=not progress):
@@ -152,11 +153,10 @@ def measure(
             eps = posterior_noise(range(done, done + len(x)), draws, mu.shape[1], seed).to(device)
             errors, ratios = posterior_draws(vae.decode, x, mu, logvar, eps)
             posterior = {"mu": mu, "kl_per_dimension": kl_per_dimension(mu, logvar), "errors": errors, "ratios": ratios}
-            values = _of_pairs(x_hat, x, loss, judge, lpips or {}) | posterior
-            parts.append({name: value.cpu() for name, value in values.items()})
-            spectra = spectra + torch.stack([power_spectrum(images).sum(dim=0).cpu() for images in (x_hat, x)])
+            for name, value in (_of_pairs(x_hat, x, loss, judge, lpips or {}) | posterior).items():
+                found[name] = put_rows(value, found.get(name), done, len(faces))
+            spectra += torch.stack([power_spectrum(images).sum(dim=0).cpu() for images in (x_hat, x)])
             done += len(x)
-    found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     mu, kl, errors, ratios = (found.pop(name) for name in ("mu", "kl_per_dimension", "errors", "ratios"))
     bounds, variance = likelihood_bounds(errors, ratios, kl.sum(dim=1), faces.images[0].numel())
     output, original = spectra / len(faces)
