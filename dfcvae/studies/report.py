@@ -32,7 +32,7 @@ SHOWN = (
     "mse",
     "ssim",
     "lpips_alex",
-    "lpips",
+    "lpips_vgg",
     "sharpness",
     *(f"features/{layer}" for layer in JUDGE_LAYERS),
     RANKED_BY,
