@@ -1,6 +1,7 @@
 """Every shipped experiment loads, says how to run it, and trains for two steps."""
 
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from dfcvae.config import Experiment, FeatureTraining
 from dfcvae.demo import DemoSettings, demo_experiments
 from dfcvae.errors import UserError
 from dfcvae.parsing import load_experiment
+from dfcvae.studies.study import read_study
 from dfcvae.training import train
 
 FOLDER = Path(__file__).parents[1] / "experiments"
@@ -71,3 +73,17 @@ def test_an_unknown_field_is_a_sentence(part, tmp_path):
     (tmp_path / "x.yaml").write_text(f"{part}:\n  alhpa: 1\n")
     with pytest.raises(UserError, match=f"There is no (field|option) '({part}.)?alhpa'"):
         load_experiment(tmp_path / "x.yaml")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_variant_of_a_study_trains_for_two_steps(path, splits, tmp_path):
+    small = ["data.size=32", "training.max_steps=2", "training.batch_size=16", "training.accelerator=cpu"]
+    for name, experiment in read_study(path, small).variants.items():
+        features = experiment.loss.features
+        if features:
+            experiment = replace(
+                experiment, loss=replace(experiment.loss, features=replace(features, weights="random"))
+            )
+        result = train(experiment, tmp_path / name, splits=splits, progress=False)
+        assert isfinite(result.metrics["val/total"])
