@@ -9,6 +9,7 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -97,6 +98,7 @@ def finished(desk):
     return desk / "finished"
 
 
+@pytest.mark.slow
 def test_everything_is_there(finished):
     assert [f"{row['variant']}-{row['seed']}" for row in rows(finished)] == [
         f"{name}-{seed}" for name in ("one", "two", "none") for seed in (0, 1)
@@ -110,9 +112,8 @@ def test_everything_is_there(finished):
     assert {read_cost(finished / "runs" / name)["images"] for name in NAMES} == {16}  # equal budget
 
 
+@pytest.mark.slow
 def test_the_table_is_that_of_the_runs(finished):
-    from statistics import fmean
-
     text = (finished / "report.md").read_text().split("## Ranking")[1].split("## ")[0]
     line = next(line for line in text.splitlines() if line.startswith("| two |"))
     values = [float(row["mse"]) for row in rows(finished) if row["variant"] == "two"]
@@ -124,6 +125,7 @@ def test_the_table_is_that_of_the_runs(finished):
     assert order == sorted(agreement, key=lambda name: -fmean(agreement[name]))
 
 
+@pytest.mark.slow
 def test_again_nothing_is_repeated_and_more_seeds_are_added(finished, desk, tmp_path, monkeypatch):
     shutil.copytree(finished, tmp_path / "again")
     before, done = rows(finished), []
@@ -136,6 +138,7 @@ def test_again_nothing_is_repeated_and_more_seeds_are_added(finished, desk, tmp_
     assert [row for row in rows(tmp_path / "again") if row["seed"] != "2"] == before
 
 
+@pytest.mark.slow
 def test_a_failure_is_told_and_stops_nothing(finished, desk, tmp_path, monkeypatch, capsys):
     shutil.copytree(finished, tmp_path / "x")
     (tmp_path / "x" / "done" / "none-1.json").unlink()
@@ -155,10 +158,13 @@ def test_nothing_to_compare_is_a_sentence(desk, tmp_path, monkeypatch):
     monkeypatch.setattr(ablation, "do_one", None)
     study, place = read_study(desk / "study.yaml"), Place(tmp_path, desk / "judge.safetensors")
     monkeypatch.setattr(ablation, "run_processes", lambda names, *_: (Done(name, 1, "no luck") for name in names))
-    with pytest.raises(UserError, match=r"No seed of study has all its variants: .* one-0: no luck; two-0: no luck"):
+    with pytest.raises(
+        UserError, match=r"No seed of study has all its variants.* Failed: one-0: no luck; two-0: no luck"
+    ):
         ablate(study, place, [], workers=1, progress=False)
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_is_told_with_what_it_said(tmp_path):
     (done,) = run_processes(["a"], lambda name: ["sample", str(tmp_path / name)], tmp_path / "logs", 1)
     assert done.error.startswith(f"No model at {tmp_path / 'a'}")
