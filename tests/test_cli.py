@@ -10,8 +10,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from dfcvae.cli import main
-from dfcvae.commands.evaluating import judged_samples
+from dfcvae.commands.evaluating import print_samples
+from dfcvae.config import DataConfig
 from dfcvae.data.synthetic import render_faces
+from dfcvae.reports.evaluated import Judge, evaluate_model
 from dfcvae.training import AttributeNetwork
 from dfcvae.vae import VAE, digest
 from dfcvae.weights import imagenet_file, load_vgg_weights
@@ -184,7 +186,7 @@ def test_fid_is_measured_where_it_is_asked_for(capsys, run, tmp_path, monkeypatc
     monkeypatch.setattr("dfcvae.commands.evaluating.inception_network", network)
     out = ok(capsys, "evaluate", run, "--fid", "weights.pth", "--out", "metrics.json")
     assert "Against the test split, in the features of Inception, 24 images each\n" in out
-    assert re.search(r"\n +FID +KID +precision +recall\nsamples +\d", out)
+    assert re.search(r"\n +FID +KID +precision \(Inception\) +recall \(Inception\)\nsamples +\d", out)
     measures = json.loads((tmp_path / "metrics.json").read_text())
     assert measures["floor/fid"] < measures["reconstructions/fid"]
     assert {"samples/kid", "samples/precision_inception", "samples/recall_inception"} <= measures.keys()
@@ -206,10 +208,13 @@ def test_fid_without_a_network_says_what_to_do(capsys, run, tmp_path, monkeypatc
     assert "No Inception weights at none.pth" in capsys.readouterr().err
 
 
-def test_too_few_faces_leave_the_samples_out(capsys, splits):
+def test_too_few_faces_leave_the_samples_out(capsys, splits, tmp_path):
     few = {name: faces.subset(4) for name, faces in splits.items()}
-    judge = AttributeNetwork("vgg11_bn", 0.125, ("Male",))
-    assert judged_samples(VAE("hou2016", 32, 3, 8), few, judge, 0) == {}
+    AttributeNetwork("vgg11_bn", 0.125, ("Male",)).save(tmp_path / "judge.safetensors")
+    judge = Judge.load(tmp_path / "judge.safetensors", "cpu")
+    found = evaluate_model(VAE("hou2016", 32, 3, 8), DataConfig(size=32), few, judge=judge, progress=False)
+    assert found.samples == {}
+    print_samples(found, 4)
     told = capsys.readouterr().out
     assert "Samples are not measured: 5 validation and test faces are needed, and there are 4." in told
 

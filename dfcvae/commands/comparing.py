@@ -12,7 +12,13 @@ def compare(arguments: Any) -> None:
     """Write a report on several models side by side."""
     arguments.out.mkdir(parents=True, exist_ok=True)  # mistaken paths show before hours of work
     report = compare_models(
-        arguments.models, arguments.out, source=arguments.source, judge=arguments.judge, seed=arguments.seed
+        arguments.models,
+        arguments.out,
+        source=arguments.source,
+        judge=arguments.judge,
+        fid=arguments.fid,
+        lpips=arguments.lpips,
+        seed=arguments.seed,
     )
     print(f"Report: {report}")
 
@@ -20,5 +26,13 @@ def compare(arguments: Any) -> None:
 def paper(arguments: Any) -> None:
     """Train the models of the paper and write its results section."""
     data = DataConfig(arguments.source, arguments.size, train_images=arguments.train_images)
-    settings = PaperSettings(data, arguments.epochs, arguments.seeds, arguments.features, arguments.judge)
+    settings = PaperSettings(
+        data,
+        arguments.epochs,
+        arguments.seeds,
+        arguments.features,
+        arguments.judge,
+        arguments.fid,
+        arguments.lpips,
+    )
     print(f"Report: {run_paper(settings, arguments.out)}")

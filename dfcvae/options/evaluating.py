@@ -15,10 +15,7 @@ def evaluate(parser: Parser) -> None:
     parser.add_argument("--source", type=str | None, help=SOURCE)
     judge = "attribute network, made by `dfcvae features train`: adds what it sees, and the distance of samples"
     parser.add_argument("--judge", type=Path | None, help=judge)
-    fid = "also FID and KID of samples, which need torch-fidelity and Inception's weights: FILE, or downloaded once"
-    parser.add_argument("--fid", type=str | None, nargs="?", const="download", metavar="FILE", help=fid)
-    lpips = "download the weights of LPIPS where they are missing; it is left out otherwise"
-    parser.add_argument("--lpips", action="store_true", help=lpips)
+    _distances(parser)
     iwae = "also the importance-weighted bound on ln p(x), which costs so many decoded draws per image"
     parser.add_argument("--iwae", type=PositiveInt | None, metavar="K", help=iwae)
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of samples, draws and resampled images")
@@ -39,6 +36,7 @@ def compare(parser: Parser) -> None:
     parser.add_argument("--source", type=str | None, help=SOURCE)
     judge = "attribute network that none of the models was trained with, made by `dfcvae features train`"
     parser.add_argument("--judge", type=Path | None, help=judge)
+    _distances(parser)
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of samples, draws and resampled images")
     out = "folder of report.html, report.md, metrics.json and the figures"
     parser.add_argument("--out", type=Path, default=Path("comparison"), help=out)
@@ -55,6 +53,7 @@ def paper(parser: Parser) -> None:
     parser.add_argument("--features", type=str, default="imagenet", help=features)
     judge = "attribute network that measures, made by `dfcvae features train` (default: one is trained here)"
     parser.add_argument("--judge", type=Path | None, help=judge)
+    _distances(parser)
     parser.add_argument("--out", type=Path, default=Path("paper"), help="folder of everything; goes on where it was")
 
 
@@ -78,3 +77,10 @@ def ablate(parser: Parser) -> None:
     parser.add_argument("--only", type=str | None, metavar="RUN", help="do this run alone, VARIANT-SEED, and no report")
     files = "print a SLURM job array, or a sweep of Weights & Biases, that does the runs"
     parser.add_argument("--print", type=Literal["slurm", "sweep"] | None, help=files)
+
+
+def _distances(parser: Parser) -> None:
+    fid = "also FID and KID of samples, which need torch-fidelity and Inception's weights: FILE, or downloaded once"
+    parser.add_argument("--fid", type=str | None, nargs="?", const="download", metavar="FILE", help=fid)
+    lpips = "download the weights of LPIPS where they are missing; it is left out otherwise"
+    parser.add_argument("--lpips", action="store_true", help=lpips)

@@ -12,8 +12,9 @@ from dfcvae.paper.hypothesis import hypothesis
 from dfcvae.paper.variants import DFC, TITLES
 from dfcvae.paper.work import PaperSettings, Work
 from dfcvae.reports.blocks import Block, Heading, Paragraph, Table
-from dfcvae.reports.comparison import DISTANCES, cost_table, protocol_card, settings_table, test_faces
+from dfcvae.reports.comparison import AGAINST, cost_table, protocol_card, settings_table, test_faces
 from dfcvae.reports.curves import learning_curves
+from dfcvae.reports.evaluated import DISTANCES
 from dfcvae.reports.measured import differences_table, seed_differences_table, seeds_table
 from dfcvae.reports.pictures import interpolations, reconstructions, samples
 from dfcvae.training.environment import pick_device
@@ -86,17 +87,17 @@ def measures(work: Work) -> list[Block]:
 def distances(work: Work) -> list[Block]:
     """How far samples and reconstructions are from faces, over seeds; the floor once."""
     rows: list[list[str]] = []
+    keys = [key for key in DISTANCES if all(key in row for row in work.evaluated[DFC][0].samples.values())]
     for name, runs in work.evaluated.items():
         for kind in ("samples", "reconstructions"):
             if all(run.samples for run in runs):
-                cells = [str(over_seeds([run.samples[kind][key] for run in runs])) for key in DISTANCES]
+                cells = [str(over_seeds([run.samples[kind][key] for run in runs])) for key in keys]
                 rows.append([f"{TITLES[name]}: {kind}", *cells])
     if not rows:
         return []
     floor = work.evaluated[DFC][0].samples["floor"]
-    rows.append(["floor: validation faces", *(f"{floor[key]:.4g}" for key in DISTANCES)])
-    text = "Against the test faces, in the features of the judge; not the FID and KID, which need Inception's."
-    return [Paragraph(text), Table(["", *(f"{title} (judge)" for title in DISTANCES.values())], rows)]
+    rows.append(["floor: validation faces", *(f"{floor[key]:.4g}" for key in keys)])
+    return [Paragraph(AGAINST), Table(["", *(DISTANCES[key] for key in keys)], rows)]
 
 
 def attributes(work: Work, splits: Splits) -> list[Block]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from dfcvae.config import DataConfig, FeatureTraining, check_ranges
 from dfcvae.data import Splits, source_name
+from dfcvae.evaluation import inception_network, lpips_distances
 from dfcvae.evaluation.probe import Scores, codes_by_kind, majority_scores, mean_scores, probe
 from dfcvae.paper.variants import VARIANTS, variant
 from dfcvae.reports.comparison import Model
@@ -31,6 +32,8 @@ class PaperSettings:
         seeds: trainings of every model.
         features: of the feature network: ``"imagenet"``, ``"in-domain"`` (trained here, on the attributes), or a file.
         judge: file of an attribute network; None trains one here.
+        fid: weights of Inception for FID and KID: a file, or ``"download"``; None leaves them out.
+        lpips: download what LPIPS needs, where it is missing.
         feature_training: how an in-domain feature network is trained.
         judge_training: how the judge is trained: another architecture and another seed.
     """
@@ -40,6 +43,8 @@ class PaperSettings:
     seeds: int = 3
     features: str = "imagenet"
     judge: Path | None = None
+    fid: str | None = None
+    lpips: bool = False
     feature_training: FeatureTraining = FEATURES
     judge_training: FeatureTraining = JUDGE
 
@@ -86,7 +91,9 @@ def do_work(settings: PaperSettings, splits: Splits, out: Path, progress: bool) 
             experiment = variant(name, settings.data, features, settings.epochs, seed)
             folder = train_once(experiment, run_folder(out, f"{name}-{seed}"), splits=splits, progress=progress)
             models[name].append(Model.load(folder))
-    judge = Judge.load(judge_file, pick_device())
+    judge, device = Judge.load(judge_file, pick_device()), pick_device()
+    inception = inception_network(settings.fid, device) if settings.fid else None
+    lpips = lpips_distances(device, download=settings.lpips)
     evaluated = {
         name: [
             evaluate_model(
@@ -94,6 +101,8 @@ def do_work(settings: PaperSettings, splits: Splits, out: Path, progress: bool) 
                 settings.data,
                 splits,
                 judge=judge,
+                inception=inception,
+                lpips=lpips,
                 kept=out / "measured" / f"{model.folder.name}.safetensors",
                 progress=progress,
             )

@@ -12,10 +12,11 @@ from tqdm import tqdm
 from dfcvae.config import DataConfig, flat
 from dfcvae.data import Splits, data_of, filled, load_faces, source_name
 from dfcvae.errors import UserError
+from dfcvae.evaluation import inception_network, lpips_distances
 from dfcvae.images import to_float
 from dfcvae.reports.blocks import Block, Heading, Paragraph, Preformatted, Table
 from dfcvae.reports.curves import learning_curves
-from dfcvae.reports.evaluated import Evaluated, Judge, evaluate_model
+from dfcvae.reports.evaluated import DISTANCES, SETS, Evaluated, Judge, evaluate_model
 from dfcvae.reports.measured import differences_table, measures_table
 from dfcvae.reports.pictures import interpolations, reconstructions, samples
 from dfcvae.reports.write import write_report
@@ -24,8 +25,9 @@ from dfcvae.training.environment import environment, pick_device
 from dfcvae.vae import VAE, find_model, read_model
 
 FACES, SAMPLES, STEPS = 10, 10, 8
-SETS = {"samples": "samples", "reconstructions": "reconstructions", "floor": "floor: validation faces"}
-DISTANCES = {"frechet": "Frechet distance", "kernel": "kernel distance", "precision": "precision", "recall": "recall"}
+AGAINST = (
+    "Against the test faces. A judge's distances are not the FID and KID, which are defined in Inception's features."
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ def compare(
     *,
     source: str | None = None,
     judge: Path | None = None,
+    fid: str | None = None,
+    lpips: bool = False,
     seed: int = 0,
     progress: bool = True,
 ) -> Path:
@@ -66,6 +70,8 @@ def compare(
         out: folder of the report.
         source: other faces.
         judge: file of an attribute network that none of the models was trained with.
+        fid: weights of Inception for FID and KID: a file, or ``"download"``.
+        lpips: download what LPIPS needs, where it is missing.
         seed: of samples, draws and resampled images.
         progress: show bars.
 
@@ -79,12 +85,23 @@ def compare(
     data = data_of(paths[0], source)
     splits = load_faces(data, progress=progress)
     filled(splits, "test")
-    judging = Judge.load(judge, pick_device()) if judge else None
+    device = pick_device()
+    judging = Judge.load(judge, device) if judge else None
+    inception = inception_network(fid, device) if fid else None
+    distances = lpips_distances(device, download=lpips)
     evaluated = {}
     for name, model in tqdm(models.items(), "models", disable=not progress):
         kept = Path(out) / "measured" / f"{name.replace('/', '-')}.safetensors"
         evaluated[name] = evaluate_model(
-            model.vae, data, splits, judge=judging, seed=seed, kept=kept, progress=progress
+            model.vae,
+            data,
+            splits,
+            judge=judging,
+            inception=inception,
+            lpips=distances,
+            seed=seed,
+            kept=kept,
+            progress=progress,
         )
     blocks = comparison(models, evaluated, data, splits, seed)
     report = write_report(f"{listed(list(models))}: a comparison", blocks, out)
@@ -178,15 +195,17 @@ def test_faces(splits: Splits, count: int) -> Tensor:
 def distances(evaluated: Mapping[str, Evaluated]) -> list[Block]:
     """How far samples are from faces, beside reconstructions and the floor; nothing where it was not measured."""
     rows: list[list[str | float]] = []
+    keys = [
+        key for key in DISTANCES if all(key in row for found in evaluated.values() for row in found.samples.values())
+    ]
     for name, found in evaluated.items():
         for kind, row in found.samples.items():
             if kind != "floor" or name == list(evaluated)[-1]:  # which is the same for all
                 who = SETS[kind] if kind == "floor" else f"{name}: {SETS[kind]}"
-                rows.append([who, *(row[key] for key in DISTANCES)])
+                rows.append([who, *(row[key] for key in keys)])
     if not rows:
         return []
-    text = "In the features of the judge, against the test faces. These are not the FID and KID; docs/evaluation.md."
-    return [Paragraph(text), Table(["", *(f"{title} (judge)" for title in DISTANCES.values())], rows)]
+    return [Paragraph(AGAINST), Table(["", *(DISTANCES[key] for key in keys)], rows)]
 
 
 def cost_table(models: Mapping[str, Model]) -> Table:

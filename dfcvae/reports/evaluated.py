@@ -8,7 +8,8 @@ from typing import Any
 from dfcvae.config import DataConfig
 from dfcvae.data import Splits, source_name
 from dfcvae.errors import UserError
-from dfcvae.evaluation import JUDGE_LAYERS, Measurements, compared, measure, measure_samples, protocol
+from dfcvae.evaluation import JUDGE_LAYERS, Measurements, compared, inception_card, measure, measure_samples, protocol
+from dfcvae.evaluation.inception import Embedding
 from dfcvae.evaluation.lpips import Distance
 from dfcvae.evaluation.samples import FEWEST
 from dfcvae.features import VGGFeatures
@@ -17,6 +18,21 @@ from dfcvae.training import AttributeNetwork
 from dfcvae.vae import VAE, digest
 
 KIND = "measures"
+# of `measure_samples`, by their names in files: FID and KID are defined in the features of Inception alone
+JUDGED = {
+    "frechet_judge": "Frechet distance (judge)",
+    "kernel_judge": "kernel distance (judge)",
+    "precision_judge": "precision (judge)",
+    "recall_judge": "recall (judge)",
+}
+INCEPTION = {
+    "fid": "FID",
+    "kid": "KID",
+    "precision_inception": "precision (Inception)",
+    "recall_inception": "recall (Inception)",
+}
+DISTANCES = JUDGED | INCEPTION
+SETS = {"samples": "samples", "reconstructions": "reconstructions", "floor": "floor: validation faces"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +66,7 @@ class Evaluated:
 
     Args:
         measured: on the test split.
-        samples: distances to the test split by set and name, in the judge's features; empty without a judge.
+        samples: distances to the test split by set and name (`DISTANCES`); empty without a network.
         card: the protocol.
     """
 
@@ -60,7 +76,7 @@ class Evaluated:
 
     def distances(self) -> dict[str, float]:
         """The distances of all sets by one name: ``samples/frechet_judge`` and so on."""
-        return {f"{name}/{key}_judge": value for name, row in self.samples.items() for key, value in row.items()}
+        return {f"{name}/{key}": value for name, row in self.samples.items() for key, value in row.items()}
 
     def as_json(self, seed: int = 0) -> dict[str, Any]:
         """All numbers but those of single images."""
@@ -95,6 +111,7 @@ def evaluate_model(
     splits: Splits,
     *,
     judge: Judge | None = None,
+    inception: Embedding | None = None,
     lpips: Mapping[str, Distance] | None = None,
     draws: int = 1,
     seed: int = 0,
@@ -107,7 +124,8 @@ def evaluate_model(
         vae: the model, on its device.
         data: where the faces come from.
         splits: the faces.
-        judge: adds what it sees; samples are measured if both held-out splits have faces enough.
+        judge: adds what it sees, and distances of samples, if both held-out splits have faces enough.
+        inception: of `dfcvae.evaluation.inception.inception_network`; adds FID and KID.
         lpips: distances of `dfcvae.evaluation.lpips.lpips_distances`.
         draws: latents drawn from each posterior.
         seed: of samples, draws and resampled images.
@@ -117,11 +135,14 @@ def evaluate_model(
     Raises:
         UserError: if there are fewer than two test faces.
     """
-    val, test = splits["val"], splits["test"]
-    n = compared(val, test) if judge else 0
-    n = n if n >= FEWEST else 0
-    file = judge.file if judge else None
-    card = protocol(vae, data, images=len(test), judge=file, samples=n, draws=draws, seed=seed)
+    n = compared(splits["val"], splits["test"])
+    networks: list[tuple[dict[str, str], Embedding]] = [(JUDGED, judge.network.embed)] if judge else []
+    networks += [(INCEPTION, inception)] if inception else []
+    networks = networks if n >= FEWEST else []
+    file, test = judge.file if judge else None, splits["test"]
+    card = protocol(vae, data, images=len(test), judge=file, samples=n if networks else 0, draws=draws, seed=seed)
+    card |= inception_card() if inception and networks else {}
+    card |= {"lpips": ", ".join(lpips)} if lpips else {}
     if kept is not None and kept.is_file():
         try:
             found = Evaluated.load(kept, digest(vae), source_name(data))
@@ -133,7 +154,10 @@ def evaluate_model(
     measured = measure(
         vae, test, features=features, judge=network, lpips=lpips, draws=draws, seed=seed, progress=progress
     )
-    samples = measure_samples(vae, val, test, judge.network.embed, seed=seed, progress=progress) if judge and n else {}
+    samples: dict[str, dict[str, float]] = {}
+    for names, embed in networks:
+        for kind, row in measure_samples(vae, splits["val"], test, embed, seed=seed, progress=progress).items():
+            samples.setdefault(kind, {}).update(zip(names, row.values(), strict=True))
     evaluated = Evaluated(measured, samples, card)
     if kept is not None:
         evaluated.save(kept, source_name(data))
