@@ -7,13 +7,19 @@ from io import TextIOWrapper
 from jsonargparse import Namespace
 
 from dfcvae import __version__
-from dfcvae.errors import UserError
+from dfcvae.errors import PreemptedError, UserError
 from dfcvae.options import COMMANDS
 from dfcvae.parsing import Parser, UsageError
 
+TRY_AGAIN = 75
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, 1 for a failure, 2 for a mistaken command line."""
+    """Run one command; returns the exit status.
+
+    0; 1 for a failure, 2 for a mistaken command line; 75 (EX_TEMPFAIL: try again) for a run that a signal ended and
+    that was saved before, 130 for Ctrl+C.
+    """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names may hold what a terminal cannot show
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -33,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"dfcvae: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
+    except PreemptedError as error:
+        print(f"dfcvae: {error}", file=sys.stderr)
+        return TRY_AGAIN
     except OSError as error:
         if debug:
             raise

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import yaml
 
 from dfcvae.errors import UserError
+from dfcvae.files import write_whole
 
 
 @dataclass
@@ -131,8 +132,11 @@ class TrainingConfig:
         accelerator: "auto", "cpu" or "cuda".
         compile: let torch.compile fuse the step (meant for GPUs; it takes a minute to start).
         seed: of the initial weights, the order of the images, flips and noise.
+        deterministic: let PyTorch use deterministic algorithms alone: the same numbers twice on the same machine, also
+            on a GPU, where it costs time.
+        skip_nonfinite: leave out up to so many steps whose loss or gradient is not finite; one more ends the run.
         logger: besides the CSV file: "wandb", "tensorboard", or null.
-        picture_epochs: write pictures into the run folder every so many epochs.
+        picture_epochs: write pictures into the run folder every so many epochs; more in a long run, at most 50.
     """
 
     epochs: int = 20
@@ -151,6 +155,8 @@ class TrainingConfig:
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     compile: bool = False
     seed: int = 0
+    deterministic: bool = False
+    skip_nonfinite: int = 0
     logger: Literal["wandb", "tensorboard"] | None = None
     picture_epochs: int = 1
 
@@ -203,7 +209,7 @@ class Experiment:
 
     def save(self, path: Path) -> None:
         """Write the experiment as YAML."""
-        path.write_text(yaml.safe_dump(self.as_dict(), sort_keys=False))
+        write_whole(path, yaml.safe_dump(self.as_dict(), sort_keys=False))
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -233,6 +239,7 @@ EXPERIMENT_RANGES = {
     "training.clip_norm": (0, inf),
     "training.ema_decay": (0, 1),
     "training.seed": (0, inf),
+    "training.skip_nonfinite": (0, inf),
     "training.picture_epochs": (1, inf),
 }
 FEATURE_RANGES = {

@@ -8,6 +8,10 @@ class UserError(Exception):
     """A bad path, file or value: says what was expected, what came and what to do. Shown without a traceback."""
 
 
+class PreemptedError(Exception):
+    """A signal ended a run, which was saved before and can be gone on with. Says where."""
+
+
 def nearest(value: object, valid: Iterable[str]) -> str:
     """``" (did you mean 'x'?)"`` for the valid choice closest to a mistyped one, or nothing."""
     close = get_close_matches(str(value), list(valid), n=1)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from dfcvae.errors import UserError
+from dfcvae.files import whole
 from dfcvae.gaussian import sample_posterior
 from dfcvae.networks import NETWORKS, SIZES
 
@@ -88,16 +89,18 @@ class VAE(nn.Module):
     def save(self, folder: str | Path, config: dict[str, Any] | None = None) -> Path:
         """Write ``model.safetensors`` and ``model.json`` (constructor arguments, SHA-256 of the weights).
 
+        A model that is there already stays whole if that fails.
+
         Args:
             folder: made if it is missing.
             config: the resolved experiment the model comes from, kept in the JSON for those who use it later.
         """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = folder / "model.safetensors"
-        save_file({k: v.detach().contiguous().cpu() for k, v in self.state_dict().items()}, weights)
-        about = {"vae": self.config, "sha256": _sha256(weights), "config": config or {}}
-        (folder / "model.json").write_text(json.dumps(about, indent=2) + "\n")
+        weights = save({k: v.detach().contiguous().cpu() for k, v in self.state_dict().items()})
+        about = {"vae": self.config, "sha256": hashlib.sha256(weights).hexdigest(), "config": config or {}}
+        with whole(folder / "model.safetensors") as file, whole(folder / "model.json") as description:
+            file.write_bytes(weights)  # rather than by safetensors, whose errors are no OSError
+            description.write_text(json.dumps(about, indent=2) + "\n")
         return folder
 
     @classmethod

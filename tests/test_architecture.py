@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "dfcvae"
 
 LAYERS = [
-    {"errors", "memory", "paths", "precision"},
+    {"errors", "files", "memory", "paths", "precision"},
     {"config", "gaussian", "images", "intake", "seeding", "vgg", "networks"},
     {"weights", "vae", "animation"},
     {"features"},

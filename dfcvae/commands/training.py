@@ -7,7 +7,7 @@ from typing import Any
 from dfcvae.commands.measuring import print_measures
 from dfcvae.data import load_faces
 from dfcvae.demo import DemoSettings, run_demo
-from dfcvae.errors import UserError
+from dfcvae.errors import PreemptedError, UserError
 from dfcvae.losses import PRESETS
 from dfcvae.parsing import to_experiment
 from dfcvae.training import attribute_scores, scores_table, train_features
@@ -25,7 +25,12 @@ def demo(arguments: Any) -> None:
 def train(arguments: Any) -> None:
     """Train an experiment into its run folder."""
     experiment = to_experiment(arguments)
-    run = run_training(experiment, arguments.out or Path("runs") / experiment.name, resume=arguments.resume)
+    try:
+        run = run_training(experiment, arguments.out or Path("runs") / experiment.name, resume=arguments.resume)
+    except PreemptedError:
+        if process_rank():
+            return  # with another status than 0, Lightning would kill the first process before that ends by itself
+        raise
     if process_rank() == 0:
         print(f"Run: {run.folder}")
         print_measures(run.metrics)

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -48,7 +49,7 @@ class TrainingBatches:
         targets: finds the kept targets for rows and flips, (N,) each.
 
     Attributes:
-        step: the training step at which the next iteration starts; it yields as many batches as an epoch has.
+        step: the training step at which the next iteration starts; it goes on to the end of that step's epoch.
 
     Raises:
         UserError: if there are fewer faces than one step needs, or it cannot be parted evenly.
@@ -92,17 +93,20 @@ class TrainingBatches:
             return map(self._gather, self._rows())
         return _read_ahead(self._gather, self._rows())
 
-    def _rows(self) -> Iterator[Rows]:
-        """Rows and flips, (N,) each, of all batches from `step` on."""
-        epoch, device = -1, self.faces.images.device
-        for step in range(self.step, self.step + self.steps):
-            if step // self.steps != epoch:
-                epoch = step // self.steps
-                order = torch.randperm(len(self.faces), generator=seeded_generator(self.seed, Stream.ORDER, epoch))
-                chance = torch.rand(len(self.faces), generator=seeded_generator(self.seed, Stream.FLIPS, epoch))
-                flips = ((chance < 0.5) & self.flip)[order].to(device)
-                order = order.to(device)
-            start = step % self.steps * self.batch_size
+    def of_step(self, step: int) -> Iterator[tuple[Tensor, Batch]]:
+        """The parts of a training step that this process has: which images, (N,), and the batch of them."""
+        for at in islice(self._rows(step), self.parts):
+            yield at[0], self._gather(at)
+
+    def _rows(self, step: int | None = None) -> Iterator[Rows]:
+        """Rows and flips, (N,) each, of all batches from a step (`step`) to the end of its epoch."""
+        epoch, first = divmod(self.step if step is None else step, self.steps)
+        device = self.faces.images.device
+        order = torch.randperm(len(self.faces), generator=seeded_generator(self.seed, Stream.ORDER, epoch))
+        chance = torch.rand(len(self.faces), generator=seeded_generator(self.seed, Stream.FLIPS, epoch))
+        flips = ((chance < 0.5) & self.flip)[order].to(device)
+        order = order.to(device)
+        for start in range(first * self.batch_size, self.steps * self.batch_size, self.batch_size):
             part = slice(start, start + self.batch_size)
             rank, processes = self.share
             pieces = (rows[part].chunk(self.parts * processes)[rank::processes] for rows in (order, flips))

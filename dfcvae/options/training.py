@@ -21,9 +21,10 @@ def demo(parser: Parser) -> None:
 
 def train(parser: Parser) -> None:
     """Of `dfcvae train`."""
-    parser.usage = "dfcvae train EXPERIMENT.yaml [--out DIR] [--resume] [--FIELD VALUE ...]"
+    parser.usage = "dfcvae train EXPERIMENT.yaml [--out DIR] [--resume [auto]] [--FIELD VALUE ...]"
     parser.add_argument("--out", type=Path | None, help="run folder (default: runs/NAME)")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the run folder")
+    resume = "go on from the last checkpoint in the run folder; auto: if there is one"
+    parser.add_argument("--resume", type=Literal["auto"] | bool, nargs="?", const=True, default=False, help=resume)
     add_experiment_arguments(parser)
 
 

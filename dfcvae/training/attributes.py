@@ -18,8 +18,9 @@ from dfcvae.errors import UserError
 from dfcvae.images import normalize_imagenet, to_float, to_rgb
 from dfcvae.memory import keep_freed_memory
 from dfcvae.seeding import Stream, seeded_generator
-from dfcvae.training.callbacks import ProgressBar, Steps
+from dfcvae.training.callbacks import ProgressBar
 from dfcvae.training.environment import check_accelerator, pick_device, pick_precision, quiet_lightning
+from dfcvae.training.progress import Steps
 from dfcvae.vgg import vgg_layers
 from dfcvae.weights import read_metadata
 

@@ -1,7 +1,7 @@
 """What happens beside the training step: progress, pictures, warnings, checkpoints."""
 
-import os
 import warnings
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from dfcvae.data import TrainingBatches
 from dfcvae.errors import UserError
+from dfcvae.files import whole
 from dfcvae.images import grid, rows, save_png, to_float, to_uint8
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.training.module import VAETraining
@@ -22,23 +22,7 @@ COLLAPSED_NATS = 1.0
 PATIENCE_STEPS = 300  # before, an untrained encoder looks the same
 FACES_SHOWN = 8
 SAMPLES_SHOWN = 32
-
-
-class Steps(Callback):
-    """Start each epoch's batches at the right step, also in a resumed run, and stop after the last step.
-
-    (With Lightning's own `max_steps` a run that ended there does not go on when it is resumed.)
-    """
-
-    def __init__(self, batches: TrainingBatches, last: int):
-        self.batches, self.last = batches, last
-
-    def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        self.batches.step = trainer.global_step
-
-    def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
-        if trainer.global_step >= self.last:
-            trainer.should_stop = True
+PICTURES_KEPT = 50  # of each kind in a run
 
 
 class DivergenceGuard(Callback):
@@ -74,12 +58,14 @@ class Pictures(Callback):
     Args:
         faces: uint8 images (N, C, H, W), the same in every picture.
         folder: where the PNGs go.
-        every: epochs between two pictures.
+        every: epochs between two pictures; more, in a run so long that there would be more than 50 of a kind.
+        epochs: of the whole run.
         seed: of the latents.
     """
 
-    def __init__(self, faces: Tensor, folder: Path, every: int, seed: int):
-        self.faces, self.folder, self.every, self.seed = faces, folder, every, seed
+    def __init__(self, faces: Tensor, folder: Path, every: int, epochs: int, seed: int):
+        self.faces, self.folder, self.seed = faces, folder, seed
+        self.every = every * ceil(epochs / (every * PICTURES_KEPT))
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         epoch = trainer.current_epoch + 1
@@ -128,17 +114,19 @@ class MovableCheckpoint(ModelCheckpoint):
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    """Write a checkpoint beside its target and rename it, so that a crash or a full disk leaves the old one whole."""
+    """Write a checkpoint beside its target and rename it, so that a crash or a full disk leaves the old one whole.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
-            with temporary.open("wb") as file:
+            with whole(Path(path)) as temporary, temporary.open("wb") as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"The checkpoint of step {checkpoint.get('global_step')} could not be written to {path} "
+                f"({error.strerror or error}); the one before is whole, if there was one. Make room, or see to the "
+                "permissions, then go on with --resume auto."
+            ) from error

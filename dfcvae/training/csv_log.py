@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from dfcvae.files import whole
 from dfcvae.training.environment import process_rank
 
 
@@ -17,13 +18,14 @@ class CSVLog(Logger):
 
     Args:
         path: the CSV file. Rows up to ``resumed_at`` are kept, but neither later ones, of a run that died after its
-            last checkpoint, nor the one that Lightning writes where a run stops.
+            last checkpoint, nor those of the step and the validation where a run stopped within an epoch.
         columns: names of the metrics.
         every: steps between two rows of training metrics.
+        epoch: steps between two rows of validation metrics.
         resumed_at: the step a run continues from; 0 starts the file anew.
     """
 
-    def __init__(self, path: Path, columns: list[str], every: int, resumed_at: int = 0):
+    def __init__(self, path: Path, columns: list[str], every: int, epoch: int, resumed_at: int = 0):
         super().__init__()
         self.path = path
         self.columns = ["step", "epoch", *columns]
@@ -31,10 +33,9 @@ class CSVLog(Logger):
             return  # another process writes
         kept = []
         if resumed_at and path.is_file():
-            with path.open(newline="") as file:
-                rows = [row for row in csv.DictReader(file) if int(row["step"]) < resumed_at]
-            kept = [row for row in rows if (int(row["step"]) + 1) % every == 0 or not row["train/total"]]
-        with path.open("w", newline="") as file:
+            rows = [row for row in _rows(path) if int(row["step"]) < resumed_at]
+            kept = [row for row in rows if (int(row["step"]) + 1) % (every if row["train/total"] else epoch) == 0]
+        with whole(path) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(kept)
@@ -60,6 +61,11 @@ class CSVLog(Logger):
 
 def last_validation(path: Path) -> dict[str, float]:
     """The ``val/...`` metrics of the last validation in a CSV file of `CSVLog`."""
+    last = [row for row in _rows(path) if row["val/total"]][-1]
+    return {name: float(value) for name, value in last.items() if name.startswith("val/")}
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """All whole rows: the last one of a process that was killed, or whose disk was full, may be cut."""
     with path.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["val/total"]]
-    return {name: float(value) for name, value in rows[-1].items() if name.startswith("val/")}
+        return list(csv.DictReader(line for line in file if line.endswith("\n")))

@@ -23,23 +23,29 @@ CHATTER = (
     r"Checkpoint directory .* exists",
     r"Found \d+ module",
     r".*does not have many workers",
+    r"You're resuming from a checkpoint that ended before the epoch ended",
     r".*LeafSpec",
     r"The number of training batches",
 )
 Precision = Literal["32-true", "bf16-mixed"]
 PrecisionChoice = Literal["32-true", "bf16-mixed", "auto"]
+VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 PACKAGES = ("dfcvae", "torch", "torchvision", "lightning", "torchmetrics", "numpy")
 
 
 def environment() -> dict[str, Any]:
     """Plain values that say where the numbers of a run come from."""
-    capability = torch.backends.cpu.get_cpu_capability()  # the vector instructions in use
+    capability, cudnn = torch.backends.cpu.get_cpu_capability(), torch.backends.cudnn  # the vector instructions in use
     return {
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "commit": _commit(),
         "python": platform.python_version(),
         "machine": f"{platform.machine()} {capability}, {torch.get_num_threads()} threads",
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "cudnn": {"version": cudnn.version(), "deterministic": cudnn.deterministic, "benchmark": cudnn.benchmark},
+        "float32": {"matmul": torch.get_float32_matmul_precision(), "cudnn_tf32": cudnn.allow_tf32},
+        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "versions": {package: version(package) for package in PACKAGES},
     }

@@ -7,6 +7,7 @@ from typing import Any, cast
 import lightning as L
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dfcvae.config import Experiment
@@ -46,7 +47,7 @@ class VAETraining(L.LightningModule):
             average = get_ema_multi_avg_fn(training.ema_decay)
             self.ema = AveragedModel(vae, multi_avg_fn=average, use_buffers=True).requires_grad_(False)
         self.validation_means: list[Tensor] = []
-        self.parts_of_step: list[dict[str, Tensor]] = []
+        self.parts_of_step: list[dict[str, Tensor]] = []  # the terms of each, of the latest step
         self.trained_step = torch.compile(self.step) if training.compile else self.step
         self.targets_kept = False  # what a resumed run has to know
         # every process has the same frozen network: none need tell the others of it in every step
@@ -67,30 +68,53 @@ class VAETraining(L.LightningModule):
         shift: tuple[int, int] = (0, 0),
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Batch means of all terms and the total, and the posterior means (N, D), for uint8 images (N, C, H, W)."""
+        terms, mu = self.per_image(vae, batch, eps, kl_warmup, shift)
+        return {name: value.mean() for name, value in terms.items()}, mu
+
+    def per_image(
+        self, vae: VAE, batch: Batch, eps: Tensor, kl_warmup: float, shift: tuple[int, int]
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """All terms and the total, (N,) each, and the posterior means (N, D)."""
         x = to_float(batch.images)  # (N, C, H, W)
         x_hat, mu, logvar = vae(x, eps)
         terms = self.objective.terms(x_hat, x, mu, logvar, shift, batch.targets)  # (N,) each
-        terms["total"] = self.objective.total(terms, kl_warmup)
-        return {name: value.mean() for name, value in terms.items()}, mu
+        return terms | {"total": self.objective.total(terms, kl_warmup)}, mu
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        warmup = ramp(self.global_step, self.experiment.loss.kl_warmup_steps)
-        training, n = self.experiment.training, len(batch.images)
-        piece = batch_index % training.parts * training.devices + self.global_rank  # of the images of a whole step
-        eps = self.noise(Stream.TRAIN_NOISE, self.global_step, training.batch_size)[piece * n : (piece + 1) * n]
+        warmup, part = self.kl_warmup(self.global_step), batch_index % self.experiment.training.parts
+        eps = self.noise_of_part(self.global_step, part, len(batch.images))
         means, _ = self.trained_step(self.vae, batch, eps, warmup, self.shift())
         self._log_step({name: value.detach() for name, value in means.items()}, batch_index)
         return means["total"]
 
+    def kl_warmup(self, step: int) -> float:
+        """Factor of the KL weight in a training step."""
+        return ramp(step, self.experiment.loss.kl_warmup_steps)
+
+    def noise_of_part(self, step: int, part: int, n: int) -> Tensor:
+        """The noise (n, D) of this process in a part of a training step."""
+        training = self.experiment.training
+        piece = part * training.devices + self.global_rank  # of the images of a whole step
+        return self.noise(Stream.TRAIN_NOISE, step, training.batch_size)[piece * n : (piece + 1) * n]
+
     def _log_step(self, means: dict[str, Tensor], batch_index: int) -> None:
         """Log every tenth step and the last one, with the mean over their parts."""
         training, step = self.experiment.training, self.global_step + 1
-        self.parts_of_step.append(means)
-        if (batch_index + 1) % training.parts == 0:
-            if step % LOG_EVERY == 0 or step == training.total_steps(self.steps_per_epoch):
-                parts = self.parts_of_step
-                self._log("train", {name: torch.stack([part[name] for part in parts]).mean() for name in means}, 1)
+        if batch_index % training.parts == 0:
             self.parts_of_step = []
+        self.parts_of_step.append(means)
+        logged = step % LOG_EVERY == 0 or step == training.total_steps(self.steps_per_epoch)
+        if (batch_index + 1) % training.parts == 0 and logged:
+            parts = self.parts_of_step
+            self._log("train", {name: torch.stack([part[name] for part in parts]).mean() for name in means}, 1)
+            self.log_dict(self.settings(self.global_step), on_step=True, on_epoch=False)
+
+    def settings(self, step: int) -> dict[str, float]:
+        """What changes from step to step by plan: the learning rate, and the KL weight where it is warmed up."""
+        settings = {"lr": self.experiment.training.learning_rate * self._rate(step)}
+        if self.experiment.loss.kl_warmup_steps:
+            settings["alpha"] = self.experiment.loss.alpha * self.kl_warmup(step)
+        return settings
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         n = len(batch.images)
@@ -109,12 +133,14 @@ class VAETraining(L.LightningModule):
         generator = seeded_generator(self.experiment.training.seed, stream, counter, self.device)
         return torch.randn(n, self.vae.latent_dim, generator=generator, device=self.device)
 
-    def shift(self) -> tuple[int, int]:
-        """Rows and columns to move both images by before the feature network, a function of seed and step."""
+    def shift(self, step: int | None = None) -> tuple[int, int]:
+        """Rows and columns to move both images by before the feature network, a function of seed and step (this)."""
         features = self.experiment.loss.features
         if features is None or features.shift < 2:
             return 0, 0
-        generator = seeded_generator(self.experiment.training.seed, Stream.SHIFT, self.global_step)
+        generator = seeded_generator(
+            self.experiment.training.seed, Stream.SHIFT, self.global_step if step is None else step
+        )
         down, right = (torch.randint(features.shift, (2,), generator=generator) - features.shift // 2).tolist()
         return down, right
 
@@ -140,10 +166,20 @@ class VAETraining(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         config = self.experiment.training
-        fused = True if config.clip_norm is None else None  # Lightning clips for no fused one in mixed precision
-        optimizer = torch.optim.Adam(self.vae.parameters(), config.learning_rate, betas=config.betas, fused=fused)
+        # fused: fast, and it leaves out a step by itself where the device says so (see `FiniteSteps`)
+        optimizer = torch.optim.Adam(self.vae.parameters(), config.learning_rate, betas=config.betas, fused=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient. (Lightning refuses to do it for a fused optimiser in mixed precision.)"""
+        if self.experiment.training.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.vae.parameters(), self.experiment.training.clip_norm)
 
     def _rate(self, step: int) -> float:
         """Factor of the learning rate, a function of the step alone."""

@@ -1,9 +1,8 @@
 """A training run: from an experiment to a folder with checkpoints, metrics and pictures."""
 
-import json
-from copy import deepcopy
+import time
 from dataclasses import dataclass
-from math import isfinite
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,11 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
-from torch import Tensor
 
-from dfcvae.config import Experiment, flat
+from dfcvae.config import Experiment
 from dfcvae.data import Batches, Faces, Splits, TrainingBatches, load_faces
 from dfcvae.errors import UserError
-from dfcvae.images import to_float
-from dfcvae.losses import accounting_table, beta_eff
 from dfcvae.memory import free_memory, keep_freed_memory
-from dfcvae.seeding import Stream
 from dfcvae.training.build import CPU, build_objective, build_perceptual, build_vae, use_bfloat16_features
 from dfcvae.training.callbacks import (
     FACES_SHOWN,
@@ -30,22 +25,25 @@ from dfcvae.training.callbacks import (
     MovableCheckpoint,
     Pictures,
     ProgressBar,
-    Steps,
 )
 from dfcvae.training.cost import Cost
 from dfcvae.training.csv_log import CSVLog, last_validation
+from dfcvae.training.description import describe
+from dfcvae.training.determinism import determinism
 from dfcvae.training.environment import (
     check_accelerator,
-    environment,
     pick_device,
     pick_precision,
     process_rank,
     quiet_lightning,
 )
 from dfcvae.training.module import LOG_EVERY, VAETraining
+from dfcvae.training.nonfinite import FiniteSteps
+from dfcvae.training.preemption import Preemption
+from dfcvae.training.progress import PENDING, Steps
+from dfcvae.training.resume import Resume, checkpoint_to_resume, last_file
 from dfcvae.training.targets import SHARE, Targets, choose_targets
 from dfcvae.training.wandb_log import wandb_logger
-from dfcvae.vae import load_checkpoint
 
 METRICS = "metrics.csv"
 
@@ -62,7 +60,7 @@ def train(
     experiment: Experiment,
     out: str | Path,
     *,
-    resume: bool = False,
+    resume: Resume = False,
     splits: Splits | None = None,
     progress: bool = True,
 ) -> Run:
@@ -71,8 +69,9 @@ def train(
     Args:
         experiment: what to train.
         out: run folder; must not hold a run already, unless ``resume``.
-        resume: go on from the last checkpoint in ``out``, with the same experiment. The numbers are those of a run
-            that was never stopped. Unless the schedule is cosine, ``training.epochs`` and ``max_steps`` may differ.
+        resume: go on from the last checkpoint in ``out``, with the same experiment; "auto": if there is one. The
+            numbers are those of a run that was never stopped, at whatever step it was. Unless the schedule is cosine,
+            ``training.epochs`` and ``max_steps`` may differ.
         splits: the faces, if the caller has them loaded.
         progress: show a progress bar.
 
@@ -80,14 +79,18 @@ def train(
     should be a script, or the command line, but no notebook.
 
     Raises:
-        UserError: if the data, the feature weights or the run folder are not what the experiment needs.
+        UserError: if the data, the feature weights or the run folder are not what the experiment needs, a checkpoint
+            cannot be written, or the numbers are no longer finite.
+        PreemptedError: if the process got SIGTERM or SIGUSR1; the last checkpoint was written before, at that step.
     """
+    with determinism(experiment.training.deterministic):
+        return _train(experiment, Path(out), resume, splits, progress)
+
+
+def _train(experiment: Experiment, out: Path, resume: Resume, splits: Splits | None, progress: bool) -> Run:
+    begun = time.perf_counter()
     keep_freed_memory()
-    out = Path(out)
-    checkpoint = _last_checkpoint(experiment, out) if resume else None
-    cost = Cost(out, experiment.training.batch_size, resumed=resume)
-    if not resume and (out / "checkpoints").exists():
-        raise UserError(f"{out} already holds a run; continue it with --resume, or choose another folder with --out.")
+    checkpoint = checkpoint_to_resume(experiment, out, resume)
     # mistakes show before the data is read
     vae, perceptual = build_vae(experiment), build_perceptual(experiment.loss.features)
     first = process_rank() == 0
@@ -99,7 +102,7 @@ def train(
     device = pick_device(experiment.training.accelerator)
     batches = _training_batches(experiment, splits["train"], device)
     total_steps = experiment.training.total_steps(batches.steps)
-    if checkpoint and checkpoint["global_step"] >= total_steps:
+    if checkpoint and checkpoint["global_step"] >= total_steps and not checkpoint.get(PENDING):
         return Run(out, last_validation(out / METRICS))
     about = checkpoint["hyper_parameters"] if checkpoint else {}
     objective = build_objective(experiment.loss, perceptual, splits["train"].images, about.get("scales"), device)
@@ -109,10 +112,10 @@ def train(
     kept = about.get("targets_kept", False) if checkpoint else None
     _keep_targets(module, batches, total_steps / batches.steps, kept, progress)
     if first:
-        _describe(module, batches, out, resumed=checkpoint is not None)
+        describe(module, batches, out, resumed=checkpoint is not None)
     with quiet_lightning():
-        trainer = _trainer(experiment, out, module, batches, splits, checkpoint, cost, progress)
-        last = str(out / "checkpoints" / "last.ckpt") if checkpoint else None
+        trainer = _trainer(experiment, out, module, batches, splits, checkpoint, begun, progress)
+        last = str(last_file(out)) if checkpoint else None
         _fit(trainer, module, batches, Batches(splits["val"], experiment.training.batch_size), last)
     return Run(out, last_validation(out / METRICS))
 
@@ -163,16 +166,20 @@ def _trainer(
     batches: TrainingBatches,
     splits: Splits,
     checkpoint: dict[str, Any] | None,
-    cost: Cost,
+    begun: float,
     progress: bool,
 ) -> L.Trainer:
     training = experiment.training
+    faces, epochs = splits["val"].images[:FACES_SHOWN], ceil(training.total_steps(batches.steps) / batches.steps)
+    finite = FiniteSteps(batches, training.skip_nonfinite)
     callbacks: list[Callback] = [
         Steps(batches, training.total_steps(batches.steps)),
+        finite,  # before whatever saves
+        Preemption(last_file(out), training.parts),
         DivergenceGuard(),
         CollapseWarning(),
-        cost,
-        Pictures(splits["val"].images[:FACES_SHOWN], out / "pictures", training.picture_epochs, training.seed),
+        Cost(out, training.batch_size, finite, begun, resumed=checkpoint is not None),
+        Pictures(faces, out / "pictures", training.picture_epochs, epochs, training.seed),
         _checkpoint(out, "best", monitor="val/total", save_weights_only=True, save_on_train_epoch_end=False),
         _checkpoint(out, "last", save_on_train_epoch_end=True),
     ]
@@ -185,9 +192,8 @@ def _trainer(
         precision=pick_precision(training.precision, module.device),
         accumulate_grad_batches=training.parts,
         max_epochs=-1,
-        gradient_clip_val=training.clip_norm,
         callbacks=callbacks,
-        logger=_loggers(experiment, out, module, checkpoint["global_step"] if checkpoint else 0),
+        logger=_loggers(experiment, out, module, batches.steps, checkpoint["global_step"] if checkpoint else 0),
         plugins=[AtomicCheckpoints(), LightningEnvironment()],  # not a cluster's, as `process_rank` knows only this
         log_every_n_steps=LOG_EVERY,
         num_sanity_val_steps=0,
@@ -201,60 +207,13 @@ def _checkpoint(out: Path, name: str, **when: Any) -> ModelCheckpoint:
     return MovableCheckpoint(out / "checkpoints", name, enable_version_counter=False, **when)
 
 
-def _loggers(experiment: Experiment, out: Path, module: VAETraining, resumed_at: int) -> list[Logger]:
+def _loggers(experiment: Experiment, out: Path, module: VAETraining, epoch: int, resumed_at: int) -> list[Logger]:
     terms = [*module.objective.weights, "total"]
     columns = [f"{stage}/{term}" for stage in ("train", "val") for term in terms] + ["val/active_units"]
-    loggers: list[Logger] = [CSVLog(out / METRICS, columns, LOG_EVERY, resumed_at)]
+    columns += [*module.settings(0)]
+    loggers: list[Logger] = [CSVLog(out / METRICS, columns, LOG_EVERY, epoch, resumed_at)]
     if experiment.training.logger == "wandb":
-        loggers.append(wandb_logger(experiment, out))
+        loggers.append(wandb_logger(experiment, out, resumed=resumed_at > 0))
     if experiment.training.logger == "tensorboard":
         loggers.append(TensorBoardLogger(out, name="", version="tensorboard"))
     return loggers
-
-
-def _describe(module: VAETraining, batches: TrainingBatches, out: Path, resumed: bool) -> None:
-    """Write into the run folder what the run is, and with what it was begun."""
-    out.mkdir(parents=True, exist_ok=True)
-    module.experiment.save(out / "config.yaml")
-    if not resumed:
-        (out / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
-        _account(module, to_float(next(iter(batches)).images).to(module.device), out)
-
-
-def _account(module: VAETraining, x: Tensor, out: Path) -> None:
-    """Print and save what the weights mean, with the size of every term on the first batch."""
-    with torch.no_grad():
-        vae = deepcopy(module.vae)  # a step in training mode, as the first one, would change the batch norm statistics
-        x_hat, mu, logvar = vae(x, module.noise(Stream.TRAIN_NOISE, 0, len(x)))
-        terms = module.objective.eval().to(x.device).terms(x_hat, x, mu, logvar)
-        module.objective.train()
-    sizes = {name: float(value.mean()) for name, value in terms.items()}
-    objective, pixels = module.objective, x[0].numel()
-    currency = beta_eff(objective, pixels)
-    print(accounting_table(objective, sizes, pixels))
-    report = {
-        "weights": objective.weights,
-        "scales": objective.scales,
-        "first_batch": sizes,
-        "beta_eff": currency if isfinite(currency) else None,
-    }
-    (out / "accounting.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
-
-
-def _last_checkpoint(experiment: Experiment, out: Path) -> dict[str, Any]:
-    file = out / "checkpoints" / "last.ckpt"
-    if not file.is_file():
-        raise UserError(f"There is nothing to resume in {out}: expected {file}. Start the run without --resume.")
-    checkpoint = load_checkpoint(file)
-    saved = Experiment.from_dict(checkpoint["hyper_parameters"]["config"])  # with what was added since, by default
-    before, now = flat(saved.as_dict()), flat(experiment.as_dict())
-    free = {"training.logger", "training.picture_epochs", "name"}
-    if experiment.training.schedule != "cosine":  # its learning rates depend on the length of the run
-        free |= {"training.epochs", "training.max_steps"}
-    changed = [
-        name for name in sorted(before | now) if name not in free and before.get(name, "-") != now.get(name, "-")
-    ]
-    if changed:
-        told = ", ".join(f"{name} was {before.get(name, '-')!r} and is now {now.get(name, '-')!r}" for name in changed)
-        raise UserError(f"The run in {out} cannot be resumed with another experiment: {told}. Start a new one (--out).")
-    return checkpoint

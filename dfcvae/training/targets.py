@@ -4,6 +4,7 @@ import hashlib
 import os
 from math import prod
 from pathlib import Path
+from platform import node
 
 import torch
 from torch import Tensor
@@ -83,11 +84,12 @@ class Targets:
             UserError: if it does not fit on the disk.
         """
         file = cache_root() / "targets" / f"{self._digest()}.bfloat16"
+        _sweep(file.parent)
         if not file.is_file():
             file.parent.mkdir(parents=True, exist_ok=True)
             if self.bytes > free_disk(file.parent):
                 raise self._too_large(free_disk(file.parent), f"in {file.parent}")
-            partial = file.with_suffix(f".{os.getpid()}.partial")
+            partial = file.with_suffix(f".{node()}.{os.getpid()}.partial")
             try:
                 _reserve(partial, self.bytes)
                 self._fill(self._map(partial, shared=True))
@@ -166,6 +168,17 @@ def choose_targets(
     if wanted == "auto" and not before and not targets.fits(targets.device):
         return None
     return targets.in_memory()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes of this machine that no longer live left unfinished: it can be many gigabytes."""
+    for partial in folder.glob(f"*.{node()}.*.partial") if os.name == "posix" else ():
+        try:
+            os.kill(int(partial.suffixes[-2][1:]), 0)  # sends nothing
+        except ProcessLookupError:
+            partial.unlink(missing_ok=True)
+        except PermissionError:
+            continue  # it lives, and is somebody else's
 
 
 def _reserve(file: Path, size: int) -> None:

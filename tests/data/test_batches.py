@@ -33,7 +33,8 @@ def at(batches, step):
 
 def test_a_batch_is_a_function_of_seed_and_step(faces):
     whole = contents(TrainingBatches(faces, 8, seed=1)) + contents(at(TrainingBatches(faces, 8, seed=1), 5))
-    assert contents(at(TrainingBatches(faces, 8, seed=1), 3)) == whole[24:64]
+    assert contents(at(TrainingBatches(faces, 8, seed=1), 3)) == whole[24:40]  # to the end of the epoch
+    assert contents(at(TrainingBatches(faces, 8, seed=1), 8)) == whole[64:]
     assert whole[:40] != whole[40:]
     assert contents(TrainingBatches(faces, 8, seed=2)) != whole[:40]
 
@@ -48,8 +49,11 @@ def test_the_parts_of_a_step_are_its_images(faces):
     whole = contents(at(TrainingBatches(faces, 8, seed=3), 2))
     parted = TrainingBatches(faces, 8, seed=3, parts=4)
     assert (len(parted), parted.steps) == (20, 5)
-    assert [len(batch.images) for batch in at(parted, 2)] == [2] * 20
+    assert [len(batch.images) for batch in at(parted, 2)] == [2] * 12
     assert contents(at(parted, 2)) == whole
+    rows, parts = zip(*parted.of_step(2), strict=True)
+    assert torch.cat(rows).tolist() == [index for index, _ in whole[:8]]
+    assert contents(parts) == whole[:8]
     with pytest.raises(UserError, match=r"A batch of 8 images cannot be parted into 3 equal ones of at least 2"):
         TrainingBatches(faces, 8, seed=0, parts=3)
     with pytest.raises(UserError, match="parted into 8"):
