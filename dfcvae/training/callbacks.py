@@ -26,10 +26,11 @@ PICTURES_KEPT = 50  # of each kind in a run
 
 
 class DivergenceGuard(Callback):
-    """Stop before numbers that are no longer finite reach a checkpoint."""
+    """Stop before a model whose validation is not finite reaches a checkpoint; `FiniteSteps` looks after training."""
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        wrong = [name for name, value in trainer.callback_metrics.items() if not torch.isfinite(value)]
+        metrics = {name: value for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        wrong = [name for name, value in metrics.items() if not torch.isfinite(value)]
         if wrong:
             raise UserError(
                 f"Training diverged before step {trainer.global_step}: {', '.join(wrong)} not finite. The checkpoint "

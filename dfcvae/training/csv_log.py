@@ -22,10 +22,11 @@ class CSVLog(Logger):
         columns: names of the metrics.
         every: steps between two rows of training metrics.
         epoch: steps between two rows of validation metrics.
+        last: steps of the whole run; both kinds have a row there.
         resumed_at: the step a run continues from; 0 starts the file anew.
     """
 
-    def __init__(self, path: Path, columns: list[str], every: int, epoch: int, resumed_at: int = 0):
+    def __init__(self, path: Path, columns: list[str], every: int, epoch: int, last: int, resumed_at: int = 0):
         super().__init__()
         self.path = path
         self.columns = ["step", "epoch", *columns]
@@ -33,8 +34,10 @@ class CSVLog(Logger):
             return  # another process writes
         kept = []
         if resumed_at and path.is_file():
-            rows = [row for row in _rows(path) if int(row["step"]) < resumed_at]
-            kept = [row for row in rows if (int(row["step"]) + 1) % (every if row["train/total"] else epoch) == 0]
+            for row in _rows(path):
+                steps, between = int(row["step"]) + 1, every if row["train/total"] else epoch
+                if steps <= resumed_at and (steps % between == 0 or steps == last):
+                    kept.append(row)
         with whole(path) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
             writer.writeheader()

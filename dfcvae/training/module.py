@@ -116,6 +116,14 @@ class VAETraining(L.LightningModule):
             settings["alpha"] = self.experiment.loss.alpha * self.kl_warmup(step)
         return settings
 
+    def on_validation_start(self) -> None:
+        """Give all processes the statistics of the first, which is saved; DDP does so before a training step only."""
+        if self.trainer.world_size > 1:
+            ignored = set(self._ddp_params_and_buffers_to_ignore)
+            for name, buffer in self.named_buffers():
+                if name not in ignored:
+                    torch.distributed.broadcast(buffer, src=0)
+
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         n = len(batch.images)
         eps = self.noise(Stream.VALIDATION_NOISE, batch_index, n)
@@ -126,7 +134,8 @@ class VAETraining(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         active = active_units(torch.cat(self.validation_means))
         self.validation_means.clear()
-        self.log("val/active_units", float(active), prog_bar=True, rank_zero_only=True)
+        several = self.experiment.training.devices > 1
+        self.log("val/active_units", float(active), prog_bar=True, sync_dist=several)
 
     def noise(self, stream: Stream, counter: int, n: int) -> Tensor:
         """Standard normal noise (n, D) that depends on the seed, the stream and the counter alone."""

@@ -40,6 +40,7 @@ from dfcvae.training.environment import (
 from dfcvae.training.module import LOG_EVERY, VAETraining
 from dfcvae.training.nonfinite import FiniteSteps
 from dfcvae.training.preemption import Preemption
+from dfcvae.training.processes import ending_together
 from dfcvae.training.progress import PENDING, Steps
 from dfcvae.training.resume import Resume, checkpoint_to_resume, last_file
 from dfcvae.training.targets import SHARE, Targets, choose_targets
@@ -83,7 +84,7 @@ def train(
             cannot be written, or the numbers are no longer finite.
         PreemptedError: if the process got SIGTERM or SIGUSR1; the last checkpoint was written before, at that step.
     """
-    with determinism(experiment.training.deterministic):
+    with determinism(experiment.training.deterministic), ending_together(experiment.training.devices, process_rank()):
         return _train(experiment, Path(out), resume, splits, progress)
 
 
@@ -193,7 +194,7 @@ def _trainer(
         accumulate_grad_batches=training.parts,
         max_epochs=-1,
         callbacks=callbacks,
-        logger=_loggers(experiment, out, module, batches.steps, checkpoint["global_step"] if checkpoint else 0),
+        logger=_loggers(experiment, out, module, checkpoint["global_step"] if checkpoint else 0),
         plugins=[AtomicCheckpoints(), LightningEnvironment()],  # not a cluster's, as `process_rank` knows only this
         log_every_n_steps=LOG_EVERY,
         num_sanity_val_steps=0,
@@ -207,11 +208,13 @@ def _checkpoint(out: Path, name: str, **when: Any) -> ModelCheckpoint:
     return MovableCheckpoint(out / "checkpoints", name, enable_version_counter=False, **when)
 
 
-def _loggers(experiment: Experiment, out: Path, module: VAETraining, epoch: int, resumed_at: int) -> list[Logger]:
+def _loggers(experiment: Experiment, out: Path, module: VAETraining, resumed_at: int) -> list[Logger]:
     terms = [*module.objective.weights, "total"]
     columns = [f"{stage}/{term}" for stage in ("train", "val") for term in terms] + ["val/active_units"]
     columns += [*module.settings(0)]
-    loggers: list[Logger] = [CSVLog(out / METRICS, columns, LOG_EVERY, epoch, resumed_at)]
+    epoch = module.steps_per_epoch
+    last = experiment.training.total_steps(epoch)
+    loggers: list[Logger] = [CSVLog(out / METRICS, columns, LOG_EVERY, epoch, last, resumed_at)]
     if experiment.training.logger == "wandb":
         loggers.append(wandb_logger(experiment, out, resumed=resumed_at > 0))
     if experiment.training.logger == "tensorboard":
