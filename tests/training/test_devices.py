@@ -2,7 +2,6 @@
 
 import csv
 import os
-import re
 import subprocess
 import sys
 import time
@@ -95,71 +94,60 @@ def start(experiment: Experiment, tmp_path):
     return run
 
 
-def rows(out, column):
+def rows(out):
     with (out / "metrics.csv").open() as file:
-        return [row for row in csv.DictReader(file) if row[column]]
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 
 @pytest.mark.slow
 def test_two_processes_train_what_one_does_in_two_parts(start, experiment):
     """The same images, noise and batch norm statistics in each half of a step: the same weights up to rounding."""
-    weights, logged = {}, {}
+    states, logged = {}, {}
     for name in ("devices", "parts"):
-        done, out = start(name, epochs=3, ema_decay=0.9, **{name: 2})
+        done, out = start(name, epochs=3, **{name: 2})
         assert done.returncode == 0, done.stderr[-2000:]
         assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
-        weights[name] = last(out)["state_dict"]
-        logged[name] = [{k: float(v) for k, v in row.items() if v} for row in rows(out, "train/total")]
-    trained = [key for key in weights["parts"] if "running" not in key and "num_batches" not in key]
+        states[name], logged[name] = last(out)["state_dict"], rows(out)
+    trained = [key for key in states["parts"] if "running" not in key and "num_batches" not in key]
     assert len(trained) > 20
     for key in trained:
-        torch.testing.assert_close(weights["devices"][key], weights["parts"][key], rtol=1e-3, atol=1e-4)
-    assert [row["step"] for row in logged["parts"]] == [9, 11]
-    for one, other in zip(logged["devices"], logged["parts"], strict=True):
-        assert one == pytest.approx(other, rel=1e-3)
+        torch.testing.assert_close(states["devices"][key], states["parts"][key], rtol=1e-3, atol=1e-4)
+    steps = [{row["step"]: row for row in logged[name] if "train/total" in row} for name in logged]
+    assert list(steps[0]) == list(steps[1]) == [9, 11]
+    for step in (9, 11):
+        assert steps[0][step] == pytest.approx(steps[1][step], rel=1e-3)
+    expected = validated(experiment, states["devices"])
+    assert {name: logged["devices"][-1][f"val/{name}"] for name in expected} == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.slow
-def test_the_metrics_of_two_processes_are_those_of_the_model_that_is_saved(start, experiment):
-    done, out = start("x", epochs=1, devices=2)
-    assert done.returncode == 0, done.stderr[-2000:]
-    splits = few_faces()
-    module = module_of(replace(experiment, loss=replace(experiment.loss, features=None)), splits).eval()
-    module.load_state_dict(last(out)["state_dict"])
-    sums = dict.fromkeys(("kl", "pixel"), 0.0)
+def validated(experiment, state):
+    """The terms of the validation images, computed by one process from the weights that two have saved."""
+    module = module_of(replace(experiment, loss=replace(experiment.loss, features=None)), few_faces()).eval()
+    module.load_state_dict(state)
+    means = dict.fromkeys(("kl", "pixel"), 0.0)
     with torch.no_grad():
-        for index, batch in enumerate(Batches(splits["val"], 16)):
-            means, _ = module.step(module.vae, batch, module.noise(Stream.VALIDATION_NOISE, index, len(batch.images)))
-            for name in sums:
-                sums[name] += float(means[name]) * len(batch.images) / len(splits["val"])
-    (row,) = rows(out, "val/total")
-    assert {name: float(row[f"val/{name}"]) for name in sums} == pytest.approx(sums, rel=1e-5)
+        for index, batch in enumerate(Batches(few_faces()["val"], 16)):
+            n = len(batch.images)
+            terms, _ = module.step(module.vae, batch, module.noise(Stream.VALIDATION_NOISE, index, n))
+            means = {name: mean + float(terms[name]) * n / 20 for name, mean in means.items()}
+    return means
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "rank", "status", "told"),
     [
-        ("raise", "1", 1, r"injected into process 1(?s:.*)lost the connection to another one, which has ended"),
-        (
-            "SIGKILL",
-            "1",
-            1,
-            r"dfcvae: Process 0 of the 2 of this run lost the connection .* go on from it with --resume",
-        ),
-        ("SIGTERM", "0", 75, r"SIGTERM came: the run was saved after step 6 in .*(?s:.*)Another process was asked: "),
+        ("SIGKILL", "1", 1, ["Process 0 of the 2 of this run lost the connection", "go on from it with --resume"]),
+        ("SIGTERM", "0", 75, ["SIGTERM came: the run was saved after step 6 in", "Another process was asked: "]),
     ],
 )
 def test_when_a_process_ends_the_others_do_and_say_so(fault, rank, status, told, start):
-    begun = time.monotonic()
     done, out = start("x", fault, rank, epochs=100, devices=2)
-    assert time.monotonic() - begun < 60
-    # Lightning may be the first to notice, within five seconds, and kills the first process then
-    assert done.returncode in (status, -9 if status == 1 else status), done.stderr[-3000:]
-    if done.returncode == status:
-        assert re.search(told, done.stderr), done.stderr[-3000:]
-    else:
-        assert "terminated with code" in done.stderr
+    assert time.time() - (out / "checkpoints" / "last.ckpt").stat().st_mtime < 60
+    if done.returncode == -9:  # Lightning looks every five seconds, may be the first to notice, and is not gentle
+        status, told = -9, ["terminated with code"]
+    assert done.returncode == status, done.stderr[-3000:]
+    assert all(words in done.stderr for words in told), done.stderr[-3000:]
     assert last(out)["global_step"] == (6 if fault == "SIGTERM" else 4)
 
 
@@ -168,6 +156,7 @@ def test_another_error_is_not_taken_for_a_lost_process():
         torch.zeros(2, 3) @ torch.zeros(2, 3)
 
 
+@pytest.mark.slow
 def test_a_process_ends_with_the_one_that_started_it(tmp_path):
     """That one dies while this one waits for something that never comes."""
     waits = (
