@@ -13,16 +13,27 @@ def whole(path: Path) -> Iterator[Path]:
     Whatever fails or is killed before leaves the old file as it was; what a killed process wrote is removed by
     `remove_leftovers`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with all_whole(path) as (temporary,):
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
+
+
+@contextmanager
+def all_whole(*paths: Path) -> Iterator[list[Path]]:
+    """The same for files that belong together: none is replaced before all are on the disk."""
+    temporaries = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in paths]
+    try:
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporaries
+        for temporary in temporaries:
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+        for temporary, path in zip(temporaries, paths, strict=True):
+            temporary.replace(path)
     finally:
-        with suppress(OSError):  # of a disk that is gone, which would hide why
-            temporary.unlink(missing_ok=True)
+        for temporary in temporaries:
+            with suppress(OSError):  # of a disk that is gone, which would hide why
+                temporary.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from dfcvae.errors import UserError
-from dfcvae.files import whole
+from dfcvae.files import all_whole
 from dfcvae.gaussian import sample_posterior
 from dfcvae.networks import NETWORKS, SIZES
 
@@ -98,7 +98,7 @@ class VAE(nn.Module):
         folder = Path(folder)
         weights = save({k: v.detach().contiguous().cpu() for k, v in self.state_dict().items()})
         about = {"vae": self.config, "sha256": hashlib.sha256(weights).hexdigest(), "config": config or {}}
-        with whole(folder / "model.safetensors") as file, whole(folder / "model.json") as description:
+        with all_whole(folder / "model.safetensors", folder / "model.json") as (file, description):
             file.write_bytes(weights)  # rather than by safetensors, whose errors are no OSError
             description.write_text(json.dumps(about, indent=2) + "\n")
         return folder

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from dfcvae.cli import main
 from dfcvae.errors import PreemptedError, UserError
 from dfcvae.training import train
+from dfcvae.training.csv_log import CSVLog, last_validation
 from dfcvae.training.module import VAETraining
 from tests.conftest import tiny_experiment
 from tests.training.test_run import assert_same, last, with_kept_targets, with_likelihood_and_shift
@@ -82,11 +85,11 @@ def assert_same_runs(a, b):
     assert_same(*best)
 
 
-def test_a_run_ended_in_every_step_is_the_run_never_ended(plain, few, whole, tmp_path, monkeypatch):
+def test_a_run_ended_within_an_epoch_and_before_validation_is_the_run_never_ended(plain, few, whole, tmp_path, monkeypatch):
     """Of three in an epoch the third is followed by validation, which is then still to be done."""
-    for step in range(6):
+    for step in (1, 2, 5):
         with monkeypatch.context() as patch:
-            ask_at(patch, step, number=(signal.SIGTERM, signal.SIGUSR1)[step % 2])
+            ask_at(patch, step, number=signal.SIGTERM if step % 2 else signal.SIGUSR1)
             interrupted(plain, tmp_path / "parts", few)
         assert last(tmp_path / "parts")["global_step"] == step + 1
     run(plain, tmp_path / "parts", few)
@@ -98,7 +101,7 @@ def test_a_run_ended_in_every_step_is_the_run_never_ended(plain, few, whole, tmp
     ("options", "change"),
     [({"parts": 2, "max_steps": 7}, with_kept_targets), ({"clip_norm": 1.0}, with_likelihood_and_shift)],
 )
-def test_a_run_with_all_options_ended_in_every_step_is_the_run_never_ended(
+def test_a_run_ended_in_every_step_is_the_run_never_ended(
     options, change, experiment, few, tmp_path, monkeypatch
 ):
     """Seven of three steps an epoch end within one; and validation is ended too."""
@@ -190,3 +193,32 @@ def test_a_full_disk_is_an_error_of_the_system_however_torch_writes(tmp_path, mo
     monkeypatch.setattr(Path, "open", lambda self, mode: open("/dev/full", mode))  # noqa: SIM115
     with pytest.raises(UserError, match=r"could not be written .*No space left on device"):
         AtomicCheckpoints().save_checkpoint({"weights": torch.zeros(100_000)}, tmp_path / "last.ckpt")
+
+
+def test_on_the_command_line_a_signal_has_a_status_of_its_own_and_resuming_is_automatic(
+    plain, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("dfcvae.data.source.SYNTHETIC_HELD_OUT", 24)
+    monkeypatch.chdir(tmp_path)
+    plain.save(tmp_path / "it.yaml")
+    command = ["train", "it.yaml", "--data.train_images", "32", "--out", "run", "--training.epochs", "1"]
+    with monkeypatch.context() as patch:
+        ask_at(patch, 0, number=signal.SIGUSR1)
+        assert main([*command, "--resume", "auto"]) == 75
+    assert "dfcvae: SIGUSR1 came: the run was saved after step 1 in run/checkpoints" in capsys.readouterr().err
+    assert main(command) == 1
+    assert "already holds a run; continue it with --resume" in capsys.readouterr().err
+    assert main([*command, "--resume", "auto"]) == 0
+    assert last(tmp_path / "run")["global_step"] == 2
+    assert main([*command, "--resume", "sometimes"]) == 2
+    assert re.search(r"resume.*sometimes", capsys.readouterr().err)
+
+
+def test_a_cut_last_row_of_metrics_is_not_read(tmp_path):
+    """Left by a full disk: "12" of a row of step 129."""
+    file = tmp_path / "metrics.csv"
+    file.write_text("step,epoch,train/total,val/total\n9,0,1.0,\n119,11,,0.5\n12")
+    CSVLog(file, ["train/total", "val/total"], every=10, epoch=10, last=1000, resumed_at=120)
+    assert file.read_text() == "step,epoch,train/total,val/total\n9,0,1.0,\n119,11,,0.5\n"
+    file.write_text(file.read_text() + "129,12,,0.2")
+    assert last_validation(file) == {"val/total": 0.5}

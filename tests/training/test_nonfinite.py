@@ -53,7 +53,7 @@ def step_of(image, splits, epoch=0):
     return next(s for s in range(4 * epoch, 4 * epoch + 4) if image in torch.cat([r for r, _ in batches.of_step(s)]))
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [float("nan"), pytest.param(float("inf"), marks=pytest.mark.slow)])
 def test_a_loss_that_is_not_finite_ends_the_run_before_the_step(value, plain, splits, spoil, tmp_path, monkeypatch):
     step = step_of(5, splits)
     spoil(value)

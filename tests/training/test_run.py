@@ -526,6 +526,42 @@ def test_schedules(schedule, experiment, splits):
         assert rates[12] == pytest.approx(0)
 
 
+@pytest.mark.slow
+def test_a_resumed_run_goes_on_in_its_run_of_wandb(experiment, splits, tmp_path):
+    pytest.importorskip("wandb")
+    plain = replace(experiment, loss=replace(experiment.loss, features=None))
+    plain = replace(plain, training=replace(plain.training, logger="wandb", epochs=1))
+    run(plain, tmp_path / "x", splits)
+    run_id = (tmp_path / "x/wandb-id").read_text().strip()
+    run(longer(plain, 2), tmp_path / "x", splits, resume=True)
+    run(plain, tmp_path / "y", splits)
+    other_id = (tmp_path / "y/wandb-id").read_text().strip()
+    parts = [path.name for path in (tmp_path / "x/wandb").glob("offline-run-*")]
+    assert len(parts) == 2
+    assert all(name.endswith(f"-{run_id}") for name in parts)
+    assert other_id != run_id
+
+
+def test_metrics_have_the_learning_rate_and_the_kl_weight_while_it_warms_up(experiment, splits, tmp_path):
+    plain = replace(experiment, loss=replace(experiment.loss, features=None, kl_warmup_steps=10, alpha=0.5))
+    plain = replace(plain, training=replace(plain.training, warmup_steps=4, schedule="exponential", decay=0.5))
+    result = run(plain, tmp_path / "x", splits)
+    with (result.folder / "metrics.csv").open() as file:
+        (row,) = [row for row in csv.DictReader(file) if row["train/total"]]
+    assert float(row["lr"]) == pytest.approx(0.5e-3)
+    assert float(row["alpha"]) == pytest.approx(0.5 * 8 / 10)
+
+
+def test_a_long_run_has_at_most_fifty_pictures_of_a_kind(splits, tmp_path):
+    from dfcvae.training.callbacks import Pictures
+
+    for every, epochs, most in ((1, 50, 50), (1, 51, 26), (1, 1000, 50), (3, 1000, 50), (1, 3, 3), (30, 1000, 34)):
+        pictures = Pictures(splits["val"].images[:2], tmp_path, every, epochs, seed=0)
+        drawn = [epoch for epoch in range(1, epochs + 1) if epoch % pictures.every == 0]
+        assert most - 3 <= len(drawn) <= most
+        assert pictures.every % every == 0
+
+
 @pytest.mark.parametrize("logger", [pytest.param("wandb", marks=pytest.mark.slow), "tensorboard"])
 def test_loggers_work_offline(logger, experiment, splits, tmp_path):
     pytest.importorskip(logger)

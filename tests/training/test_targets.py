@@ -1,6 +1,10 @@
 """Kept targets: equal to computing them in every step, found again exactly when nothing they depend on has changed."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from platform import node
 
 import pytest
 import torch
@@ -155,6 +159,22 @@ def test_a_run_that_dies_while_it_writes_leaves_no_file(loss, images, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         targets.on_disk()
     assert list((module.cache_root() / "targets").iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="asks by a signal whether a process lives")
+def test_what_a_killed_process_of_this_machine_left_is_removed(loss, images):
+    of(loss, images).on_disk()
+    (file,) = (module.cache_root() / "targets").iterdir()
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left, others, alive = (
+        file.with_suffix(f".{host}.{pid}.partial")
+        for host, pid in ((node(), dead.pid), ("elsewhere", dead.pid), (node(), os.getpid()))
+    )
+    for partial in (left, others, alive):
+        partial.write_bytes(b"half")
+    of(loss, images).on_disk()
+    assert [path.exists() for path in (file, left, others, alive)] == [True, False, True, True]
 
 
 def test_a_full_disk_is_noticed_before_anything_is_computed(loss, images, monkeypatch):

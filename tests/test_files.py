@@ -1,0 +1,58 @@
+"""Files are whole or not there."""
+
+import errno
+import json
+import os
+
+import pytest
+import torch
+
+from dfcvae.files import remove_leftovers, whole, write_whole
+from dfcvae.vae import VAE
+
+
+def test_a_file_is_replaced_only_once_it_is_whole(tmp_path):
+    file = tmp_path / "a" / "x.txt"
+    write_whole(file, "old")
+
+    def stopped():
+        with whole(file) as temporary:
+            temporary.write_text("half")
+            assert file.read_text() == "old"
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        stopped()
+    assert [path.name for path in file.parent.iterdir()] == ["x.txt"]
+    assert file.read_text() == "old"
+    write_whole(file, "new")
+    assert file.read_text() == "new"
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
+    (tmp_path / ".x.txt.123.tmp").write_text("half")
+    (tmp_path / "mine.tmp").write_text("whole")
+    remove_leftovers(tmp_path)
+    remove_leftovers(tmp_path / "nowhere")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.tmp"]
+
+
+@pytest.mark.parametrize("file", [1, 2])
+def test_a_model_that_cannot_be_saved_leaves_the_one_before(file, tmp_path, monkeypatch):
+    """The weights reach the disk, but their description does not, or neither."""
+    old, new = VAE("hou2016", 32, 3, 4), VAE("hou2016", 32, 3, 4)
+    old.save(tmp_path / "x")
+    sync, synced = os.fsync, []
+
+    def fsync(number):
+        synced.append(number)
+        if len(synced) == file:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(number)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="No space left"):
+        new.save(tmp_path / "x")
+    assert sorted(path.name for path in (tmp_path / "x").iterdir()) == ["model.json", "model.safetensors"]
+    assert torch.equal(VAE.load(tmp_path / "x").encoder.mu.weight, old.encoder.mu.weight)
+    assert json.loads((tmp_path / "x/model.json").read_text())["vae"] == old.config
