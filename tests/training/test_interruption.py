@@ -85,7 +85,9 @@ def assert_same_runs(a, b):
     assert_same(*best)
 
 
-def test_a_run_ended_within_an_epoch_and_before_validation_is_the_run_never_ended(plain, few, whole, tmp_path, monkeypatch):
+def test_a_run_ended_within_an_epoch_and_before_validation_is_the_run_never_ended(
+    plain, few, whole, tmp_path, monkeypatch
+):
     """Of three in an epoch the third is followed by validation, which is then still to be done."""
     for step in (1, 2, 5):
         with monkeypatch.context() as patch:
@@ -101,9 +103,7 @@ def test_a_run_ended_within_an_epoch_and_before_validation_is_the_run_never_ende
     ("options", "change"),
     [({"parts": 2, "max_steps": 7}, with_kept_targets), ({"clip_norm": 1.0}, with_likelihood_and_shift)],
 )
-def test_a_run_ended_in_every_step_is_the_run_never_ended(
-    options, change, experiment, few, tmp_path, monkeypatch
-):
+def test_a_run_ended_in_every_step_is_the_run_never_ended(options, change, experiment, few, tmp_path, monkeypatch):
     """Seven of three steps an epoch end within one; and validation is ended too."""
     experiment = change(replace(experiment, training=replace(experiment.training, epochs=3, **options)))
     run(experiment, tmp_path / "whole", few)
