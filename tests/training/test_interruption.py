@@ -119,7 +119,6 @@ def test_a_run_ended_in_every_step_is_the_run_never_ended(options, change, exper
     assert_same_runs(tmp_path / "whole", tmp_path / "parts")
 
 
-@pytest.mark.slow
 def test_a_run_made_longer_has_the_metrics_of_the_long_one(plain, few, whole, tmp_path):
     """Four steps of three an epoch end within the second, where they are validated, which the longer run is not."""
     run(replace(plain, training=replace(plain.training, max_steps=4)), tmp_path / "parts", few)
