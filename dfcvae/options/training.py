@@ -24,7 +24,9 @@ def train(parser: Parser) -> None:
     parser.usage = "dfcvae train EXPERIMENT.yaml [--out DIR] [--resume [auto]] [--FIELD VALUE ...]"
     parser.add_argument("--out", type=Path | None, help="run folder (default: runs/NAME)")
     resume = "go on from the last checkpoint in the run folder; auto: if there is one"
-    parser.add_argument("--resume", type=Literal["auto"] | bool, nargs="?", const=True, default=False, help=resume)
+    parser.add_argument(
+        "--resume", type=Literal["auto"] | bool, nargs="?", const=True, default=False, metavar="auto", help=resume
+    )
     add_experiment_arguments(parser)
 
 
