@@ -12,6 +12,8 @@ from dfcvae.options import COMMANDS
 from dfcvae.parsing import Parser, UsageError
 
 TRY_AGAIN = 75
+TOO_MUCH = ("can't allocate memory", "Storage size calculation overflowed", "Overflow when unpacking long")
+"""What torch says when it is asked for more numbers than fit into memory, or can be counted."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,14 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         print(f"dfcvae: {what}. Check the path, its permissions and the free space.", file=sys.stderr)
         return 1
-    except RuntimeError as error:
-        if debug or type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
+    except (RuntimeError, TypeError, MemoryError) as error:
+        told = _no_memory(error)
+        if debug or told is None:
             raise
-        print(
-            "dfcvae: the GPU is out of memory. Lower training.batch_size, raise training.parts, or set "
-            "loss.features.cache_targets to never.",
-            file=sys.stderr,
-        )
+        print(f"dfcvae: {told}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(
@@ -72,6 +71,18 @@ def plain_numbers(arguments: Namespace) -> Namespace:
         if isinstance(value, int) and not isinstance(value, bool):
             arguments[name] = int(value)
     return arguments
+
+
+def _no_memory(error: Exception) -> str | None:
+    """The sentence for an error that says that memory is full; None for any other."""
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
+        return (
+            "the GPU is out of memory. Lower training.batch_size, raise training.parts, or set "
+            "loss.features.cache_targets to never."
+        )
+    if isinstance(error, MemoryError) or any(told in str(error) for told in TOO_MUCH):
+        return "there is not enough memory for that. Ask for fewer or smaller images at once, or for a smaller model."
+    return None
 
 
 def _experiment_as_config(argv: list[str]) -> list[str]:

@@ -1,14 +1,14 @@
 """What an experiment is: typed fields, read from YAML and the command line. Free of torch, so that help is quick."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from functools import reduce
+from dataclasses import asdict, dataclass, field, fields
 from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from jsonargparse import ArgumentError, ArgumentParser
 
+from dfcvae.checks import FINITE, MANY, check_groups, check_ranges
 from dfcvae.errors import UserError
 from dfcvae.files import write_whole
 
@@ -196,16 +196,26 @@ class Experiment:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "Experiment":
-        """The inverse of `as_dict`."""
+        """The inverse of `as_dict`; fields that were added since have their defaults.
+
+        Raises:
+            UserError: if a field is unknown or of a wrong type, or a number outside its range.
+        """
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_class_arguments(cls)
         try:
-            loss = dict(plain["loss"])
-            if loss["features"] is not None:
-                loss["features"] = FeatureConfig(**loss["features"])
-            training = TrainingConfig(**plain["training"] | {"betas": tuple(plain["training"]["betas"])})
-            data, model = DataConfig(**plain["data"]), ModelConfig(**plain["model"])
-            return cls(plain["name"], data, model, LossConfig(**loss), training)
-        except (KeyError, TypeError) as error:
-            raise UserError(f"The saved experiment is not of this version of dfcvae ({error}).") from error
+            check_groups(plain, cls)
+            missing = [entry.name for entry in fields(cls) if entry.name not in plain]
+            if missing:
+                raise ValueError(f"it lacks {', '.join(missing)}")
+            parsed = parser.instantiate(parser.parse_object(plain))
+        except (ArgumentError, TypeError, ValueError) as error:
+            what = " ".join(str(error).split())
+            raise UserError(
+                f"The saved experiment is not of this version of dfcvae ({what}); use the version it was made with, or "
+                "train again."
+            ) from error
+        return cls(parsed.name, parsed.data, parsed.model, parsed.loss, parsed.training)
 
     def save(self, path: Path) -> None:
         """Write the experiment as YAML."""
@@ -221,44 +231,34 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 EXPERIMENT_RANGES = {
-    "data.train_images": (1, inf),
-    "model.latent_dim": (1, inf),
-    "loss.alpha": (0, inf),
-    "loss.beta": (0, inf),
-    "loss.pixel_weight": (0, inf),
-    "loss.kl_warmup_steps": (0, inf),
-    "training.epochs": (1, inf),
-    "training.max_steps": (1, inf),
-    "training.batch_size": (2, inf),  # batch norm needs two
-    "training.parts": (1, inf),
-    "training.devices": (1, inf),
-    "training.warmup_steps": (0, inf),
-    "training.learning_rate": (0, inf),
+    "data.train_images": (1, MANY),
+    "model.latent_dim": (1, MANY),
+    "loss.alpha": (0, FINITE),
+    "loss.beta": (0, FINITE),
+    "loss.pixel_weight": (0, FINITE),
+    "loss.kl_warmup_steps": (0, MANY),
+    "training.epochs": (1, MANY),
+    "training.max_steps": (1, MANY),
+    "training.batch_size": (2, MANY),  # batch norm needs two
+    "training.parts": (1, MANY),
+    "training.devices": (1, MANY),
+    "training.warmup_steps": (0, MANY),
+    "training.learning_rate": (0, FINITE),
     "training.betas": (0, 0.999999),
     "training.decay": (0, 1),
-    "training.clip_norm": (0, inf),
+    "training.clip_norm": (0, FINITE),
     "training.ema_decay": (0, 1),
     "training.seed": (0, inf),
-    "training.skip_nonfinite": (0, inf),
-    "training.picture_epochs": (1, inf),
+    "training.skip_nonfinite": (0, MANY),
+    "training.picture_epochs": (1, MANY),
 }
 FEATURE_RANGES = {
     "width": (1 / 64, 4),
-    "epochs": (1, inf),
-    "batch_size": (2, inf),
-    "learning_rate": (0, inf),
+    "epochs": (1, MANY),
+    "batch_size": (2, MANY),
+    "learning_rate": (0, FINITE),
     "seed": (0, inf),
 }
-
-
-def check_ranges(config: Any, ranges: Mapping[str, tuple[float, float]]) -> None:
-    """Raise a UserError for the first number outside its range, both ends allowed."""
-    for path, (low, high) in ranges.items():
-        value = reduce(getattr, path.split("."), config)
-        for number in value if isinstance(value, tuple) else (value,):
-            if number is not None and not low <= number <= high:
-                limits = f"at least {low:g}" if high == inf else f"between {low:g} and {high:g}"
-                raise UserError(f"{path} should be {limits}, but {number:g} came.")
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,15 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_type_hints
 
+import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser
 
+from dfcvae.checks import check_groups
 from dfcvae.config import Experiment
 from dfcvae.errors import UserError, nearest
+
+LARGEST = 2**20  # bytes of an experiment
+DEEPEST = 20  # levels of its fields
 
 
 class UsageError(UserError):
@@ -27,9 +32,53 @@ class Parser(ArgumentParser):
         raise UsageError(_sentence(message)) from ex
 
 
+class ExperimentFile(ActionConfigFile):
+    """The argument ``--config``: a file that is looked at first, in ways in which jsonargparse does not."""
+
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
+        """Look at the file, then read it."""
+        _check_file(Path(values))
+        super().__call__(parser, cfg, values, option_string)
+
+
+def _check_file(path: Path) -> None:
+    """Raise a UsageError unless a file is YAML with fields, each once.
+
+    An alias (``*a``) stands for as much as one likes: nine of nine in nine lines are a billion, on which reading hangs.
+    """
+    if not path.exists():
+        raise UsageError(f"config: File does not exist: {path}; name an experiment, a YAML file.")
+    if not path.is_file() or path.stat().st_size > LARGEST:
+        raise UsageError(
+            f"{path} is no file of at most {LARGEST // 2**20} MB; name an experiment, which is a YAML file."
+        )
+    try:
+        text, depth = path.read_text(encoding="utf-8-sig"), 0
+        for event in yaml.parse(text, yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent) or depth > DEEPEST:
+                raise UsageError(f"{path} holds an alias (*) or more than {DEEPEST} levels; write its fields out.")
+        root, plain = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
+        check_groups(plain, Experiment)
+    except (UnicodeDecodeError, yaml.YAMLError, ValueError, TypeError) as error:
+        raise UsageError(f"{path} is no experiment ({' '.join(str(error).split())}); correct it.") from error
+    assert isinstance(root, yaml.MappingNode)
+    _refuse_doubles(path, root)
+
+
+def _refuse_doubles(path: Path, mapping: yaml.MappingNode) -> None:
+    names = [key.value for key, _ in mapping.value if isinstance(key, yaml.ScalarNode)]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{path} has the field {name!r} twice in one place; remove one.")
+    for _, value in mapping.value:
+        if isinstance(value, yaml.MappingNode):
+            _refuse_doubles(path, value)
+
+
 def add_experiment_arguments(parser: Parser) -> None:
     """An argument for every field of an experiment, and ``--config`` for a file of them."""
-    parser.add_argument("--config", action=ActionConfigFile, help="an experiment: a YAML file of the fields below")
+    parser.add_argument("--config", action=ExperimentFile, help="an experiment: a YAML file of the fields below")
     parser.add_class_arguments(Experiment)
 
 

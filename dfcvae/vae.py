@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from dfcvae.errors import UserError
 from dfcvae.files import all_whole
 from dfcvae.gaussian import sample_posterior
 from dfcvae.networks import NETWORKS, SIZES
+from dfcvae.tensorfiles import UnreadableError, read_pickled, read_tensors, write_tensors
+from dfcvae.tensorfiles import digest as digest_of_tensors
 
 DECODED_AT_ONCE = 256
 
@@ -96,10 +97,10 @@ class VAE(nn.Module):
             config: the resolved experiment the model comes from, kept in the JSON for those who use it later.
         """
         folder = Path(folder)
-        weights = save({k: v.detach().contiguous().cpu() for k, v in self.state_dict().items()})
-        about = {"vae": self.config, "sha256": hashlib.sha256(weights).hexdigest(), "config": config or {}}
+        about: dict[str, Any] = {"vae": self.config}
         with all_whole(folder / "model.safetensors", folder / "model.json") as (file, description):
-            file.write_bytes(weights)  # rather than by safetensors, whose errors are no OSError
+            write_tensors(file, self.state_dict())
+            about |= {"sha256": _sha256(file), "config": config or {}}
             description.write_text(json.dumps(about, indent=2) + "\n")
         return folder
 
@@ -124,11 +125,7 @@ class VAE(nn.Module):
 
 def digest(vae: VAE) -> str:
     """SHA-256 of a VAE's weights, wherever they are kept: a run, a checkpoint and an export of it have the same."""
-    sha = hashlib.sha256()
-    for name, tensor in sorted(vae.state_dict().items()):
-        sha.update(name.encode())
-        sha.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return sha.hexdigest()
+    return digest_of_tensors(vae.state_dict())
 
 
 def find_model(path: str | Path) -> Path:
@@ -153,10 +150,14 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def load_checkpoint(file: Path) -> dict[str, Any]:
     """A training checkpoint, on the CPU; nothing in it is executed (``weights_only``)."""
     try:
-        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-        _ = checkpoint["hyper_parameters"]["vae"], checkpoint["hyper_parameters"]["config"], checkpoint["state_dict"]
-    except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
-        raise UserError(f"{file} is not a checkpoint of dfcvae, or it is damaged ({type(error).__name__}).") from error
+        checkpoint = read_pickled(file)
+        about, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
+        _check_description({name: about[name] for name in ("vae", "config")})
+        if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
+            raise TypeError("its weights are no tensors by name")
+    except (UnreadableError, KeyError, TypeError, AttributeError, IndexError) as error:
+        why = error if isinstance(error, UnreadableError) else f"{type(error).__name__}: {error}"
+        raise UserError(f"{file} is not a checkpoint of dfcvae, or it is damaged ({why}).") from error
     return checkpoint
 
 
@@ -165,14 +166,27 @@ def _read_exported(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         about = json.loads(description.read_text())
         about = {"vae": about["vae"], "config": about["config"], "sha256": about["sha256"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        _check_description(about)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{file} needs a description that `dfcvae export` wrote beside it, but {description.name} is missing or "
             f"something else ({type(error).__name__}); export the model again."
         ) from error
     if about["sha256"] != _sha256(file):
         raise UserError(f"{file} is damaged: its SHA-256 is not the one in {description.name}; export it again.")
-    return about, load_file(file)
+    try:
+        return about, read_tensors(file)[0]
+    except UnreadableError as error:
+        raise UserError(f"{file} is no safetensors file ({error}); export the model again.") from error
+
+
+def _check_description(about: dict[str, Any]) -> None:
+    """Raise a TypeError unless a model is told by its constructor's arguments and a (perhaps empty) experiment."""
+    shape = about["vae"]
+    if not isinstance(shape, dict) or {type(shape[key]) for key in ("size", "channels", "latent_dim")} != {int}:
+        raise TypeError("its description is not that of a VAE")
+    if not isinstance(about["config"], dict):
+        raise TypeError("its experiment is none")
 
 
 def _read_checkpoint(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -1,17 +1,16 @@
 """Weights of the feature network: ImageNet through torchvision, a local file, or seeded random ones."""
 
 import hashlib
-import os
 import tempfile
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dfcvae.errors import UserError
 from dfcvae.paths import cache_root
+from dfcvae.tensorfiles import UnreadableError, read_pickled, read_tensors, write_tensors
 from dfcvae.vgg import ARCHS, WIDTHS, layer_names, vgg_layers
 
 OFFLINE_CHOICES = (
@@ -19,6 +18,8 @@ OFFLINE_CHOICES = (
     "(`dfcvae features train`), or `weights: random`"
 )
 
+
+WIDEST = 4  # times the width of the published network
 
 Weights = str | Path | nn.Module
 
@@ -36,7 +37,9 @@ def load_vgg_weights(arch: str, weights: Weights) -> tuple[dict[str, Tensor], fl
     if weights == "random":
         return _random(arch), 1.0
     state = _read(_imagenet(arch) if weights == "imagenet" else weights)
-    return state, _check_fit(arch, state, _described(weights))
+    width = _check_fit(arch, state, _described(weights))
+    # only now: what has another shape may be larger than any memory
+    return {key: value.float() for key, value in state.items()}, width
 
 
 def is_file_or_module(weights: Weights) -> bool:
@@ -58,9 +61,9 @@ def vgg_arch(weights: str | Path | nn.Module) -> str:
 
 
 def _read(weights: Weights) -> dict[str, Tensor]:
-    """The tensors of a VGG's features by torchvision's indices, in float32."""
+    """The tensors of a VGG's features by torchvision's indices."""
     state = weights.state_dict() if isinstance(weights, nn.Module) else read_state_dict(Path(weights).expanduser())
-    return {key.removeprefix("features."): value.float() for key, value in state.items()}
+    return {key.removeprefix("features."): value for key, value in state.items()}
 
 
 def _described(weights: Weights) -> str:
@@ -72,12 +75,14 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
     if not file.is_file():
         raise UserError(f"No weights file at {file}; {OFFLINE_CHOICES}.")
     try:
-        if file.suffix == ".safetensors":
-            return load_file(file)
-        state = torch.load(file, map_location="cpu", weights_only=True)
-        return {key: value for key, value in state.items() if isinstance(value, Tensor)}
-    except Exception as error:  # each format raises its own kinds for a file that is something else
-        raise UserError(f"{file} is no weights file that PyTorch or safetensors can read safely: {error}") from error
+        state = read_tensors(file)[0] if file.suffix == ".safetensors" else read_pickled(file)
+        if not isinstance(state, dict):
+            raise UnreadableError(f"it holds a {type(state).__name__}")
+    except UnreadableError as error:
+        raise UserError(
+            f"{file} is no weights file that PyTorch or safetensors can read safely: {error}. Delete or replace it."
+        ) from error
+    return {key: value for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)}
 
 
 def read_metadata(file: str | Path) -> dict[str, str]:
@@ -122,10 +127,7 @@ def _imagenet(arch: str) -> Path:
                 download(_url(arch), file, f"ImageNet weights of {arch}", OFFLINE_CHOICES)
             _check_hash(file)
             features = {k: v for k, v in read_state_dict(file).items() if k.startswith("features.")}
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        temporary = kept.with_suffix(f".{os.getpid()}.tmp")
-        save_file(features, temporary)
-        temporary.replace(kept)
+        write_tensors(kept, features)
     return kept
 
 
@@ -177,7 +179,11 @@ def _random(arch: str) -> dict[str, Tensor]:
 def _check_fit(arch: str, state: dict[str, Tensor], source: str) -> float:
     """The width multiplier, after comparing every shape with the architecture's."""
     first = state.get("0.weight")
-    width = len(first) / WIDTHS[0] if first is not None else 1.0
+    width = len(first) / WIDTHS[0] if first is not None and first.dim() else 1.0
+    if width > WIDEST:
+        raise UserError(
+            f"{source} is {width:g} times as wide as {arch}, which is more than {WIDEST}; use another file."
+        )
     with torch.device("meta"):
         modules = list(vgg_layers(arch, width).values())
     for index, module in enumerate(modules):

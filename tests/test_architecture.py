@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "dfcvae"
 
 LAYERS = [
     {"errors", "files", "memory", "paths", "precision"},
-    {"config", "gaussian", "images", "intake", "seeding", "vgg", "networks"},
+    {"checks"},
+    {"config", "gaussian", "images", "intake", "seeding", "tensorfiles", "vgg", "networks"},
     {"weights", "vae", "animation"},
     {"features"},
     {"losses", "latent"},
@@ -25,7 +26,7 @@ LAYERS = [
     {"__main__"},
 ]
 HEAVY = {"lightning", "torchmetrics", "wandb", "matplotlib", "scipy", "sklearn", "tensorboard"}
-FIRST_WITH_HEAVY = 5
+FIRST_WITH_HEAVY = 6
 
 
 def modules():

@@ -107,9 +107,11 @@ def test_a_file_of_a_synthetic_face_is_not_cropped(run, tmp_path):
     assert read_face(tmp_path / "photo.png", data_of(str(run), "celeba")).shape == (3, 32, 32)
 
 
-def test_a_model_saved_without_its_experiment_reconstructs(capsys, tmp_path):
+def test_a_model_saved_without_its_experiment_asks_for_its_data(capsys, tmp_path):
     VAE("hou2016", 32, 3, 8).save("bare")
-    ok(capsys, "reconstruct", "bare", "-n", 3, "--out", "x.png")
+    assert main(["reconstruct", "bare", "--out", "x.png"]) == 1
+    assert "bare does not say which faces it was trained on" in capsys.readouterr().err
+    ok(capsys, "reconstruct", "bare", "-n", 3, "--source", "synthetic", "--out", "x.png")
 
 
 def test_export_and_use_the_export(capsys, run, tmp_path):

@@ -193,7 +193,7 @@ def test_what_cannot_be_kept_is_used_all_the_same(run, capsys, monkeypatch):
     def refuse(*arguments):
         raise PermissionError(13, "Permission denied", "latent")
 
-    monkeypatch.setattr("dfcvae.latent.stored.save_file", refuse)
+    monkeypatch.setattr("dfcvae.tensorfiles.save_file", refuse)
     for command in (["edit", run, "Smiling=2", "-n", 1], ["sample", run, "-n", 1, "--prior", "gaussian"]):
         out = ok(capsys, *command)
         assert "It could not be kept ([Errno 13] Permission denied: 'latent'), and is fitted anew next time." in out

@@ -4,14 +4,14 @@ import json
 from typing import Any
 
 from dfcvae.commands.measuring import print_measures
-from dfcvae.data import data_of, load_faces, source_name
+from dfcvae.data import data_of, load_faces, source_name, tell_other_data
 from dfcvae.errors import UserError
 from dfcvae.evaluation import compared, inception_network, lpips_distances, probe_model, probe_record, probe_table
 from dfcvae.evaluation.lpips import left_out
 from dfcvae.evaluation.samples import FEWEST
 from dfcvae.reports.evaluated import INCEPTION, JUDGED, SETS, Evaluated, Judge, evaluate_model
 from dfcvae.training.environment import environment, pick_device
-from dfcvae.vae import VAE, digest
+from dfcvae.vae import VAE, digest, read_model
 
 
 def evaluate(arguments: Any) -> None:
@@ -20,6 +20,8 @@ def evaluate(arguments: Any) -> None:
         raise UserError("--iwae takes 2 draws or more: with 1 it is the ELBO, which is measured without it too.")
     if arguments.out:  # mistaken paths show before hours of work
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        if arguments.out.is_dir():
+            raise UserError(f"{arguments.out} is a folder; name a file with --out.")
     device, seed = pick_device(), arguments.seed
     vae = VAE.load(arguments.model, device=device)
     judge = Judge.load(arguments.judge, device) if arguments.judge else None
@@ -27,6 +29,8 @@ def evaluate(arguments: Any) -> None:
     inception = inception_network(arguments.fid, device) if arguments.fid is not None else None
     data = data_of(arguments.model, arguments.source)
     splits, draws = load_faces(data), arguments.iwae or 1
+    if arguments.source is None:
+        tell_other_data(read_model(arguments.model)[0], splits["test"])
     found = evaluate_model(
         vae, data, splits, judge=judge, inception=inception, lpips=lpips, draws=draws, seed=seed, progress=True
     )

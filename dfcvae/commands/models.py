@@ -41,7 +41,7 @@ def reconstruct(arguments: Any) -> None:
     """Reconstruct image files, or faces of the test split, from the posterior mean."""
     vae = VAE.load(arguments.model, device=pick_device())
     data = data_of(arguments.model, arguments.source)
-    x = faces_of(arguments.images, arguments.count, data)
+    x = faces_of(arguments.images, arguments.count, data, arguments.out)
     write(vae.reconstruct(x), x, arguments.out, arguments.each)
 
 
@@ -54,8 +54,17 @@ def export(arguments: Any) -> None:
         shutil.copytree(fitted, copy, dirs_exist_ok=True)
 
 
-def faces_of(files: Sequence[Path], count: int, data: DataConfig) -> Tensor:
-    """Faces (n, C, H, W) in [0, 1]: the image files that were named, or else the first faces of the test split."""
+def faces_of(files: Sequence[Path], count: int, data: DataConfig, out: Path) -> Tensor:
+    """Faces (n, C, H, W) in [0, 1]: the image files that were named, or else the first faces of the test split.
+
+    Raises:
+        UserError: if one is no image, or what goes to ``out`` (a file, or a folder of files) would overwrite it.
+    """
+    for file in files:
+        if out.resolve() in (file.resolve(), file.resolve().parent):
+            raise UserError(
+                f"{file} is one of the pictures to read, and {out} would overwrite it; choose another --out."
+            )
     if files:
         return to_float(torch.from_numpy(np.stack([read_face(file, data) for file in files]))).to(pick_device())
     return to_float(filled(load_faces(data), "test").images[:count]).to(pick_device())

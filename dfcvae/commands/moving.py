@@ -1,5 +1,6 @@
 """Commands that move faces through the latent space: between faces, along dimensions, along attributes."""
 
+import os
 import re
 from collections.abc import Sequence
 from itertools import pairwise
@@ -23,6 +24,7 @@ from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.training.environment import pick_device
 from dfcvae.vae import VAE
 
+FARTHEST = 100  # standard deviations, or steps along a vector: beyond, numbers overflow
 FRAMES = 16  # of an animation in one direction, at least
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 EDIT = re.compile(rf"(?P<name>[^=]+)=(?P<start>{NUMBER})(?::(?P<end>{NUMBER}))?")
@@ -36,7 +38,8 @@ def interpolate(arguments: Any) -> None:
         generator = seeded_generator(arguments.seed, Stream.PICTURES)
         z = Prior.standard(vae.latent_dim).sample(arguments.count, generator=generator)
     else:
-        x = faces_of(arguments.images, arguments.count, data_of(arguments.model, arguments.source))
+        data = data_of(arguments.model, arguments.source)
+        x = faces_of(arguments.images, arguments.count, data, arguments.out)
         z, _ = encode_images(vae.encode, x)
     steps, between = arguments.steps, slerp if arguments.spherical else linear
     if len(z) < 2 or steps < 2:
@@ -55,11 +58,14 @@ def interpolate(arguments: Any) -> None:
 
 def traverse(arguments: Any) -> None:
     """Draw what single latent dimensions do to a face, those that tell most of a face first."""
+    if abs(arguments.reach) > FARTHEST:
+        raise UserError(f"--reach is a number from -{FARTHEST} to {FARTHEST}; {arguments.reach:g} came.")
     vae = VAE.load(arguments.model, device=pick_device())
     data = data_of(arguments.model, arguments.source)
     indices, nats = by_kl(*posteriors(vae, filled(load_faces(data), "test")))
     count = min(arguments.dimensions, len(indices))
-    mu, _ = encode_images(vae.encode, faces_of([arguments.image] if arguments.image else [], 1, data))
+    x = faces_of([arguments.image] if arguments.image else [], 1, data, arguments.out)
+    mu, _ = encode_images(vae.encode, x)
     values = torch.linspace(-arguments.reach, arguments.reach, arguments.steps)
     walks = torch.stack([vae.decode_all(along_dimension(mu[0], int(d), values)) for d in indices[:count]])
     if is_animation(arguments.out):
@@ -76,7 +82,7 @@ def edit(arguments: Any) -> None:
     vae = VAE.load(arguments.model, device=pick_device())
     data = data_of(arguments.model, arguments.source)
     vectors = vectors_of(arguments.model, vae, data_of(arguments.model, arguments.source, held_out=False))
-    x = faces_of(files, arguments.count, data)
+    x = faces_of(files, arguments.count, data, arguments.out)
     mu, _ = encode_images(vae.encode, x)
 
     def edited(t: float) -> Tensor:
@@ -109,10 +115,12 @@ def parse_edits(words: Sequence[str]) -> tuple[list[Path], dict[str, tuple[float
     files, edits = [], {}
     for word in words:
         found = EDIT.fullmatch(word)
-        if Path(word).is_file() or "=" not in word:
+        if os.path.isfile(word) or "=" not in word:
             files.append(Path(word))
         elif found:
             start, end = float(found["start"]), float(found["end"] or found["start"])
+            if max(abs(start), abs(end)) > FARTHEST:
+                raise UserError(f"A strength is a number from -{FARTHEST} to {FARTHEST}; {word[:80]!r} came.")
             edits[found["name"]] = start, end
         else:
             raise UserError(f"An edit is written Smiling=+1.5, or Smiling=-2:2 for a way, but {word!r} came.")

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ from dfcvae.intake.rendering import Rendering
 from dfcvae.intake.survey import read_looks
 from dfcvae.paths import cache_root
 
+OF_A_DAMAGED_FILE = (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError)
+OF_A_DAMAGED_HEAD = (SyntaxError, TokenError, OverflowError, MemoryError)  # NumPy reads it as Python
+LABELS = ("attributes.npy", "split.npy")
 FORMAT = 2  # raise it when the files of a cache or the pixels of `decode` or `Rendering` change
 
 
@@ -69,6 +73,8 @@ def prepare(
     if not folder.exists():
         _build(Builder(images, rendering, folder), identity, workers or workers_by_default(), progress)
     splits = load(folder)
+    if splits["train"].names != images.names:
+        raise _damaged(folder, "its attributes are not those of the data set")
     _tell_left_out(images, folder, len(images) - sum(map(len, splits.values())), strict, progress)
     return splits
 
@@ -113,6 +119,8 @@ def _tell_left_out(images: ImageSet, folder: Path, unreadable: int, strict: bool
 def load(folder: Path) -> Splits:
     """The splits in the folder of a cache, memory-mapped.
 
+    Labels are compared with their checksums. Of the pixels, which take minutes to read, only `check` does this.
+
     Raises:
         UserError: it is damaged.
     """
@@ -120,20 +128,27 @@ def load(folder: Path) -> Splits:
         about = json.loads((folder / "cache.json").read_text())
         # Copy-on-write: torch warns about read-only arrays, and nobody can change the file by accident.
         images = torch.from_numpy(np.load(folder / "images.npy", mmap_mode="c"))
-        attributes = torch.from_numpy(np.load(folder / "attributes.npy"))
-        split = np.load(folder / "split.npy")
-        if not about["images"] == len(images) == len(attributes) == len(split):
+        for name in LABELS:
+            if sha256(folder / name) != about["checksums"][name]:
+                raise ValueError(f"the checksum of {name} is another")
+        attributes, split = torch.from_numpy(np.load(folder / LABELS[0])), np.load(folder / LABELS[1])
+        names, n = tuple(about["names"]), about["images"]
+        if not (n == len(images) == len(split) and attributes.shape == (n, len(names))) or images.dim() != 4:
             raise ValueError("its files do not belong together")
-        names = tuple(about["names"])
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"The decoded images in {folder} are damaged: {error}. Delete this folder and start again."
-        ) from error
+        if (images.dtype, attributes.dtype, split.dtype) != (torch.uint8, torch.bool, np.int8):
+            raise ValueError("its files hold other numbers than they should")
+        fingerprint = hashlib.sha256(json.dumps([about["names"], about["checksums"]]).encode()).hexdigest()
+    except (*OF_A_DAMAGED_FILE, *OF_A_DAMAGED_HEAD) as error:
+        raise _damaged(folder, str(error)) from error
     bounds = np.searchsorted(split, range(len(SPLITS) + 1)).tolist()
     return {
-        name: Faces(images[start:stop], attributes[start:stop], names)
+        name: Faces(images[start:stop], attributes[start:stop], names, fingerprint)
         for name, start, stop in zip(SPLITS, bounds[:-1], bounds[1:], strict=True)
     }
+
+
+def _damaged(folder: Path, why: str) -> UserError:
+    return UserError(f"The decoded images in {folder} are damaged: {why}. Delete this folder and start again.")
 
 
 def caches(cache_dir: str | Path | None = None) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -142,7 +157,7 @@ def caches(cache_dir: str | Path | None = None) -> Iterator[tuple[Path, dict[str
         try:
             about = json.loads(file.read_text())
             yield file.parent, about if isinstance(about, dict) else {}
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             yield file.parent, {}
 
 

@@ -1,6 +1,6 @@
 """One split of a dataset: images with their attributes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ class Faces:
         images: uint8 ``(n, C, H, W)``, 0 to 255; may be a view of a memory-mapped file.
         attributes: bool ``(n, A)``.
         names: the ``A`` attribute names, CelebA's spelling.
+        fingerprint: SHA-256 of the decoded data set that they are a part of; empty for faces that are drawn.
 
     Raises:
         ValueError: the three do not fit together.
@@ -24,6 +25,7 @@ class Faces:
     images: Tensor
     attributes: Tensor
     names: tuple[str, ...]
+    fingerprint: str = ""
 
     def __post_init__(self) -> None:
         if self.attributes.shape != (len(self.images), len(self.names)):
@@ -37,7 +39,7 @@ class Faces:
 
     def to(self, device: torch.device) -> "Faces":
         """The same faces in the memory of a device."""
-        return Faces(self.images.to(device), self.attributes.to(device), self.names)
+        return replace(self, images=self.images.to(device), attributes=self.attributes.to(device))
 
     def subset(self, n: int) -> "Faces":
         """The first ``n`` faces, without a copy.
@@ -47,7 +49,7 @@ class Faces:
         """
         if not 1 <= n <= len(self):
             raise UserError(f"Asked for the first {n:,} faces, but there are {len(self):,}. Choose 1 to {len(self):,}.")
-        return Faces(self.images[:n], self.attributes[:n], self.names)
+        return replace(self, images=self.images[:n], attributes=self.attributes[:n])
 
 
 Splits = dict[str, Faces]

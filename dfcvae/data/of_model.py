@@ -1,16 +1,21 @@
 """Faces as a trained model takes them: of its own data set, or from image files."""
 
+import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dfcvae.config import DataConfig, Experiment
+from dfcvae.data.faces import Faces
 from dfcvae.data.source import SYNTHETIC
 from dfcvae.errors import UserError
 from dfcvae.intake import Undecodable, decode, quiet_pillow
 from dfcvae.intake.rendering import Rendering
+from dfcvae.intake.trees import read_file
 from dfcvae.vae import read_model
 
 
@@ -22,17 +27,41 @@ def data_of(model: str | Path, source: str | None = None, *, held_out: bool = Tr
         source: another place to take faces from.
         held_out: only faces of the validation and test split will be looked at, so that no synthetic training faces
             need be drawn.
+
+    Raises:
+        UserError: if it does not say and no source is named, or if its experiment is of another version.
     """
     about, _ = read_model(model)
-    size, channels = about["vae"]["size"], about["vae"]["channels"]
-    trained_on = (
-        Experiment.from_dict(about["config"]).data if about["config"] else DataConfig(size=size, channels=channels)
-    )
+    if about["config"]:
+        trained_on = Experiment.from_dict(about["config"]).data
+    elif source:
+        trained_on = DataConfig(size=about["vae"]["size"], channels=about["vae"]["channels"])
+    else:
+        raise UserError(
+            f"{model} does not say which faces it was trained on, as it was saved without its experiment. Name them "
+            "with --source: a path as in `dfcvae data info`, or 'synthetic'."
+        )
     if source and source != trained_on.source:
         trained_on = replace(trained_on, source=source, train_images=None)
     if held_out:
         return replace(trained_on, train_images=1 if trained_on.source == SYNTHETIC else None)
     return trained_on
+
+
+def tell_other_data(about: Mapping[str, Any], faces: Faces) -> None:
+    """Say on stderr if faces are not of the decoded data that a checkpoint was trained on, as far as both are known.
+
+    Args:
+        about: what the checkpoint says of itself, see `read_model`.
+        faces: any split of the data at hand.
+    """
+    before, now = about.get("fingerprint"), faces.fingerprint
+    if before and now and before != now:
+        print(
+            "The data has changed since training: its decoded images, labels or splits are not those the checkpoint "
+            "was trained on. Numbers do not compare with earlier ones.",
+            file=sys.stderr,
+        )
 
 
 def read_face(path: str | Path, data: DataConfig) -> NDArray[np.uint8]:
@@ -42,8 +71,8 @@ def read_face(path: str | Path, data: DataConfig) -> NDArray[np.uint8]:
         UserError: if it is no image that can be read.
     """
     try:
-        return decode_face(Path(path).read_bytes(), data)
-    except (OSError, Undecodable) as error:
+        return decode_face(read_file(Path(path)), data)
+    except Undecodable as error:
         raise UserError(f"{path} is no image that can be read ({error}); name JPEG or PNG files.") from error
 
 

@@ -1,10 +1,10 @@
 """Lists joined to image files: which image has which attributes, split and identity."""
 
-import os
 import posixpath
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,10 +75,11 @@ def join(files: Sequence[str], tables: Sequence[Table], seed: int, numbered: boo
 
 def relative_to_common_folder(files: Sequence[str]) -> tuple[str, list[str]]:
     """The deepest folder that holds all files, and their names in it."""
-    folders = {file.rpartition("/")[0] for file in files}
-    common = os.path.commonpath(folders) if "" not in folders else ""
-    common = common.replace(os.sep, "/")
-    return common, [file[len(common) + 1 :] if common else file for file in files]
+    # Not by `os.path.commonpath`: names in a zip need not be paths of this system, nor of any.
+    folders = [file.split("/")[:-1] for file in files]
+    pairs = zip(min(folders, default=[]), max(folders, default=[]), strict=False)
+    common = [one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
+    return "/".join(common), ["/".join(file.split("/")[len(common) :]) for file in files]
 
 
 Key = Callable[[str], str]

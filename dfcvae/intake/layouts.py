@@ -27,7 +27,7 @@ from dfcvae.intake.lists import (
     read_partition,
 )
 from dfcvae.intake.splits import CELEBA_COUNTS, stem
-from dfcvae.intake.trees import Folder, Tree, TreeImages, Zip, open_tree
+from dfcvae.intake.trees import Folder, Tree, TreeImages, Zip, open_tree, read_file
 
 ALIGNED = "img_align_celeba"
 IMAGE_FOLDERS = (ALIGNED, f"{ALIGNED}_png", "CelebA-HQ-img")
@@ -169,9 +169,16 @@ def _lists_beside(images: Path, aligned: bool) -> dict[str, List]:
             for name in names:
                 if (folder / name).is_file():
                     found.setdefault(name, folder / name)
-    lists = {name: List(str(path), path.read_bytes(), near=aligned) for name, path in found.items()}
+    lists = {name: List(str(path), _content(path), near=aligned) for name, path in found.items()}
     own = images.with_name((images.name if images.is_dir() else images.stem) + ".csv")
-    return lists | ({own.name: List(str(own), own.read_bytes())} if own.is_file() else {})
+    return lists | ({own.name: List(str(own), _content(own))} if own.is_file() else {})
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return read_file(path)
+    except Undecodable as error:
+        raise UserError(f"The list {path} could not be read: {error}. Correct or remove it.") from error
 
 
 def _read_lists(lists: dict[str, List], files: Sequence[str], numbered: bool) -> list[Table]:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -79,7 +80,7 @@ def read_attributes(label: str, text: str) -> Table:
         UserError: it is malformed or cut short.
     """
     lines = text.splitlines()
-    if len(lines) < 2 or not lines[0].strip().isdecimal():
+    if len(lines) < 2 or not re.fullmatch("[0-9]{1,18}", lines[0].strip()):
         first = lines[0][:60] if lines else ""
         raise UserError(
             f"{label} is not CelebA's attribute list: its first line should be the number of images, "
@@ -135,7 +136,7 @@ def read_mapping(label: str, text: str) -> dict[str, str]:
     """
     rows = [line.split() for line in text.splitlines() if line.strip()]
     rows = rows[0 if rows and rows[0][0].isdecimal() else 1 :]  # some copies have no header
-    if not rows or any(len(row) != 3 or not row[0].isdecimal() for row in rows):
+    if not rows or any(len(row) != 3 or not re.fullmatch("[0-9]{1,18}", row[0]) for row in rows):
         raise UserError(f"{label} should have rows of three: number in CelebA-HQ, number and file name in CelebA.")
     return {str(int(row[0])): row[2] for row in rows}
 

@@ -3,7 +3,8 @@
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -63,13 +64,18 @@ class ShardImages:
         return hashlib.sha256(marks.tobytes()).hexdigest()
 
 
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as error:  # the last are of text that is none
+        raise UserError(f"{path} is damaged ({error}). Download it again.") from error
+
+
 @lru_cache(maxsize=2)  # neighbours come from the same group or the next one
 def _row_group(shard: Path, group: int, column: str) -> Any:
-    try:
-        with pq.ParquetFile(shard) as file:
-            rows = file.read_row_group(group, columns=[column]).column(0).combine_chunks()
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{shard} is damaged ({error}). Download it again.") from error
+    with _damage_told(shard), pq.ParquetFile(shard) as file:
+        rows = file.read_row_group(group, columns=[column]).column(0).combine_chunks()
     return rows.field("bytes") if pa.types.is_struct(rows.type) else rows
 
 
@@ -89,12 +95,13 @@ def open_parquet(shards: Sequence[Path], path: Path, split_seed: int) -> ImageSe
     labels = [field.name for field in schema if pa.types.is_boolean(field.type) or pa.types.is_integer(field.type)]
     known = next((name for name in labels if name.lower() in IDENTITY_COLUMNS), None)
     paths = [f"{image.name}.path"] if _has(image, "path", pa.string()) else []
-    table = pa.concat_tables([pq.ParquetFile(shard).read(columns=[*labels, *paths]) for shard in shards])
-    counts = [pq.read_metadata(shard).num_rows for shard in shards]
-    names, attributes = _attributes(table, [name for name in labels if name != known], sum(counts))
-    filenames = _filenames(table.column(image.name).to_pylist() if paths else [], shards, counts)
+    with _damage_told(path):
+        table = pa.concat_tables([pq.ParquetFile(shard).read(columns=[*labels, *paths]) for shard in shards])
+        counts = [pq.read_metadata(shard).num_rows for shard in shards]
+        names, attributes = _attributes(table, [name for name in labels if name != known], sum(counts))
+        filenames = _filenames(table.column(image.name).to_pylist() if paths else [], shards, counts)
+        people = table.column(known).cast(pa.string()).to_pylist() if known else [None] * len(filenames)
     split, how = _split(shards, counts)
-    people = table.column(known).cast(pa.string()).to_pylist() if known else [None] * len(filenames)
     keys = [person or filename for person, filename in zip(people, filenames, strict=True)]
     split, how = complete(split, how, keys, known or "file name", split_seed)
     return ImageSet(

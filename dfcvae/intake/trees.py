@@ -20,6 +20,8 @@ from dfcvae.intake.decode import Undecodable
 # What is wrong with one file, and not with the disk or the connection to it.
 OF_ONE_FILE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
 LOCAL_HEAD = 30  # bytes of a zip member's own head before its name
+LARGEST = 2**29  # bytes of one file: no picture needs more, and what claims to would fill the memory
+TOO_LARGE = f"larger than {LARGEST // 2**20} MB"
 
 
 class Tree(Protocol):
@@ -58,13 +60,7 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         """The content of a file."""
-        try:
-            with open(self.path / name, "rb", opener=_open_regular) as file:
-                return file.read()
-        except OSError as error:
-            if error.errno in OF_ONE_FILE:
-                raise Undecodable(str(error.strerror).lower()) from error
-            raise _disk_fault(self.path / name, error) from error
+        return read_file(self.path / name)
 
     def stamp(self, names: Iterable[str]) -> str:
         """A digest of sizes and times of change."""
@@ -85,6 +81,7 @@ class Member(NamedTuple):
 
     offset: int
     size: int
+    unpacked: int
     method: int
     crc: int
     encrypted: bool
@@ -106,13 +103,7 @@ class Zip:
         """
         try:
             with zipfile.ZipFile(path) as archive:
-                members = {
-                    info.filename: Member(
-                        info.header_offset, info.compress_size, info.compress_type, info.CRC, bool(info.flag_bits & 1)
-                    )
-                    for info in archive.infolist()
-                    if not info.is_dir()
-                }
+                members = {info.filename: _member(info) for info in archive.infolist() if not info.is_dir()}
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             with open(path, "rb") as file:
                 page = file.read(256).lstrip().lower().startswith((b"<!doctype", b"<html"))
@@ -133,6 +124,8 @@ class Zip:
             raise Undecodable("encrypted in the zip")
         if member.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise Undecodable(f"compressed in the zip by method {member.method}, which is not read here")
+        if max(member.size, member.unpacked) > LARGEST:
+            raise Undecodable(TOO_LARGE)
         try:
             with open(self.path, "rb") as file:
                 file.seek(member.offset)
@@ -141,10 +134,7 @@ class Zip:
                 data = file.read(member.size)
         except OSError as error:
             raise _disk_fault(self.path, error) from error
-        try:
-            content = zlib.decompress(data, -zlib.MAX_WBITS) if member.method else data
-        except zlib.error as error:
-            raise Undecodable(f"damaged in the zip: {error}") from error
+        content = _inflated(data, member.unpacked) if member.method else data
         if zlib.crc32(content) != member.crc:
             raise Undecodable("damaged in the zip: its checksum is another")
         return content
@@ -172,6 +162,22 @@ class TreeImages:
         return self.tree.stamp(self.names)
 
 
+def read_file(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        Undecodable: it is none, too large a one, or cannot be had for another reason that is its own.
+        UserError: the disk, or the connection to it, has a fault.
+    """
+    try:
+        with open(path, "rb", opener=_open_regular) as file:
+            return file.read()
+    except OSError as error:
+        if error.errno in OF_ONE_FILE:
+            raise Undecodable(str(error.strerror).lower()) from error
+        raise _disk_fault(path, error) from error
+
+
 def open_tree(path: Path) -> Tree:
     """A folder or a zip.
 
@@ -181,9 +187,11 @@ def open_tree(path: Path) -> Tree:
     return Folder.open(path) if path.is_dir() else Zip.open(path)
 
 
-def natural(name: str) -> list[str | int]:
+def natural(name: str) -> list[str | tuple[int, str]]:
     """A sorting key with numbers by value: 9.jpg before 10.jpg."""
-    return [int(part) if i % 2 else part for i, part in enumerate(re.split("([0-9]+)", name))]
+    parts = enumerate(re.split("([0-9]+)", name))
+    # by length and digits, as Python refuses to make an integer of some thousand digits
+    return [(len(part.lstrip("0")), part.lstrip("0")) if i % 2 else part for i, part in parts]
 
 
 def _walk(root: Path) -> Iterator[str]:
@@ -212,7 +220,26 @@ def _disk_fault(path: Path, error: OSError) -> UserError:
     return UserError(f"{path} could not be read ({error.strerror}). Check the disk or the connection to it.")
 
 
+def _member(info: zipfile.ZipInfo) -> Member:
+    encrypted = bool(info.flag_bits & 1)
+    return Member(info.header_offset, info.compress_size, info.file_size, info.compress_type, info.CRC, encrypted)
+
+
+def _inflated(data: bytes, size: int) -> bytes:
+    """Deflated data that should have so many bytes: not more than these are unpacked, whatever comes after them."""
+    try:
+        content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)
+    except zlib.error as error:
+        raise Undecodable(f"damaged in the zip: {error}") from error
+    if len(content) > size:
+        raise Undecodable("damaged in the zip: longer than it says")
+    return content
+
+
 def _open_regular(path: str, flags: int) -> int:
-    if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe would wait for its other end for ever
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for its other end for ever
         raise Undecodable("not a regular file")
+    if status.st_size > LARGEST:
+        raise Undecodable(TOO_LARGE)
     return os.open(path, flags)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dfcvae.errors import UserError, nearest
-from dfcvae.latent.stored import read_stored, write_stored
+from dfcvae.latent.stored import damaged, read_stored, write_stored
 
 FEWEST = 10  # faces with and without an attribute, below which a mean of a hundred dimensions is mostly noise
 Method = Literal["means", "classifier"]
@@ -199,7 +199,10 @@ class AttributeVectors:
             UserError: if they are another model's, or the file holds something else.
         """
         tensors, about = read_stored(path, "attribute vectors", model)
-        return cls(tuple(about["names"]), tensors["vectors"], about["how"])
+        names, steps = about.get("names"), tensors.get("vectors")
+        if not isinstance(names, list) or steps is None or steps.dim() != 2 or len(steps) != len(names):
+            raise damaged(path, "attribute vectors", "names and vectors do not belong together")
+        return cls(tuple(map(str, names)), steps, str(about.get("how")))
 
 
 def _index(names: Sequence[str], name: str) -> int:

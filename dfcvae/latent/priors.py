@@ -10,7 +10,7 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 
 from dfcvae.errors import UserError
 from dfcvae.gaussian import sample_posterior
-from dfcvae.latent.stored import read_stored, write_stored
+from dfcvae.latent.stored import damaged, read_stored, write_stored
 
 COMPONENTS = (1, 2, 4, 8, 16, 32)
 FACES_PER_DIMENSION = {"full": 5, "tied": 2}  # and component, at least
@@ -80,7 +80,12 @@ class Prior:
         Raises:
             UserError: if it is another model's or other faces', or the file holds something else.
         """
-        return cls(**read_stored(path, "a prior", model, source)[0])
+        tensors, _ = read_stored(path, "a prior", model, source)
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        k, d = (*shapes.get("means", ()), 0, 0)[:2]
+        if shapes != {"weights": (k,), "means": (k, d), "factors": (k, d, d)}:
+            raise damaged(path, "a prior", f"shapes {shapes}")
+        return cls(**tensors)
 
 
 def fit_gaussian(mu: Tensor, logvar: Tensor) -> Prior:

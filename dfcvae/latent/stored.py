@@ -1,19 +1,22 @@
 """Files of what was fitted to the latents of one model: useless, and misleading, with any other."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from dfcvae.errors import UserError
+from dfcvae.tensorfiles import UnreadableError, read_tensors, write_tensors
 
 
 class OtherFitError(UserError):
     """A file was fitted to other weights (of another model, or before this one was trained further) or other faces."""
+
+
+def damaged(path: str | Path, kind: str, why: str) -> UserError:
+    """The sentence for a file that is not what it should be."""
+    return UserError(f"{path} does not hold {kind}, or is damaged ({why}); delete it.")
 
 
 def write_stored(
@@ -26,16 +29,8 @@ def write_stored(
     Raises:
         OSError: if it cannot be written.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"dfcvae": json.dumps({"kind": kind, "model": model, "source": source} | about)}
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata)
-    except SafetensorError as error:  # what it makes of a full disk and of missing permissions
-        raise OSError(str(error)) from error
-    temporary.replace(path)
-    return path
+    return write_tensors(path, tensors, metadata)
 
 
 def read_stored(
@@ -48,14 +43,15 @@ def read_stored(
         OtherFitError: if it was fitted to another model or other faces.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})["dfcvae"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-            wrong, _ = about["kind"] != kind, (about["model"], about["source"])  # all of which an older file may lack
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise UserError(f"{path} holds no {kind}, or is damaged ({type(error).__name__}); delete it.") from error
+        tensors, metadata = read_tensors(path)
+        about = json.loads(metadata["dfcvae"])
+        wrong, _ = about["kind"] != kind, (about["model"], about["source"])  # all of which an older file may lack
+    except UnreadableError as error:
+        raise damaged(path, kind, str(error)) from error
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise damaged(path, kind, type(error).__name__) from error
     if wrong:
-        raise UserError(f"{path} holds {about['kind']}, but {kind} were expected.")
+        raise UserError(f"{path} holds {about['kind']} instead of {kind}.")
     if about["model"] != model:
         raise OtherFitError(f"{path} was fitted to other weights: of another checkpoint, or before more training.")
     if source is not None and about["source"] != source:

@@ -7,10 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dfcvae.config import DataConfig, FeatureTraining, check_ranges
+from dfcvae.checks import check_ranges
+from dfcvae.config import DataConfig, FeatureTraining
 from dfcvae.data import Splits, source_name
 from dfcvae.evaluation import inception_network, lpips_distances
 from dfcvae.evaluation.probe import Scores, codes_by_kind, majority_scores, mean_scores, probe
+from dfcvae.files import write_whole
 from dfcvae.paper.variants import VARIANTS, variant
 from dfcvae.reports.comparison import Model
 from dfcvae.reports.evaluated import Evaluated, Judge, evaluate_model
@@ -155,8 +157,5 @@ def kept(file: Path, of: dict[str, Any], make: Callable[[], dict[str, Scores]]) 
         if found["of"] == of:
             return dict(found["found"])
     made = make()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_suffix(".partial")
-    beside.write_text(json.dumps({"of": of, "found": made}, indent=2) + "\n")
-    beside.replace(file)
+    write_whole(file, json.dumps({"of": of, "found": made}, indent=2) + "\n")
     return made

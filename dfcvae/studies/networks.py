@@ -21,8 +21,7 @@ def trained_network(config: FeatureTraining, splits: Splits, file: Path, progres
         if not file.is_file():
             if progress:
                 print(f"\ntraining {file.stem}: {config.arch}, width {config.width:g}", flush=True)
-            network = train_features(config, splits, progress=progress)
-            network.save(file.with_suffix(".partial")).replace(file)
+            train_features(config, splits, progress=progress).save(file)
     return file
 
 

@@ -1,13 +1,13 @@
 """One training of a study, from nothing or from where it was; safe to start twice."""
 
 import json
-import shutil
 from pathlib import Path
 
 from filelock import FileLock
 
 from dfcvae.config import Experiment
 from dfcvae.data import Splits, load_faces
+from dfcvae.files import write_whole
 from dfcvae.reports.comparison import Model
 from dfcvae.reports.evaluated import Evaluated, Judge, evaluate_model
 from dfcvae.training import train
@@ -30,10 +30,7 @@ def train_once(experiment: Experiment, folder: Path, *, splits: Splits | None = 
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
-        begun = (folder / "checkpoints" / "last.ckpt").is_file()
-        if not begun:
-            shutil.rmtree(folder, ignore_errors=True)  # stopped before its first epoch ended
-        train(experiment, folder, resume=begun, splits=splits, progress=progress)
+        train(experiment, folder, resume="auto", splits=splits, progress=progress)
     return folder
 
 
@@ -55,8 +52,5 @@ def do_run(experiment: Experiment, out: Path, name: str, judge: Path | None) -> 
     splits = load_faces(experiment.data, progress=False)
     train_once(experiment, run_folder(out, name), splits=splits)
     measure_once(experiment, out, name, Judge.load(judge, pick_device()) if judge else None, splits=splits)
-    done = out / "done" / f"{name}.json"
-    done.parent.mkdir(parents=True, exist_ok=True)
-    beside = done.with_suffix(".partial")
-    beside.write_text(json.dumps(experiment.as_dict(), indent=2) + "\n")
-    beside.replace(done)
+    (out / "done").mkdir(exist_ok=True)
+    write_whole(out / "done" / f"{name}.json", json.dumps(experiment.as_dict(), indent=2) + "\n")

@@ -6,23 +6,22 @@ from typing import Any
 
 import lightning as L
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torchmetrics.functional.classification import binary_auroc, multilabel_recall, multilabel_specificity
 
-from dfcvae.config import FeatureTraining
+from dfcvae.config import FEATURE_RANGES, FeatureTraining
 from dfcvae.data import Batches, Faces, Splits, TrainingBatches
 from dfcvae.data.batches import Batch
 from dfcvae.errors import UserError
 from dfcvae.images import normalize_imagenet, to_float, to_rgb
 from dfcvae.memory import keep_freed_memory
 from dfcvae.seeding import Stream, seeded_generator
+from dfcvae.tensorfiles import UnreadableError, read_tensors, write_tensors
 from dfcvae.training.callbacks import ProgressBar
 from dfcvae.training.environment import check_accelerator, pick_device, pick_precision, quiet_lightning
 from dfcvae.training.progress import Steps
 from dfcvae.vgg import vgg_layers
-from dfcvae.weights import read_metadata
 
 SMALLEST = 32  # pixels of a side: one is left after five poolings
 
@@ -55,20 +54,29 @@ class AttributeNetwork(nn.Module):
 
     def save(self, path: str | Path) -> Path:
         """Write safetensors that `VGGFeatures` loads like any other weights."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         metadata = {"arch": self.arch, "width": str(self.width), "attributes": json.dumps(self.names)}
-        save_file({k: v.detach().contiguous().cpu() for k, v in self.state_dict().items()}, path, metadata)
-        return path
+        return write_tensors(path, self.state_dict(), metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> "AttributeNetwork":
-        """The network, in eval mode, that `dfcvae features train` wrote."""
-        about = read_metadata(path)
-        if "attributes" not in about:
-            raise UserError(f"{path} is no attribute network; expected a file that `dfcvae features train` wrote.")
-        network = cls(about["arch"], float(about["width"]), tuple(json.loads(about["attributes"])))
-        network.load_state_dict(load_file(path))
+        """The network, in eval mode, that `dfcvae features train` wrote.
+
+        Raises:
+            UserError: if the file is damaged or something else.
+        """
+        try:
+            state, about = read_tensors(path)
+            width, names = float(about["width"]), tuple(map(str, json.loads(about["attributes"])))
+            if not FEATURE_RANGES["width"][0] <= width <= FEATURE_RANGES["width"][1]:
+                raise ValueError(f"width {width}")
+            network = cls(about["arch"], width, names)
+            network.load_state_dict(state)
+        except (UnreadableError, KeyError, TypeError, ValueError, RuntimeError, UserError) as error:
+            why = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            raise UserError(
+                f"{path} is no attribute network, or it is damaged ({why}); expected a file that `dfcvae features "
+                "train` wrote."
+            ) from error
         return network.eval()
 
     @torch.no_grad()

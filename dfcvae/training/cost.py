@@ -9,6 +9,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from dfcvae.errors import UserError
 from dfcvae.files import write_whole
 from dfcvae.memory import forget_peak, peak_memory
 from dfcvae.training.nonfinite import FiniteSteps
@@ -74,7 +75,16 @@ class Cost(Callback):
 
 
 def read_cost(folder: Path) -> dict[str, Any]:
-    """What a run has cost so far; empty for a run folder without the file."""
+    """What a run has cost so far; empty for a run folder without the file.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
     file = folder / FILE
-    cost: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    try:
+        cost = json.loads(file.read_text()) if file.is_file() else {}
+        if not isinstance(cost, dict) or not all(isinstance(value, int | float | None) for value in cost.values()):
+            raise ValueError("it should hold numbers by name")
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file} is damaged ({error}); move it elsewhere, and the cost is counted anew.") from error
     return cost

@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from dfcvae.errors import UserError
 from dfcvae.files import whole
 from dfcvae.training.environment import process_rank
 
@@ -63,12 +64,25 @@ class CSVLog(Logger):
 
 
 def last_validation(path: Path) -> dict[str, float]:
-    """The ``val/...`` metrics of the last validation in a CSV file of `CSVLog`."""
-    last = [row for row in _rows(path) if row["val/total"]][-1]
-    return {name: float(value) for name, value in last.items() if name.startswith("val/")}
+    """The ``val/...`` metrics of the last validation in a CSV file of `CSVLog`.
+
+    Raises:
+        UserError: if the file is damaged, or holds none.
+    """
+    rows = [row for row in _rows(path) if row["val/total"]]
+    if not rows:
+        raise UserError(f"{path} holds no validation; it is damaged, or of a run that has not come so far.")
+    return {name: float(value) for name, value in rows[-1].items() if name.startswith("val/")}
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
     """All whole rows: the last one of a process that was killed, or whose disk was full, may be cut."""
-    with path.open(newline="") as file:
-        return list(csv.DictReader(line for line in file if line.endswith("\n")))
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader((line for line in file if line.endswith("\n")), strict=True))
+        for row in rows:
+            _ = int(row["step"]), row["train/total"], row["val/total"]
+            _ = [float(cell) for cell in row.values() if cell != ""]
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
+        raise UserError(f"{path} is damaged ({error!r}); correct it, or move it elsewhere.") from error
+    return rows

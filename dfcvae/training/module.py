@@ -50,6 +50,7 @@ class VAETraining(L.LightningModule):
         self.parts_of_step: list[dict[str, Tensor]] = []  # the terms of each, of the latest step
         self.trained_step = torch.compile(self.step) if training.compile else self.step
         self.targets_kept = False  # what a resumed run has to know
+        self.fingerprint = ""  # of the data, see `Faces`
         # every process has the same frozen network: none need tell the others of it in every step
         frozen = [name for name, _ in self.named_buffers() if name.startswith("objective.perceptual.")]
         self._ddp_params_and_buffers_to_ignore = frozen
@@ -171,6 +172,7 @@ class VAETraining(L.LightningModule):
             "config": self.experiment.as_dict(),
             "scales": self.objective.scales,
             "targets_kept": self.targets_kept,
+            "fingerprint": self.fingerprint,
         }
 
     def configure_optimizers(self) -> Any:

@@ -55,6 +55,8 @@ def _load(experiment: Experiment, file: Path, out: Path) -> dict[str, Any]:
     if not file.is_file():
         raise UserError(f"There is nothing to resume in {out}: expected {file}. Start the run without --resume.")
     checkpoint = load_checkpoint(file)
+    if not checkpoint.keys() >= {"optimizer_states", "global_step"}:
+        raise UserError(f"{file} holds a model, but not the state of a training to resume. Start a new run (--out).")
     saved = Experiment.from_dict(checkpoint["hyper_parameters"]["config"])  # with what was added since, by default
     before, now = flat(saved.as_dict()), flat(experiment.as_dict())
     free = {"training.logger", "training.picture_epochs", "training.skip_nonfinite", "name"}

@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from dfcvae.config import Experiment
-from dfcvae.data import Batches, Faces, Splits, TrainingBatches, load_faces
+from dfcvae.data import Batches, Faces, Splits, TrainingBatches, load_faces, tell_other_data
 from dfcvae.errors import UserError
 from dfcvae.memory import free_memory, keep_freed_memory
 from dfcvae.training.build import CPU, build_objective, build_perceptual, build_vae, use_bfloat16_features
@@ -106,8 +106,10 @@ def _train(experiment: Experiment, out: Path, resume: Resume, splits: Splits | N
     if checkpoint and checkpoint["global_step"] >= total_steps and not checkpoint.get(PENDING):
         return Run(out, last_validation(out / METRICS))
     about = checkpoint["hyper_parameters"] if checkpoint else {}
+    tell_other_data(about, splits["train"])
     objective = build_objective(experiment.loss, perceptual, splits["train"].images, about.get("scales"), device)
     module = VAETraining(vae, objective, experiment, batches.steps).to(device)
+    module.fingerprint = splits["train"].fingerprint
     if pick_precision(experiment.training.precision, device) == "bf16-mixed":
         use_bfloat16_features(objective)
     kept = about.get("targets_kept", False) if checkpoint else None

@@ -28,11 +28,11 @@ def test_another_model_or_another_kind_or_damage_is_told(tmp_path):
     prior = Prior.standard(3).save(tmp_path / "prior.safetensors", "a", "celeba")
     with pytest.raises(UserError, match="fitted to the faces of 'celeba', not of 'synthetic'"):
         Prior.load(prior, "a", "synthetic")
-    with pytest.raises(UserError, match="holds attribute vectors, but a prior were expected"):
+    with pytest.raises(UserError, match="holds attribute vectors instead of a prior"):
         Prior.load(file, "a", "celeba")
     for damaged in (b"", file.read_bytes()[:40], b"not safetensors"):
         file.write_bytes(damaged)
-        with pytest.raises(UserError, match="holds no attribute vectors, or is damaged"):
+        with pytest.raises(UserError, match="does not hold attribute vectors, or is damaged"):
             AttributeVectors.load(file, "a")
 
 
@@ -51,6 +51,6 @@ def test_a_file_that_cannot_be_written_is_an_oserror(tmp_path, monkeypatch):
     def full(*arguments):
         raise SafetensorError("No space left on device")
 
-    monkeypatch.setattr("dfcvae.latent.stored.save_file", full)
+    monkeypatch.setattr("dfcvae.tensorfiles.save_file", full)
     with pytest.raises(OSError, match="No space left"):
         VECTORS.save(tmp_path / "vectors.safetensors", "a", "celeba")

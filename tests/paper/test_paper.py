@@ -47,7 +47,7 @@ def test_everything_is_there(paper):
         *(f"{name}.npz" for name in pictures),
         *(f"{name}.csv" for name in drawn),
     }
-    assert not list(paper.rglob("*.partial"))
+    assert not list(paper.rglob("*.tmp"))
 
 
 @pytest.mark.slow

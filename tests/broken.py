@@ -1,0 +1,214 @@
+"""What is wrong with files in the wild: small builders of broken archives, lists, models and configurations."""
+
+import functools
+import io
+import json
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from dfcvae.latent import AttributeVectors, Prior
+from dfcvae.training import AttributeNetwork
+from dfcvae.vae import VAE, digest
+from tests.conftest import tiny_experiment
+from tests.hostile import encoded, reference
+from tests.layouts import small_album, write_images
+
+CANARY = "executed"  # a file that no program should make
+ALBUM = small_album()
+NAMES = ("Male", "Smiling", "Eyeglasses")
+
+
+class Malicious:
+    """Unpickled, it makes a file: the sign that something was executed."""
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:
+        return open, (CANARY, "w")
+
+
+def flipped(path: Path, at: int | float) -> Path:
+    """A file with one bit changed: at a byte from the start or the end, or at a fraction of its length."""
+    data = bytearray(path.read_bytes())
+    data[int(at * len(data)) if isinstance(at, float) else at] ^= 1
+    path.write_bytes(data)
+    return path
+
+
+def cut(path: Path, share: float = 0.5) -> Path:
+    """A file of which only the first part is left."""
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    return path
+
+
+def faces(folder: Path, **others: bytes) -> Path:
+    """A folder of 4 good pictures, and others by name."""
+    folder.mkdir(parents=True)
+    for i in range(4):
+        (folder / f"{i}.jpg").write_bytes(ALBUM.jpegs[i])
+    for name, content in others.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def zipped(path: Path, members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    """A zip of 4 good pictures, and others by name."""
+    good = {f"good/{i}.jpg": ALBUM.jpegs[i] for i in range(4)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, content in {**good, **members}.items():
+            archive.writestr(zipfile.ZipInfo(name), content, method)
+    return path
+
+
+def headers(path: Path, name: str, change: Callable[[bytearray, int, int], None]) -> Path:
+    """A zip with the two headers of one member changed: the local one, and that in the central directory."""
+    data = bytearray(path.read_bytes())
+    local = data.index(b"PK\x03\x04" + data[data.index(name.encode()) - 26 : data.index(name.encode())])
+    central = data.rindex(name.encode()) - 46
+    assert data[central : central + 4] == b"PK\x01\x02"
+    change(data, local, central)
+    path.write_bytes(data)
+    return path
+
+
+def encrypted(data: bytearray, local: int, central: int) -> None:
+    data[local + 6] |= 1
+    data[central + 8] |= 1
+
+
+def said_to_be(size: int) -> Callable[[bytearray, int, int], None]:
+    """Another size of the unpacked member than it has."""
+
+    def change(data: bytearray, local: int, central: int) -> None:
+        data[local + 22 : local + 26] = data[central + 24 : central + 28] = struct.pack("<I", size)
+
+    return change
+
+
+def elsewhere(data: bytearray, local: int, central: int) -> None:
+    data[central + 42 : central + 46] = struct.pack("<I", len(data) - 10)
+
+
+def bomb(megabytes: int = 8) -> bytes:
+    """Zeros, which pack to a thousandth."""
+    return bytes(megabytes * 2**20)
+
+
+def wide_png(width: int, height: int) -> bytes:
+    """The head of a picture of so many pixels, and none of them."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+
+
+def picture(**how: Any) -> bytes:
+    """The reference picture as PNG."""
+    return encoded(reference(), "PNG", **how)
+
+
+def celeba(folder: Path, **lists: str | bytes) -> Path:
+    """CelebA's folder in small; lists by their names without suffix instead of the right ones."""
+    write_images(folder / "img_align_celeba", ALBUM)
+    right = {"list_attr_celeba": ALBUM.attribute_lines(), "list_eval_partition": ALBUM.partition_lines()}
+    for name, lines in right.items():
+        content = lists.get(name, "\n".join(lines) + "\n")
+        (folder / f"{name}.txt").write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder
+
+
+@functools.cache
+def vae() -> VAE:
+    """A small model with random weights, always the same."""
+    torch.manual_seed(0)
+    return VAE("hou2016", 32, 3, 8)
+
+
+def model(folder: Path, config: dict[str, Any] | None = None) -> Path:
+    """An exported model that says it was trained on synthetic faces of 32 pixels."""
+    return vae().save(folder, tiny_experiment().as_dict() if config is None else config)
+
+
+def checkpoint(path: Path, **changes: Any) -> Path:
+    """What training leaves, as far as a loaded model needs it."""
+    content = {
+        "state_dict": {f"vae.{name}": value for name, value in vae().state_dict().items()},
+        "hyper_parameters": {"vae": vae().config, "config": tiny_experiment().as_dict(), "scales": {}},
+        "optimizer_states": [],
+        "global_step": 4,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content | changes, path)
+    return path
+
+
+def edited_json(path: Path, **changes: Any) -> Path:
+    """A JSON file with other entries."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    return path
+
+
+def judge(path: Path) -> Path:
+    """An attribute network."""
+    torch.manual_seed(0)
+    return AttributeNetwork("vgg11_bn", 0.125, NAMES).save(path)
+
+
+def vectors(of: Path, names: tuple[str, ...] = NAMES) -> Path:
+    """Attribute vectors kept beside a model."""
+    kept = AttributeVectors(names, torch.ones(len(names), 8), "differences of class means")
+    return kept.save(of / "latent" / "attributes.safetensors", digest(vae()), "synthetic")
+
+
+def prior(of: Path) -> Path:
+    """A Gaussian kept beside a model."""
+    return Prior.standard(8).save(of / "latent" / "prior-gaussian.safetensors", digest(vae()), "synthetic")
+
+
+def stored_by_hand(path: Path, tensors: dict[str, torch.Tensor], about: Any) -> Path:
+    """A file of the kind kept beside models, with whatever content."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, path, {"dfcvae": json.dumps(about)})
+    return path
+
+
+def experiment(path: Path, text: str | bytes | None = None, **data: Any) -> Path:
+    """A small experiment, or another text in its place."""
+    tiny = tiny_experiment()
+    for name, value in data.items():
+        setattr(tiny.data, name, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tiny.save(path)
+    if text is not None:
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def pickled(path: Path, content: Any) -> Path:
+    """A file of ``torch.save``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content, path)
+    return path
+
+
+def tree_of(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder: what must be there afterwards as it was."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
+    return {os.path.relpath(path, folder): path.read_bytes() for path in paths}
+
+
+def as_zip(content: bytes, name: str) -> bytes:
+    """A zip with one member, in memory."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(name, content)
+    return file.getvalue()

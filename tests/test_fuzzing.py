@@ -1,0 +1,372 @@
+"""Whatever bytes a file holds, its reader gives a result or one of our own errors: files made by hypothesis."""
+
+import json
+import shutil
+from contextlib import suppress
+
+import pytest
+import torch
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from dfcvae.commands.moving import parse_edits
+from dfcvae.config import DataConfig, Experiment
+from dfcvae.data import open_images, prepare
+from dfcvae.data.building import FILES
+from dfcvae.data.cache import caches, check, load
+from dfcvae.errors import UserError
+from dfcvae.explore.uploads import read_upload
+from dfcvae.intake import Undecodable, quiet_pillow
+from dfcvae.intake.labels import join
+from dfcvae.intake.lists import read_attributes, read_csv, read_identities, read_mapping, read_partition
+from dfcvae.intake.survey import read_looks
+from dfcvae.latent import AttributeVectors, Prior
+from dfcvae.parsing import load_experiment
+from dfcvae.training import AttributeNetwork
+from dfcvae.vae import VAE, digest, load_checkpoint
+from dfcvae.weights import load_vgg_weights
+from tests import broken
+from tests.conftest import tiny_experiment
+from tests.hostile import hostile_files
+
+SLOW_TO_START = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+
+
+def examples(count):
+    """So many, the same in every run."""
+    return settings(
+        max_examples=count, derandomize=True, deadline=None, database=None, suppress_health_check=SLOW_TO_START
+    )
+
+
+@st.composite
+def damaged(draw, contents):
+    """One of some files with pieces of it overwritten, cut out or repeated."""
+    data = bytearray(draw(st.sampled_from(contents)))
+    for _ in range(draw(st.integers(1, 4))):
+        place = draw(st.integers(0, len(data)))
+        length = draw(st.sampled_from([0, 1, 2, 8, 64, 10_000]))
+        piece = draw(st.binary(max_size=8) | st.just(bytes(data[place : place + length]) * 2))
+        data[place : place + length] = piece
+    return bytes(data)
+
+
+def only_ours(function, *arguments):
+    """The result of a reader, or None if it refuses its file in a sentence."""
+    with suppress(UserError, Undecodable):
+        return function(*arguments)
+
+
+# Lists.
+
+NAMES = st.sampled_from(["000001.jpg", "1.jpg", "a/b.jpg", "../x.jpg", "/x.jpg", "", "é.png", "x" * 300, "image_id"])
+WORDS = (
+    NAMES
+    | st.sampled_from(
+        ["0", "1", "-1", "2", "300", "1e9", "nan", "true", "train", "split", "Hat", '"', "\0", "9" * 5000]
+    )
+    | st.text(max_size=5)
+)
+MARKS = st.sampled_from([" ", ",", ";", "\t", "\n", "\r\n", "\x85", "  ", '"', "\ufeff"])
+LISTS = [
+    "\n".join(broken.ALBUM.attribute_lines()),
+    "\n".join(broken.ALBUM.partition_lines()),
+    "\n".join(broken.ALBUM.identity_lines()),
+    "file,split,Hat\n0.jpg,train,1\n1.jpg,val,0\n",
+    "idx orig_idx orig_file\n0 119613 119614.jpg\n",
+]
+
+
+@st.composite
+def texts(draw):
+    """A list with some words changed, or words in a row."""
+    if draw(st.booleans()):
+        return "".join(draw(st.lists(st.tuples(WORDS, MARKS).map("".join), max_size=12)))
+    text = draw(st.sampled_from(LISTS))
+    for _ in range(draw(st.integers(1, 3))):
+        place = draw(st.integers(0, len(text)))
+        text = text[:place] + draw(WORDS) + draw(MARKS) + text[place + draw(st.integers(0, 6)) :]
+    return text
+
+
+@pytest.mark.slow
+@examples(300)
+@given(texts())
+def test_lists(text):
+    for read in (read_attributes, read_partition, read_identities, read_mapping, read_csv):
+        only_ours(read, "x", text)
+    only_ours(read_csv, "x", text, {"1.jpg", "1", "000001.jpg", "000001"})
+
+
+@pytest.mark.slow
+@examples(200)
+@given(st.lists(NAMES | st.text(min_size=1), min_size=1, max_size=6, unique=True), texts(), texts(), st.booleans())
+def test_lists_joined_to_files(files, one, other, numbered):
+    tables = [only_ours(read_csv, "a", one), only_ours(read_identities, "b", other), only_ours(read_csv, "c", other)]
+    labels = only_ours(join, files, [table for table in tables if table], 0, numbered)
+    assert labels is None or len(labels.files) == len(labels.attributes) == len(labels.split)
+
+
+# Images and archives.
+
+PICTURES = [content for name, (content, _) in hostile_files().items() if name != "bomb.png"]
+
+
+@pytest.mark.slow
+@examples(600)
+@given(damaged(PICTURES))
+def test_uploads(content):
+    with quiet_pillow():
+        pixels = only_ours(read_upload, content, "x.png", DataConfig(size=8))
+    assert pixels is None or pixels.shape == (3, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("fuzzing")
+
+
+@pytest.fixture(scope="module")
+def archive(folder):
+    list_ = b"file,Hat\n0.jpg,1\n1.jpg,0\n2.jpg,0\n3.jpg,0\n"
+    return broken.zipped(folder / "whole.zip", {"labels.csv": list_, "a/b.png": broken.picture()}).read_bytes()
+
+
+@pytest.mark.slow
+@examples(150)
+@given(data=st.data())
+def test_zips(data, archive, folder):
+    (folder / "x.zip").write_bytes(data.draw(damaged([archive, archive[-600:]])))
+    images = only_ours(open_images, folder / "x.zip")
+    for i in range(len(images) if images else 0):
+        only_ours(images.files.read, i)
+
+
+@pytest.mark.slow
+@examples(150)
+@given(data=st.data())
+def test_parquet_files(data, folder):
+    pytest.importorskip("pyarrow")
+    from tests.layouts import hugging_face
+
+    if not (folder / "parquet").exists():
+        hugging_face(folder / "parquet", broken.ALBUM)
+    whole = next((folder / "parquet").rglob("test*.parquet")).read_bytes()
+    (folder / "x.parquet").write_bytes(data.draw(damaged([whole])))
+    images = only_ours(open_images, folder / "x.parquet")
+    for i in range(len(images) if images else 0):
+        only_ours(images.files.read, i)
+
+
+# The cache.
+
+
+@pytest.fixture(scope="module")
+def cache(folder):
+    source = open_images(broken.faces(folder / "faces"))
+    prepare(source, size=8, cache_dir=folder / "cache", progress=False)
+    return next((folder / "cache").glob("8px-*"))
+
+
+@pytest.mark.slow
+@examples(200)
+@given(data=st.data(), name=st.sampled_from([*FILES, "cache.json"]))
+def test_caches(data, name, cache, folder):
+    shutil.rmtree(folder / "damaged", ignore_errors=True)
+    shutil.copytree(cache, folder / "damaged" / "8px-0")
+    whole = (cache / name).read_bytes()
+    changed = data.draw(damaged([whole, whole[:200]]))
+    (folder / "damaged" / "8px-0" / name).write_bytes(changed)
+    splits = only_ours(load, folder / "damaged" / "8px-0")
+    only_ours(read_looks, folder / "damaged" / "8px-0" / "files.csv")
+    [(place, about)] = caches(folder / "damaged")
+    problems = check(place, about)
+    if name in FILES and changed != whole:
+        assert problems
+        assert splits is None or name in ("images.npy", "files.csv")  # whose checksums only `check` computes
+
+
+# Configurations.
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("9" * 5000),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@st.composite
+def configurations(draw):
+    """A right one with values of any kind in the place of some of its own, at any depth."""
+    config = tiny_experiment().as_dict()
+    for _ in range(draw(st.integers(1, 3))):
+        place = config
+        while True:
+            key = draw(st.sampled_from([*place, "another"]))
+            if not isinstance(place.get(key), dict) or draw(st.integers(0, 3)) == 0:
+                break
+            place = place[key]
+        place[key] = draw(PLAIN)
+    return config
+
+
+@pytest.mark.slow
+@examples(150)
+@given(configurations())
+def test_saved_experiments(plain):
+    experiment = only_ours(Experiment.from_dict, plain)
+    assert experiment is None or experiment == Experiment.from_dict(experiment.as_dict())
+
+
+@pytest.mark.slow
+@examples(200)
+@given(st.data())
+def test_experiment_files(folder, data):
+    whole = yaml.safe_dump(tiny_experiment().as_dict()).encode()
+    texts_ = configurations().map(lambda plain: yaml.safe_dump(plain).encode())
+    (folder / "x.yaml").write_bytes(data.draw(damaged([whole]) | texts_ | PLAIN.map(yaml.safe_dump).map(str.encode)))
+    only_ours(load_experiment, folder / "x.yaml")
+
+
+@examples(200)
+@given(st.lists(WORDS | st.text(alphabet="Smiling=+-.:0123456789", max_size=12), max_size=4))
+def test_words_of_an_edit(words):
+    only_ours(parse_edits, words)
+
+
+# Tensors.
+
+
+def test_the_fuzzed_files_are_read_when_they_are_whole(folder):
+    model = broken.model(folder / "model")
+    assert VAE.load(model)
+    assert AttributeVectors.load(broken.vectors(model), digest(broken.vae())).names == broken.NAMES
+    assert load_checkpoint(broken.checkpoint(folder / "whole.ckpt"))["global_step"] == 4
+
+
+@pytest.mark.slow
+@examples(200)
+@given(data=st.data())
+def test_what_is_kept_beside_a_model(data, folder):
+    model = broken.model(folder / "kept")
+    fits = digest(broken.vae())
+    for make, read in (
+        (broken.vectors, lambda file: AttributeVectors.load(file, fits)),
+        (broken.prior, lambda file: Prior.load(file, fits, "synthetic")),
+    ):
+        file = make(model)
+        whole = file.read_bytes()
+        changed = data.draw(damaged([whole]))
+        file.write_bytes(changed)
+        assert only_ours(read, file) is None or changed == whole
+
+
+STORED = st.dictionaries(
+    st.sampled_from(["vectors", "weights", "means", "factors", "x"]),
+    st.lists(st.integers(0, 3), max_size=4).map(torch.ones),
+    min_size=1,
+    max_size=4,
+)
+ABOUT = st.fixed_dictionaries(
+    {"kind": st.sampled_from(["a prior", "attribute vectors"]), "model": st.just("m"), "source": st.just("s")},
+    optional={"names": PLAIN | st.lists(st.text(max_size=3), max_size=3), "how": PLAIN},
+)
+
+
+@pytest.mark.slow
+@examples(150)
+@given(tensors=STORED, about=ABOUT | PLAIN)
+def test_tensors_of_any_shape_and_name(tensors, about, folder):
+    file = broken.stored_by_hand(folder / "by-hand.safetensors", tensors, about)
+    vectors = only_ours(AttributeVectors.load, file, "m")
+    assert vectors is None or vectors.vectors.shape[:1] == (len(vectors.names),)
+    only_ours(Prior.load, file, "m", "s")
+    only_ours(load_vgg_weights, "vgg11", str(file))
+    only_ours(AttributeNetwork.load, file)
+
+
+@pytest.mark.slow
+@examples(200)
+@given(data=st.data())
+def test_models_and_checkpoints(data, folder):
+    model = broken.model(folder / "exported")
+    name = data.draw(st.sampled_from(["model.json", "model.safetensors"]))
+    (model / name).write_bytes(data.draw(damaged([(model / name).read_bytes()])))
+    only_ours(VAE.load, model)
+    file = broken.checkpoint(folder / "x.ckpt")
+    file.write_bytes(data.draw(damaged([file.read_bytes()])))
+    only_ours(VAE.load, file)
+
+
+@pytest.mark.slow
+@examples(150)
+@given(change=st.dictionaries(st.sampled_from(["vae", "config", "sha256"]), PLAIN, min_size=1))
+def test_descriptions_of_models(change, folder):
+    model = broken.model(folder / "described")
+    (model / "model.json").write_text(json.dumps(json.loads((model / "model.json").read_text()) | change))
+    only_ours(VAE.load, model)
+
+
+@pytest.mark.slow
+@examples(100)
+@given(data=st.data())
+def test_weights(data, folder):
+    for file in (broken.judge(folder / "w.safetensors"), broken.pickled(folder / "w.pth", {"0.weight": torch.ones(2)})):
+        whole = file.read_bytes()
+        file.write_bytes(data.draw(damaged([whole[:3000] + whole[-100:], whole])))
+        only_ours(load_vgg_weights, "vgg11_bn", str(file))
+        only_ours(AttributeNetwork.load, file)
+
+
+@examples(100)
+@given(change=st.dictionaries(st.sampled_from(["arch", "width", "attributes"]), st.text(max_size=8) | WORDS))
+def test_descriptions_of_attribute_networks(change, folder):
+    about = {"arch": "vgg11_bn", "width": "0.125", "attributes": '["Male"]'} | change
+    save_file({"x": torch.ones(1)}, folder / "judge.safetensors", about)
+    assert only_ours(AttributeNetwork.load, folder / "judge.safetensors") is None
+
+
+@pytest.mark.slow
+@examples(100)
+@given(share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_flipped_bit_never_changes_a_model(share, bit, folder):
+    """It is noticed, or it lies where nothing is kept, such as the padding between tensors."""
+    exported = broken.model(folder / "flipped") / "model.safetensors"
+    for file in (exported, broken.checkpoint(folder / "flipped.ckpt")):
+        data = bytearray(file.read_bytes())
+        data[int(share * len(data))] ^= 1 << bit
+        file.write_bytes(data)
+        vae = only_ours(VAE.load, file)
+        assert vae is None or digest(vae) == digest(broken.vae())
+        assert vae is None or file != exported
+
+
+@pytest.mark.slow
+@examples(100)
+@given(share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_flipped_bit_never_changes_what_belongs_to_a_model(share, bit, folder):
+    model, fits = broken.model(folder / "flipped"), digest(broken.vae())
+
+    def vectors(file):
+        read = AttributeVectors.load(file, fits)
+        return read.names, read.how, read.vectors.tolist()
+
+    def prior(file):
+        read = Prior.load(file, fits, "synthetic")
+        return read.weights.tolist(), read.means.tolist(), read.factors.tolist()
+
+    def judge(file):
+        read = AttributeNetwork.load(file)
+        return read.names, digest(read)
+
+    for file, read in (
+        (broken.vectors(model), vectors),
+        (broken.prior(model), prior),
+        (broken.judge(folder / "flipped-judge.safetensors"), judge),
+    ):
+        whole, data = read(file), bytearray(file.read_bytes())
+        data[int(share * len(data))] ^= 1 << bit
+        file.write_bytes(data)
+        assert only_ours(read, file) in (None, whole)
