@@ -757,15 +757,6 @@ SETTINGS = [
         "tests/test_architecture.py",
         "argument",
     ),
-    Mutation(
-        "saved-fields-swallowed",
-        "A field of a saved experiment that is not known is taken and ignored.",
-        "config.py",
-        "LossConfig(**loss), training)",
-        "LossConfig(**{key: value for key, value in loss.items() if hasattr(LossConfig, key)}), training)",
-        "tests/test_experiments.py",
-        "unknown",
-    ),
 ]
 
 FAST_PATHS = [
