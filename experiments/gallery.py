@@ -2,8 +2,8 @@
 
     python experiments/gallery.py paper experiments/results/paper
 
-CelebA's images may not be shown in a repository; what models make of them may. `dfcvae paper` keeps the latents of every
-figure in `figures/*.npz`; here they are decoded again by the models of seed 0.
+CelebA's images may not be shown in a repository; what models make of them may. `dfcvae paper` keeps the latents of
+every figure in `figures/*.npz`; here they are decoded again by the models of seed 0.
 """
 
 import sys
@@ -45,7 +45,7 @@ def main(paper: Path, out: Path) -> None:
     walks = data("attribute-walks")
     labels = [key for key in walks if key.endswith(f" {list(models)[-1]}")]
     attributes = [label.removesuffix(f" {list(models)[-1]}") for label in labels]
-    shown = {name: models[name] for name in (list(models)[0], list(models)[-1])}  # the plain VAE and the DFC-VAE
+    shown = {name: models[name] for name in (next(iter(models)), list(models)[-1])}  # the plain VAE and the DFC-VAE
     draw(
         "attribute-walks",
         [vae.decode_all(walks[f"{attribute} {name}"]) for attribute in attributes for name, vae in shown.items()],
