@@ -50,6 +50,7 @@ def paper_report(settings: PaperSettings, work: Work, splits: Splits) -> list[Bl
         *attributes(work, splits),
         *drawn,
         Heading("Cost"),
+        Paragraph("All runs in one process: the peak of its memory holds what earlier runs left."),
         cost_table(every),
         Heading("Protocol"),
         protocol_card(evaluated),

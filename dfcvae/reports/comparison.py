@@ -232,7 +232,7 @@ def settings_table(models: Mapping[str, Model]) -> Table:
     rows = []
     for key in keys:
         shown = [_plain(values[key]) if key in values else "-" for values in fields.values()]
-        if len(set(shown)) > 1 and set(shown) != {"-", "None"}:  # a field that is not there, or says nothing
+        if key != "name" and len(set(shown)) > 1 and set(shown) != {"-", "None"}:  # a field that is not there, or says nothing
             rows.append([key, *shown])
     machines = [_environment(model.folder).get("machine", "not recorded") for model in models.values()]
     rows += [["machine", *machines]] if len(set(machines)) > 1 else []
@@ -241,6 +241,8 @@ def settings_table(models: Mapping[str, Model]) -> Table:
 
 def _plain(value: Any) -> str:
     """A setting as text, without the place of a file on this machine."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else str(value)
 
 

@@ -64,7 +64,7 @@ def test_the_report_has_all_parts(runs, compared):
     headings = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
     expected = ["Reconstructions", "Measures", "Differences from plain", "Samples", "Interpolation"]
     assert headings == [*expected, "Learning curves", "Cost", "Settings that differ", "Protocol"]
-    assert "| loss.pixel_weight | 1.0 | 0.5 |" in text
+    assert "| loss.pixel_weight | 1 | 0.5 |" in text
     assert "| loss.features.arch | - | vgg11_bn |" in text
     assert "| floor: validation faces |" in text
     assert str(runs) not in text.split("## Protocol")[0]
