@@ -16,11 +16,11 @@ def labelled_grid(faces: Tensor, rows: Sequence[str], columns: Sequence[str] = (
     """Faces in a grid, pixel by pixel, with a label before each row and, if there are some, above each column.
 
     Args:
-        faces: (R, S, C, H, W) in [0, 1]; small ones are enlarged to some 100 pixels.
+        faces: (R, S, C, H, W) in [0, 1]; small ones are enlarged to 100 pixels or more.
         rows: R labels.
         columns: S labels, or none.
     """
-    times = max(1, SMALL // faces.shape[-1])
+    times = -(-SMALL // faces.shape[-1])
     picture = to_image(grid(faces.flatten(0, 1), columns=faces.shape[1]), times)
     lines = "\n".join(rows).split("\n")
     left, above = max(map(len, lines)) * LETTER + 12, 22 if columns else 2
