@@ -15,7 +15,7 @@ import torch
 from dfcvae.latent import interpolate
 from dfcvae.paper.figures import STRENGTHS
 from dfcvae.paper.variants import TITLES
-from dfcvae.plots import labelled_grid, save_figure
+from dfcvae.plots import labelled_grid
 from dfcvae.vae import VAE
 
 STEPS = 10
@@ -23,6 +23,7 @@ STEPS = 10
 
 def main(paper: Path, out: Path) -> None:
     """Write four pictures."""
+    out.mkdir(parents=True, exist_ok=True)
     models = {TITLES[name]: VAE.load(paper / "runs" / f"{name}-0") for name in TITLES}
 
     def data(figure: str) -> dict[str, torch.Tensor]:
@@ -30,7 +31,7 @@ def main(paper: Path, out: Path) -> None:
             return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
 
     def draw(name: str, rows: list[torch.Tensor], labels: list[str], columns: list[str] | None = None) -> None:
-        print(save_figure(labelled_grid(torch.stack(rows), labels, columns or []), out / f"{name}.png"))
+        labelled_grid(torch.stack(rows), labels, columns or []).savefig(out / f"{name}.jpg", pil_kwargs={"quality": 88})
 
     mu, z = data("reconstructions"), data("samples")["z"]
     draw("reconstructions", [vae.decode_all(mu[f"mu {name}"]) for name, vae in models.items()], list(models))
