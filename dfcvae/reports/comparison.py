@@ -232,9 +232,8 @@ def settings_table(models: Mapping[str, Model]) -> Table:
     rows = []
     for key in keys:
         shown = [_plain(values[key]) if key in values else "-" for values in fields.values()]
-        if (
-            key != "name" and len(set(shown)) > 1 and set(shown) != {"-", "None"}
-        ):  # a field that is not there, or says nothing
+        nothing = set(shown) == {"-", "None"}  # a field that is not there in one, and says nothing in another
+        if key != "name" and len(set(shown)) > 1 and not nothing:
             rows.append([key, *shown])
     machines = [_environment(model.folder).get("machine", "not recorded") for model in models.values()]
     rows += [["machine", *machines]] if len(set(machines)) > 1 else []
