@@ -77,9 +77,10 @@ def test_an_unknown_field_is_a_sentence(part, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_every_variant_of_a_study_trains_for_two_steps(path, splits, tmp_path):
+def test_the_first_and_the_last_variant_of_a_study_train_for_two_steps(path, splits, tmp_path):
     small = ["data.size=32", "training.max_steps=2", "training.batch_size=16", "training.accelerator=cpu"]
-    for name, experiment in read_study(path, small).variants.items():
+    variants = list(read_study(path, small).variants.items())
+    for name, experiment in (variants[0], variants[-1]):
         features = experiment.loss.features
         if features:
             experiment = replace(
