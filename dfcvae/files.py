@@ -26,7 +26,7 @@ def all_whole(*paths: Path) -> Iterator[list[Path]]:
             path.parent.mkdir(parents=True, exist_ok=True)
         yield temporaries
         for temporary in temporaries:
-            with temporary.open("rb") as written:
+            with temporary.open("r+b") as written:  # Windows syncs none that is open for reading
                 os.fsync(written.fileno())
         for temporary, path in zip(temporaries, paths, strict=True):
             temporary.replace(path)
@@ -39,7 +39,7 @@ def all_whole(*paths: Path) -> Iterator[list[Path]]:
 def write_whole(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with whole(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def remove_leftovers(folder: Path) -> None:

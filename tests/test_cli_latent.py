@@ -62,10 +62,10 @@ def test_attributes_are_fitted_kept_and_shown(run, capsys, tmp_path):
 def test_edits_change_faces_in_pictures_and_animations(run, capsys, tmp_path):
     out = ok(capsys, "edit", run, "Smiling=+2", "Male=-1", "-n", 3, "--out", "edited.png")
     assert "Fitting attribute vectors to the training faces (once" in out
-    assert size("edited.png")[1] == 2 * (3 * 34 + 2) + 2  # small faces at twice their size: three rows
+    assert size("edited.png")[1] == 4 * (3 * 34 + 2) + 2  # small faces at four times their size: three rows
     out = ok(capsys, "edit", run, "Smiling=-2:2", "-n", 2, "--steps", 5, "--keep", "Male", "--out", "way.png")
     assert "Fitting" not in out  # they are kept
-    assert size("way.png")[0] > 2 * (6 * 34 + 2)  # the original and five steps
+    assert size("way.png")[0] > 4 * (6 * 34 + 2)  # the original and five steps
     ok(capsys, "edit", run, "Smiling=2", "-n", 2, "--each", "--out", "single")
     assert sorted(path.name for path in (tmp_path / "single").iterdir()) == ["000000.png", "000001.png"]
     assert size("single/000000.png") == (32, 32)
@@ -126,7 +126,7 @@ def test_samples_of_every_prior(run, capsys, tmp_path):
 
 def test_traversal_map_and_neighbours(run, capsys, tmp_path):
     ok(capsys, "traverse", run, "--dimensions", 4, "--steps", 3)
-    assert size("traversal.png")[1] == 2 * (4 * 34 + 2) + 22
+    assert size("traversal.png")[1] == 4 * (4 * 34 + 2) + 22
     ok(capsys, "traverse", run, "--dimensions", 4, "--steps", 5, "--out", "traversal.gif")
     with Image.open("traversal.gif") as moving:
         assert moving.n_frames > 5
@@ -138,7 +138,7 @@ def test_traversal_map_and_neighbours(run, capsys, tmp_path):
     out = ok(capsys, "neighbours", run, "-n", 3, "--judge", "judge.safetensors")
     assert re.search(r"in latents, median distance: [\d.]+ from samples, [\d.]+ from held-out faces\n", out)
     assert "in the judge's features" in out
-    assert size("neighbours.png")[1] == 2 * (3 * 34 + 2) + 2
+    assert size("neighbours.png")[1] == 4 * (3 * 34 + 2) + 2
 
 
 def test_a_model_is_probed_and_its_scores_are_kept(run, capsys, tmp_path):

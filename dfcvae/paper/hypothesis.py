@@ -8,7 +8,7 @@ from dfcvae.paper.work import Work
 from dfcvae.reports.measured import MEASURES, in_order, seed_differences, verdict
 
 PIXEL = "mse"
-PERCEPTUAL = ("features/", "attribute_agreement", "lpips", "sharpness")  # how their names begin
+PERCEPTUAL = ("features/", "attribute_agreement", "lpips")  # how their names begin
 OUTCOMES = ("better", "worse", "")
 Interval = tuple[float, float]
 

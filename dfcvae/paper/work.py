@@ -130,7 +130,7 @@ def probed(
         by_classifier = probe(codes, labels[0], held_out, labels[1], labels[2], progress=progress)
         return {classifier: mean_scores(found) for classifier, found in by_classifier.items()}
 
-    about = {"source": source_name(data), "faces": [len(train), len(test)]}
+    about = {"source": source_name(data), "faces": [len(train), len(test), train.fingerprint]}
     probes: dict[str, list[dict[str, Scores]]] = {
         name: [
             kept(

@@ -149,6 +149,7 @@ def comparison(
             "intervals over these faces. They hold for other faces and these very models; another training of the "
             "same model differs by more."
         ),
+        *other_data(models, data),
         Heading("Reconstructions"),
         reconstructions(vaes, x),
         Heading("Measures"),
@@ -171,6 +172,23 @@ def comparison(
     return [*blocks, Heading("Protocol"), protocol_card(evaluated)]
 
 
+def other_data(models: Mapping[str, Model], data: DataConfig) -> list[Block]:
+    """A warning of models that were trained on other data or another split than that of the test faces."""
+    found = {
+        name: (Path(model.experiment["data"]["source"]).name, model.experiment["data"]["split_seed"])
+        for name, model in models.items()
+        if model.experiment
+    }
+    here = (source_name(data), data.split_seed)
+    others = [
+        f"{name} ({source}, split_seed {seed})" for name, (source, seed) in found.items() if (source, seed) != here
+    ]
+    if not others:
+        return []
+    text = "Trained on other data or another split than the test faces, some of which they may have seen in training: "
+    return [Paragraph(f"{text}{listed(others)}. Their differences from the others say little.")]
+
+
 def protocol_card(evaluated: Mapping[str, Evaluated]) -> Preformatted:
     """How the numbers were obtained: what all models have in common, then what they have not."""
     cards = {name: found.card for name, found in evaluated.items()}
@@ -179,7 +197,10 @@ def protocol_card(evaluated: Mapping[str, Evaluated]) -> Preformatted:
     for field in fields:
         values = {name: own.get(field) for name, own in cards.items()}
         card[field] = next(iter(values.values())) if len({json.dumps(v) for v in values.values()}) == 1 else values
-    return Preformatted(json.dumps(card | {"report": environment()}, indent=2))
+    about = {
+        name: value for name, value in environment().items() if name in ("started", "commit", "device", "versions")
+    }
+    return Preformatted(json.dumps(card | {"report": about}, indent=2))
 
 
 def listed(words: Sequence[str]) -> str:

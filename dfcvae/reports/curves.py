@@ -53,6 +53,8 @@ def read_curve(folder: Path) -> dict[str, list[tuple[int, float]]]:
     factors = {"pixel": None if config["loss"]["scale"] == "likelihood" else scale}
     with files[0].open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["val/total"]]
+    if not rows:  # stopped before its first epoch ended
+        return {}
     batch = config["training"]["batch_size"]
     return {
         metric: [((int(row["step"]) + 1) * batch, float(row[f"val/{metric}"]) * factor) for row in rows]

@@ -141,6 +141,7 @@ def evaluate_model(
     networks = networks if n >= FEWEST else []
     file, test = judge.file if judge else None, splits["test"]
     card = protocol(vae, data, images=len(test), judge=file, samples=n if networks else 0, draws=draws, seed=seed)
+    card |= {"faces": test.fingerprint, "validation_images": len(splits["val"])}
     card |= inception_card() if inception and networks else {}
     card |= {"lpips": ", ".join(lpips)} if lpips else {}
     if kept is not None and kept.is_file():

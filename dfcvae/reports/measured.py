@@ -31,7 +31,7 @@ MEASURES = {
     "ms_ssim": Name("MS-SSIM", "higher"),
     "lpips_alex": Name("LPIPS, AlexNet", "lower"),
     "lpips_vgg": Name("LPIPS, VGG", "lower"),
-    "sharpness": Name("sharpness: Laplacian variance relative to the originals", "higher"),
+    "sharpness": Name("sharpness: Laplacian variance relative to the originals (1 is as sharp)"),
     "mesh": Name("mesh: energy of a grid relative to the originals' detail (0 is none)"),
     "plaid": Name("plaid: energy of lines relative to the originals' (0 is none, originals have about 0.5)"),
     **{f"features/{layer}": Name(f"unexplained variance at {layer} of the judge", "lower") for layer in JUDGE_LAYERS},

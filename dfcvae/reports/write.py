@@ -38,12 +38,14 @@ def write_report(title: str, blocks: Sequence[Block], out: str | Path) -> Path:
     for block in blocks:
         if isinstance(block, Drawing):
             _save(block, out / "figures")
-    (out / "report.md").write_text(f"# {title}\n\n" + "\n\n".join(map(markdown, blocks)) + "\n")
+    (out / "report.md").write_text(f"# {title}\n\n" + "\n\n".join(map(markdown, blocks)) + "\n", encoding="utf-8")
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
     head += f"<style>{STYLE}</style>"
     body = f"<h1>{escape(title)}</h1>\n" + "\n".join(html(block, out / "figures") for block in blocks)
     report = out / "report.html"
-    report.write_text(f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>\n')
+    report.write_text(
+        f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>\n', encoding="utf-8"
+    )
     return report
 
 
@@ -90,7 +92,7 @@ def _save(drawing: Drawing, folder: Path) -> None:
         return
     shapes = {array.shape for array in arrays.values()}
     if len(shapes) == 1 and len(next(iter(shapes))) == 1:
-        with (folder / f"{drawing.name}.csv").open("w", newline="") as file:
+        with (folder / f"{drawing.name}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(arrays)
             writer.writerows(zip(*(array.tolist() for array in arrays.values()), strict=True))

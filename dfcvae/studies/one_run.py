@@ -7,10 +7,12 @@ from filelock import FileLock
 
 from dfcvae.config import Experiment
 from dfcvae.data import Splits, load_faces
+from dfcvae.errors import UserError
 from dfcvae.files import write_whole
 from dfcvae.reports.comparison import Model
 from dfcvae.reports.evaluated import Evaluated, Judge, evaluate_model
 from dfcvae.training import train
+from dfcvae.training.cost import read_cost
 from dfcvae.training.environment import pick_device
 
 
@@ -31,6 +33,14 @@ def train_once(experiment: Experiment, folder: Path, *, splits: Splits | None = 
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         train(experiment, folder, resume="auto", splits=splits, progress=progress)
+    training, images = experiment.training, read_cost(folder).get("images")
+    if splits and images:
+        budget = training.total_steps(len(splits["train"]) // training.batch_size) * training.batch_size
+        if images > budget:  # a resumed run may be made longer, but has no earlier state
+            raise UserError(
+                f"{folder} was trained on {images:,} images, but the budget is {budget:,}. Use the number of epochs it "
+                "was begun with, or another folder."
+            )
     return folder
 
 

@@ -48,7 +48,10 @@ def run_processes(
     Each has an equal share of the processors, and one of the GPUs in turn. One that fails does not stop the others.
     """
     logs.mkdir(parents=True, exist_ok=True)
-    gpus, threads = torch.cuda.device_count(), max(1, (os.cpu_count() or 1) // workers)
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # those that are ours, by number or name
+    gpus = [str(i) for i in range(torch.cuda.device_count())]
+    gpus = visible.split(",")[: len(gpus)] if visible else gpus
     slots: SimpleQueue[int] = SimpleQueue()
     for slot in range(workers):
         slots.put(slot)
@@ -56,7 +59,7 @@ def run_processes(
     def run(name: str) -> Done:
         slot, begun = slots.get(), time.perf_counter()
         variables = os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
-        variables |= {"CUDA_VISIBLE_DEVICES": str(slot % gpus)} if gpus else {}
+        variables |= {"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if gpus else {}
         log = logs / f"{name}.log"
         with log.open("w") as file:
             call = [sys.executable, "-m", "dfcvae", *command(name)]
@@ -65,9 +68,12 @@ def run_processes(
         error = _last_line(log) or f"it ended with status {status}" if status else ""
         return Done(name, time.perf_counter() - begun, error)
 
-    with ThreadPoolExecutor(workers) as pool:
+    pool = ThreadPoolExecutor(workers)
+    try:
         for future in as_completed([pool.submit(run, name) for name in names]):
             yield future.result()
+    finally:  # of Ctrl+C too, which ends those that run; the others shall not begin
+        pool.shutdown(cancel_futures=True)
 
 
 def run_on_ray(runs: Mapping[str, Experiment], out: Path, judge: Path | None, address: str) -> Iterator[Done]:
@@ -105,7 +111,8 @@ def run_on_ray(runs: Mapping[str, Experiment], out: Path, judge: Path | None, ad
             try:
                 ray.get(ended)
             except ray.exceptions.RayError as failure:
-                told = str(getattr(failure, "cause", None) or failure).strip().splitlines()[-1][:LOUDEST]
+                lines = str(getattr(failure, "cause", None) or failure).strip().splitlines()
+                told = (lines or [type(failure).__name__])[-1][:LOUDEST]
             yield Done(name, time.perf_counter() - begun, told)
     finally:
         ray.shutdown()

@@ -157,19 +157,25 @@ def layers_of(experiment: Experiment) -> frozenset[str]:
 
 
 def effects(study: Study, seeds: Sequence[int], runs: Runs) -> list[Block]:
-    """What adding a layer does; nothing where layers are not what varies."""
+    """What adding a layer does; nothing where layers are not what varies.
+
+    Variants with several layers that no other variant has are left out.
+    """
     present = {name: layers_of(experiment) for name, experiment in study.variants.items()}
+    # a variant with several layers that no other has tells only what they do together
+    lonely = {name: [n for n in own if sum(n in of for of in present.values()) == 1] for name, own in present.items()}
+    names = [name for name in runs if len(lonely[name]) < 2]
     everywhere = frozenset.intersection(*present.values())
-    layers = [name for name in layer_names("vgg19_bn") if name in frozenset().union(*present.values()) - everywhere]
+    found = frozenset().union(*(present[name] for name in names)) - everywhere
+    layers = [name for name in layer_names("vgg19_bn") if name in found]
     if not layers:
         return []
-    design = [[layer in present[name] for layer in layers] for name in runs for _ in seeds]
-    of_seeds = [seed for _ in runs for seed in seeds]
+    design = [[layer in present[name] for layer in layers] for name in names for _ in seeds]
+    of_seeds = [seed for _ in names for seed in seeds]
     heading = Heading("Main effects of the layers")
+    values = {key: [run[key] for name in names for run in runs[name]] for key in shown(runs)}
     try:
-        by_measure = {
-            key: main_effects(design, of_seeds, [run[key] for of in runs.values() for run in of]) for key in shown(runs)
-        }
+        by_measure = {key: main_effects(design, of_seeds, of) for key, of in values.items()}
     except UserError as error:
         return [heading, Paragraph(str(error))]
     rows = [
@@ -177,8 +183,9 @@ def effects(study: Study, seeds: Sequence[int], runs: Runs) -> list[Block]:
         for i, layer in enumerate(layers)
     ]
     text = (
-        "Least squares over all runs with a term for every layer and every seed: what adding a layer changes on "
-        "average, the other layers as they are. Intervals are wide where layers do not add up."
+        f"Least squares over the runs of {', '.join(names)}, with a term for every layer and every seed: what a "
+        "variant with the layer has more than one without, the presence of the other layers as it is. Intervals are "
+        "wide where layers do not add up."
     )
     return [heading, Paragraph(text), Table(["", *map(title, shown(runs))], rows)]
 
@@ -200,7 +207,7 @@ def flops_table(variants: Mapping[str, Experiment], images: int) -> Table:
 def write_results(runs: Runs, seeds: Sequence[int], file: Path) -> Path:
     """All measures of all runs, a row for each."""
     measures = in_order(list(dict.fromkeys(key for of in runs.values() for run in of for key in run)))
-    with file.open("w", newline="") as opened:
+    with file.open("w", newline="", encoding="utf-8") as opened:
         writer = csv.writer(opened)
         writer.writerow(["variant", "seed", *measures])
         for name, of in runs.items():

@@ -12,7 +12,7 @@ from dfcvae.config import Experiment, flat
 from dfcvae.errors import UserError, nearest
 from dfcvae.parsing import load_experiment
 
-KEYS = ("base", "seeds", "variations")
+KEYS = ("base", "set", "seeds", "variations")
 # what makes the budget, and the images that are seen; a variation may not touch it
 BUDGET = ("training.epochs", "training.max_steps", "training.batch_size", "training.seed", "data.")
 FORM = "base: EXPERIMENT.yaml, seeds: N and variations: {NAME: {FIELD: VALUE, ...}, ...}"
@@ -47,8 +47,9 @@ class Study:
 def read_study(path: str | Path, overrides: Sequence[str] = (), seeds: int | None = None) -> Study:
     """A study from a YAML file.
 
-    ``base`` is an experiment, named from the folder of the file; a variation is a mapping of dotted fields to values,
-    ``loss.features: null`` or ``loss.features.layers: [14]``; an empty one is the base itself.
+    ``base`` is an experiment, named from the folder of the file, and ``set`` what to change in it. A variation is a
+    mapping of dotted fields to values, ``loss.features: null`` or ``loss.features.layers: [14]``; an empty one is the
+    base itself.
 
     Args:
         path: the file.
@@ -60,12 +61,17 @@ def read_study(path: str | Path, overrides: Sequence[str] = (), seeds: int | Non
     """
     path = Path(path)
     plain = _read(path)
-    changes = [f"--{override}" for override in overrides]
-    if wrong := next((change for change in changes if "=" not in change), None):
-        raise UserError(f"A change of the base is written FIELD=VALUE, but {wrong.removeprefix('--')!r} came.")
+    if wrong := next((override for override in overrides if "=" not in override), None):
+        raise UserError(f"A change of the base is written FIELD=VALUE, but {wrong!r} came.")
+    changes = [*_as_arguments(plain["set"]), *(f"--{override}" for override in overrides)]
+    changed = {override.partition("=")[0] for override in overrides}
     variants = {}
     for name, fields in plain["variations"].items():
-        own = [f"--{field}={_written(value)}" for field, value in flat(fields or {}).items()]
+        if undone := changed & flat(fields or {}).keys():
+            raise UserError(
+                f"--set {min(undone)} would have no effect on variation {name!r}, which sets it too; edit {path}."
+            )
+        own = _as_arguments(fields)
         try:
             experiment = load_experiment(path.parent / plain["base"], [*changes, *own])
         except UserError as error:
@@ -78,7 +84,7 @@ def read_study(path: str | Path, overrides: Sequence[str] = (), seeds: int | Non
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        plain = yaml.safe_load(path.read_text())
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path} is no study that can be read ({error}); expected YAML with {FORM}.") from error
     if not isinstance(plain, dict) or not isinstance(plain.get("variations"), dict) or "base" not in plain:
@@ -87,6 +93,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: there is no {unknown[0]!r}{nearest(unknown[0], KEYS)}; expected {FORM}.")
     if not all(fields is None or isinstance(fields, dict) for fields in plain["variations"].values()):
         raise UserError(f"{path}: a variation is a mapping of fields to values; expected {FORM}.")
+    if not isinstance(plain["base"], str) or not isinstance(plain.setdefault("set", {}), dict):
+        raise UserError(f"{path}: base is the name of a file, and set a mapping of fields to values; expected {FORM}.")
+    if wrong := next((name for name in map(str, plain["variations"]) if set(name) & set("/\\ ")), None):
+        raise UserError(f"{path}: variations give names to folders, so {wrong!r} may hold no slash and no space.")
     seeds = plain.setdefault("seeds", 3)
     if not isinstance(seeds, int) or seeds < 1:
         raise UserError(f"{path}: seeds is a whole number above 0, but {seeds!r} came.")
@@ -95,13 +105,16 @@ def _read(path: Path) -> dict[str, Any]:
     return plain
 
 
-def _written(value: Any) -> str:
-    """A value as the command line takes it."""
-    return value if isinstance(value, str) else json.dumps(value)
+def _as_arguments(fields: Mapping[str, Any] | None) -> list[str]:
+    """Dotted fields and values as the command line takes them."""
+    values = flat(dict(fields or {})).items()
+    return [f"--{field}={value if isinstance(value, str) else json.dumps(value)}" for field, value in values]
 
 
 def _check_budget(study: Study) -> None:
     base_name, base = next(iter(study.variants.items()))
+    if base.training.devices > 1:
+        raise UserError("The runs of a study take one device each; leave training.devices at 1, and raise --workers.")
     wanted = _budget(base)
     for name, experiment in study.variants.items():
         for field, value in _budget(experiment).items():

@@ -12,8 +12,8 @@ from dfcvae.cli import main
 from dfcvae.config import FeatureTraining
 from dfcvae.data import load_faces
 from dfcvae.evaluation import evaluate
-from dfcvae.reports.comparison import compare, load_models, settings_table
-from dfcvae.reports.curves import read_curve
+from dfcvae.reports.comparison import compare, load_models, other_data, settings_table
+from dfcvae.reports.curves import learning_curves, read_curve
 from dfcvae.reports.evaluated import Evaluated, Judge, evaluate_model
 from dfcvae.reports.measured import verdict
 from dfcvae.training import train, train_features
@@ -67,7 +67,7 @@ def test_the_report_has_all_parts(runs, compared):
     assert "| loss.pixel_weight | 1 | 0.5 |" in text
     assert "| loss.features.arch | - | vgg11_bn |" in text
     assert "| floor: validation faces |" in text
-    assert str(runs) not in text.split("## Protocol")[0]
+    assert str(runs) not in text  # no path of this machine
     assert (compared / "report.html").read_text().count("<img") == 4
 
 
@@ -161,3 +161,18 @@ def test_mistakes_are_sentences(runs, tmp_path, capsys, make, sentence):
 )
 def test_a_verdict_needs_a_direction_and_an_interval_without_zero(measure, low, high, said):
     assert verdict(measure, low, high) == said
+
+
+def test_a_model_of_other_data_is_told(runs):
+    models = load_models([runs / "plain", runs / "tiny"])
+    assert other_data(models, DATA) == []
+    (warning,) = other_data(models, replace(DATA, split_seed=3))
+    assert "plain (synthetic, split_seed 0) and tiny (synthetic, split_seed 0)" in warning.text
+
+
+def test_a_run_without_a_validation_has_no_curve(runs, tmp_path):
+    shutil.copytree(runs / "plain", tmp_path / "x")
+    rows = (tmp_path / "x" / "metrics.csv").read_text().splitlines()
+    (tmp_path / "x" / "metrics.csv").write_text(rows[0] + "\n")
+    assert read_curve(tmp_path / "x") == {}
+    assert learning_curves({"x": tmp_path / "x"}) is None

@@ -7,15 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
 
 import pytest
 
+from dfcvae.data import load_faces
 from dfcvae.errors import UserError
 from dfcvae.studies import ablate as ablation
 from dfcvae.studies.ablate import Place, ablate, do_one, is_done
+from dfcvae.studies.one_run import train_once
 from dfcvae.studies.pools import Done, run_on_ray, run_processes
 from dfcvae.studies.study import read_study
 from dfcvae.training import AttributeNetwork
@@ -231,3 +234,28 @@ def test_on_two_ray_workers_one_of_which_is_killed_the_numbers_are_the_same(desk
         do_one(study, alone, name)
     again = ablate(study, alone, [], workers=1, progress=False)
     assert rows(tmp_path / "ray") == rows(again.parent)
+
+
+def test_what_waits_is_not_begun_when_the_study_is_stopped(tmp_path, monkeypatch):
+    begun = []
+
+    def run(call, **_):
+        begun.append(call[-1])
+        return subprocess.CompletedProcess(call, 0)
+
+    monkeypatch.setattr("dfcvae.studies.pools.subprocess.run", run)
+    monkeypatch.setattr("dfcvae.studies.pools._last_line", lambda log: time.sleep(0.2) or "")
+    running = run_processes([str(i) for i in range(50)], lambda name: [name], tmp_path, 1)
+    next(running)
+    running.close()  # as by Ctrl+C
+    assert 1 <= len(begun) < 10
+
+
+def test_a_run_that_saw_more_images_than_the_budget_is_refused(desk, tmp_path):
+    study = read_study(desk / "study.yaml", ["training.epochs=2"], seeds=1)
+    experiment = study.runs()["none-0"]
+    splits = load_faces(experiment.data, progress=False)
+    train_once(experiment, tmp_path / "none-0", splits=splits)
+    shorter = replace(experiment, training=replace(experiment.training, epochs=1))
+    with pytest.raises(UserError, match="was trained on 32 images, but the budget is 16"):
+        train_once(shorter, tmp_path / "none-0", splits=splits)

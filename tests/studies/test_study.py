@@ -8,7 +8,7 @@ from dfcvae.config import flat
 from dfcvae.errors import UserError
 from dfcvae.losses.presets import PRESETS
 from dfcvae.studies.cluster import slurm_script, wandb_sweep
-from dfcvae.studies.report import layers_of
+from dfcvae.studies.report import effects, layers_of
 from dfcvae.studies.study import read_study
 from tests.test_experiments import FOLDER, STUDIES
 
@@ -65,6 +65,10 @@ MISTAKES = {
         "base: x.yaml\nvariations: {a: , b: {loss.alpha: much}}",
         "loss.alpha: expected 'float', but 'much' came",
     ),
+    "base": ("base: 3\nvariations: {a: , b: }", "base is the name of a file, and set a mapping of fields to values"),
+    "set": ("base: x.yaml\nset: [a]\nvariations: {a: , b: }", "set a mapping of fields to values"),
+    "name": ("base: x.yaml\nvariations: {a: , b/4: }", "'b/4' may hold no slash and no space"),
+    "devices": ("base: x.yaml\nset: {training.devices: 2}\nvariations: {a: , b: {loss.alpha: 1}}", "take one device"),
     "budget": ("base: x.yaml\nvariations: {a: , b: {training.epochs: 3}}", "training.epochs is 20 in 'a' and 3 in 'b'"),
     "images": ("base: x.yaml\nvariations: {a: , b: {data.size: 32}}", "data.size is 64 in 'a' and 32 in 'b'"),
 }
@@ -100,3 +104,26 @@ def test_every_run_is_a_value_of_the_sweep():
     sweep = yaml.safe_load(wandb_sweep(["ablate", "s.yaml"], ["all-0", "none-0"]))
     assert sweep["parameters"] == {"only": {"values": ["all-0", "none-0"]}}
     assert sweep["command"] == ["dfcvae", "ablate", "s.yaml", "${args}"]  # an agent adds --only=all-0
+
+
+def test_a_change_of_the_base_reaches_every_variant_or_is_refused():
+    study = read_study(FOLDER / "ablation_layers.yaml", ["loss.features.weights=imagenet"])
+    used = {name: experiment.loss.features for name, experiment in study.variants.items()}
+    assert {name for name, features in used.items() if features is None} == {"none"}
+    assert {features.weights for features in used.values() if features} == {"imagenet"}
+    with pytest.raises(UserError, match=r"--set loss.alpha would have no effect on variation 'alpha-0.0005'"):
+        read_study(FOLDER / "ablation_kl.yaml", ["loss.alpha=1"])
+
+
+def test_the_shipped_layer_study_tells_the_effects_of_its_four_layers():
+    study, layers = read_study(FOLDER / "ablation_layers.yaml"), ["conv3_1", "bn3_4", "bn4_3", "conv5_2"]
+    truth = dict(zip(layers, (-1.0, -2.0, 3.0, 0.0), strict=True))
+    runs = {
+        name: [{"mse": 10 + seed + sum(truth.get(layer, 50) for layer in layers_of(experiment))} for seed in range(3)]
+        for name, experiment in study.variants.items()
+    }
+    _, text, table = effects(study, range(3), runs)
+    assert "aliased" not in text.text  # its relu3_4 and relu4_3 are in no other variant
+    assert [row[0] for row in table.rows] == [f"adding {layer}" for layer in layers]
+    found = [float(row[1].split()[0]) for row in table.rows]
+    assert found == pytest.approx(list(truth.values()), abs=1e-6)
