@@ -42,16 +42,26 @@ class ExperimentFile(ActionConfigFile):
 
 
 def _check_file(path: Path) -> None:
-    """Raise a UsageError unless a file is YAML with fields, each once.
+    """Raise a UsageError unless a file is YAML with fields of an experiment, each once."""
+    plain = read_yaml(path, "an experiment")
+    try:
+        check_groups(plain, Experiment)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{path} is not an experiment ({' '.join(str(error).split())}); correct it.") from error
+
+
+def read_yaml(path: Path, what: str) -> Any:
+    """The contents of a YAML file of ours, each field once.
 
     An alias (``*a``) stands for as much as one likes: nine of nine in nine lines are a billion, on which reading hangs.
+
+    Raises:
+        UsageError: if there is no such file, or it is something else.
     """
     if not path.exists():
-        raise UsageError(f"config: File does not exist: {path}; name an experiment, a YAML file.")
+        raise UsageError(f"config: File does not exist: {path}; name {what}, a YAML file.")
     if not path.is_file() or path.stat().st_size > LARGEST:
-        raise UsageError(
-            f"{path} is no file of at most {LARGEST // 2**20} MB; name an experiment, which is a YAML file."
-        )
+        raise UsageError(f"{path} is no file of at most {LARGEST // 2**20} MB; name {what}, which is a YAML file.")
     try:
         text, depth = path.read_text(encoding="utf-8-sig"), 0
         for event in yaml.parse(text, yaml.SafeLoader):
@@ -59,11 +69,11 @@ def _check_file(path: Path) -> None:
             if isinstance(event, yaml.AliasEvent) or depth > DEEPEST:
                 raise UsageError(f"{path} holds an alias (*) or more than {DEEPEST} levels; write its fields out.")
         root, plain = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
-        check_groups(plain, Experiment)
-    except (UnicodeDecodeError, yaml.YAMLError, ValueError, TypeError) as error:
-        raise UsageError(f"{path} is no experiment ({' '.join(str(error).split())}); correct it.") from error
-    assert isinstance(root, yaml.MappingNode)
-    _refuse_doubles(path, root)
+    except (UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
+        raise UsageError(f"{path} is not {what} ({' '.join(str(error).split())}); correct it.") from error
+    if isinstance(root, yaml.MappingNode):
+        _refuse_doubles(path, root)
+    return plain
 
 
 def _refuse_doubles(path: Path, mapping: yaml.MappingNode) -> None:

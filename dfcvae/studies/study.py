@@ -6,11 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dfcvae.config import Experiment, flat
 from dfcvae.errors import UserError, nearest
-from dfcvae.parsing import load_experiment
+from dfcvae.parsing import load_experiment, read_yaml
 
 KEYS = ("base", "set", "seeds", "variations")
 # what makes the budget, and the images that are seen; a variation may not touch it
@@ -83,10 +81,7 @@ def read_study(path: str | Path, overrides: Sequence[str] = (), seeds: int | Non
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is no study that can be read ({error}); expected YAML with {FORM}.") from error
+    plain = read_yaml(path, "a study")
     if not isinstance(plain, dict) or not isinstance(plain.get("variations"), dict) or "base" not in plain:
         raise UserError(f"{path} is no study; expected {FORM}.")
     if unknown := [str(key) for key in plain if key not in KEYS]:
