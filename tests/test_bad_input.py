@@ -854,7 +854,6 @@ RUNS = {
     ),
     "with metrics of no text": (lambda run: (run / "metrics.csv").write_bytes(b"\xff\0"), "metrics.csv is damaged"),
     "with other metrics": (lambda run: (run / "metrics.csv").write_text("a,b\n1,2\n"), "metrics.csv is damaged"),
-    "with metrics cut short": (lambda run: broken.cut(run / "metrics.csv", 0.9), "metrics.csv is damaged"),
     "with a cost of no text": (lambda run: (run / "cost.json").write_bytes(b"\xff["), "cost.json is damaged"),
     "with a cost that is a list": (lambda run: (run / "cost.json").write_text("[]"), "cost.json is damaged"),
 }

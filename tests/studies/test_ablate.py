@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
+import torch
 
 from dfcvae.data import load_faces
 from dfcvae.errors import UserError
@@ -183,7 +184,7 @@ def test_without_ray_it_says_what_to_install(tmp_path, monkeypatch):
 def begun(desk, out, log):
     """A study by the command line, in a process group of its own."""
     words = ["ablate", str(desk / "study.yaml"), "--out", str(out), "--judge", str(desk / "judge.safetensors")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # another number rounds otherwise
     call = [sys.executable, "-m", "dfcvae", *words, "--workers", "2"]
     with log.open("w") as file:  # not a pipe, which processes that are left alone would keep open
         return subprocess.Popen(call, env=environment, stdout=file, stderr=file, start_new_session=True)
@@ -223,7 +224,8 @@ def test_killed_and_started_again_the_table_is_the_same(finished, desk, tmp_path
 def test_on_two_ray_workers_one_of_which_is_killed_the_numbers_are_the_same(desk, tmp_path):
     script = Path(__file__).with_name("on_ray.py")
     call = [sys.executable, str(script), str(desk), str(tmp_path / "ray")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    threads = str(torch.get_num_threads())
+    environment = os.environ | {"OMP_NUM_THREADS": threads, "PYTHONPATH": str(Path(__file__).parents[2])}
     ended = subprocess.run(call, capture_output=True, text=True, timeout=500, env=environment, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "killed" in ended.stdout
