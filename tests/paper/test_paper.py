@@ -103,16 +103,6 @@ def test_a_second_time_nothing_is_trained_or_measured(paper, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_damaged_or_foreign_measurement_is_done_again(paper, monkeypatch):
-    file = paper / "measured" / "dfc-1.safetensors"
-    whole = file.read_bytes()
-    file.write_bytes((paper / "measured" / "plain-0.safetensors").read_bytes())
-    monkeypatch.setattr("dfcvae.training.run._fit", None)
-    run_paper(settings(2), paper, progress=False)
-    assert file.read_bytes() == whole
-
-
-@pytest.mark.slow
 def test_a_run_with_other_settings_is_told(paper):
     other = settings(2)
     object.__setattr__(other, "features", str(paper / "judge.safetensors"))
