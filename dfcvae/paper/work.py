@@ -11,7 +11,7 @@ from dfcvae.checks import check_ranges
 from dfcvae.config import DataConfig, FeatureTraining
 from dfcvae.data import Splits, source_name
 from dfcvae.evaluation import inception_network, lpips_distances
-from dfcvae.evaluation.probe import Scores, codes_by_kind, majority_scores, mean_scores, probe
+from dfcvae.evaluation.probe import AT_MOST, Scores, codes_by_kind, majority_scores, mean_scores, probe
 from dfcvae.files import write_whole
 from dfcvae.paper.variants import VARIANTS, variant
 from dfcvae.reports.comparison import Model
@@ -20,8 +20,6 @@ from dfcvae.studies.networks import FEATURES, IN_DOMAIN, JUDGE, trained_network
 from dfcvae.studies.one_run import run_folder, train_once
 from dfcvae.training.environment import pick_device
 from dfcvae.vae import VAE, digest
-
-PROBED = 50_000  # training faces, as in `dfcvae.evaluation.probe`
 
 
 @dataclass(frozen=True)
@@ -64,14 +62,12 @@ class Work:
         probes: mean scores of linear probes by variant, one entry for each seed, by classifier; empty without
             attributes.
         controls: mean scores by kind of codes and classifier.
-        judge: the network that judged.
     """
 
     models: dict[str, list[Model]]
     evaluated: dict[str, list[Evaluated]]
     probes: dict[str, list[dict[str, Scores]]]
     controls: dict[str, dict[str, Scores]]
-    judge: Judge
 
 
 def do_work(settings: PaperSettings, splits: Splits, out: Path, progress: bool) -> Work:
@@ -112,7 +108,7 @@ def do_work(settings: PaperSettings, splits: Splits, out: Path, progress: bool) 
         ]
         for name, found in models.items()
     }
-    return Work(models, evaluated, *probed(models, splits, settings.data, out / "probed", progress), judge)
+    return Work(models, evaluated, *probed(models, splits, settings.data, out / "probed", progress))
 
 
 def probed(
@@ -122,7 +118,7 @@ def probed(
     train, test = splits["train"], splits["test"]
     if not train.names:
         return {}, {}
-    train = train.subset(min(len(train), PROBED))
+    train = train.subset(min(len(train), AT_MOST))
     labels = (train.attributes, test.attributes, train.names)
 
     def scores(vae: VAE, kind: str) -> dict[str, Scores]:
