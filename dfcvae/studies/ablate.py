@@ -1,8 +1,7 @@
 """A whole study: its networks, its runs wherever they run, its report."""
 
 import json
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +9,8 @@ from dfcvae.config import Experiment
 from dfcvae.data import load_faces
 from dfcvae.studies.networks import FEATURES, IN_DOMAIN, JUDGE, trained_network, with_weights
 from dfcvae.studies.one_run import do_run, run_folder
-from dfcvae.studies.pools import Done, run_on_ray, run_processes
+from dfcvae.studies.pools import run_on_ray, run_processes
+from dfcvae.studies.progress import StudyProgress, followed
 from dfcvae.studies.report import study_report
 from dfcvae.studies.study import Study
 
@@ -94,25 +94,18 @@ def ablate(
         ended = run_processes(list(left), lambda name: [*command, "--only", name], place.out / "logs", workers)
     else:
         ended = run_on_ray(left, place.out, judge, ray)
-    failed = followed(ended, len(left), progress)
+    failed = followed(ended, StudyProgress(place.out, len(runs), list(left), steps_of(prepared)), shown=progress)
     return study_report(prepared, place.out, judge, failed)
+
+
+def steps_of(study: Study) -> int:
+    """Training steps of every run."""
+    experiment = next(iter(study.variants.values()))
+    images = len(load_faces(experiment.data, progress=False)["train"])
+    return experiment.training.total_steps(images // experiment.training.batch_size)
 
 
 def is_done(experiment: Experiment, out: Path, name: str) -> bool:
     """Whether a run was finished, with these settings, and measured."""
     file = out / "done" / f"{name}.json"
     return file.is_file() and json.loads(file.read_text()) == experiment.as_dict() and run_folder(out, name).is_dir()
-
-
-def followed(ended: Iterable[Done], count: int, progress: bool) -> dict[str, str]:
-    """Wait for all runs and say how far they are; the errors of those that failed, by name."""
-    begun, failed = time.perf_counter(), {}
-    for number, done in enumerate(ended, start=1):
-        if done.error:
-            failed[done.name] = done.error
-        if progress:
-            minutes = (time.perf_counter() - begun) / 60
-            left = minutes / number * (count - number)
-            said = f"FAILED: {done.error}" if done.error else f"{done.seconds / 60:.1f} min"
-            print(f"[{number} of {count}] {done.name}: {said}; {minutes:.0f} min, {left:.0f} to go", flush=True)
-    return failed

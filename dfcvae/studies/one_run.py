@@ -1,6 +1,7 @@
 """One training of a study, from nothing or from where it was; safe to start twice."""
 
 import json
+import time
 from pathlib import Path
 
 from filelock import FileLock
@@ -53,14 +54,19 @@ def measure_once(
     return evaluate_model(model.vae, experiment.data, splits, judge=judge, kept=file, progress=progress)
 
 
-def do_run(experiment: Experiment, out: Path, name: str, judge: Path | None) -> None:
+def do_run(experiment: Experiment, out: Path, name: str, judge: Path | None) -> float:
     """Train and measure one run of a study, as a process of its own does it, and note in ``done/`` that it is finished.
+
+    Returns:
+        The seconds it took.
 
     Raises:
         UserError: as `train_once`.
     """
+    begun = time.perf_counter()
     splits = load_faces(experiment.data, progress=False)
     train_once(experiment, run_folder(out, name), splits=splits)
     measure_once(experiment, out, name, Judge.load(judge, pick_device()) if judge else None, splits=splits)
     (out / "done").mkdir(exist_ok=True)
     write_whole(out / "done" / f"{name}.json", json.dumps(experiment.as_dict(), indent=2) + "\n")
+    return time.perf_counter() - begun

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -17,6 +17,7 @@ from dfcvae.errors import UserError
 from dfcvae.studies.one_run import do_run
 
 RETRIES = 5  # of a task whose worker died
+LOOK = 2.0  # seconds between two looks at how far the runs are
 LOUDEST = 300  # characters of an error in a table
 
 
@@ -42,8 +43,10 @@ def default_workers() -> int:
 
 def run_processes(
     names: Sequence[str], command: Callable[[str], Sequence[str]], logs: Path, workers: int
-) -> Iterator[Done]:
+) -> Iterator[Done | None]:
     """Run ``dfcvae`` with the arguments of every name, so many at a time; what each prints goes to ``logs/NAME.log``.
+
+    Yields the runs as they end, and None every two seconds while there are none, for who shows how far they are.
 
     Each has an equal share of the processors, and one of the GPUs in turn. One that fails does not stop the others.
     """
@@ -70,16 +73,21 @@ def run_processes(
 
     pool = ThreadPoolExecutor(workers)
     try:
-        for future in as_completed([pool.submit(run, name) for name in names]):
-            yield future.result()
+        waiting = {pool.submit(run, name) for name in names}
+        while waiting:
+            ended, waiting = wait(waiting, LOOK, FIRST_COMPLETED)
+            yield from (future.result() for future in ended)
+            if not ended:
+                yield None
     finally:  # of Ctrl+C too, which ends those that run; the others shall not begin
         pool.shutdown(cancel_futures=True)
 
 
-def run_on_ray(runs: Mapping[str, Experiment], out: Path, judge: Path | None, address: str) -> Iterator[Done]:
+def run_on_ray(runs: Mapping[str, Experiment], out: Path, judge: Path | None, address: str) -> Iterator[Done | None]:
     """Run every experiment as a task of a Ray cluster, whose machines share the file system of ``out``.
 
-    A task whose worker dies is begun again on another, where its last checkpoint was.
+    Yields the runs as they end, and None now and then, as `run_processes`. A task whose worker dies is begun again on
+    another, where its last checkpoint was.
 
     Args:
         runs: experiments by name.
@@ -102,18 +110,21 @@ def run_on_ray(runs: Mapping[str, Experiment], out: Path, judge: Path | None, ad
         ) from error
     share = {"num_gpus": 1} if ray.cluster_resources().get("GPU") else {"num_cpus": 1}
     task = ray.remote(do_run).options(max_retries=RETRIES, **share)
-    begun = time.perf_counter()
     try:
         tasks = {task.remote(experiment, out, name, judge): name for name, experiment in runs.items()}
         while tasks:
-            (ended,), _ = ray.wait(list(tasks), num_returns=1)
-            name, told = tasks.pop(ended), ""
+            ready, _ = ray.wait(list(tasks), num_returns=1, timeout=LOOK)
+            if not ready:
+                yield None
+                continue
+            ended = ready[0]
+            name, seconds, told = tasks.pop(ended), 0.0, ""
             try:
-                ray.get(ended)
+                seconds = ray.get(ended)
             except ray.exceptions.RayError as failure:
                 lines = str(getattr(failure, "cause", None) or failure).strip().splitlines()
                 told = (lines or [type(failure).__name__])[-1][:LOUDEST]
-            yield Done(name, time.perf_counter() - begun, told)
+            yield Done(name, seconds, told)
     finally:
         ray.shutdown()
 
