@@ -1,20 +1,21 @@
 """Command line and YAML of the same types, and every mistake as one sentence."""
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import is_dataclass
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn, get_args, get_type_hints
+from typing import Any, NoReturn
 
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentParser
+from jsonargparse import ActionConfigFile, ActionSubCommands, ArgumentParser
 
 from dfcvae.checks import check_groups
-from dfcvae.config import Experiment
+from dfcvae.config import Experiment, FeatureConfig
 from dfcvae.errors import UserError, nearest
 
 LARGEST = 2**20  # bytes of an experiment
 DEEPEST = 20  # levels of its fields
+FEATURES = "loss.features"
 
 
 class UsageError(UserError):
@@ -29,7 +30,15 @@ class Parser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise instead of printing the usage and leaving."""
-        raise UsageError(_sentence(message)) from ex
+        raise UsageError(_sentence(message, self.options())) from ex
+
+    def options(self) -> list[str]:
+        """Names of all options, those of its commands too: ``loss.alpha``, ..."""
+        own = [option.removeprefix("--") for action in self._actions for option in action.option_strings]
+        commands = [action.choices or {} for action in self._actions if isinstance(action, ActionSubCommands)]
+        own += [option for parsers in commands for parser in parsers.values() for option in parser.options()]
+        # a group that may be null is one option to jsonargparse
+        return [*own, *(f"{FEATURES}.{field.name}" for field in fields(FeatureConfig) if FEATURES in own)]
 
 
 class ExperimentFile(ActionConfigFile):
@@ -108,15 +117,6 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
     return to_experiment(parser.instantiate(parser.parse_args(["--config", str(path), *overrides])))
 
 
-def field_names(config: type = Experiment, prefix: str = "") -> Iterator[str]:
-    """Dotted names of all fields: ``loss.features.layers``, ..."""
-    for name, kind in get_type_hints(config).items():
-        yield prefix + name
-        for inner in (kind, *get_args(kind)):
-            if isinstance(inner, type) and is_dataclass(inner):
-                yield from field_names(inner, f"{prefix}{name}.")
-
-
 # What jsonargparse and argparse say, from which `_sentence` makes ours.
 GROUP = re.compile(r'Parser key "(?P<key>[^"]+)":\s*(?P<what>.*)', re.DOTALL)
 UNKNOWN = re.compile(r"(?:[Oo]ption|[Uu]nrecognized arguments:|There is no field) '?(?P<key>-*[\w.]+)")
@@ -132,10 +132,10 @@ NESTED = re.compile(r"- (?P<sentence>\w+: expected .* came\.)")
 NO_COMMAND = re.compile(r'command" to be one of')
 
 
-def _sentence(message: str) -> str:
+def _sentence(message: str, options: Sequence[str]) -> str:
     group = GROUP.search(message)
     if unknown := UNKNOWN.search(message):
-        return _unknown(unknown["key"], group["key"] if group else "")
+        return _unknown(unknown["key"], group["key"] if group else "", options)
     if group and (nested := NESTED.search(group["what"])):
         return f"{group['key']}.{nested['sentence']}"
     if group and (unions := list(UNION.finditer(group["what"]))):
@@ -152,12 +152,12 @@ def _sentence(message: str) -> str:
     return f"{group['key']}: {group['what']}" if group else " ".join(message.split())
 
 
-def _unknown(key: str, group: str) -> str:
-    names = list(field_names())
+def _unknown(key: str, group: str, options: Sequence[str]) -> str:
     field = ".".join(part for part in (group, key.lstrip("-")) if part)
-    if "." in field or nearest(field, names):
-        return f"There is no field {field!r}{nearest(field, names)}; see --help for all of them."
-    return f"There is no option {key!r}; see --help for those there are."
+    if key.startswith("--") and "." not in field:
+        near = nearest(key, [option if option[0] == "-" else f"--{option}" for option in options])
+        return f"There is no option {key!r}{near}; see --help for those there are."
+    return f"There is no field {field!r}{nearest(field, options)}; see --help for all of them."
 
 
 def _wrong(key: str, kind: str, value: str) -> str:
