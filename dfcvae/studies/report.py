@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -49,17 +50,12 @@ Runs = dict[str, list[dict[str, float]]]
 def study_report(study: Study, out: Path, judge: Path, failed: Mapping[str, str]) -> Path:
     """Write ``report.html``, ``report.md``, ``results.csv`` and the figures; returns the path of the HTML.
 
-    Variants of which a seed failed are compared in the seeds that all variants have.
+    Variants of which every seed failed are left out, and the others are compared in the seeds that all of them have.
 
     Raises:
-        UserError: if no seed of all variants is finished.
+        UserError: if fewer than two variants have a seed in common.
     """
-    seeds = [seed for seed in range(study.seeds) if not any(f"{name}-{seed}" in failed for name in study.variants)]
-    if not seeds:
-        told = "; ".join(f"{name}: {error}" for name, error in failed.items())
-        raise UserError(
-            f"No seed of {study.name} has all its variants, so there is nothing to compare. Failed: {told}."
-        )
+    study, seeds = comparable(study, failed)
     data = next(iter(study.variants.values())).data
     splits, judging = load_faces(data, progress=False), Judge.load(judge, pick_device())
     evaluated = {
@@ -71,6 +67,23 @@ def study_report(study: Study, out: Path, judge: Path, failed: Mapping[str, str]
     models = {name: Model.load(run_folder(out, f"{name}-{seeds[0]}")) for name in study.variants}
     blocks = study_blocks(study, seeds, runs, models, evaluated, splits, failed)
     return write_report(f"Study: {study.name}", blocks, out)
+
+
+def comparable(study: Study, failed: Mapping[str, str]) -> tuple[Study, list[int]]:
+    """The variants of which a seed is finished, and the seeds that all of them have.
+
+    Raises:
+        UserError: if they are fewer than two, or have no seed in common.
+    """
+    finished = {name: {s for s in range(study.seeds) if f"{name}-{s}" not in failed} for name in study.variants}
+    variants = {name: experiment for name, experiment in study.variants.items() if finished[name]}
+    seeds = sorted(set.intersection(*(finished[name] for name in variants))) if len(variants) > 1 else []
+    if not seeds:
+        told = "; ".join(f"{name}: {error}" for name, error in failed.items())
+        raise UserError(
+            f"No two variants of {study.name} have a seed in common, so there is nothing to compare. Failed: {told}."
+        )
+    return replace(study, variants=variants), seeds
 
 
 def study_blocks(
@@ -219,7 +232,10 @@ def write_results(runs: Runs, seeds: Sequence[int], file: Path) -> Path:
 def _failures(failed: Mapping[str, str]) -> list[Block]:
     if not failed:
         return []
-    text = "These runs failed; their seeds are left out of all comparisons. Start the study again to try them anew."
+    text = (
+        "These runs failed. Variants without any finished run are left out, and so are seeds that a variant lacks. "
+        "Start the study again to try them anew."
+    )
     return [Heading("Failed runs"), Paragraph(text), Preformatted(json.dumps(dict(failed), indent=2))]
 
 

@@ -21,6 +21,7 @@ from dfcvae.studies import ablate as ablation
 from dfcvae.studies.ablate import Place, ablate, do_one, is_done
 from dfcvae.studies.one_run import train_once
 from dfcvae.studies.pools import Done, run_on_ray, run_processes
+from dfcvae.studies.report import comparable
 from dfcvae.studies.study import read_study
 from dfcvae.training import AttributeNetwork
 from dfcvae.training.cost import read_cost
@@ -158,12 +159,22 @@ def test_a_failure_is_told_and_stops_nothing(finished, desk, tmp_path, monkeypat
     assert {row["seed"] for row in rows(tmp_path / "x")} == {"0"}  # what all variants have
 
 
+def test_a_variant_that_always_fails_is_left_out_and_the_others_are_compared_in_their_common_seeds(desk):
+    study = read_study(desk / "study.yaml", seeds=3)
+    left, seeds = comparable(study, {"one-0": "x", "one-1": "x", "one-2": "x", "two-1": "y"})
+    assert list(left.variants) == ["two", "none"]
+    assert seeds == [0, 2]
+    assert comparable(study, {}) == (study, [0, 1, 2])
+    with pytest.raises(UserError, match="No two variants"):
+        comparable(study, {"one-0": "x", "two-1": "x", "none-2": "x"})
+
+
 def test_nothing_to_compare_is_a_sentence(desk, tmp_path, monkeypatch):
     monkeypatch.setattr(ablation, "do_one", None)
     study, place = read_study(desk / "study.yaml"), Place(tmp_path, desk / "judge.safetensors")
     monkeypatch.setattr(ablation, "run_processes", lambda names, *_: (Done(name, 1, "no luck") for name in names))
     with pytest.raises(
-        UserError, match=r"No seed of study has all its variants.* Failed: one-0: no luck; two-0: no luck"
+        UserError, match=r"No two variants of study have a seed in common.* Failed: one-0: no luck; two-0: no luck"
     ):
         ablate(study, place, [], workers=1, progress=False)
 
