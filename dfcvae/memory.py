@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+SHARED_BY = {"cpu": "DFCVAE_SHARED_CPU", "cuda": "DFCVAE_SHARED_CUDA"}
+"""Environment variables: how many processes were started to share the memory, by type of device."""
 KEEP_BYTES = 2**30
 KEEP_BYTES_OLD = 2**25  # all that an older glibc accepts
 MEMINFO = Path("/proc/meminfo")
@@ -38,11 +40,15 @@ def keep_freed_memory() -> None:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that a device could still hold, within the limit of a container; 0 where that cannot be told."""
+    """Bytes that a device could still hold, within the limit of a container; 0 where that cannot be told.
+
+    The part of this process, where several were started together, who all ask before any of them has taken its own.
+    """
+    sharers = int(os.environ.get(SHARED_BY.get(device.type, ""), 1))
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        return torch.cuda.mem_get_info(device)[0] // sharers
     limits = [_cgroup_room(*CGROUP_V2), _cgroup_room(*CGROUP_V1)]
-    return min([_available(), *(limit for limit in limits if limit is not None)])
+    return min([_available(), *(limit for limit in limits if limit is not None)]) // sharers
 
 
 def free_disk(folder: Path) -> int:

@@ -13,7 +13,8 @@ from dfcvae.cli import main
 from dfcvae.commands.evaluating import print_samples
 from dfcvae.config import DataConfig
 from dfcvae.data.synthetic import render_faces
-from dfcvae.reports.evaluated import Judge, evaluate_model
+from dfcvae.reports.evaluated import evaluate_model
+from dfcvae.reports.observers import Judge, Observers
 from dfcvae.training import AttributeNetwork
 from dfcvae.vae import VAE, digest
 from dfcvae.weights import imagenet_file, load_vgg_weights
@@ -185,7 +186,7 @@ def test_fid_is_measured_where_it_is_asked_for(capsys, run, tmp_path, monkeypatc
         assert weights == "weights.pth"
         return lambda images: images.mean(dim=3).flatten(1)
 
-    monkeypatch.setattr("dfcvae.commands.evaluating.inception_network", network)
+    monkeypatch.setattr("dfcvae.reports.observers.inception_network", network)
     out = ok(capsys, "evaluate", run, "--fid", "weights.pth", "--out", "metrics.json")
     assert "Against the test split, in the features of Inception, 24 images each\n" in out
     assert re.search(r"\n +FID +KID +precision \(Inception\) +recall \(Inception\)\nsamples +\d", out)
@@ -214,7 +215,7 @@ def test_too_few_faces_leave_the_samples_out(capsys, splits, tmp_path):
     few = {name: faces.subset(4) for name, faces in splits.items()}
     AttributeNetwork("vgg11_bn", 0.125, ("Male",)).save(tmp_path / "judge.safetensors")
     judge = Judge.load(tmp_path / "judge.safetensors", "cpu")
-    found = evaluate_model(VAE("hou2016", 32, 3, 8), DataConfig(size=32), few, judge=judge, progress=False)
+    found = evaluate_model(VAE("hou2016", 32, 3, 8), DataConfig(size=32), few, Observers(judge), progress=False)
     assert found.samples == {}
     print_samples(found, 4)
     told = capsys.readouterr().out

@@ -6,10 +6,11 @@ from typing import Any
 from dfcvae.commands.measuring import print_measures
 from dfcvae.data import data_of, load_faces, source_name, tell_other_data
 from dfcvae.errors import UserError
-from dfcvae.evaluation import compared, inception_network, lpips_distances, probe_model, probe_record, probe_table
+from dfcvae.evaluation import compared, probe_model, probe_record, probe_table
 from dfcvae.evaluation.lpips import left_out
 from dfcvae.evaluation.samples import FEWEST
-from dfcvae.reports.evaluated import INCEPTION, JUDGED, SETS, Evaluated, Judge, evaluate_model
+from dfcvae.reports.evaluated import INCEPTION, JUDGED, SETS, Evaluated, evaluate_model
+from dfcvae.reports.observers import Observers
 from dfcvae.training.environment import environment, pick_device
 from dfcvae.vae import VAE, digest, read_model
 
@@ -24,22 +25,18 @@ def evaluate(arguments: Any) -> None:
             raise UserError(f"{arguments.out} is a folder; name a file with --out.")
     device, seed = pick_device(), arguments.seed
     vae = VAE.load(arguments.model, device=device)
-    judge = Judge.load(arguments.judge, device) if arguments.judge else None
-    lpips = lpips_distances(device, download=arguments.lpips)
-    inception = inception_network(arguments.fid, device) if arguments.fid is not None else None
+    observers = Observers.load(arguments.judge, arguments.fid, arguments.lpips)
     data = data_of(arguments.model, arguments.source)
     splits, draws = load_faces(data), arguments.iwae or 1
     if arguments.source is None:
         tell_other_data(read_model(arguments.model)[0], splits["test"])
-    found = evaluate_model(
-        vae, data, splits, judge=judge, inception=inception, lpips=lpips, draws=draws, seed=seed, progress=True
-    )
+    found = evaluate_model(vae, data, splits, observers, draws=draws, seed=seed, progress=True)
     print_measures(found.measured.values(), found.measured.intervals(seed))
-    if judge or inception:
+    if observers.judge or observers.inception:
         print_samples(found, compared(splits["val"], splits["test"]))
     about = {name: value for name, value in environment().items() if name in ("commit", "device", "versions")}
     print_card(found.card | about)
-    if told := left_out(lpips):
+    if told := left_out(observers.lpips):
         print(f"\n{told}")
     if arguments.out:
         numbers = found.as_json(seed)

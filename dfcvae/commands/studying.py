@@ -4,21 +4,29 @@ from pathlib import Path
 from typing import Any
 
 from dfcvae.errors import UserError, nearest
-from dfcvae.studies.ablate import Place, do_one
 from dfcvae.studies.ablate import ablate as run_study
+from dfcvae.studies.ablate import do_one, report
 from dfcvae.studies.cluster import slurm_script, wandb_sweep
+from dfcvae.studies.one_run import Place
 from dfcvae.studies.pools import default_workers
 from dfcvae.studies.study import read_study
+
+PATHS = ("data.source", "loss.features.weights")
+WORDS = ("synthetic", "imagenet", "random", "in-domain", "download")  # which name no path there
 
 
 def ablate(arguments: Any) -> None:
     """Do a study, a single run of it, or write the files with which a cluster does it."""
-    study = read_study(arguments.study, arguments.set, arguments.seeds)
+    changes = [_from_anywhere(change) for change in arguments.set]
+    study = read_study(arguments.study, changes, arguments.seeds)
     out = (arguments.out or Path("studies") / study.name).resolve()  # workers may start elsewhere
-    place = Place(out, arguments.judge.resolve() if arguments.judge else None)
+    judge = arguments.judge.resolve() if arguments.judge else None
+    place = Place(out, judge, _whole(arguments.fid) if arguments.fid else None, arguments.lpips)
     command = ["ablate", str(arguments.study.resolve()), "--out", str(out), "--seeds", str(study.seeds)]
-    command += ["--set", *arguments.set] if arguments.set else []
-    command += ["--judge", str(place.judge)] if place.judge else []
+    command += ["--set", *changes] if changes else []
+    command += ["--judge", str(judge)] if judge else []
+    command += ["--fid", place.fid] if place.fid else []
+    command += ["--lpips"] if place.lpips else []
     runs = list(study.runs())
     if arguments.print:
         print({"slurm": slurm_script, "sweep": wandb_sweep}[arguments.print](command, runs), end="")
@@ -26,6 +34,20 @@ def ablate(arguments: Any) -> None:
         if arguments.only not in runs:
             raise UserError(f"There is no run {arguments.only!r}{nearest(arguments.only, runs)} in {study.name}.")
         do_one(study, place, arguments.only)
+    elif arguments.report:
+        print(f"Report: {report(study, place)}")
     else:
         workers = arguments.workers or default_workers()
         print(f"Report: {run_study(study, place, command, workers=workers, ray=arguments.ray)}")
+
+
+def _from_anywhere(change: str) -> str:
+    """``FIELD=VALUE`` with the whole path of a file or folder that is named from here."""
+    field, _, value = change.partition("=")
+    return f"{field}={_whole(value)}" if field in PATHS else change
+
+
+def _whole(path: str) -> str:
+    """The whole path of what exists; anything else as it is."""
+    there = Path(path).expanduser()
+    return str(there.resolve()) if path not in WORDS and there.exists() else path

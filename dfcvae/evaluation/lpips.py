@@ -1,6 +1,6 @@
 """LPIPS on AlexNet and on vgg16, where their ImageNet weights are at hand or may be downloaded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -42,7 +42,7 @@ def alex(device: torch.device | str = "cpu") -> Distance:
     return lambda x_hat, x: network(to_rgb(x_hat), to_rgb(x), normalize=True).flatten()
 
 
-def left_out(distances: dict[str, Distance]) -> str:
+def left_out(distances: Mapping[str, Distance]) -> str:
     """A sentence on what `lpips_distances` had no weights for, or nothing."""
     missing = [arch for name, arch in NETWORKS.items() if name not in distances]
     if not missing:

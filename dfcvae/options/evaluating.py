@@ -63,18 +63,20 @@ def ablate(parser: Parser) -> None:
     out = "folder of everything; goes on where it was (default: studies/NAME)"
     parser.add_argument("--out", type=Path | None, help=out)
     change = "change the base for all variants, such as data.source=celeba training.epochs=5"
-    parser.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE", help=change)
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help=change)
     parser.add_argument(
         "--seeds", type=PositiveInt | None, help="trainings of every variant (default: as the study says)"
     )
     judge = "attribute network that measures, made by `dfcvae features train` (default: one is trained here)"
     parser.add_argument("--judge", type=Path | None, help=judge)
+    _distances(parser)
     workers = "runs at a time on this machine (default: one for each GPU, or for two processors)"
     parser.add_argument("--workers", type=PositiveInt | None, help=workers)
     parser.add_argument(
         "--ray", type=str | None, metavar="ADDRESS", help="do the runs on a Ray cluster: auto, HOST:PORT"
     )
     parser.add_argument("--only", type=str | None, metavar="RUN", help="do this run alone, VARIANT-SEED, and no report")
+    parser.add_argument("--report", action="store_true", help="train nothing: the report of what is finished")
     files = "print a SLURM job array, or a sweep of Weights & Biases, that does the runs"
     parser.add_argument("--print", type=Literal["slurm", "sweep"] | None, help=files)
 

@@ -10,15 +10,14 @@ from typing import Any
 from dfcvae.checks import check_ranges
 from dfcvae.config import DataConfig, FeatureTraining
 from dfcvae.data import Splits, source_name
-from dfcvae.evaluation import inception_network, lpips_distances
 from dfcvae.evaluation.probe import AT_MOST, Scores, codes_by_kind, majority_scores, mean_scores, probe
 from dfcvae.files import write_whole
 from dfcvae.paper.variants import VARIANTS, variant
 from dfcvae.reports.comparison import Model
-from dfcvae.reports.evaluated import Evaluated, Judge, evaluate_model
+from dfcvae.reports.evaluated import Evaluated, evaluate_model
+from dfcvae.reports.observers import Observers
 from dfcvae.studies.networks import FEATURES, IN_DOMAIN, JUDGE, trained_network
-from dfcvae.studies.one_run import run_folder, train_once
-from dfcvae.training.environment import pick_device
+from dfcvae.studies.one_run import last_model, run_folder, train_once
 from dfcvae.vae import VAE, digest
 
 
@@ -88,19 +87,15 @@ def do_work(settings: PaperSettings, splits: Splits, out: Path, progress: bool) 
                 print(f"\n[{done} of {todo}] {name}, seed {seed}", flush=True)
             experiment = variant(name, settings.data, features, settings.epochs, seed)
             folder = train_once(experiment, run_folder(out, f"{name}-{seed}"), splits=splits, progress=progress)
-            models[name].append(Model.load(folder))
-    judge, device = Judge.load(judge_file, pick_device()), pick_device()
-    inception = inception_network(settings.fid, device) if settings.fid else None
-    lpips = lpips_distances(device, download=settings.lpips)
+            models[name].append(last_model(folder))
+    observers = Observers.load(judge_file, settings.fid, settings.lpips)
     evaluated = {
         name: [
             evaluate_model(
                 model.vae,
                 settings.data,
                 splits,
-                judge=judge,
-                inception=inception,
-                lpips=lpips,
+                observers,
                 kept=out / "measured" / f"{model.folder.name}.safetensors",
                 progress=progress,
             )

@@ -12,12 +12,12 @@ from tqdm import tqdm
 from dfcvae.config import DataConfig, flat
 from dfcvae.data import Splits, data_of, filled, load_faces, source_name
 from dfcvae.errors import UserError
-from dfcvae.evaluation import inception_network, lpips_distances
 from dfcvae.images import to_float
 from dfcvae.reports.blocks import Block, Heading, Paragraph, Preformatted, Table
 from dfcvae.reports.curves import learning_curves
-from dfcvae.reports.evaluated import DISTANCES, SETS, Evaluated, Judge, evaluate_model
+from dfcvae.reports.evaluated import DISTANCES, SETS, Evaluated, evaluate_model
 from dfcvae.reports.measured import differences_table, measures_table
+from dfcvae.reports.observers import Observers
 from dfcvae.reports.pictures import interpolations, reconstructions, samples
 from dfcvae.reports.write import write_report
 from dfcvae.training.cost import read_cost
@@ -85,24 +85,11 @@ def compare(
     data = data_of(paths[0], source)
     splits = load_faces(data, progress=progress)
     filled(splits, "test")
-    device = pick_device()
-    judging = Judge.load(judge, device) if judge else None
-    inception = inception_network(fid, device) if fid else None
-    distances = lpips_distances(device, download=lpips)
+    observers = Observers.load(judge, fid, lpips)
     evaluated = {}
     for name, model in tqdm(models.items(), "models", disable=not progress):
         kept = Path(out) / "measured" / f"{name.replace('/', '-')}.safetensors"
-        evaluated[name] = evaluate_model(
-            model.vae,
-            data,
-            splits,
-            judge=judging,
-            inception=inception,
-            lpips=distances,
-            seed=seed,
-            kept=kept,
-            progress=progress,
-        )
+        evaluated[name] = evaluate_model(model.vae, data, splits, observers, seed=seed, kept=kept, progress=progress)
     blocks = comparison(models, evaluated, data, splits, seed)
     report = write_report(f"{listed(list(models))}: a comparison", blocks, out)
     numbers = {name: found.as_json(seed) for name, found in evaluated.items()}

@@ -1,6 +1,5 @@
 """Everything that is measured of one model, kept in a file, so that no report measures it again."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,13 +7,11 @@ from typing import Any
 from dfcvae.config import DataConfig
 from dfcvae.data import Splits, source_name
 from dfcvae.errors import UserError
-from dfcvae.evaluation import JUDGE_LAYERS, Measurements, compared, inception_card, measure, measure_samples, protocol
+from dfcvae.evaluation import Measurements, compared, inception_card, measure, measure_samples, protocol
 from dfcvae.evaluation.inception import Embedding
-from dfcvae.evaluation.lpips import Distance
 from dfcvae.evaluation.samples import FEWEST
-from dfcvae.features import VGGFeatures
 from dfcvae.latent.stored import read_stored, write_stored
-from dfcvae.training import AttributeNetwork
+from dfcvae.reports.observers import Observers
 from dfcvae.vae import VAE, digest
 
 KIND = "measures"
@@ -33,31 +30,6 @@ INCEPTION = {
 }
 DISTANCES = JUDGED | INCEPTION
 SETS = {"samples": "samples", "reconstructions": "reconstructions", "floor": "floor: validation faces"}
-
-
-@dataclass(frozen=True)
-class Judge:
-    """An attribute network that looks at the outputs of models which were not trained with it.
-
-    Args:
-        file: where it was loaded from.
-        network: gives attributes and pooled features.
-        features: its layers.
-    """
-
-    file: Path
-    network: AttributeNetwork
-    features: VGGFeatures
-
-    @classmethod
-    def load(cls, file: Path, device: Any) -> "Judge":
-        """From a file of ``dfcvae features train``.
-
-        Raises:
-            UserError: if it is none.
-        """
-        network = AttributeNetwork.load(file).to(device)
-        return cls(file, network, VGGFeatures(network.arch, JUDGE_LAYERS, str(file)).to(device))
 
 
 @dataclass(frozen=True)
@@ -109,10 +81,8 @@ def evaluate_model(
     vae: VAE,
     data: DataConfig,
     splits: Splits,
+    observers: Observers,
     *,
-    judge: Judge | None = None,
-    inception: Embedding | None = None,
-    lpips: Mapping[str, Distance] | None = None,
     draws: int = 1,
     seed: int = 0,
     kept: Path | None = None,
@@ -124,9 +94,7 @@ def evaluate_model(
         vae: the model, on its device.
         data: where the faces come from.
         splits: the faces.
-        judge: adds what it sees, and distances of samples, if both held-out splits have faces enough.
-        inception: of `dfcvae.evaluation.inception.inception_network`; adds FID and KID.
-        lpips: distances of `dfcvae.evaluation.lpips.lpips_distances`.
+        observers: who looks at reconstructions and, if both held-out splits have faces enough, at samples.
         draws: latents drawn from each posterior.
         seed: of samples, draws and resampled images.
         kept: a file that holds the result already, if it was obtained in the same way, or shall hold it.
@@ -135,6 +103,7 @@ def evaluate_model(
     Raises:
         UserError: if there are fewer than two test faces.
     """
+    judge, inception, lpips = observers.judge, observers.inception, observers.lpips
     n = compared(splits["val"], splits["test"])
     networks: list[tuple[dict[str, str], Embedding]] = [(JUDGED, judge.network.embed)] if judge else []
     networks += [(INCEPTION, inception)] if inception else []

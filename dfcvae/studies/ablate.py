@@ -1,49 +1,38 @@
 """A whole study: its networks, its runs wherever they run, its report."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from dfcvae.config import Experiment
 from dfcvae.data import load_faces
 from dfcvae.studies.networks import FEATURES, IN_DOMAIN, JUDGE, trained_network, with_weights
-from dfcvae.studies.one_run import do_run, run_folder
+from dfcvae.studies.one_run import Place, do_run, is_done
 from dfcvae.studies.pools import run_on_ray, run_processes
 from dfcvae.studies.progress import StudyProgress, followed
 from dfcvae.studies.report import study_report
 from dfcvae.studies.study import Study
 
-
-@dataclass(frozen=True)
-class Place:
-    """Where a study lies, and with which judge.
-
-    Args:
-        out: its folder.
-        judge: file of an attribute network; None lets the study train its own.
-    """
-
-    out: Path
-    judge: Path | None = None
+UNFINISHED = "it is not finished"
+CHANGED = "it ended with other settings than those of the study: a file of it was changed meanwhile"
 
 
-def prepare(study: Study, place: Place, *, progress: bool = True) -> tuple[Study, Path]:
+def prepare(study: Study, place: Place, *, progress: bool = True) -> tuple[Study, Place]:
     """Train what networks the study lacks: feature networks where it says ``in-domain``, and a judge.
 
     Returns:
-        The study with the files of weights in it, and the file of the judge.
+        The study with the files of weights in it, and the place with that of the judge, if the faces have attributes.
+
+    Raises:
+        UserError: if they cannot be trained, or those in the folder were trained on other faces.
     """
-    splits = None
-    features, judge = place.out / "features.safetensors", place.judge or place.out / "judge.safetensors"
-    wants = any(e.loss.features is not None and e.loss.features.weights == IN_DOMAIN for e in study.variants.values())
-    for config, file in [(FEATURES, features)] * wants + [(JUDGE, judge)] * (place.judge is None):
-        if not file.is_file():
-            data = next(iter(study.variants.values())).data
-            splits = splits or load_faces(data, progress=progress)
-            trained_network(config, splits, file, progress)
+    splits, features = load_faces(study.data, progress=progress), place.out / "features.safetensors"
+    if any(e.loss.features is not None and e.loss.features.weights == IN_DOMAIN for e in study.variants.values()):
+        trained_network(FEATURES, splits, features, progress)
+    judge = place.judge
+    if judge is None and splits["train"].names:
+        judge = trained_network(JUDGE, splits, place.out / "judge.safetensors", progress)
     variants = {name: with_weights(experiment, features) for name, experiment in study.variants.items()}
-    return replace(study, variants=variants), judge
+    return replace(study, variants=variants), replace(place, judge=judge)
 
 
 def do_one(study: Study, place: Place, name: str) -> None:
@@ -52,9 +41,8 @@ def do_one(study: Study, place: Place, name: str) -> None:
     Raises:
         UserError: if it cannot be trained.
     """
-    prepared, judge = prepare(study, place, progress=False)
-    experiment = prepared.runs()[name]
-    do_run(experiment, place.out, name, judge)
+    study, place = prepare(study, place, progress=False)
+    do_run(study.runs()[name], place, name)
 
 
 def ablate(
@@ -68,7 +56,7 @@ def ablate(
 ) -> Path:
     """Do what is left of a study, and write its report; started again, it goes on where it was.
 
-    Finished runs are not repeated, failed ones are begun anew and told of in the report.
+    Finished runs are not repeated; those that failed go on from their last checkpoint, and are told of in the report.
 
     Args:
         study: what to do.
@@ -82,30 +70,39 @@ def ablate(
         The path of the HTML report.
 
     Raises:
-        UserError: if networks cannot be trained, or there is no cluster.
+        UserError: if networks cannot be trained or loaded, or there is no cluster.
     """
     place.out.mkdir(parents=True, exist_ok=True)
-    prepared, judge = prepare(study, place, progress=progress)
-    runs = prepared.runs()
-    left = {name: experiment for name, experiment in runs.items() if not is_done(experiment, place.out, name)}
+    place.observers()  # mistaken files show before hours of work
+    study, place = prepare(study, place, progress=progress)
+    runs = study.runs()
+    left = {name: experiment for name, experiment in runs.items() if not is_done(experiment, place, name)}
     if progress:
         print(f"{study.name}: {len(runs)} runs, {len(runs) - len(left)} of them done.", flush=True)
     if ray is None:
         ended = run_processes(list(left), lambda name: [*command, "--only", name], place.out / "logs", workers)
     else:
-        ended = run_on_ray(left, place.out, judge, ray)
-    failed = followed(ended, StudyProgress(place.out, len(runs), list(left), steps_of(prepared)), shown=progress)
-    return study_report(prepared, place.out, judge, failed)
+        ended = run_on_ray(left, place, ray)
+    failed = followed(ended, StudyProgress(place.out, len(runs), list(left), steps_of(study)), shown=progress)
+    return study_report(study, place, unfinished(study, place, CHANGED) | failed)
+
+
+def report(study: Study, place: Place) -> Path:
+    """Write the report of what is finished of a study, and train nothing.
+
+    Raises:
+        UserError: if no two variants have a finished seed in common.
+    """
+    study, place = prepare(study, place)
+    return study_report(study, place, unfinished(study, place, UNFINISHED))
+
+
+def unfinished(study: Study, place: Place, why: str) -> dict[str, str]:
+    """The runs that are not done with the settings of the study, and why."""
+    return {name: why for name, experiment in study.runs().items() if not is_done(experiment, place, name)}
 
 
 def steps_of(study: Study) -> int:
     """Training steps of every run."""
-    experiment = next(iter(study.variants.values()))
-    images = len(load_faces(experiment.data, progress=False)["train"])
-    return experiment.training.total_steps(images // experiment.training.batch_size)
-
-
-def is_done(experiment: Experiment, out: Path, name: str) -> bool:
-    """Whether a run was finished, with these settings, and measured."""
-    file = out / "done" / f"{name}.json"
-    return file.is_file() and json.loads(file.read_text()) == experiment.as_dict() and run_folder(out, name).is_dir()
+    training = next(iter(study.variants.values())).training
+    return training.total_steps(len(load_faces(study.data, progress=False)["train"]) // training.batch_size)

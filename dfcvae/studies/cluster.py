@@ -7,7 +7,7 @@ import yaml
 
 
 def slurm_script(command: Sequence[str], runs: Sequence[str]) -> str:
-    """A job array with one task for each run, then one that writes the report.
+    """A job array with one task for each run.
 
     Args:
         command: ``dfcvae ablate STUDY ...``.
@@ -16,7 +16,7 @@ def slurm_script(command: Sequence[str], runs: Sequence[str]) -> str:
     call = shlex.join(["dfcvae", *command])
     names = " ".join(map(shlex.quote, runs))
     return f"""#!/bin/bash
-# Submit with: sbatch THIS_FILE. Afterwards, for the report: {call}
+# Submit with: sbatch THIS_FILE. The report, at the end or of what is finished: {call} --report
 #SBATCH --job-name=dfcvae-ablate
 #SBATCH --array=0-{len(runs) - 1}
 #SBATCH --gpus=1
@@ -31,7 +31,7 @@ srun {call} --only "${{runs[$SLURM_ARRAY_TASK_ID]}}"
 
 
 def wandb_sweep(command: Sequence[str], runs: Sequence[str]) -> str:
-    """A sweep over the runs, as YAML for ``wandb sweep``; afterwards the command itself writes the report."""
+    """A sweep over the runs, as YAML for ``wandb sweep``; the command with ``--report`` then writes the report."""
     sweep = {
         "name": "dfcvae-ablate",
         "method": "grid",

@@ -37,11 +37,23 @@ class StudyProgress:
 
     def __init__(self, out: Path, runs: int, left: Sequence[str], steps: int):
         self.out, self.runs, self.left, self.steps = out, runs, list(left), steps
-        self.begun, self.before = time.monotonic(), self.done()
+        self.begun, self.made = time.monotonic(), 0  # steps since then of runs that have ended
+        self.before = {name: self.of(name) for name in left}
 
     def of(self, name: str) -> int:
         """Steps of a run."""
         return min(self.steps, steps_done(run_folder(self.out, name)))
+
+    def since(self, name: str) -> int:
+        """Steps of a run since the study was started; one that is resumed loses those after its last checkpoint."""
+        done = self.of(name)
+        self.before[name] = min(self.before[name], done)
+        return done - self.before[name]
+
+    def ended(self, name: str) -> None:
+        """Take a run, finished or failed, from those that are left."""
+        self.made += self.since(name)
+        self.left.remove(name)
 
     def done(self) -> int:
         """Steps of all runs; those that have ended, well or not, count whole."""
@@ -49,11 +61,12 @@ class StudyProgress:
 
     def said(self) -> str:
         """The time left, and how far the runs are that are being done: ``12 min to go (all-1 40 %, none-1 80 %)``."""
-        done, seconds = self.done(), time.monotonic() - self.begun
-        made = done - self.before
-        left = f"{seconds / made * (self.steps * self.runs - done) / 60:.0f} min to go" if made > 0 else "begun"
-        running = [f"{name} {100 * part // self.steps} %" for name in self.left if (part := self.of(name))]
-        return f"{left} ({', '.join(running)})" if running else left
+        running = {name: made for name in self.left if (made := self.since(name))}
+        made, missing = self.made + sum(running.values()), self.steps * self.runs - self.done()
+        pace = (time.monotonic() - self.begun) / made if made else None
+        left = f"{pace * missing / 60:.0f} min to go" if pace is not None else "begun"
+        parts = [f"{name} {100 * self.of(name) // self.steps} %" for name in running]
+        return f"{left} ({', '.join(parts)})" if parts else left
 
 
 def followed(ended: Iterable[Done | None], study: StudyProgress, *, shown: bool) -> dict[str, str]:
@@ -72,7 +85,7 @@ def followed(ended: Iterable[Done | None], study: StudyProgress, *, shown: bool)
     with tqdm(total=study.steps * study.runs, bar_format=layout, disable=None if shown else True) as bar:
         for done in ended:
             if done is not None:
-                study.left.remove(done.name)
+                study.ended(done.name)
                 if done.error:
                     failed[done.name] = done.error
                 said = f"FAILED: {done.error}" if done.error else f"{done.seconds / 60:.1f} min"

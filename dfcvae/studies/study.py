@@ -1,18 +1,25 @@
 """What a study is: a base experiment and named variations of it, read from YAML."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dfcvae.config import Experiment, flat
+from dfcvae.config import DataConfig, Experiment, flat
 from dfcvae.errors import UserError, nearest
+from dfcvae.losses.presets import PRESETS, check_name
 from dfcvae.parsing import load_experiment, read_yaml
+from dfcvae.studies.networks import IN_DOMAIN
+from dfcvae.vgg import resolve_layers
+from dfcvae.weights import is_file_or_module
 
 KEYS = ("base", "set", "seeds", "variations")
 # what makes the budget, and the images that are seen; a variation may not touch it
 BUDGET = ("training.epochs", "training.max_steps", "training.batch_size", "training.seed", "data.")
+SEED = "training.seed"
+NAME = re.compile(r"[A-Za-z0-9][\w.+=-]*")  # of a variation: a folder anywhere, and no option
 FORM = "base: EXPERIMENT.yaml, seeds: N and variations: {NAME: {FIELD: VALUE, ...}, ...}"
 
 
@@ -29,6 +36,11 @@ class Study:
     name: str
     variants: dict[str, Experiment]
     seeds: int
+
+    @property
+    def data(self) -> DataConfig:
+        """The faces, which are the same for all variants."""
+        return next(iter(self.variants.values())).data
 
     def runs(self) -> dict[str, Experiment]:
         """All trainings by name, ``VARIANT-SEED``: all variants of a seed before the next, so that a part compares.
@@ -59,6 +71,8 @@ def read_study(path: str | Path, overrides: Sequence[str] = (), seeds: int | Non
     """
     path = Path(path)
     plain = _read(path)
+    if SEED in {*flat(plain["set"]), *(override.partition("=")[0] for override in overrides)}:
+        raise UserError(f"A study trains with the seeds 0, 1, ... itself; leave {SEED} out, and set seeds: N.")
     if wrong := next((override for override in overrides if "=" not in override), None):
         raise UserError(f"A change of the base is written FIELD=VALUE, but {wrong!r} came.")
     changes = [*_as_arguments(plain["set"]), *(f"--{override}" for override in overrides)]
@@ -72,6 +86,7 @@ def read_study(path: str | Path, overrides: Sequence[str] = (), seeds: int | Non
         own = _as_arguments(fields)
         try:
             experiment = load_experiment(path.parent / plain["base"], [*changes, *own])
+            _check_features(experiment)
         except UserError as error:
             raise UserError(f"Variation {name!r} of {path}: {error}") from error
         variants[str(name)] = replace(experiment, name=str(name))
@@ -90,8 +105,13 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: a variation is a mapping of fields to values; expected {FORM}.")
     if not isinstance(plain["base"], str) or not isinstance(plain.setdefault("set", {}), dict):
         raise UserError(f"{path}: base is the name of a file, and set a mapping of fields to values; expected {FORM}.")
-    if wrong := next((name for name in map(str, plain["variations"]) if set(name) & set("/\\ ")), None):
-        raise UserError(f"{path}: variations give names to folders, so {wrong!r} may hold no slash and no space.")
+    names = [str(name) for name in plain["variations"]]
+    if wrong := next((name for name in names if not NAME.fullmatch(name)), None):
+        raise UserError(
+            f"{path}: variations give names to folders, of letters, digits and . _ + = -, but {wrong!r} came."
+        )
+    if len({name.lower() for name in names}) < len(names):
+        raise UserError(f"{path}: two variations have one name but for capitals, which some systems do not tell apart.")
     seeds = plain.setdefault("seeds", 3)
     if not isinstance(seeds, int) or seeds < 1:
         raise UserError(f"{path}: seeds is a whole number above 0, but {seeds!r} came.")
@@ -106,12 +126,28 @@ def _as_arguments(fields: Mapping[str, Any] | None) -> list[str]:
     return [f"--{field}={value if isinstance(value, str) else json.dumps(value)}" for field, value in values]
 
 
+def _check_features(experiment: Experiment) -> None:
+    """What would fail only when the run is begun, hours later perhaps."""
+    features = experiment.loss.features
+    if features is None:
+        return
+    check_name(features.preset)
+    if features.preset in PRESETS:
+        preset = PRESETS[features.preset]
+        resolve_layers(features.arch or preset.arch, features.layers or preset.layers)
+    file = features.weights
+    if file != IN_DOMAIN and is_file_or_module(file) and not Path(file).expanduser().is_file():
+        raise UserError(f"There is no file of weights {file}; name one, imagenet, random or {IN_DOMAIN}.")
+
+
 def _check_budget(study: Study) -> None:
     base_name, base = next(iter(study.variants.items()))
-    if base.training.devices > 1:
-        raise UserError("The runs of a study take one device each; leave training.devices at 1, and raise --workers.")
     wanted = _budget(base)
     for name, experiment in study.variants.items():
+        if experiment.training.devices > 1:
+            raise UserError(
+                "The runs of a study take one device each; leave training.devices at 1, and raise --workers."
+            )
         for field, value in _budget(experiment).items():
             if value != wanted[field]:
                 raise UserError(

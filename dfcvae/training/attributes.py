@@ -1,6 +1,7 @@
 """An in-domain feature network: a VGG trained to predict the attributes of the faces at hand."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,10 @@ class AttributeNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.embed(x))  # (N, A)
 
-    def save(self, path: str | Path) -> Path:
-        """Write safetensors that `VGGFeatures` loads like any other weights."""
+    def save(self, path: str | Path, about: Mapping[str, str] | None = None) -> Path:
+        """Write safetensors that `VGGFeatures` loads like any other weights, with more to know ``about`` them."""
         metadata = {"arch": self.arch, "width": str(self.width), "attributes": json.dumps(self.names)}
-        return write_tensors(path, self.state_dict(), metadata)
+        return write_tensors(path, self.state_dict(), metadata | dict(about or {}))
 
     @classmethod
     def load(cls, path: str | Path) -> "AttributeNetwork":

@@ -20,6 +20,7 @@ ID = "wandb-id"  # file in the run folder
 def wandb_logger(experiment: Experiment, out: Path, resumed: bool) -> WandbLogger:
     """A logger into ``out/wandb``. Respects ``WANDB_MODE``; falls back to offline when the server does not answer.
 
+    The run is called as its folder, and belongs to the group of its experiment, whose seeds stand together.
     A resumed run goes on in its run of Weights & Biases, by the id that the run folder keeps.
     """
     import wandb
@@ -30,8 +31,9 @@ def wandb_logger(experiment: Experiment, out: Path, resumed: bool) -> WandbLogge
     settings = wandb.Settings(init_timeout=CONNECT_SECONDS, login_timeout=CONNECT_SECONDS)
     for mode in (wanted, "offline"):
         logger = WandbLogger(
-            experiment.name,
+            out.name,
             out,
+            group=experiment.name,
             id=run_id,
             resume="allow" if mode == "online" else None,  # offline, `wandb sync` puts the parts of a run together
             project="dfcvae",

@@ -14,8 +14,9 @@ from dfcvae.data import load_faces
 from dfcvae.evaluation import evaluate
 from dfcvae.reports.comparison import compare, load_models, other_data, settings_table
 from dfcvae.reports.curves import learning_curves, read_curve
-from dfcvae.reports.evaluated import Evaluated, Judge, evaluate_model
+from dfcvae.reports.evaluated import Evaluated, evaluate_model
 from dfcvae.reports.measured import verdict
+from dfcvae.reports.observers import Judge, Observers
 from dfcvae.training import train, train_features
 from dfcvae.vae import VAE, digest
 from tests.conftest import tiny_experiment
@@ -89,7 +90,7 @@ def test_a_kept_measurement_is_taken_only_where_it_would_be_the_same(runs, tmp_p
     vae, file = VAE.load(runs / "plain"), tmp_path / "kept.safetensors"
 
     def evaluated(seed=0, judge=None):
-        return evaluate_model(vae, DATA, splits, seed=seed, judge=judge, kept=file, progress=False)
+        return evaluate_model(vae, DATA, splits, Observers(judge), seed=seed, kept=file, progress=False)
 
     first = evaluated()
     again = Evaluated.load(file, digest(vae), "synthetic")

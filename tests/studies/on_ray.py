@@ -7,7 +7,8 @@ import threading
 import time
 from pathlib import Path
 
-from dfcvae.studies.ablate import Place, ablate
+from dfcvae.studies.ablate import ablate
+from dfcvae.studies.one_run import Place
 from dfcvae.studies.study import read_study
 
 

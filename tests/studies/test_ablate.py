@@ -18,8 +18,9 @@ import torch
 from dfcvae.data import load_faces
 from dfcvae.errors import UserError
 from dfcvae.studies import ablate as ablation
-from dfcvae.studies.ablate import Place, ablate, do_one, is_done
-from dfcvae.studies.one_run import train_once
+from dfcvae.studies.ablate import ablate, do_one, report
+from dfcvae.studies.networks import FEATURES, JUDGE, KEY, trained_network
+from dfcvae.studies.one_run import Place, is_done, train_once
 from dfcvae.studies.pools import Done, run_on_ray, run_processes
 from dfcvae.studies.report import comparable
 from dfcvae.studies.study import read_study
@@ -105,9 +106,7 @@ def finished(desk):
 
 @pytest.mark.slow
 def test_everything_is_there(finished):
-    assert [f"{row['variant']}-{row['seed']}" for row in rows(finished)] == [
-        f"{name}-{seed}" for name in ("one", "two", "none") for seed in (0, 1)
-    ]
+    assert [f"{row['variant']}-{row['seed']}" for row in rows(finished)] == NAMES
     text = (finished / "report.md").read_text()
     for heading in ("Ranking", "Differences from one", "Main effects of the layers", "The same faces", "Cost"):
         assert f"## {heading}" in text
@@ -156,7 +155,10 @@ def test_a_failure_is_told_and_stops_nothing(finished, desk, tmp_path, monkeypat
     text = (tmp_path / "x" / "report.md").read_text()
     assert "## Failed runs" in text
     assert "last.ckpt is not a checkpoint of dfcvae" in text
-    assert {row["seed"] for row in rows(tmp_path / "x")} == {"0"}  # what all variants have
+    assert "2 variants" not in text
+    assert "1 seeds" in text  # what all variants have
+    assert "±" not in text.split("## Ranking")[1].split("## Main effects")[0]
+    assert [f"{row['variant']}-{row['seed']}" for row in rows(tmp_path / "x")] == NAMES[:-1]  # what there is
 
 
 def test_a_variant_that_always_fails_is_left_out_and_the_others_are_compared_in_their_common_seeds(desk):
@@ -167,6 +169,50 @@ def test_a_variant_that_always_fails_is_left_out_and_the_others_are_compared_in_
     assert comparable(study, {}) == (study, [0, 1, 2])
     with pytest.raises(UserError, match="No two variants"):
         comparable(study, {"one-0": "x", "two-1": "x", "none-2": "x"})
+
+
+@pytest.mark.slow
+def test_what_is_finished_is_reported_without_training(finished, desk, tmp_path, monkeypatch):
+    shutil.copytree(finished, tmp_path / "x")
+    (tmp_path / "x" / "done" / "two-1.json").unlink()
+    monkeypatch.setattr("dfcvae.studies.one_run.train", None)
+    report(read_study(desk / "study.yaml"), Place(tmp_path / "x", desk / "judge.safetensors"))
+    assert [f"{row['variant']}-{row['seed']}" for row in rows(tmp_path / "x")] == [n for n in NAMES if n != "two-1"]
+    assert '"two-1": "it is not finished"' in (tmp_path / "x" / "report.md").read_text()
+
+
+def test_a_run_that_ended_with_other_settings_is_no_run_of_the_study(desk, tmp_path, monkeypatch):
+    monkeypatch.setattr(ablation, "run_processes", lambda names, *_: (Done(name, 1) for name in names))
+    study, place = read_study(desk / "study.yaml"), Place(tmp_path, desk / "judge.safetensors")
+    with pytest.raises(UserError, match="one-0: it ended with other settings than those of the study"):
+        ablate(study, place, [], workers=1, progress=False)
+
+
+def test_a_mistaken_judge_shows_before_anything_is_trained(desk, tmp_path, monkeypatch):
+    monkeypatch.setattr(ablation, "prepare", None)
+    with pytest.raises(UserError, match="is no attribute network"):
+        ablate(read_study(desk / "study.yaml"), Place(tmp_path, tmp_path / "jugde.safetensors"), [], workers=1)
+
+
+def test_networks_of_other_faces_are_refused(desk, tmp_path):
+    splits = load_faces(read_study(desk / "study.yaml").data, progress=False)
+    network, file = AttributeNetwork("vgg11_bn", 1 / 16, splits["train"].names), tmp_path / "judge.safetensors"
+    network.save(file, {KEY: "otherwise"})
+    with pytest.raises(UserError, match="was trained on other faces, or in another way"):
+        trained_network(JUDGE, splits, file, progress=False)
+    network.save(file)  # by `dfcvae features train`, and put there
+    assert trained_network(JUDGE, splits, file, progress=False) == file
+
+
+def test_a_network_that_is_trained_says_on_what(desk, tmp_path, monkeypatch):
+    splits = load_faces(read_study(desk / "study.yaml").data, progress=False)
+    network, calls = AttributeNetwork("vgg11_bn", 1 / 16, splits["train"].names), []
+    monkeypatch.setattr("dfcvae.studies.networks.train_features", lambda *_, **__: calls.append(1) or network)
+    for _ in range(2):
+        trained_network(JUDGE, splits, tmp_path / "judge.safetensors", progress=False)
+    assert calls == [1]
+    with pytest.raises(UserError, match="was trained on other faces"):
+        trained_network(FEATURES, splits, tmp_path / "judge.safetensors", progress=False)
 
 
 def test_nothing_to_compare_is_a_sentence(desk, tmp_path, monkeypatch):
@@ -189,7 +235,7 @@ def test_a_process_that_fails_is_told_with_what_it_said(tmp_path):
 def test_without_ray_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match="need Ray: pip install"):
-        list(run_on_ray({}, tmp_path, None, "auto"))
+        list(run_on_ray({}, Place(tmp_path), "auto"))
 
 
 def begun(desk, out, log):
@@ -241,7 +287,7 @@ def test_on_two_ray_workers_one_of_which_is_killed_the_numbers_are_the_same(desk
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "killed" in ended.stdout
     study, place = read_study(desk / "longer.yaml", seeds=1), Place(tmp_path / "ray", desk / "judge.safetensors")
-    assert all(is_done(experiment, place.out, name) for name, experiment in study.runs().items())
+    assert all(is_done(experiment, place, name) for name, experiment in study.runs().items())
     alone = Place(tmp_path / "alone", desk / "judge.safetensors")
     for name in study.runs():
         do_one(study, alone, name)
@@ -254,10 +300,10 @@ def test_what_waits_is_not_begun_when_the_study_is_stopped(tmp_path, monkeypatch
 
     def run(call, **_):
         begun.append(call[-1])
+        time.sleep(0.2)
         return subprocess.CompletedProcess(call, 0)
 
     monkeypatch.setattr("dfcvae.studies.pools.subprocess.run", run)
-    monkeypatch.setattr("dfcvae.studies.pools._last_line", lambda log: time.sleep(0.2) or "")
     running = run_processes([str(i) for i in range(50)], lambda name: [name], tmp_path, 1)
     next(running)
     running.close()  # as by Ctrl+C

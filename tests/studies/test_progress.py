@@ -45,14 +45,26 @@ def test_the_time_left_is_that_of_the_steps_since_the_start(tmp_path, clock):
     log(tmp_path, "b", "step,epoch\n19,0\n")  # by an earlier start
     study = StudyProgress(tmp_path, runs=4, left=["b", "c"], steps=100)  # two are finished
     assert study.done() == 220
-    assert study.said() == "begun (b 20 %)"
+    assert study.said() == "begun"
     clock[0] = 60.0
     log(tmp_path, "b", "step,epoch\n19,0\n49,0\n")
     log(tmp_path, "c", "step,epoch\n9,0\n")
     # 40 steps a minute, and 140 are left
     assert study.said() == "4 min to go (b 50 %, c 10 %)"
-    study.left.remove("b")
+    study.ended("b")  # failed: 50 of its steps are never made
+    assert study.said() == "2 min to go (c 10 %)"
     assert study.done() == 310
+
+
+def test_steps_that_a_resumed_run_makes_again_are_counted_again(tmp_path, clock):
+    log(tmp_path, "a", "step,epoch\n79,0\n")
+    log(tmp_path, "waits", "step,epoch\n9,0\n")
+    study = StudyProgress(tmp_path, runs=2, left=["a", "waits"], steps=100)
+    log(tmp_path, "a", "step,epoch\n49,0\n")  # its last checkpoint
+    assert study.said() == "begun"
+    clock[0] = 60.0
+    log(tmp_path, "a", "step,epoch\n49,0\n59,0\n")
+    assert study.said() == "13 min to go (a 60 %)"  # 10 steps a minute, and 40 + 90 are left
 
 
 def test_every_end_is_a_line_and_failures_are_kept(tmp_path, clock, capsys):
@@ -61,6 +73,7 @@ def test_every_end_is_a_line_and_failures_are_kept(tmp_path, clock, capsys):
     def ended():
         yield None
         clock[0] = 120.0
+        log(tmp_path, "c", "step,epoch\n9,0\n")
         yield Done("c", 120.0)
         yield None
         yield Done("b", 90.0, "no room")

@@ -8,7 +8,7 @@ from dfcvae.config import flat
 from dfcvae.errors import UserError
 from dfcvae.losses.presets import PRESETS
 from dfcvae.studies.cluster import slurm_script, wandb_sweep
-from dfcvae.studies.report import effects, layers_of
+from dfcvae.studies.layers import effects, layers_of
 from dfcvae.studies.study import read_study
 from tests.test_experiments import FOLDER, STUDIES
 
@@ -67,8 +67,15 @@ MISTAKES = {
     ),
     "base": ("base: 3\nvariations: {a: , b: }", "base is the name of a file, and set a mapping of fields to values"),
     "set": ("base: x.yaml\nset: [a]\nvariations: {a: , b: }", "set a mapping of fields to values"),
-    "name": ("base: x.yaml\nvariations: {a: , b/4: }", "'b/4' may hold no slash and no space"),
+    "name": ("base: x.yaml\nvariations: {a: , b/4: }", "of letters, digits and . _ + = -, but 'b/4' came"),
+    "a name like an option": ("base: x.yaml\nvariations: {a: , -b: }", "but '-b' came"),
+    "names but for capitals": ("base: x.yaml\nvariations: {a: , A: {loss.alpha: 1}}", "one name but for capitals"),
+    "seed": ("base: x.yaml\nset: {training.seed: 7}\nvariations: {a: , b: }", "leave training.seed out"),
+    "preset": ("base: x.yaml\nvariations: {a: , b: {loss.features.preset: dfcc}}", "There is no loss 'dfcc'"),
+    "layer": ("base: x.yaml\nvariations: {a: , b: {loss.features.layers: [bn9_9]}}", "Variation 'b' of"),
+    "weights": ("base: x.yaml\nvariations: {a: , b: {loss.features.weights: x.pth}}", "no file of weights x.pth"),
     "devices": ("base: x.yaml\nset: {training.devices: 2}\nvariations: {a: , b: {loss.alpha: 1}}", "take one device"),
+    "devices of one": ("base: x.yaml\nvariations: {a: , b: {training.devices: 2}}", "take one device"),
     "an alias": ("base: &a x.yaml\nvariations: {a: , b: *a}", "holds an alias"),
     "twice": ("base: x.yaml\nvariations: {a: , b: , a: }", "has the field 'a' twice in one place"),
     "budget": ("base: x.yaml\nvariations: {a: , b: {training.epochs: 3}}", "training.epochs is 20 in 'a' and 3 in 'b'"),
@@ -124,8 +131,37 @@ def test_the_shipped_layer_study_tells_the_effects_of_its_four_layers():
         name: [{"mse": 10 + seed + sum(truth.get(layer, 50) for layer in layers_of(experiment))} for seed in range(3)]
         for name, experiment in study.variants.items()
     }
-    _, text, table = effects(study, range(3), runs)
+    _, text, table = effects(study, runs)
     assert "aliased" not in text.text  # its relu3_4 and relu4_3 are in no other variant
     assert [row[0] for row in table.rows] == [f"adding {layer}" for layer in layers]
     found = [float(row[1].split()[0]) for row in table.rows]
     assert found == pytest.approx(list(truth.values()), abs=1e-6)
+
+
+def test_a_study_of_something_else_tells_no_effects_of_layers():
+    study = read_study(FOLDER / "ablation_networks.yaml")
+    runs = {name: [{"mse": 1.0}] for name in study.variants}
+    assert effects(study, runs) == []
+
+
+def test_losses_that_are_not_made_of_layers_have_no_part_in_their_effects(tmp_path):
+    (tmp_path / "x.yaml").write_text(BASE)
+    one = "loss.features.preset: dfc, loss.features.layers: "
+    text = f"a: {{{one}[14]}}, b: {{{one}[24]}}, c: {{{one}[14, 24]}}, d: , e: {{loss.features.preset: ssim}}"
+    (tmp_path / "s.yaml").write_text(f"base: x.yaml\nvariations: {{{text}}}")
+    study = read_study(tmp_path / "s.yaml")
+    runs = {name: [{"mse": value}] for name, value in zip("abcde", (1.0, 2.0, 3.0, 0.0, 50.0), strict=True)}
+    _, text, table = effects(study, runs)
+    assert "of a, b, c, d," in text.text
+    assert [row[1].split()[0] for row in table.rows] == ["+1", "+2"]
+
+
+def test_changes_may_be_given_at_once_or_one_by_one_and_paths_hold_anywhere(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "faces").mkdir()
+    study = str(FOLDER / "ablation_kl.yaml")
+    words = ["--set", "data.source=faces", "--set", "training.epochs=2", "data.size=32", "--print", "slurm"]
+    assert main(["ablate", study, *words, "--lpips", "--fid"]) == 0
+    script = capsys.readouterr().out
+    assert f"--set data.source={tmp_path / 'faces'} training.epochs=2 data.size=32 --fid download --lpips" in script
+    assert script.count("--report") == 1
