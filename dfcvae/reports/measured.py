@@ -36,6 +36,8 @@ MEASURES = {
     "plaid": Name("plaid: energy of lines relative to the originals' (0 is none, originals have about 0.5)"),
     **{f"features/{layer}": Name(f"unexplained variance at {layer} of the judge", "lower") for layer in JUDGE_LAYERS},
     "attribute_agreement": Name("attributes the judge sees alike in original and reconstruction", "higher"),
+    "samples/frechet_judge": Name("Frechet distance (judge) of samples", "lower"),
+    "samples/fid": Name("FID of samples", "lower"),
     "kl": Name("KL divergence, nats"),
     "negative_elbo": Name("negative ELBO, nats, with a Gaussian decoder of the variance below", "lower"),
     "negative_iwae": Name("negative importance-weighted bound, nats", "lower"),

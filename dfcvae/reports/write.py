@@ -16,8 +16,9 @@ h1, h2 { line-height: 1.2; font-weight: 600 } h2 { margin-top: 2.5rem }
 figure { margin: 1rem 0 } figcaption { color: #555; font-size: .9rem } img { max-width: 100% }
 table { border-collapse: collapse; margin: 1rem 0; font-size: .9rem; display: block; overflow-x: auto }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; white-space: nowrap }
-th { text-align: left; font-weight: 600 } td { text-align: right; font-variant-numeric: tabular-nums }
-td:first-child { text-align: left; white-space: normal }
+th, td { text-align: right; font-variant-numeric: tabular-nums }
+th { font-weight: 600; white-space: normal; vertical-align: bottom; min-width: 5rem }
+th:first-child, td:first-child { text-align: left; white-space: normal }
 pre { background: #f6f6f6; padding: 1rem; overflow-x: auto; font-size: .85rem }
 """
 

@@ -15,15 +15,15 @@ from dfcvae.training.flops import flops_per_image
 
 AGREEMENT = "attribute_agreement"  # what another network sees; a feature distance would favour its own layers
 SHOWN = (
-    "mse",
-    "ssim",
+    AGREEMENT,
     "lpips_alex",
     "lpips_vgg",
-    "sharpness",
-    *(f"features/{layer}" for layer in JUDGE_LAYERS),
-    AGREEMENT,
     "samples/frechet_judge",
     "samples/fid",
+    "mse",
+    "ssim",
+    *(f"features/{layer}" for layer in JUDGE_LAYERS),
+    "sharpness",
     "kl",
 )
 GIGA = 1e9
