@@ -28,8 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in argv
     argv = [argument for argument in argv if argument != "--debug"]
     try:
-        parser = _parser()
-        parsed = parser.instantiate(parser.parse_args(_experiment_as_config(argv)))
+        parsed = parse(argv)
         name, arguments = parsed.command, parsed[parsed.command]
         if "subcommand" in arguments:
             name, arguments = f"{name}_{arguments.subcommand}", arguments[arguments.subcommand]
@@ -63,6 +62,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 130
     return 0
+
+
+def parse(argv: list[str]) -> Namespace:
+    """A command line as typed values.
+
+    Raises:
+        UsageError: if it is mistaken.
+    """
+    parser = _parser()
+    return parser.instantiate(parser.parse_args(_experiment_as_config(argv)))
 
 
 def plain_numbers(arguments: Namespace) -> Namespace:
