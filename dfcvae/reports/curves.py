@@ -38,7 +38,8 @@ def learning_curves(runs: Mapping[str, Path]) -> Drawing | None:
         axis.set_xlabel("training images seen", fontsize=8)
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))  # 20k
         axis.tick_params(labelsize=8)
-    figure.axes[0].legend(fontsize=8)
+    lines, labels = figure.axes[1].get_legend_handles_labels()  # of the KL divergence, which all have
+    figure.legend(lines, labels, fontsize=8, loc="outside right upper")
     columns = dict(zip(("model", "metric", "images", "value"), zip(*rows, strict=True), strict=True))
     return Drawing("learning-curves", figure, "Validation split, after every epoch.", columns)
 
