@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from queue import SimpleQueue
+from textwrap import shorten
 
 import torch
 
@@ -22,7 +23,7 @@ from dfcvae.studies.one_run import Place, do_run
 
 RETRIES = 5  # of a task whose worker died
 LOOK = 2.0  # seconds between two looks at how far the runs are
-LOUDEST = 300  # characters of an error in a table
+LOUDEST = 400  # characters of an error in a table
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,8 @@ def run_on_ray(runs: Mapping[str, Experiment], place: Place, address: str) -> It
                 seconds = ray.get(ended)
             except ray.exceptions.RayError as failure:
                 lines = str(getattr(failure, "cause", None) or failure).strip().splitlines()
-                told = (lines or [type(failure).__name__])[-1][:LOUDEST]
-            yield Done(name, seconds, told)
+                told = (lines or [type(failure).__name__])[-1]
+            yield Done(name, seconds, shorten(told, LOUDEST, placeholder=" ..."))
     finally:
         ray.shutdown()
 
@@ -149,4 +150,4 @@ def why(status: int, log: Path) -> str:
         )
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     told = [line.removeprefix("dfcvae: ") for line in lines if line.startswith("dfcvae: ")]
-    return (told or lines or [f"it ended with status {status}"])[-1][:LOUDEST]
+    return shorten((told or lines or [f"it ended with status {status}"])[-1], LOUDEST, placeholder=" ...")
