@@ -36,8 +36,6 @@ MEASURES = {
     "plaid": Name("plaid: energy of lines relative to the originals' (0 is none, originals have about 0.5)"),
     **{f"features/{layer}": Name(f"unexplained variance at {layer} of the judge", "lower") for layer in JUDGE_LAYERS},
     "attribute_agreement": Name("attributes the judge sees alike in original and reconstruction", "higher"),
-    "samples/frechet_judge": Name("Frechet distance (judge) of samples", "lower"),
-    "samples/fid": Name("FID of samples", "lower"),
     "kl": Name("KL divergence, nats"),
     "negative_elbo": Name("negative ELBO, nats, with a Gaussian decoder of the variance below", "lower"),
     "negative_iwae": Name("negative importance-weighted bound, nats", "lower"),
@@ -46,9 +44,15 @@ MEASURES = {
 }
 
 
+OF_SAMPLES = {
+    "samples/frechet_judge": Name("Frechet distance (judge) of samples", "lower"),
+    "samples/fid": Name("FID of samples", "lower"),
+}
+
+
 def title(measure: str) -> str:
     """The full name of a measure."""
-    return str(MEASURES.get(measure, measure))
+    return str((MEASURES | OF_SAMPLES).get(measure, measure))
 
 
 def in_order(measures: Sequence[str]) -> list[str]:
@@ -81,7 +85,8 @@ def differences_table(models: Mapping[str, Measurements], seed: int = 0) -> Tabl
 
 def verdict(measure: str, low: float, high: float) -> str:
     """``"better"`` or ``"worse"`` if an interval of differences excludes 0 and the measure has a good direction."""
-    better = MEASURES[measure].better if measure in MEASURES else ""
+    known = MEASURES | OF_SAMPLES
+    better = known[measure].better if measure in known else ""
     if not better or not (low > 0 or high < 0):
         return ""
     return "better" if (high < 0) == (better == "lower") else "worse"
