@@ -13,6 +13,9 @@ _HOMES = {
     "kl_divergence": "dfcvae.gaussian",
     "active_units": "dfcvae.gaussian",
     "interpolate": "dfcvae.latent",
+    "load_prior": "dfcvae.fitted",
+    "load_vectors": "dfcvae.fitted",
+    "pretrained_models": "dfcvae.paths",
     "Experiment": "dfcvae.config",
     "load_faces": "dfcvae.data",
     "train": "dfcvae.training",
@@ -27,11 +30,14 @@ if TYPE_CHECKING:
     from dfcvae.errors import UserError as UserError
     from dfcvae.evaluation import evaluate as evaluate
     from dfcvae.features import VGGFeatures as VGGFeatures
+    from dfcvae.fitted import load_prior as load_prior
+    from dfcvae.fitted import load_vectors as load_vectors
     from dfcvae.gaussian import active_units as active_units
     from dfcvae.gaussian import kl_divergence as kl_divergence
     from dfcvae.latent import interpolate as interpolate
     from dfcvae.losses import Objective as Objective
     from dfcvae.losses import PerceptualLoss as PerceptualLoss
+    from dfcvae.paths import pretrained_models as pretrained_models
     from dfcvae.training import train as train
     from dfcvae.vae import VAE as VAE
 

@@ -1,13 +1,16 @@
 """What is fitted to a model after its training and kept beside it: priors, and the vectors of attributes."""
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
+from dfcvae import paths
 from dfcvae.config import DataConfig
-from dfcvae.data import Faces, Splits, filled, load_faces, source_name
-from dfcvae.errors import UserError
+from dfcvae.data import Faces, Splits, check_at_hand, data_of, filled, load_faces, source_name
+from dfcvae.errors import UserError, nearest
 from dfcvae.latent import AttributeVectors, Prior, encode_images, fit_gaussian, fit_mixture
 from dfcvae.latent.attributes import Method
 from dfcvae.latent.stored import OtherFitError
@@ -15,6 +18,7 @@ from dfcvae.vae import VAE, digest, find_model
 
 PRIORS = ("normal", "gaussian", "gmm")
 AT_MOST = 50_000  # training faces: more change the result by little and take minutes
+AFTER_TRAINING = 20_000  # training faces that the mixture at the end of a training is fitted to
 VECTORS = "attributes.safetensors"
 
 
@@ -24,10 +28,55 @@ def latent_folder(model: str | Path) -> Path:
     return (folder.parent if folder.name == "checkpoints" else folder) / "latent"
 
 
-def posteriors(vae: VAE, faces: Faces) -> tuple[Tensor, Tensor]:
+def prior_file(model: str | Path, kind: str) -> Path:
+    """Where the fitted prior of a kind is kept, if it is."""
+    return latent_folder(model) / f"prior-{kind}.safetensors"
+
+
+def ships(model: str | Path) -> bool:
+    """Whether a model is one of the package's own, beside which nothing is written."""
+    return paths.PRETRAINED in find_model(model).parents
+
+
+def posteriors(vae: VAE, faces: Faces, at_most: int = AT_MOST) -> tuple[Tensor, Tensor]:
     """``mu, logvar``, each (N, D), of the first faces of a split, at most 50,000."""
     device = next(vae.parameters()).device
-    return encode_images(vae.encode, faces.images[:AT_MOST], device)
+    return encode_images(vae.encode, faces.images[:at_most], device)
+
+
+def load_prior(model: str | Path, kind: str = "auto", *, vae: VAE | None = None, source: str | None = None) -> Prior:
+    """The distribution of latents to sample from; ``str(prior)`` says which one it is.
+
+    Args:
+        model: a run folder, a checkpoint, an exported folder, or the name of a shipped model.
+        kind: ``"auto"``, the mixture that is kept with the model, and N(0, I) if there is none; ``"normal"``, N(0, I);
+            ``"gaussian"`` or ``"gmm"`` (the mixture), fitted to the training faces and kept if it is not there yet.
+        vae: the model, if the caller has loaded it.
+        source: where the training faces are (default: as in training).
+
+    Raises:
+        UserError: if there is no such model or kind, the file of the prior is damaged, or there are no faces to fit to.
+    """
+    if kind not in ("auto", *PRIORS):
+        raise UserError(f"prior: expected one of auto, {', '.join(PRIORS)}, got {kind!r}{nearest(kind, PRIORS)}.")
+    vae = vae or VAE.load(model)
+    if kind == "auto":
+        return kept_mixture(model, vae) or Prior.standard(vae.latent_dim)
+    if kind == "normal":
+        return Prior.standard(vae.latent_dim)
+    return prior_of(model, vae, kind, data_of(model, source, held_out=False, needed=False))
+
+
+def kept_mixture(model: str | Path, vae: VAE) -> Prior | None:
+    """The mixture kept beside a model, whatever faces it was fitted to; None if there is none for these weights."""
+    file = prior_file(model, "gmm")
+    if not file.is_file():
+        return None
+    try:
+        return Prior.load(file, digest(vae))
+    except OtherFitError as error:
+        print(error, file=sys.stderr)
+        return None
 
 
 def prior_of(model: str | Path, vae: VAE, kind: str, data: DataConfig) -> Prior:
@@ -39,37 +88,89 @@ def prior_of(model: str | Path, vae: VAE, kind: str, data: DataConfig) -> Prior:
         kind: ``"gaussian"`` or ``"gmm"``; the standard normal needs no fit.
         data: the faces to fit to.
     """
-    file, model_digest, source = latent_folder(model) / f"prior-{kind}.safetensors", digest(vae), source_name(data)
+    file, model_digest, source = prior_file(model, kind), digest(vae), source_name(data)
     if file.is_file():
         try:
             return Prior.load(file, model_digest, source)
         except OtherFitError as error:
             print(error)
-    print(f"Fitting the prior {kind!r} to the training faces (once: it is kept in {file}).", flush=True)
+    check_at_hand(model, data)
+    print(f"Fitting the prior {kind!r} to the training faces{_once(model, file)}.", flush=True)
     prior = fit_prior(vae, kind, load_faces(data))
-    keep(lambda: prior.save(file, model_digest, source))
+    keep(model, lambda: prior.save(file, model_digest, source))
     return prior
 
 
-def keep(save: Callable[[], Path]) -> None:
-    """Save what was fitted, or say why not: a model's folder may be somebody else's."""
+def _once(model: str | Path, file: Path) -> str:
+    return "" if ships(model) else f" (once: it is kept in {file})"
+
+
+def keep(model: str | Path, save: Callable[[], Path]) -> bool:
+    """Save what was fitted, or say why not: a model's folder may be somebody else's, or the package's."""
+    if ships(model):
+        print(f"Not saved: {model} ships with the package, which keeps its own. Export it to a folder to save there.")
+        return False
     try:
         save()
     except OSError as error:
-        print(f"It could not be kept ({error}), and is fitted anew next time.")
+        print(f"Could not save ({error}); will refit next time.")
+        return False
+    return True
 
 
-def fit_prior(vae: VAE, kind: str, splits: Splits) -> Prior:
-    """A Gaussian or a mixture fitted to the training split; held-out faces choose the number of components."""
-    posterior = posteriors(vae, filled(splits, "train"))
+def fit_prior(vae: VAE, kind: str, splits: Splits, at_most: int = AT_MOST, *, progress: bool = True) -> Prior:
+    """A Gaussian or a mixture fitted to the training split; held-out faces choose the number of components.
+
+    Args:
+        vae: whose latents.
+        kind: ``"gaussian"`` or ``"gmm"``.
+        splits: the faces.
+        at_most: use the first so many of a split.
+        progress: print the held-out likelihoods.
+    """
+    posterior = posteriors(vae, filled(splits, "train"), at_most)
     if kind == "gaussian":
         return fit_gaussian(*posterior)
     held_out = splits["val"] if len(splits["val"]) else filled(splits, "test")
-    prior, likelihood = fit_mixture(posterior, posteriors(vae, held_out))
-    print("Held-out ln p(z) by components and covariance, nats:", end=" ")
-    print(", ".join(f"{kind} {value:.2f}" for kind, value in likelihood.items()), end=". ")
-    print(f"Kept: {max(likelihood, key=likelihood.__getitem__)}.")
+    prior, likelihood = fit_mixture(posterior, posteriors(vae, held_out, at_most))
+    if progress:
+        print("Held-out ln p(z) by components and covariance, nats:", end=" ")
+        print(", ".join(f"{kind} {value:.2f}" for kind, value in likelihood.items()), end=". ")
+        print(f"Kept: {max(likelihood, key=likelihood.__getitem__)}.")
     return prior
+
+
+def fit_after_training(run: str | Path, splits: Splits, device: torch.device, *, progress: bool = True) -> None:
+    """Fit the mixture to the model of a finished run and keep it in the run folder, unless it is there already.
+
+    Training has succeeded by then: whatever prevents the fit is told in a sentence on stderr.
+    """
+    vae = VAE.load(run, device=device)
+    try:
+        if kept_mixture(run, vae) is None:
+            prior = fit_prior(vae, "gmm", splits, AFTER_TRAINING, progress=progress)
+            file = prior.save(prior_file(run, "gmm"), digest(vae), _name_of(run))
+            if progress:
+                print(f"Prior for samples: {prior}, fitted to the latents of the training images; kept in {file}.")
+    except (UserError, OSError, ValueError, RuntimeError, MemoryError) as error:
+        told = " ".join(str(error).split()).rstrip(".")
+        print(f"No mixture was fitted to the latents, so samples come from N(0, I): {told}.", file=sys.stderr)
+
+
+def _name_of(run: str | Path) -> str:
+    return source_name(data_of(run, held_out=False, needed=False))
+
+
+def load_vectors(model: str | Path) -> AttributeVectors:
+    """The attribute vectors kept with a model; fitted to its training faces first if there are none.
+
+    Args:
+        model: a run folder, a checkpoint, an exported folder, or the name of a shipped model.
+
+    Raises:
+        UserError: if there is no such model, the file is damaged, or there are no faces with attributes to fit to.
+    """
+    return vectors_of(model, VAE.load(model), data_of(model, held_out=False, needed=False))
 
 
 def vectors_of(model: str | Path, vae: VAE, data: DataConfig) -> AttributeVectors:
@@ -82,9 +183,10 @@ def vectors_of(model: str | Path, vae: VAE, data: DataConfig) -> AttributeVector
             return vectors
         except OtherFitError as error:
             print(error)
-    print(f"Fitting attribute vectors to the training faces (once: they are kept in {file}).", flush=True)
+    check_at_hand(model, data)
+    print(f"Fitting attribute vectors to the training faces{_once(model, file)}.", flush=True)
     vectors = fit_vectors(vae, filled(load_faces(data), "train"))
-    keep(lambda: vectors.save(file, model_digest, source_name(data)))
+    keep(model, lambda: vectors.save(file, model_digest, source_name(data)))
     return vectors
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dfcvae.errors import UserError
+from dfcvae.errors import UserError, nearest
 from dfcvae.files import all_whole
 from dfcvae.gaussian import sample_posterior
 from dfcvae.networks import NETWORKS, SIZES
+from dfcvae.paths import pretrained_folder, pretrained_models
 from dfcvae.tensorfiles import UnreadableError, read_pickled, read_tensors, write_tensors
 from dfcvae.tensorfiles import digest as digest_of_tensors
 
@@ -87,26 +88,45 @@ class VAE(nn.Module):
         with evaluating(self):
             return torch.cat([self.decode(part.to(device)) for part in z.split(DECODED_AT_ONCE)])
 
-    def save(self, folder: str | Path, config: dict[str, Any] | None = None) -> Path:
-        """Write ``model.safetensors`` and ``model.json`` (constructor arguments, SHA-256 of the weights).
+    def save(
+        self,
+        folder: str | Path,
+        config: dict[str, Any] | None = None,
+        *,
+        dtype: torch.dtype = torch.float32,
+        training: dict[str, Any] | None = None,
+    ) -> Path:
+        """Write ``model.safetensors`` and ``model.json`` (constructor arguments, SHA-256 of the file).
 
-        A model that is there already stays whole if that fails.
+        An existing model stays intact if that fails.
 
         Args:
             folder: made if it is missing.
             config: the resolved experiment the model comes from, kept in the JSON for those who use it later.
+            dtype: of the weight matrices and filters: float32, float16 or bfloat16. Biases and batch norm statistics,
+                which are few, stay in float32. `load` gives float32 parameters in every case.
+            training: what else is known of the training, plain values, kept in the JSON.
+
+        Raises:
+            UserError: if a weight is too large for ``dtype``.
         """
         folder = Path(folder)
         about: dict[str, Any] = {"vae": self.config}
         with all_whole(folder / "model.safetensors", folder / "model.json") as (file, description):
-            write_tensors(file, self.state_dict())
-            about |= {"sha256": _sha256(file), "config": config or {}}
+            write_tensors(file, {name: _stored(tensor, dtype) for name, tensor in self.state_dict().items()})
+            about |= {"sha256": _sha256(file), "dtype": str(dtype).removeprefix("torch.")}
+            about |= {"training": training or {}, "config": config or {}}
             description.write_text(json.dumps(about, indent=2) + "\n")
         return folder
 
     @classmethod
     def load(cls, path: str | Path, *, device: str | torch.device = "cpu") -> "VAE":
-        """The trained VAE, in eval mode, from a run folder (its best checkpoint), a checkpoint or an exported folder.
+        """The trained VAE, in eval mode, its parameters in float32.
+
+        Args:
+            path: a run folder (its best checkpoint), a checkpoint, an exported folder, or the name of a model that
+                ships with the package (`dfcvae.pretrained_models`). A path that exists is preferred to such a name.
+            device: where to put it.
 
         Raises:
             UserError: if there is no model at ``path``, or its weights do not fit its description.
@@ -124,25 +144,45 @@ class VAE(nn.Module):
 
 
 def digest(vae: VAE) -> str:
-    """SHA-256 of a VAE's weights, wherever they are kept: a run, a checkpoint and an export of it have the same."""
+    """SHA-256 of a VAE's weights, wherever they are kept: a run, a checkpoint and an export of it have the same.
+
+    An export in half precision has rounded weights, and so another digest: that of the weights as `VAE.load` gives
+    them.
+    """
     return digest_of_tensors(vae.state_dict())
 
 
 def find_model(path: str | Path) -> Path:
-    """The file that holds the model of a run folder, an exported folder or a checkpoint path."""
+    """The file that holds the model of a run folder, an exported folder, a checkpoint path or a shipped model's name.
+
+    Raises:
+        UserError: if there is none.
+    """
     path = Path(path).expanduser()
+    path = pretrained_folder(path) or path
     places = [path / "model.safetensors", path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"]
     found = next((place for place in [path, *places] if place.is_file()), None)
     if found is None:
         raise UserError(
             f"No model at {path}: expected a checkpoint (.ckpt), a run folder with checkpoints/best.ckpt, or an "
-            "exported folder with model.safetensors. Train one with `dfcvae train` or `dfcvae demo`."
+            f"exported folder with model.safetensors. {_what_else(path)}"
         )
     return found
 
 
+def _what_else(path: Path) -> str:
+    """For somebody who may have meant a shipped model; the name of one has no path separator."""
+    shipped = pretrained_models()
+    if not shipped or path.name != str(path):
+        return "Train one with `dfcvae train` or `dfcvae demo`."
+    return f"Models that ship with the package: {', '.join(shipped)}{nearest(path, shipped)}."
+
+
 def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What a model file says of itself (keys ``vae`` and ``config``) and its weights, EMA ones where they were kept."""
+    """What a model file says of itself (keys ``vae`` and ``config``) and its weights, EMA ones where they were kept.
+
+    An exported model says more of its training (key ``training``), see `VAE.save`.
+    """
     file = find_model(path)
     return _read_exported(file) if file.suffix == ".safetensors" else _read_checkpoint(file)
 
@@ -165,7 +205,8 @@ def _read_exported(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     description = file.with_suffix(".json")
     try:
         about = json.loads(description.read_text())
-        about = {"vae": about["vae"], "config": about["config"], "sha256": about["sha256"]}
+        known = {key: about[key] for key in ("vae", "config", "sha256")}
+        about = known | {"training": about.get("training", {})}  # which older exports lack
         _check_description(about)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
@@ -185,7 +226,7 @@ def _check_description(about: dict[str, Any]) -> None:
     shape = about["vae"]
     if not isinstance(shape, dict) or {type(shape[key]) for key in ("size", "channels", "latent_dim")} != {int}:
         raise TypeError("its description is not that of a VAE")
-    if not isinstance(about["config"], dict):
+    if not isinstance(about["config"], dict) or not isinstance(about.get("training", {}), dict):
         raise TypeError("its experiment is none")
 
 
@@ -214,6 +255,20 @@ def _check_shape(network: str, size: int, channels: int, latent_dim: int) -> Non
             raise UserError(f"A VAE's {what} is one of {', '.join(map(str, choices))}; {value!r} came.")
     if latent_dim < 1:
         raise UserError(f"A VAE's latent_dim is a positive integer; {latent_dim!r} came.")
+
+
+def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """A tensor of a state dict as `VAE.save` writes it: matrices and filters rounded, vectors and counters as they are.
+
+    Vectors (biases, batch norm) are a thousandth of the numbers, and their variances may not fit into float16.
+    """
+    if not tensor.is_floating_point() or tensor.dim() < 2:
+        return tensor
+    rounded = tensor.to(dtype)
+    if tensor.isfinite().all() and not rounded.isfinite().all():
+        largest = float(tensor.abs().max())
+        raise UserError(f"A weight of {largest:.3g} is too large for {dtype}; export with --dtype bfloat16 or float32.")
+    return rounded
 
 
 def _sha256(file: Path) -> str:

@@ -104,7 +104,7 @@ def test_vectors_of_a_model_that_was_trained_further_are_fitted_anew(run, capsys
 
 
 def test_samples_of_every_prior(run, capsys, tmp_path):
-    for prior in ("normal", "gaussian", "gmm"):
+    for prior in ("normal", "gaussian", "gmm", "auto"):
         for name, seed in [("a", 1), ("b", 1), ("c", 2)]:
             out = ok(capsys, "sample", run, "-n", 4, "--seed", seed, "--prior", prior, "--out", f"{name}.png")
         assert ("Fitting" in out) is False  # the second time they are kept
@@ -112,6 +112,7 @@ def test_samples_of_every_prior(run, capsys, tmp_path):
         assert pictures[0] == pictures[1] != pictures[2]
         (tmp_path / f"{prior}.png").write_bytes(pictures[0])
     assert (tmp_path / "normal.png").read_bytes() != (tmp_path / "gaussian.png").read_bytes()
+    assert (tmp_path / "auto.png").read_bytes() == (tmp_path / "gmm.png").read_bytes()
     ok(capsys, "sample", run, "-n", 4, "--temperature", 0, "--each", "--out", "cold")
     assert len({path.read_bytes() for path in (tmp_path / "cold").iterdir()}) == 1
     ok(capsys, "export", run, "--out", "model")  # what was fitted goes along, and still belongs
@@ -184,7 +185,7 @@ def test_faces_without_attributes_and_too_few_faces_are_told(run, capsys, tmp_pa
     assert main(["probe", str(run), "--source", "faces"]) == 1
     assert "faces with 0 attributes came, and none varies in both. Name a data set" in capsys.readouterr().err
     assert main(["sample", str(run), "--prior", "gmm", "--source", "faces"]) == 1
-    assert "is fitted to at least 40 faces, but 10 came; use the Gaussian" in capsys.readouterr().err
+    assert "needs at least 32 faces, got 10; use the Gaussian" in capsys.readouterr().err
 
 
 def test_what_cannot_be_kept_is_used_all_the_same(run, capsys, monkeypatch):
@@ -196,7 +197,7 @@ def test_what_cannot_be_kept_is_used_all_the_same(run, capsys, monkeypatch):
     monkeypatch.setattr("dfcvae.tensorfiles.save_file", refuse)
     for command in (["edit", run, "Smiling=2", "-n", 1], ["sample", run, "-n", 1, "--prior", "gaussian"]):
         out = ok(capsys, *command)
-        assert "It could not be kept ([Errno 13] Permission denied: 'latent'), and is fitted anew next time." in out
+        assert "Could not save ([Errno 13] Permission denied: 'latent'); will refit next time." in out
 
 
 def test_empty_splits_are_told(run, capsys, tmp_path, monkeypatch):

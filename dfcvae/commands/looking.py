@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
+from dfcvae.commands.faces import told_prior
 from dfcvae.data import Faces, data_of, filled, load_faces, source_name
 from dfcvae.errors import UserError
 from dfcvae.evaluation import embed
 from dfcvae.explore.serve import serve
-from dfcvae.fitted import VECTORS, fit_vectors, latent_folder, posteriors
+from dfcvae.fitted import VECTORS, fit_vectors, keep, latent_folder, posteriors
 from dfcvae.images import save_png, to_float
 from dfcvae.latent import (
     AttributeVectors,
@@ -23,12 +24,14 @@ from dfcvae.latent import (
     principal_components,
     tsne,
 )
+from dfcvae.paths import pretrained_models
 from dfcvae.plots import heatmaps, labelled_grid, save_figure, scatters
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.training import AttributeNetwork
 from dfcvae.training.environment import pick_device
 from dfcvae.vae import VAE, digest
 
+FIRST = "celeba-64"  # the shipped model that the explorer shows unless another one is named
 PAIRS = 15  # printed of the most correlated
 COLOURED = ("Male", "Smiling", "Eyeglasses", "Blond_Hair", "Young", "Wearing_Hat")  # on a map, unless told otherwise
 
@@ -40,7 +43,8 @@ def attributes(arguments: Any) -> None:
     splits = load_faces(data)
     vectors = fit_vectors(vae, filled(splits, "train"), arguments.method, arguments.balance)
     file = latent_folder(arguments.model) / VECTORS
-    print(f"Vectors: {vectors.save(file, digest(vae), source_name(data))} ({vectors.how})")
+    if keep(arguments.model, lambda: vectors.save(file, digest(vae), source_name(data))):
+        print(f"Vectors: {file} ({vectors.how})")
     columns = [splits["train"].names.index(name) for name in vectors.names]
     print(vectors_table(vae, vectors, splits["test"]))
     labels = label_correlation(splits["train"].attributes[:, columns])
@@ -52,7 +56,10 @@ def attributes(arguments: Any) -> None:
 
 def explore(arguments: Any) -> None:
     """Serve a page to look at a model and play with it."""
-    serve(arguments.model, arguments.source, host=arguments.host, port=arguments.port, show=arguments.open)
+    model = arguments.model or (FIRST if FIRST in pretrained_models() else None)
+    if model is None:
+        raise UserError("Name a model to explore: a run folder, a checkpoint, or an exported folder.")
+    serve(model, arguments.source, host=arguments.host, port=arguments.port, show=arguments.open)
 
 
 def map(arguments: Any) -> None:
@@ -80,7 +87,9 @@ def neighbours(arguments: Any) -> None:
     vae = VAE.load(arguments.model, device=pick_device())
     splits = load_faces(data_of(arguments.model, arguments.source, held_out=False))
     train, test = filled(splits, "train"), filled(splits, "test")
-    samples = vae.sample(arguments.count, generator=seeded_generator(arguments.seed, Stream.PICTURES)).cpu()
+    prior = told_prior(arguments.model, vae, arguments.prior, arguments.source)
+    z = prior.sample(arguments.count, generator=seeded_generator(arguments.seed, Stream.PICTURES))
+    samples = vae.decode_all(z).cpu()
     spaces = {"latents": lambda images: encode_images(vae.encode, images, pick_device())[0]}
     if arguments.judge:
         judge = AttributeNetwork.load(arguments.judge).to(pick_device())

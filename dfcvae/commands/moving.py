@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from dfcvae.animation import is_animation, save_animation, there_and_back
-from dfcvae.commands.models import faces_of, write
-from dfcvae.data import data_of, filled, load_faces
+from dfcvae.commands.faces import start, told_prior, write
+from dfcvae.data import at_hand, data_of, filled, load_faces
 from dfcvae.errors import UserError
-from dfcvae.fitted import posteriors, vectors_of
+from dfcvae.fitted import load_prior, posteriors, vectors_of
 from dfcvae.images import grid, save_png
-from dfcvae.latent import Prior, by_kl, encode_images, face_grid, path, slerp
+from dfcvae.latent import by_kl, encode_images, face_grid, path, slerp
 from dfcvae.latent import interpolate as linear
 from dfcvae.latent import traverse as along_dimension
 from dfcvae.plots import labelled_grid, save_figure
@@ -25,6 +25,7 @@ from dfcvae.training.environment import pick_device
 from dfcvae.vae import VAE
 
 FARTHEST = 100  # standard deviations, or steps along a vector: beyond, numbers overflow
+DRAWS = 256  # from the prior, where dimensions are sorted without faces
 FRAMES = 16  # of an animation in one direction, at least
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 EDIT = re.compile(rf"(?P<name>[^=]+)=(?P<start>{NUMBER})(?::(?P<end>{NUMBER}))?")
@@ -35,12 +36,10 @@ def interpolate(arguments: Any) -> None:
     vae = VAE.load(arguments.model, device=pick_device())
     if arguments.random:
         x = None
-        generator = seeded_generator(arguments.seed, Stream.PICTURES)
-        z = Prior.standard(vae.latent_dim).sample(arguments.count, generator=generator)
+        prior = told_prior(arguments.model, vae, arguments.prior, arguments.source)
+        z = prior.sample(arguments.count, generator=seeded_generator(arguments.seed, Stream.PICTURES))
     else:
-        data = data_of(arguments.model, arguments.source)
-        x = faces_of(arguments.images, arguments.count, data, arguments.out)
-        z, _ = encode_images(vae.encode, x)
+        x, z = start(arguments.model, vae, arguments.images, arguments.count, arguments.source, arguments.out)
     steps, between = arguments.steps, slerp if arguments.spherical else linear
     if len(z) < 2 or steps < 2:
         raise UserError(f"A way has two faces or more and 2 steps or more; {len(z)} and {steps} came.")
@@ -61,11 +60,10 @@ def traverse(arguments: Any) -> None:
     if abs(arguments.reach) > FARTHEST:
         raise UserError(f"--reach is a number from -{FARTHEST} to {FARTHEST}; {arguments.reach:g} came.")
     vae = VAE.load(arguments.model, device=pick_device())
-    data = data_of(arguments.model, arguments.source)
-    indices, nats = by_kl(*posteriors(vae, filled(load_faces(data), "test")))
+    files = [arguments.image] if arguments.image else []
+    _, mu = start(arguments.model, vae, files, 1, arguments.source, arguments.out)
+    indices, nats = by_kl(*many_posteriors(arguments.model, vae, arguments.source))
     count = min(arguments.dimensions, len(indices))
-    x = faces_of([arguments.image] if arguments.image else [], 1, data, arguments.out)
-    mu, _ = encode_images(vae.encode, x)
     values = torch.linspace(-arguments.reach, arguments.reach, arguments.steps)
     walks = torch.stack([vae.decode_all(along_dimension(mu[0], int(d), values)) for d in indices[:count]])
     if is_animation(arguments.out):
@@ -76,14 +74,22 @@ def traverse(arguments: Any) -> None:
     print(save_figure(labelled_grid(walks, labels, [f"{value:+.1f}" for value in values]), arguments.out))
 
 
+def many_posteriors(model: str, vae: VAE, source: str | None) -> tuple[Tensor, Tensor]:
+    """``mu, logvar``, each (N, D), of the test faces, or of decoded draws from the prior where none are at hand."""
+    data = data_of(model, source, needed=False)
+    if source or at_hand(data):
+        return posteriors(vae, filled(load_faces(data), "test"))
+    z = load_prior(model, vae=vae).sample(DRAWS, generator=seeded_generator(0, Stream.PICTURES))
+    return encode_images(vae.encode, vae.decode_all(z))
+
+
 def edit(arguments: Any) -> None:
     """Change attributes of faces, by a step or along a way."""
     files, edits = parse_edits(arguments.words)
     vae = VAE.load(arguments.model, device=pick_device())
-    data = data_of(arguments.model, arguments.source)
-    vectors = vectors_of(arguments.model, vae, data_of(arguments.model, arguments.source, held_out=False))
-    x = faces_of(files, arguments.count, data, arguments.out)
-    mu, _ = encode_images(vae.encode, x)
+    data = data_of(arguments.model, arguments.source, held_out=False, needed=False)
+    vectors = vectors_of(arguments.model, vae, data)
+    x, mu = start(arguments.model, vae, files, arguments.count, arguments.source, arguments.out)
 
     def edited(t: float) -> Tensor:
         strengths = {name: start + t * (end - start) for name, (start, end) in edits.items()}
@@ -93,21 +99,26 @@ def edit(arguments: Any) -> None:
     if is_animation(arguments.out):
         if not way:  # from the face as it is
             edits = {name: (0.0, end) for name, (_, end) in edits.items()}
-        shown = [edited(float(t)) for t in torch.linspace(0, 1, max(arguments.steps, FRAMES))]
-        frames = torch.stack([grid(faces) if len(faces) > 1 else faces[0] for faces in shown])
+        moved = [edited(float(t)) for t in torch.linspace(0, 1, max(arguments.steps, FRAMES))]
+        frames = torch.stack([grid(faces) if len(faces) > 1 else faces[0] for faces in moved])
         print(save_animation(there_and_back(frames), arguments.out))
     elif arguments.each:
         write(edited(1), None, arguments.out, each=True)
     elif way:
         steps = [float(t) for t in torch.linspace(0, 1, arguments.steps)]
-        faces = torch.stack([x, *(edited(t) for t in steps)], dim=1)
-        columns = ["original", *(", ".join(f"{a + t * (b - a):+.1f}" for a, b in edits.values()) for t in steps)]
+        first = vae.decode_all(mu) if x is None else x
+        faces = torch.stack([first, *(edited(t) for t in steps)], dim=1)
+        columns = [
+            "draw" if x is None else "original",
+            *(", ".join(f"{a + t * (b - a):+.1f}" for a, b in edits.values()) for t in steps),
+        ]
         print(", ".join(edits), "along each row")
-        print(save_figure(labelled_grid(faces, [""] * len(x), columns), arguments.out))
+        print(save_figure(labelled_grid(faces, [""] * len(mu), columns), arguments.out))
     else:
         label = "\n".join(f"{name} {end:+g}" for name, (_, end) in edits.items())
-        faces = torch.stack([x, vae.reconstruct(x), edited(1)])
-        print(save_figure(labelled_grid(faces, ["original", "reconstruction", label]), arguments.out))
+        shown = {"draw": vae.decode_all(mu)} if x is None else {"original": x, "reconstruction": vae.reconstruct(x)}
+        shown[label] = edited(1)
+        print(save_figure(labelled_grid(torch.stack([*shown.values()]), [*shown]), arguments.out))
 
 
 def parse_edits(words: Sequence[str]) -> tuple[list[Path], dict[str, tuple[float, float]]]:

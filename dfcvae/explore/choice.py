@@ -1,4 +1,4 @@
-"""Choosing a face: from the held-out ones, or a file of one's own."""
+"""Choosing a face: a held-out one, a draw where there are none, or a file of one's own."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from dfcvae.images import to_float
 if TYPE_CHECKING:
     from dfcvae.explore.page import Page
 
-SHOWN = 8  # held-out faces at a time
+SHOWN = 8  # faces at a time
 
 
 class Choice:
@@ -32,7 +32,7 @@ class Choice:
                     self._upload()
             self.message = ui.label().classes("message").props("role=status aria-live=polite")
             if len(page.explorer.faces):
-                self._held_out()
+                self._faces()
             else:
                 sentence(f"There are no held-out faces to choose from. {page.explorer.no_faces}")
         page.watch(self._chosen)
@@ -44,11 +44,12 @@ class Choice:
         button("Upload a face").on("click", js_handler=f"() => getElement({upload.id}).$refs.qRef.pickFiles()")
         self.upload = upload
 
-    def _held_out(self) -> None:
+    def _faces(self) -> None:
         with ui.element("div").classes("held-out"):
-            button("<", lambda: self._turn(-SHOWN)).props('aria-label="Earlier held-out faces" padding="4px 10px"')
+            faces = f"{self.page.explorer.of_faces}s"
+            button("<", lambda: self._turn(-SHOWN)).props(f'aria-label="Earlier {faces}" padding="4px 10px"')
             self.thumbnails = [Thumbnail() for _ in range(min(SHOWN, len(self.page.explorer.faces)))]
-            button(">", lambda: self._turn(SHOWN)).props('aria-label="Later held-out faces" padding="4px 10px"')
+            button(">", lambda: self._turn(SHOWN)).props(f'aria-label="Later {faces}" padding="4px 10px"')
         for place, thumbnail in enumerate(self.thumbnails):
             thumbnail.button.on("click", lambda place=place: self._take(place))
         self._turn(0)
@@ -58,7 +59,8 @@ class Choice:
         self.first = (self.first + by) % len(faces)
         for place, thumbnail in enumerate(self.thumbnails):
             index = (self.first + place) % len(faces)
-            thumbnail.show(data_url(to_float(faces[index])), f"Held-out face {index + 1} of {len(faces)}")
+            name = self.page.explorer.of_faces.capitalize()
+            thumbnail.show(data_url(to_float(faces[index])), f"{name} {index + 1} of {len(faces)}")
 
     async def _take(self, place: int) -> None:
         index = (self.first + place) % len(self.page.explorer.faces)

@@ -36,7 +36,7 @@ class Interpolation:
 
     def _another(self) -> Face:
         explorer = self.explorer
-        return explorer.held_out(1) if len(explorer.faces) > 1 else explorer.samples("normal", seed=1, count=1)[0]
+        return explorer.held_out(1) if len(explorer.faces) > 1 else explorer.samples(explorer.usual, seed=1, count=1)[0]
 
     async def _take(self, end: int) -> None:
         self.ends[end] = self.page.face

@@ -10,7 +10,6 @@ from dfcvae.explore.explorer import Face
 from dfcvae.explore.newest import Newest
 from dfcvae.explore.threads import in_thread
 from dfcvae.explore.widgets import Range, Sliders, Thumbnail, button
-from dfcvae.fitted import PRIORS
 
 if TYPE_CHECKING:
     from dfcvae.explore.page import Page
@@ -30,7 +29,7 @@ class Samples:
             button("Draw new faces", self._next)
             self.seed = ui.number("Seed", value=0, min=0, max=2**31, precision=0, on_change=self.draw)
             self.seed.props("dense outlined").style("width: 8em")
-            self.kind = ui.select(list(PRIORS), label="Prior", value="normal", on_change=self.draw)
+            self.kind = ui.select(self.explorer.kinds, label="Prior", value=self.explorer.usual, on_change=self.draw)
             self.kind.props("dense outlined options-dense").style("width: 9em")
             with ui.element("div").style("width: 360px"):
                 self.temperature = Sliders([Range("Temperature", 0, 1.5, 1)], self.draw, step=0.05)
@@ -68,5 +67,5 @@ class Samples:
         except (UserError, OSError) as error:
             self.message.set_text(str(error))
         else:
-            self.message.set_text(USUAL)
+            self.message.set_text(f"Drawn from: {self.explorer.priors[kind]}. {USUAL}")
             self.temperature.tell(temperature)

@@ -16,7 +16,7 @@ def serve(
     """Serve the page of a model until Ctrl+C.
 
     Args:
-        model: a run folder, a checkpoint, or an exported folder.
+        model: a run folder, a checkpoint, an exported folder, or the name of a model that ships with the package.
         source: where the faces come from (default: as in training).
         host: address to listen on; with a loopback address only this machine can reach the page.
         port: if it is in use, the next free one is taken.

@@ -47,7 +47,7 @@ class Traversal:
         total = float(self.explorer.nats.sum())
         return (
             f"The latent dimensions that tell most of a face, by their mean KL over {len(self.explorer.faces):,} "
-            f"held-out faces; {total:.1f} nats in all."
+            f"{self.explorer.of_faces}s; {total:.1f} nats in all."
         )
 
     async def _chosen(self, face: Face, reconstruction: str) -> None:

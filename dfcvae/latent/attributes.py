@@ -186,10 +186,10 @@ class AttributeVectors:
         unit = self.vectors / self.vectors.norm(dim=1, keepdim=True)
         return unit @ unit.T
 
-    def save(self, path: str | Path, model: str, source: str) -> Path:
+    def save(self, path: str | Path, model: str, source: str, dtype: torch.dtype = torch.float32) -> Path:
         """Write safetensors that say to which model (`dfcvae.vae.digest`) and faces they belong."""
         about = {"names": self.names, "how": self.how}
-        return write_stored(path, {"vectors": self.vectors}, "attribute vectors", model, source, about)
+        return write_stored(path, {"vectors": self.vectors.to(dtype)}, "attribute vectors", model, source, about)
 
     @classmethod
     def load(cls, path: str | Path, model: str) -> "AttributeVectors":
@@ -202,7 +202,7 @@ class AttributeVectors:
         names, steps = about.get("names"), tensors.get("vectors")
         if not isinstance(names, list) or steps is None or steps.dim() != 2 or len(steps) != len(names):
             raise damaged(path, "attribute vectors", "names and vectors do not belong together")
-        return cls(tuple(map(str, names)), steps, str(about.get("how")))
+        return cls(tuple(map(str, names)), steps.float(), str(about.get("how")))
 
 
 def _index(names: Sequence[str], name: str) -> int:

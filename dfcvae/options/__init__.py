@@ -8,7 +8,7 @@ from dfcvae.parsing import Parser
 COMMANDS: dict[str, tuple[str, Callable[[Parser], None]]] = {
     "demo": ("train a plain VAE and a DFC-VAE on synthetic faces and write a report", training.demo),
     "train": ("train an experiment", training.train),
-    "sample": ("draw faces from the prior", models.sample),
+    "sample": ("draw faces from a prior", models.sample),
     "reconstruct": ("show originals beside reconstructions", models.reconstruct),
     "interpolate": ("show the way from face to face", latent.interpolate),
     "traverse": ("show what single latent dimensions do", latent.traverse),
@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None]]] = {
     "compare": ("write a report on several models side by side", evaluating.compare),
     "paper": ("train the models of the paper, and write its results section", evaluating.paper),
     "probe": ("measure what linear classifiers read of attributes in the latents", evaluating.probe),
-    "export": ("write a model as safetensors and JSON", models.export),
+    "export": ("write a model as safetensors, JSON and a model card", models.export),
     "features": ("list the layers of feature networks, and train them", training.features),
     "data": ("look at data sets and prepare them", training.data),
     "bench": ("measure what a training step costs, beside the popular implementations'", training.bench),

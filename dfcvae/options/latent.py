@@ -5,7 +5,7 @@ from typing import Literal
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
-from dfcvae.options.words import FITTED, MODEL, MOVES, SOURCE
+from dfcvae.options.words import FITTED, MODEL, MOVES, PRIOR, SOURCE, Prior
 from dfcvae.parsing import Parser
 
 
@@ -18,6 +18,7 @@ def interpolate(parser: Parser) -> None:
     parser.add_argument("--source", type=str | None, help=SOURCE)
     parser.add_argument("-n", "--count", type=PositiveInt, default=2, help="number of test faces; 4 make a grid")
     parser.add_argument("--random", action="store_true", help="between draws from the prior instead of faces")
+    parser.add_argument("--prior", type=Prior, default="auto", help=f"of the draws; {PRIOR}")
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of the draws")
     parser.add_argument("--steps", type=PositiveInt, default=8, help="faces from one to the next, both included")
     parser.add_argument("--spherical", action="store_true", help="along great circles instead of straight lines")
@@ -79,5 +80,6 @@ def neighbours(parser: Parser) -> None:
     parser.add_argument("--source", type=str | None, help=FITTED)
     parser.add_argument("--judge", type=Path | None, help="compare in the features of this attribute network too")
     parser.add_argument("-n", "--count", type=PositiveInt, default=8, help="number of samples")
+    parser.add_argument("--prior", type=Prior, default="auto", help=f"of the samples; {PRIOR}")
     parser.add_argument("--seed", type=NonNegativeInt, default=0)
     parser.add_argument("--out", type=Path, default=Path("neighbours.png"), help="a PNG")

@@ -15,6 +15,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 from dfcvae.config import Experiment
 from dfcvae.data import Batches, Faces, Splits, TrainingBatches, load_faces, tell_other_data
 from dfcvae.errors import UserError
+from dfcvae.fitted import fit_after_training
 from dfcvae.memory import free_memory, keep_freed_memory
 from dfcvae.training.build import CPU, build_objective, build_perceptual, build_vae, use_bfloat16_features
 from dfcvae.training.callbacks import (
@@ -63,6 +64,7 @@ def train(
     *,
     resume: Resume = False,
     splits: Splits | None = None,
+    mixture: bool = True,
     progress: bool = True,
 ) -> Run:
     """Train as the experiment says, into the folder ``out``.
@@ -74,6 +76,8 @@ def train(
             numbers are those of a run that was never stopped, at whatever step it was. Unless the schedule is cosine,
             ``training.epochs`` and ``max_steps`` may differ.
         splits: the faces, if the caller has them loaded.
+        mixture: at the end, fit the mixture that samples are drawn from to the latents of the training images, and keep
+            it in ``out/latent`` (seconds; `dfcvae.load_prior`). A finished run without one gets it when it is resumed.
         progress: show a progress bar.
 
     With several ``training.devices`` the program that calls this is started again for each of the others, so that it
@@ -85,10 +89,14 @@ def train(
         PreemptedError: if the process got SIGTERM or SIGUSR1; the last checkpoint was written before, at that step.
     """
     with determinism(experiment.training.deterministic), ending_together(experiment.training.devices, process_rank()):
-        return _train(experiment, Path(out), resume, splits, progress)
+        splits = _train(experiment, Path(out), resume, splits, progress)
+        if mixture and process_rank() == 0:
+            fit_after_training(out, splits, pick_device(experiment.training.accelerator), progress=progress)
+    return Run(Path(out), last_validation(Path(out) / METRICS))
 
 
-def _train(experiment: Experiment, out: Path, resume: Resume, splits: Splits | None, progress: bool) -> Run:
+def _train(experiment: Experiment, out: Path, resume: Resume, splits: Splits | None, progress: bool) -> Splits:
+    """Train to the last step, unless that is done already; the faces."""
     begun = time.perf_counter()
     keep_freed_memory()
     checkpoint = checkpoint_to_resume(experiment, out, resume)
@@ -104,7 +112,7 @@ def _train(experiment: Experiment, out: Path, resume: Resume, splits: Splits | N
     batches = _training_batches(experiment, splits["train"], device)
     total_steps = experiment.training.total_steps(batches.steps)
     if checkpoint and checkpoint["global_step"] >= total_steps and not checkpoint.get(PENDING):
-        return Run(out, last_validation(out / METRICS))
+        return splits
     about = checkpoint["hyper_parameters"] if checkpoint else {}
     tell_other_data(about, splits["train"])
     objective = build_objective(experiment.loss, perceptual, splits["train"].images, about.get("scales"), device)
@@ -120,7 +128,7 @@ def _train(experiment: Experiment, out: Path, resume: Resume, splits: Splits | N
         trainer = _trainer(experiment, out, module, batches, splits, checkpoint, begun, progress)
         last = str(last_file(out)) if checkpoint else None
         _fit(trainer, module, batches, Batches(splits["val"], experiment.training.batch_size), last)
-    return Run(out, last_validation(out / METRICS))
+    return splits
 
 
 def _training_batches(experiment: Experiment, faces: Faces, device: torch.device) -> TrainingBatches:

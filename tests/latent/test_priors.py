@@ -91,5 +91,5 @@ def test_components_share_their_covariance_where_that_predicts_better():
 def test_too_many_components_for_the_faces_are_not_tried():
     _, likelihood = fit_mixture(two_clouds(30), two_clouds(30, 1), (1, 2, 4, 8))
     assert likelihood.keys() == {"1 full", "2 full", "2 tied", "4 tied"}
-    with pytest.raises(UserError, match="in 3 latent dimensions is fitted to at least 15 faces, but 8 came; use the G"):
+    with pytest.raises(UserError, match="in 3 latent dimensions needs at least 12 faces, got 8; use the Gaussian"):
         fit_mixture(two_clouds(8), two_clouds(30, 1), (2, 4))

@@ -78,6 +78,7 @@ def test_the_run_folder_is_complete(finished, experiment):
         "metrics.csv",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
+        "latent/prior-gmm.safetensors",
         "pictures/reconstructions-0001.png",
         "pictures/reconstructions-0002.png",
         "pictures/samples-0001.png",

@@ -1,0 +1,71 @@
+"""What the commands start from, faces or latents, and the pictures they write."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dfcvae.config import DataConfig
+from dfcvae.data import absent, at_hand, data_of, filled, load_faces, read_face
+from dfcvae.errors import UserError
+from dfcvae.fitted import load_prior
+from dfcvae.images import grid, rows, save_each, save_png, to_float
+from dfcvae.latent import Prior, encode_images
+from dfcvae.seeding import Stream, seeded_generator
+from dfcvae.training.environment import pick_device
+from dfcvae.vae import VAE
+
+
+def faces_of(files: Sequence[Path], count: int, data: DataConfig, out: Path) -> Tensor:
+    """Faces (n, C, H, W) in [0, 1]: the image files that were named, or else the first faces of the test split.
+
+    Raises:
+        UserError: if one is no image, or what goes to ``out`` (a file, or a folder of files) would overwrite it.
+    """
+    for file in files:
+        if out.resolve() in (file.resolve(), file.resolve().parent):
+            raise UserError(
+                f"{file} is one of the pictures to read, and {out} would overwrite it; choose another --out."
+            )
+    if files:
+        return to_float(torch.from_numpy(np.stack([read_face(file, data) for file in files]))).to(pick_device())
+    return to_float(filled(load_faces(data), "test").images[:count]).to(pick_device())
+
+
+def start(
+    model: str, vae: VAE, files: Sequence[Path], count: int, source: str | None, out: Path
+) -> tuple[Tensor | None, Tensor]:
+    """Faces to begin with, (n, C, H, W), and their latents (n, D): image files, or the first faces of the test split.
+
+    Where neither is at hand, as with a shipped model, the latents are draws from the prior, there are no faces, and
+    stderr says so.
+
+    Raises:
+        UserError: as `faces_of` does.
+    """
+    data = data_of(model, source, needed=False)
+    if files or source or at_hand(data):
+        x = faces_of(files, count, data, out)
+        return x, encode_images(vae.encode, x)[0]
+    prior = load_prior(model, vae=vae)
+    print(f"{absent(model, data)}; starting from draws of a prior instead: {prior}.", file=sys.stderr)
+    return None, prior.sample(count, generator=seeded_generator(0, Stream.PICTURES))
+
+
+def told_prior(model: str, vae: VAE, kind: str, source: str | None = None) -> Prior:
+    """The prior to sample from, told on stderr; see `load_prior`."""
+    prior = load_prior(model, kind, vae=vae, source=source)
+    none_kept = kind == "auto" and str(prior) == "N(0, I)"
+    print(f"Prior: {prior}{'; no mixture is kept with this model' if none_kept else ''}.", file=sys.stderr)
+    return prior
+
+
+def write(images: Tensor, originals: Tensor | None, out: Path, each: bool) -> None:
+    """A grid (with the originals above, if there are any) or single files."""
+    if each:
+        print(f"{len(save_each(images, out))} files in {out}")
+    else:
+        print(save_png(grid(images) if originals is None else rows(originals, images), out))

@@ -1,0 +1,433 @@
+"""Models that ship with the package: their names, their files, and every command with one, far from its data."""
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import dfcvae
+from dfcvae import VAE, load_prior, load_vectors, pretrained_models
+from dfcvae.cli import main, parse
+from dfcvae.config import FeatureConfig
+from dfcvae.data import data_of, read_face
+from dfcvae.data.synthetic import ATTRIBUTES
+from dfcvae.errors import UserError
+from dfcvae.exporting import export_model, public_config
+from dfcvae.fitted import VECTORS, latent_folder, prior_file
+from dfcvae.latent import AttributeVectors, Prior
+from dfcvae.paths import PRETRAINED
+from dfcvae.vae import digest
+from tests.conftest import tiny_experiment
+from tests.test_cli import ok
+
+NAME = "celeba-64"
+
+
+def mixture(k=3, d=8, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    factors = torch.eye(d) * 0.5 + 0.1 * torch.randn(k, d, d, generator=generator).tril()
+    return Prior(torch.full((k,), 1 / k), torch.randn(k, d, generator=generator), factors)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run folder of an untrained model that says it was trained on CelebA at an absolute path."""
+    folder = tmp_path_factory.mktemp("somewhere") / "run"
+    torch.manual_seed(0)
+    vae = VAE("hou2016", 32, 3, 8).eval()
+    for _ in range(3):  # batch norm statistics unlike the first ones
+        vae.train()(torch.rand(16, 3, 32, 32), torch.randn(16, 8))
+    experiment = tiny_experiment()
+    experiment.data.source = str(folder.parent / "data" / "celeba")
+    experiment.loss.features = FeatureConfig("vae-123", str(folder.parent / "networks" / "own.safetensors"))
+    (folder / "checkpoints").mkdir(parents=True)
+    checkpoint = {
+        "state_dict": {f"vae.{key}": value for key, value in vae.state_dict().items()},
+        "hyper_parameters": {"vae": vae.config, "config": experiment.as_dict(), "fingerprint": "f" * 8},
+        "epoch": 1,
+        "global_step": 8,
+    }
+    torch.save(checkpoint, folder / "checkpoints" / "best.ckpt")
+    about = {"commit": "abc1234", "versions": {"torch": "2"}, "command": f"dfcvae train {folder}/x.yaml"}
+    (folder / "environment.json").write_text(json.dumps(about))
+    (folder / "test.json").write_text(json.dumps({"mse": 0.01234, "intervals": {"mse": [0, 1]}, "kl": 98.5}))
+    mixture().save(prior_file(folder, "gmm"), digest(vae), "celeba")
+    vectors = AttributeVectors(ATTRIBUTES, torch.randn(len(ATTRIBUTES), 8), "differences of class means")
+    vectors.save(latent_folder(folder) / VECTORS, digest(vae), "celeba")
+    return folder
+
+
+@pytest.fixture
+def shipped(run, tmp_path, monkeypatch):
+    """The package with two models, in an empty working directory, without a network."""
+
+    def refuse(*_, **__):
+        raise AssertionError("network")
+
+    folder = tmp_path / "package" / "pretrained"
+    monkeypatch.setattr("dfcvae.paths.PRETRAINED", folder)
+    for name in (NAME, f"{NAME}-plain"):
+        export_model(run, folder / name, "float16")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("DFCVAE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr("dfcvae.data.source.SYNTHETIC_HELD_OUT", 12)
+    monkeypatch.setattr("dfcvae.data.source.SYNTHETIC_TRAIN", 60)
+    return folder
+
+
+def both(capsys, *argv):
+    """What a command that succeeds says on stdout and stderr."""
+    status = main([str(word) for word in argv])
+    told = capsys.readouterr()
+    assert status == 0, told.err
+    return told
+
+
+# Half precision
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_changes_reconstructions_by_less_than_a_level(run, tmp_path, dtype):
+    export_model(run, tmp_path / "model", dtype)
+    half, full = VAE.load(tmp_path / "model"), VAE.load(run)
+    assert {parameter.dtype for parameter in half.parameters()} == {torch.float32}
+    x = torch.rand(32, 3, 32, 32)
+    assert 0 < float((half.reconstruct(x) - full.reconstruct(x)).abs().mean()) < 1 / 255
+    file = tmp_path / "model" / "model.safetensors"
+    assert file.stat().st_size < 0.52 * 4 * sum(parameter.numel() for parameter in full.parameters())
+    assert json.loads(file.with_suffix(".json").read_text())["dtype"] == dtype
+
+
+def test_only_matrices_and_filters_are_rounded(run, tmp_path):
+    export_model(run, tmp_path / "model", "float16")
+    half, full = VAE.load(tmp_path / "model").state_dict(), VAE.load(run).state_dict()
+    for name, tensor in full.items():
+        expected = tensor.half().float() if tensor.dim() > 1 else tensor
+        assert torch.equal(half[name], expected), name
+
+
+def test_the_digest_is_that_of_the_weights_as_they_load(run, tmp_path):
+    full, half = export_model(run, tmp_path / "full"), export_model(run, tmp_path / "half", "float16")
+    assert digest(VAE.load(full)) == digest(VAE.load(run)) != digest(VAE.load(half))
+    again = export_model(half, tmp_path / "again", "float16")
+    assert digest(VAE.load(again)) == digest(VAE.load(half))
+    for folder in (full, half, again):  # what was fitted belongs to the weights beside it
+        vae = VAE.load(folder)
+        assert str(load_prior(folder)) == "mixture of 3 Gaussians"
+        Prior.load(prior_file(folder, "gmm"), digest(vae), "celeba")
+        AttributeVectors.load(latent_folder(folder) / VECTORS, digest(vae))
+
+
+def test_a_weight_that_is_too_large_for_half_precision_is_a_sentence(tmp_path):
+    vae = VAE("hou2016", 32, 3, 8)
+    with torch.no_grad():
+        next(vae.decoder.parameters()).fill_(1e6)
+    with pytest.raises(UserError, match=r"A weight of 1e\+06 is too large for torch.float16; export with --dtype bfl"):
+        vae.save(tmp_path / "model", dtype=torch.float16)
+    assert not (tmp_path / "model" / "model.json").exists()
+    vae.save(tmp_path / "model", dtype=torch.bfloat16)
+
+
+def test_a_covariance_that_all_share_is_kept_once(tmp_path):
+    own, shared = mixture(16, 20), mixture(16, 20)
+    shared = Prior(shared.weights, shared.means, shared.factors[:1].expand(16, -1, -1))
+    for prior in (own, shared):
+        for dtype, tolerance in ((torch.float32, 0), (torch.float16, 1e-3)):
+            read = Prior.load(prior.save(tmp_path / "prior.safetensors", "a", "celeba", dtype), "a", "celeba")
+            assert (read.shared, read.factors.shape, read.factors.dtype) == (prior.shared, (16, 20, 20), torch.float32)
+            torch.testing.assert_close(read.factors, prior.factors, rtol=tolerance, atol=1e-6)
+            assert torch.equal(read.means, prior.means)
+        sizes = (tmp_path / "prior.safetensors").stat().st_size
+        assert (sizes < 5_000) == prior.shared
+    assert [str(prior) for prior in (own, shared)] == [
+        "mixture of 16 Gaussians",
+        "mixture of 16 Gaussians with one covariance",
+    ]
+    assert str(Prior.standard(3)) == "N(0, I)"
+    assert str(Prior(torch.ones(1), torch.ones(1, 3), torch.eye(3)[None])) == "fitted Gaussian"
+
+
+def test_a_prior_with_a_copy_of_the_covariance_for_each_component_is_read(tmp_path):
+    """As files were written before."""
+    from dfcvae.latent.stored import write_stored
+
+    tensors = {"weights": torch.ones(2) / 2, "means": torch.zeros(2, 3), "factors": torch.eye(3).repeat(2, 1, 1)}
+    write_stored(tmp_path / "prior.safetensors", tensors, "a prior", "a", "celeba", {})
+    assert Prior.load(tmp_path / "prior.safetensors", "a").shared
+
+
+# The exported folder
+
+
+def test_an_exported_folder_holds_no_path_and_says_where_it_is_from(run, tmp_path):
+    folder = export_model(run, tmp_path / "model", "float16")
+    for file in folder.rglob("*"):
+        if file.is_file():
+            assert str(run.parent).encode() not in file.read_bytes(), file
+    about = json.loads((folder / "model.json").read_text())
+    assert about["config"]["data"]["source"] == "celeba"
+    assert about["config"]["loss"]["features"]["weights"] == "own.safetensors"
+    assert about["training"]["commit"] == "abc1234"
+    assert about["training"]["measures"] == {"mse": 0.01234, "kl": 98.5}
+    card = (folder / "README.md").read_text()
+    for told in ("commit | abc1234", "| epochs | 2 |", "`celeba`", "float16", "non-commercial research", "0.01234"):
+        assert told in card, told
+    assert "samples come from | a mixture of 3 Gaussians fitted to the latents" in card
+    commands = re.findall(r"^dfcvae (.*)$", card, re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        parse(command.split())
+
+
+def test_the_python_of_a_model_card_runs(shipped):
+    (code,) = re.findall(r"```python\n(.*?)```", (shipped / NAME / "README.md").read_text(), re.DOTALL)
+    found: dict = {}
+    exec(code, found)
+    assert found["images"].shape == (16, 3, 32, 32)
+
+
+def test_an_export_of_an_export_says_the_same(run, tmp_path):
+    first = export_model(run, tmp_path / "a" / "model", "bfloat16")
+    again = export_model(first, tmp_path / "b" / "model", "bfloat16")
+    for name in ("README.md", "model.safetensors", "model.json"):
+        assert (first / name).read_bytes() == (again / name).read_bytes(), name
+    assert torch.equal(load_vectors(first).vectors, load_vectors(again).vectors)
+
+
+@pytest.mark.parametrize(
+    ("weights", "kept"),
+    [("imagenet", "imagenet"), ("compact", "compact"), ("random", "random"), ("/home/me/x.pth", "x.pth")],
+)
+def test_names_of_weights_stay_and_files_lose_their_folders(weights, kept):
+    experiment = tiny_experiment()
+    experiment.loss.features.weights = weights
+    assert public_config(experiment.as_dict())["loss"]["features"]["weights"] == kept
+
+
+def test_what_was_fitted_to_other_weights_is_left_out_of_an_export(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "run")
+    mixture().save(prior_file(copy, "gmm"), "another", "celeba")
+    folder = export_model(copy, tmp_path / "model")
+    assert "Left out:" in capsys.readouterr().err
+    assert not prior_file(folder, "gmm").exists()
+    assert "samples come from | N(0, I)" in (folder / "README.md").read_text()
+
+
+def test_an_export_takes_the_place_of_another(run, tmp_path):
+    export_model(run, tmp_path / "model")
+    VAE("hou2016", 32, 3, 4).save(tmp_path / "bare")
+    folder = export_model(tmp_path / "bare", tmp_path / "model")
+    assert not list((folder / "latent").iterdir())
+    assert str(load_prior(folder)) == "N(0, I)"
+    card = (folder / "README.md").read_text()
+    assert "dfcvae sample model" in card
+    assert "dfcvae edit" not in card
+
+
+# Names
+
+
+def test_names_come_from_the_folder(shipped):
+    assert pretrained_models() == dfcvae.pretrained_models() == [NAME, f"{NAME}-plain"]
+    (shipped / "celeba-128").mkdir()  # without a model
+    assert pretrained_models() == [NAME, f"{NAME}-plain"]
+    shutil.rmtree(shipped)
+    assert pretrained_models() == []
+    with pytest.raises(UserError, match=r"No model at celeba-64: expected .*Train one with `dfcvae train`"):
+        VAE.load(NAME)
+
+
+def test_a_path_that_exists_is_preferred_to_a_name(shipped):
+    other = VAE("hou2016", 32, 3, 4)
+    other.save(NAME)
+    assert digest(VAE.load(NAME)) == digest(other)
+
+
+def test_an_unknown_name_lists_those_that_ship(shipped, tmp_path):
+    with pytest.raises(UserError, match=r"No model at celeba64: .* package: celeba-64, celeba-64-plain \(did you mean"):
+        VAE.load("celeba64")
+    with pytest.raises(UserError, match="Train one with"):
+        VAE.load("runs/celeba64")
+    assert main(["sample", "selba"]) == 1
+
+
+def test_loading_takes_a_fraction_of_a_second(shipped):
+    VAE.load(NAME)
+    start = time.process_time()
+    VAE.load(NAME)
+    load_prior(NAME)
+    assert time.process_time() - start < 1
+
+
+# Commands
+
+
+def test_samples_come_from_the_kept_mixture_and_say_so(shipped, capsys):
+    assert "Prior: mixture of 3 Gaussians.\n" in both(capsys, "sample", NAME, "-n", 4, "--out", "auto.png").err
+    assert "Prior: mixture" in both(capsys, "sample", NAME, "-n", 4, "--prior", "gmm", "--out", "gmm.png").err
+    assert "Prior: N(0, I).\n" in both(capsys, "sample", NAME, "-n", 4, "--prior", "normal", "--out", "n.png").err
+    pictures = [Path(f"{name}.png").read_bytes() for name in ("auto", "gmm", "n")]
+    assert pictures[0] == pictures[1] != pictures[2]
+    shutil.rmtree(shipped / NAME / "latent")
+    told = both(capsys, "sample", NAME, "-n", 4, "--out", "auto.png").err
+    assert "Prior: N(0, I); no mixture is kept with this model.\n" in told
+    assert Path("auto.png").read_bytes() == pictures[2]
+
+
+def test_the_python_interface_has_the_same_priors(shipped):
+    assert str(load_prior(NAME)) == str(load_prior(NAME, "gmm")) == "mixture of 3 Gaussians"
+    assert str(load_prior(NAME, "normal")) == "N(0, I)"
+    assert "Smiling" in load_vectors(NAME).names
+    with pytest.raises(UserError, match=r"prior: expected one of auto, normal, gaussian, gmm, got 'gm' \(did you mean"):
+        load_prior(NAME, "gm")
+
+
+STARTED = "The training data of celeba-64 (celeba) is not on this machine; starting from draws of a prior instead: mix"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["edit", NAME, "Smiling=+1.5", "-n", "3"],
+        ["edit", NAME, "Smiling=-1:1", "-n", "2", "--steps", "3"],
+        ["edit", NAME, "Smiling=1", "-n", "2", "--out", "x.gif"],
+        ["traverse", NAME, "--dimensions", "3", "--steps", "3"],
+        ["interpolate", NAME, "--steps", "3"],
+        ["interpolate", NAME, "-n", "4", "--steps", "3"],
+    ],
+    ids=lambda argv: " ".join(argv),
+)
+def test_commands_that_need_some_face_start_from_draws(argv, shipped, capsys):
+    told = both(capsys, *argv, *([] if "--out" in argv else ["--out", "x.png"]))
+    assert told.err.count(STARTED) == 1
+    assert next(Path().iterdir()).stat().st_size > 500
+
+
+def test_random_interpolations_say_their_prior(shipped, capsys):
+    assert "Prior: mixture" in both(capsys, "interpolate", NAME, "--random", "--out", "a.png").err
+    told = both(capsys, "interpolate", NAME, "--random", "--prior", "normal", "--out", "b.png").err
+    assert told == "Prior: N(0, I).\n"
+    assert Path("a.png").read_bytes() != Path("b.png").read_bytes()
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "evaluate", "map", "neighbours", "probe", "attributes"])
+def test_commands_that_need_the_data_ask_for_it_in_a_sentence(command, shipped, capsys):
+    assert main([command, NAME]) == 1
+    error = capsys.readouterr().err
+    assert "dfcvae: The training data of celeba-64 (celeba) is not on this machine. Name a data set with --so" in error
+    assert "image files" in error
+    assert "Traceback" not in error
+
+
+def test_commands_that_need_the_data_take_another(shipped, capsys):
+    for command in ("reconstruct", "map", "neighbours"):
+        both(capsys, command, NAME, "-n", 4, "--source", "synthetic", "--out", "x.png")
+    assert "mse" in both(capsys, "evaluate", NAME, "--source", "synthetic").out
+
+
+def test_a_photo_is_edited_and_reconstructed(shipped, capsys):
+    Image.new("RGB", (178, 218), "brown").save("photo.jpg")
+    Image.new("RGB", (500, 300), "brown").save("other.png")
+    told = both(capsys, "edit", NAME, "photo.jpg", "Smiling=+1.5", "--out", "edited.png")
+    assert "is not on this machine" not in told.out + told.err
+    both(capsys, "reconstruct", NAME, "photo.jpg", "other.png", "--out", "reconstructed.png")
+    with Image.open("edited.png") as image:
+        assert image.size[0] > 64
+
+
+def test_an_aligned_photo_is_cropped_as_in_training(shipped):
+    """148 of 178 x 218; of another shape, the largest centre square."""
+    data = data_of(NAME, needed=False)
+    pixels = np.random.default_rng(0).integers(0, 255, (218, 178, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save("aligned.png")
+    Image.fromarray(pixels[35:183, 15:163]).resize((32, 32), Image.Resampling.BILINEAR).save("cropped.png")
+    assert np.array_equal(read_face("aligned.png", data), read_face("cropped.png", data))
+    Image.fromarray(pixels[:178]).save("square.png")
+    Image.fromarray(pixels[:178]).resize((32, 32), Image.Resampling.BILINEAR).save("whole.png")
+    assert np.array_equal(read_face("square.png", data), read_face("whole.png", data))
+
+
+def test_nothing_is_written_beside_a_shipped_model(shipped, capsys):
+    before = {file: file.read_bytes() for file in shipped.rglob("*") if file.is_file()}
+    told = both(capsys, "sample", NAME, "-n", 1, "--prior", "gaussian", "--source", "synthetic", "--out", "x.png").out
+    assert "Not saved: celeba-64 ships with the package" in told
+    both(capsys, "attributes", NAME, "--source", "synthetic", "--out", "x.png")
+    both(capsys, "sample", NAME, "-n", 1, "--prior", "gmm", "--source", "synthetic", "--out", "x.png")
+    assert {file: file.read_bytes() for file in shipped.rglob("*") if file.is_file()} == before
+
+
+# The explorer
+
+
+def test_the_explorer_starts_from_draws_of_the_mixture(shipped, capsys):
+    from dfcvae.explore.explorer import Explorer
+
+    explorer = Explorer.load(NAME)
+    assert "is not on this machine. The faces to start from are draws of a prior: mixture" in capsys.readouterr().err
+    assert (explorer.usual, explorer.kinds) == ("gmm", ["normal", "gmm"])
+    assert explorer.vectors is not None
+    assert explorer.nats is not None
+    first, third = explorer.first_face(), explorer.held_out(2)
+    assert (first.name, third.name, first.original) == ("drawn face 1", "drawn face 3", None)
+    assert torch.equal(explorer.samples("gmm", seed=0, count=3)[2].z, third.z) is False  # another number of draws
+    assert len(explorer.pictures(torch.stack([first.z, third.z]))) == 2
+
+
+def test_explore_without_a_model_takes_celeba_64(shipped, capsys, monkeypatch):
+    served = []
+    monkeypatch.setattr("dfcvae.commands.looking.serve", lambda model, *_, **__: served.append(model))
+    ok(capsys, "explore")
+    ok(capsys, "explore", f"{NAME}-plain")
+    assert served == [NAME, f"{NAME}-plain"]
+    shutil.rmtree(shipped)
+    assert main(["explore"]) == 1
+    assert "Name a model to explore: a run folder, a checkpoint, or an exported folder." in capsys.readouterr().err
+
+
+# What is in the package
+
+
+@pytest.mark.skipif(not PRETRAINED.is_dir(), reason="no model ships with this tree")
+@pytest.mark.parametrize("folder", sorted(PRETRAINED.glob("*/")), ids=lambda folder: folder.name)
+def test_models_of_the_package_are_small_and_complete(folder):
+    files = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+    fitted = {"latent/prior-gmm.safetensors", "latent/attributes.safetensors"}
+    assert files == {"model.safetensors", "model.json", "README.md"} | fitted
+    assert sum((folder / file).stat().st_size for file in files) < 5e6
+    assert "mixture" in str(load_prior(folder.name))
+    assert "Smiling" in load_vectors(folder.name).names
+    about = json.loads((folder / "model.json").read_text())
+    assert about["training"]["commit"]
+
+
+def test_the_wheel_is_told_to_hold_what_is_exported(run, tmp_path):
+    """Each file of an exported folder matches a pattern of package_data."""
+    from configparser import ConfigParser
+
+    config = ConfigParser()
+    config.read(Path(__file__).parents[1] / "setup.cfg")
+    patterns = config["options.package_data"]["dfcvae"].replace(",", "\n").split()
+    export_model(run, tmp_path / "pretrained" / "model")
+    held = {file for pattern in patterns for file in tmp_path.glob(pattern) if file.is_file()}
+    assert held == {file for file in (tmp_path / "pretrained").rglob("*") if file.is_file()}
+
+
+def test_ship_puts_a_run_into_the_package(run, tmp_path):
+    script = Path(__file__).parents[1] / "experiments" / "ship.py"
+    done = subprocess.run(
+        [sys.executable, script, run, "tiny", "--into", tmp_path / "pretrained"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"tiny: 5 files, \d+\.\d+ MB", done.stdout)
+    assert digest(VAE.load(tmp_path / "pretrained" / "tiny"))
