@@ -8,6 +8,10 @@ class UserError(Exception):
     """A bad path, file or value: says what was expected, what came and what to do. Shown without a traceback."""
 
 
+class UsageError(UserError):
+    """A command line or configuration that says something impossible."""
+
+
 class PreemptedError(Exception):
     """A signal ended a run, which was saved before and can be gone on with. Says where."""
 

@@ -6,20 +6,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
 from jsonargparse import ActionConfigFile, ActionSubCommands, ArgumentParser
 
 from dfcvae.checks import check_groups
 from dfcvae.config import Experiment, FeatureConfig
-from dfcvae.errors import UserError, nearest
+from dfcvae.errors import UsageError, nearest
+from dfcvae.yamlfile import read_yaml
 
-LARGEST = 2**20  # bytes of an experiment
-DEEPEST = 20  # levels of its fields
 FEATURES = "loss.features"
-
-
-class UsageError(UserError):
-    """A command line or configuration that says something impossible."""
 
 
 class Parser(ArgumentParser):
@@ -57,42 +51,6 @@ def _check_file(path: Path) -> None:
         check_groups(plain, Experiment)
     except (ValueError, TypeError) as error:
         raise UsageError(f"{path} is not an experiment ({' '.join(str(error).split())}); correct it.") from error
-
-
-def read_yaml(path: Path, what: str) -> Any:
-    """The contents of a YAML file of ours, each field once.
-
-    An alias (``*a``) stands for as much as one likes: nine of nine in nine lines are a billion, on which reading hangs.
-
-    Raises:
-        UsageError: if there is no such file, or it is something else.
-    """
-    if not path.exists():
-        raise UsageError(f"config: File does not exist: {path}; name {what}, a YAML file.")
-    if not path.is_file() or path.stat().st_size > LARGEST:
-        raise UsageError(f"{path} is no file of at most {LARGEST // 2**20} MB; name {what}, which is a YAML file.")
-    try:
-        text, depth = path.read_text(encoding="utf-8-sig"), 0
-        for event in yaml.parse(text, yaml.SafeLoader):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if isinstance(event, yaml.AliasEvent) or depth > DEEPEST:
-                raise UsageError(f"{path} holds an alias (*) or more than {DEEPEST} levels; write its fields out.")
-        root, plain = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
-    except (UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
-        raise UsageError(f"{path} is not {what} ({' '.join(str(error).split())}); correct it.") from error
-    if isinstance(root, yaml.MappingNode):
-        _refuse_doubles(path, root)
-    return plain
-
-
-def _refuse_doubles(path: Path, mapping: yaml.MappingNode) -> None:
-    names = [key.value for key, _ in mapping.value if isinstance(key, yaml.ScalarNode)]
-    for name in names:
-        if names.count(name) > 1:
-            raise UsageError(f"{path} has the field {name!r} twice in one place; remove one.")
-    for _, value in mapping.value:
-        if isinstance(value, yaml.MappingNode):
-            _refuse_doubles(path, value)
 
 
 def add_experiment_arguments(parser: Parser) -> None:

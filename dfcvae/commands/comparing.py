@@ -31,7 +31,7 @@ def paper(arguments: Any) -> None:
         arguments.epochs,
         arguments.seeds,
         arguments.features,
-        arguments.judge,
+        tuple(arguments.judge) or None,
         arguments.fid,
         arguments.lpips,
     )

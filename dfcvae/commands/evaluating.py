@@ -1,6 +1,7 @@
 """Commands that evaluate a model: measures with intervals and their protocol, and what its latents tell."""
 
 import json
+import sys
 from typing import Any
 
 from dfcvae.commands.measuring import print_measures
@@ -9,8 +10,9 @@ from dfcvae.errors import UserError
 from dfcvae.evaluation import compared, probe_model, probe_record, probe_table
 from dfcvae.evaluation.lpips import left_out
 from dfcvae.evaluation.samples import FEWEST
-from dfcvae.reports.evaluated import INCEPTION, JUDGED, SETS, Evaluated, evaluate_model
-from dfcvae.reports.observers import Observers
+from dfcvae.fitted import kept_mixture
+from dfcvae.reports.evaluated import KINDS, NAMED, SETS, SPACES, Evaluated, distance_keys, evaluate_model, spaces_of
+from dfcvae.reports.observers import Observers, partial_judges
 from dfcvae.training.environment import environment, pick_device
 from dfcvae.vae import VAE, digest, read_model
 
@@ -28,19 +30,23 @@ def evaluate(arguments: Any) -> None:
     observers = Observers.load(arguments.judge, arguments.fid, arguments.lpips)
     data = data_of(arguments.model, arguments.source)
     splits, draws = load_faces(data), arguments.iwae or 1
+    about = read_model(arguments.model)[0]
     if arguments.source is None:
-        tell_other_data(read_model(arguments.model)[0], splits["test"])
-    found = evaluate_model(vae, data, splits, observers, draws=draws, seed=seed, progress=True)
+        tell_other_data(about, splits["test"])
+    for warning in partial_judges(observers, {"this model": about["config"]}):
+        print(warning, file=sys.stderr)
+    mixture = kept_mixture(arguments.model, vae) if observers.embed_samples() else None
+    found = evaluate_model(vae, data, splits, observers, mixture=mixture, draws=draws, seed=seed, progress=True)
     print_measures(found.measured.values(), found.measured.intervals(seed))
-    if observers.judge or observers.inception:
+    if observers.embed_samples():
         print_samples(found, compared(splits["val"], splits["test"]))
-    about = {name: value for name, value in environment().items() if name in ("commit", "device", "versions")}
-    print_card(found.card | about)
+    here = {name: value for name, value in environment().items() if name in ("commit", "device", "versions")}
+    print_card(found.card | here)
     if told := left_out(observers.lpips):
         print(f"\n{told}")
     if arguments.out:
         numbers = found.as_json(seed)
-        numbers["protocol"] |= about
+        numbers["protocol"] |= here
         arguments.out.write_text(json.dumps(numbers, indent=2) + "\n")
 
 
@@ -61,17 +67,25 @@ def print_samples(found: Evaluated, n: int) -> None:
     if not found.samples:
         print(f"\nSamples are not measured: {FEWEST} validation and test faces are needed, and there are {n}.")
         return
-    for titles, where in ((JUDGED, "in the judge's features"), (INCEPTION, "in the features of Inception")):
-        if titles.keys() <= found.samples["samples"].keys():
-            print(f"\nAgainst the test split, {where}, {n:,} images each")
-            print(f"{'':<28}" + "".join(f"{title:>26}" for title in titles.values()))
-            for kind, row in found.samples.items():
-                print(f"{SETS[kind]:<28}" + "".join(f"{row[key]:>26.4g}" for key in titles))
+    for space in spaces_of(found.samples["samples"]):
+        where = f"the {SPACES[space]}" if space == "judge" else SPACES.get(space, f"the judge {space}")
+        print(f"\nAgainst the test split, in the features of {where}, {n:,} images each")
+        titles = [NAMED.get(f"{kind}_{space}", title) for kind, title in KINDS.items()]
+        titles = [title.upper() if title in NAMED.values() else title for title in titles]
+        print(f"{'':<28}" + "".join(f"{title:>20}" for title in titles))
+        for kind, row in found.samples.items():
+            print(f"{SETS[kind]:<28}" + "".join(f"{row[key]:>20.4g}" for key in distance_keys(space)))
 
 
 def print_card(card: dict[str, Any]) -> None:
     """One line of the protocol to a line."""
     print("\nProtocol")
-    for name, value in card.items():
-        text = ", ".join(f"{package} {number}" for package, number in value.items()) if name == "versions" else value
+    lines = {name: value for name, value in card.items() if name != "judges"}
+    lines |= {f"judge {name}": value for name, value in card.get("judges", {}).items()}
+    for name, value in lines.items():
+        text = ", ".join(f"{key} {_plain(part)}" for key, part in value.items()) if isinstance(value, dict) else value
         print(f"{name:<28}{text}")
+
+
+def _plain(value: Any) -> str:
+    return " ".join(value) or "none" if isinstance(value, list) else str(value)

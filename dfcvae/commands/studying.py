@@ -12,7 +12,7 @@ from dfcvae.studies.pools import default_workers
 from dfcvae.studies.study import read_study
 
 PATHS = ("data.source", "loss.features.weights")
-WORDS = ("synthetic", "imagenet", "random", "in-domain", "download")  # which name no path there
+WORDS = ("synthetic", "imagenet", "compact", "random", "in-domain", "download")  # which name no path there
 
 
 def ablate(arguments: Any) -> None:
@@ -20,11 +20,11 @@ def ablate(arguments: Any) -> None:
     changes = [_from_anywhere(change) for change in arguments.set]
     study = read_study(arguments.study, changes, arguments.seeds)
     out = (arguments.out or Path("studies") / study.name).resolve()  # workers may start elsewhere
-    judge = arguments.judge.resolve() if arguments.judge else None
-    place = Place(out, judge, _whole(arguments.fid) if arguments.fid else None, arguments.lpips)
+    judges = tuple(file.resolve() for file in arguments.judge)
+    place = Place(out, judges or None, _whole(arguments.fid) if arguments.fid else None, arguments.lpips)
     command = ["ablate", str(arguments.study.resolve()), "--out", str(out), "--seeds", str(study.seeds)]
     command += ["--set", *changes] if changes else []
-    command += ["--judge", str(judge)] if judge else []
+    command += [word for file in judges for word in ("--judge", str(file))]
     command += ["--fid", place.fid] if place.fid else []
     command += ["--lpips"] if place.lpips else []
     runs = list(study.runs())

@@ -3,6 +3,7 @@
 from dfcvae.evaluation.frechet import embed, frechet_distance
 from dfcvae.evaluation.inception import inception_card, inception_network
 from dfcvae.evaluation.intervals import bootstrap_means, percentile_interval
+from dfcvae.evaluation.judges import NetworkJudge
 from dfcvae.evaluation.lpips import lpips_distances
 from dfcvae.evaluation.measures import JUDGE_LAYERS, Measurements, evaluate, measure, psnr
 from dfcvae.evaluation.mesh import mesh_energy, plaid_energy, power_spectrum
@@ -15,6 +16,7 @@ from dfcvae.evaluation.sharpness import laplacian_variance
 __all__ = [
     "JUDGE_LAYERS",
     "Measurements",
+    "NetworkJudge",
     "Probe",
     "bootstrap_means",
     "compared",

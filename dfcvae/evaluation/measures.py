@@ -1,6 +1,6 @@
 """Measures of a trained VAE on held-out faces, none of which needs the loss it was trained on."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,7 @@ from tqdm import tqdm
 from dfcvae.data import Batches, Faces
 from dfcvae.errors import UserError
 from dfcvae.evaluation.intervals import bootstrap_means, percentile_interval
+from dfcvae.evaluation.judges import NetworkJudge, compare_by, stranger_of
 from dfcvae.evaluation.likelihood import likelihood_bounds, posterior_draws, posterior_noise
 from dfcvae.evaluation.lpips import Distance
 from dfcvae.evaluation.mesh import mesh_energy, plaid_energy, power_spectrum
@@ -114,6 +115,7 @@ def measure(
     features: VGGFeatures | None = None,
     judge: Callable[[Tensor], Tensor] | None = None,
     lpips: Mapping[str, Distance] | None = None,
+    judges: Sequence[NetworkJudge] = (),
     draws: int = 1,
     seed: int = 0,
     batch_size: int = 100,
@@ -129,6 +131,8 @@ def measure(
         features: a feature network.
         judge: maps images in [0, 1] to attribute logits (N, A).
         lpips: distances of `dfcvae.evaluation.lpips.lpips_distances`; adds ``lpips_<name>``.
+        judges: networks of other kinds; each adds ``<name>/cosine``, where it names layers ``<name>/distance``, and the
+            same between each image and another one, with ``_strangers`` at the end (`NetworkJudge.compare`).
         draws: latents drawn from each posterior and decoded; more than one adds ``negative_iwae``.
         seed: of these.
         batch_size: images at a time; the result does not depend on it.
@@ -152,8 +156,12 @@ def measure(
             x_hat = vae.decode(mu)
             eps = posterior_noise(range(done, done + len(x)), draws, mu.shape[1], seed).to(device)
             errors, ratios = posterior_draws(vae.decode, x, mu, logvar, eps)
-            posterior = {"mu": mu, "kl_per_dimension": kl_per_dimension(mu, logvar), "errors": errors, "ratios": ratios}
-            for name, value in (_of_pairs(x_hat, x, loss, judge, lpips or {}) | posterior).items():
+            values = {"mu": mu, "kl_per_dimension": kl_per_dimension(mu, logvar), "errors": errors, "ratios": ratios}
+            values |= _of_pairs(x_hat, x, loss, judge, lpips or {})
+            if judges:
+                rows = stranger_of(torch.arange(done, done + len(x)), len(faces))
+                values |= compare_by(judges, x_hat, x, to_float(faces.images[rows].to(device)))
+            for name, value in values.items():
                 found[name] = put_rows(value, found.get(name), done, len(faces))
             spectra += torch.stack([power_spectrum(images).sum(dim=0).cpu() for images in (x_hat, x)])
             done += len(x)

@@ -8,6 +8,7 @@ from torch import Tensor
 from dfcvae.data import Faces
 from dfcvae.errors import UserError
 from dfcvae.evaluation.frechet import embed, frechet_distance
+from dfcvae.latent import Prior
 from dfcvae.memory import keep_freed_memory
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.vae import VAE
@@ -25,10 +26,11 @@ def measure_samples(
     test: Faces,
     network: Callable[[Tensor], Tensor],
     *,
+    mixture: Prior | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> dict[str, dict[str, float]]:
-    """How far three sets are from the faces of the test split, all of one size, in the features of a network.
+    """How far sets of images are from the faces of the test split, all of one size, in the features of a network.
 
     Args:
         vae: the model.
@@ -36,14 +38,16 @@ def measure_samples(
         test: faces of the test split.
         network: maps images in [0, 1] to features (N, F), on the device of the model; better another one than that of
             the training loss.
+        mixture: a prior fitted to the model's latents.
         seed: of the samples.
         progress: show a bar.
 
     Returns:
-        ``samples`` from the prior, ``reconstructions`` of validation faces, and ``floor``: the validation faces
-        themselves, which no model can be expected to surpass. Each with ``frechet`` (`frechet_distance`), ``kernel``
-        (`kernel_distance`), ``precision`` and ``recall`` (`precision_recall`). The first faces of both splits are used,
-        10,000 at most, and as many of one as of the other.
+        ``samples`` from N(0, I), with a ``mixture`` also ``samples_gmm``, drawn from it, ``reconstructions`` of
+        validation faces, and ``floor``: the validation faces themselves, which no model can be expected to surpass.
+        Each with ``frechet`` (`frechet_distance`), ``kernel`` (`kernel_distance`), ``precision`` and ``recall``
+        (`precision_recall`). The first faces of both splits are used, 10,000 at most, and as many of one as of the
+        other.
 
     Raises:
         UserError: if a split has too few faces for a neighbourhood.
@@ -55,10 +59,15 @@ def measure_samples(
             f"{len(val)} and {len(test)} are there; use more faces."
         )
     keep_freed_memory()
-    z = torch.randn(n, vae.latent_dim, generator=seeded_generator(seed, Stream.SAMPLES))
+    z = {"samples": torch.randn(n, vae.latent_dim, generator=seeded_generator(seed, Stream.SAMPLES))}
+    if mixture is not None:
+        z["samples_gmm"] = mixture.sample(n, generator=seeded_generator(seed, Stream.SAMPLES))
     real = embed(network, test.images[:n], device, progress=progress)
     sets = {
-        "samples": embed(lambda latents: network(vae.decode_all(latents)), z, device, progress=progress),
+        name: embed(lambda latents: network(vae.decode_all(latents)), of, device, progress=progress)
+        for name, of in z.items()
+    }
+    sets |= {
         "reconstructions": embed(lambda x: network(vae.reconstruct(x)), val.images[:n], device, progress=progress),
         "floor": embed(network, val.images[:n], device, progress=progress),
     }

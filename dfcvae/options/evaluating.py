@@ -13,8 +13,7 @@ def evaluate(parser: Parser) -> None:
     """Of `dfcvae evaluate`."""
     parser.add_argument("model", help=MODEL)
     parser.add_argument("--source", type=str | None, help=SOURCE)
-    judge = "attribute network, made by `dfcvae features train`: adds what it sees, and the distance of samples"
-    parser.add_argument("--judge", type=Path | None, help=judge)
+    _judges(parser, "adds what it sees of reconstructions, and the distance of samples")
     _distances(parser)
     iwae = "also the importance-weighted bound on ln p(x), which costs so many decoded draws per image"
     parser.add_argument("--iwae", type=PositiveInt | None, metavar="K", help=iwae)
@@ -31,11 +30,10 @@ def probe(parser: Parser) -> None:
 
 def compare(parser: Parser) -> None:
     """Of `dfcvae compare`."""
-    parser.usage = "dfcvae compare MODEL MODEL [MODEL ...] [--judge FILE] [--out DIR]"
+    parser.usage = "dfcvae compare MODEL MODEL [MODEL ...] [--judge FILE ...] [--out DIR]"
     parser.add_argument("models", nargs="+", help=f"{MODEL}; the others are compared with the first")
     parser.add_argument("--source", type=str | None, help=SOURCE)
-    judge = "attribute network that none of the models was trained with, made by `dfcvae features train`"
-    parser.add_argument("--judge", type=Path | None, help=judge)
+    _judges(parser, "none of the models should be trained with it")
     _distances(parser)
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of samples, draws and resampled images")
     out = "folder of report.html, report.md, metrics.json and the figures"
@@ -51,8 +49,7 @@ def paper(parser: Parser) -> None:
     parser.add_argument("--train_images", type=PositiveInt | None, help="use the first so many training images")
     features = "weights of the feature network: imagenet, in-domain (trained here, on the attributes), or a file"
     parser.add_argument("--features", type=str, default="imagenet", help=features)
-    judge = "attribute network that measures, made by `dfcvae features train` (default: one is trained here)"
-    parser.add_argument("--judge", type=Path | None, help=judge)
+    _judges(parser, "default: an attribute network is trained here")
     _distances(parser)
     parser.add_argument("--out", type=Path, default=Path("paper"), help="folder of everything; goes on where it was")
 
@@ -67,8 +64,7 @@ def ablate(parser: Parser) -> None:
     parser.add_argument(
         "--seeds", type=PositiveInt | None, help="trainings of every variant (default: as the study says)"
     )
-    judge = "attribute network that measures, made by `dfcvae features train` (default: one is trained here)"
-    parser.add_argument("--judge", type=Path | None, help=judge)
+    _judges(parser, "default: an attribute network is trained here")
     _distances(parser)
     workers = "runs at a time on this machine (default: one for each GPU, or for two processors)"
     parser.add_argument("--workers", type=PositiveInt | None, help=workers)
@@ -79,6 +75,14 @@ def ablate(parser: Parser) -> None:
     parser.add_argument("--report", action="store_true", help="train nothing: the report of what is finished")
     files = "print a SLURM job array, or a sweep of Weights & Biases, that does the runs"
     parser.add_argument("--print", type=Literal["slurm", "sweep"] | None, help=files)
+
+
+def _judges(parser: Parser, more: str) -> None:
+    judge = (
+        "a network that judges: an attribute network of `dfcvae features train`, or a YAML file that describes any "
+        f"other one (docs/evaluation.md); may be repeated; {more}"
+    )
+    parser.add_argument("--judge", type=Path, nargs=1, action="extend", default=[], metavar="FILE", help=judge)
 
 
 def _distances(parser: Parser) -> None:

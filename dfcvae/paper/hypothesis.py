@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dfcvae.evaluation.paired import paired_differences
 from dfcvae.paper.variants import PLAIN, TITLES
 from dfcvae.paper.work import Work
-from dfcvae.reports.measured import MEASURES, in_order, seed_differences, verdict
+from dfcvae.reports.measured import MEASURES, in_order, of_judge, seed_differences, verdict
 
 PIXEL = "mse"
 PERCEPTUAL = ("features/", "attribute_agreement", "lpips")  # how their names begin
@@ -35,7 +35,9 @@ def intervals(work: Work, name: str) -> dict[str, Interval]:
 
 def judged(found: dict[str, Interval]) -> str:
     """The claim held against intervals of differences."""
-    perceptual = [name for name in in_order(list(found)) if name.startswith(PERCEPTUAL) and name in MEASURES]
+    perceptual = [
+        name for name in in_order(list(found)) if of_judge(name) or (name.startswith(PERCEPTUAL) and name in MEASURES)
+    ]
     verdicts = {name: verdict(name, *found[name]) for name in [*perceptual, PIXEL]}
     by_outcome = {outcome: [name for name in perceptual if verdicts[name] == outcome] for outcome in OUTCOMES}
     wins = f"better in {len(by_outcome['better'])} of {len(perceptual)} perceptual measures"

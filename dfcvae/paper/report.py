@@ -14,7 +14,7 @@ from dfcvae.paper.work import PaperSettings, Work
 from dfcvae.reports.blocks import Block, Heading, Paragraph, Table
 from dfcvae.reports.comparison import AGAINST, cost_table, protocol_card, settings_table, test_faces
 from dfcvae.reports.curves import learning_curves
-from dfcvae.reports.evaluated import DISTANCES
+from dfcvae.reports.evaluated import SETS, distance_title
 from dfcvae.reports.measured import differences_table, seed_differences_table, seeds_table
 from dfcvae.reports.pictures import interpolations, reconstructions, samples
 from dfcvae.training.environment import pick_device
@@ -39,6 +39,7 @@ def paper_report(settings: PaperSettings, work: Work, splits: Splits) -> list[Bl
         Heading("Reconstructions"),
         reconstructions(vaes, x),
         Heading("Measures"),
+        *map(Paragraph, work.warnings),
         *measures(work),
         Heading("Do feature losses win on perception and lose on pixels?"),
         *map(Paragraph, hypothesis(work)),
@@ -88,17 +89,16 @@ def measures(work: Work) -> list[Block]:
 def distances(work: Work) -> list[Block]:
     """How far samples and reconstructions are from faces, over seeds; the floor once."""
     rows: list[list[str]] = []
-    keys = [key for key in DISTANCES if all(key in row for row in work.evaluated[DFC][0].samples.values())]
+    floor = work.evaluated[DFC][0].samples.get("floor", {})
     for name, runs in work.evaluated.items():
-        for kind in ("samples", "reconstructions"):
-            if all(run.samples for run in runs):
-                cells = [str(over_seeds([run.samples[kind][key] for run in runs])) for key in keys]
-                rows.append([f"{TITLES[name]}: {kind}", *cells])
+        for kind in ("samples", "samples_gmm", "reconstructions"):
+            if all(kind in run.samples for run in runs):
+                cells = [str(over_seeds([run.samples[kind][key] for run in runs])) for key in floor]
+                rows.append([f"{TITLES[name]}: {SETS[kind]}", *cells])
     if not rows:
         return []
-    floor = work.evaluated[DFC][0].samples["floor"]
-    rows.append(["floor: validation faces", *(f"{floor[key]:.4g}" for key in keys)])
-    return [Paragraph(AGAINST), Table(["", *(DISTANCES[key] for key in keys)], rows)]
+    rows.append([SETS["floor"], *(f"{value:.4g}" for value in floor.values())])
+    return [Paragraph(AGAINST), Table(["", *map(distance_title, floor)], rows)]
 
 
 def attributes(work: Work, splits: Splits) -> list[Block]:

@@ -1,7 +1,7 @@
 """The long work behind the report, each piece of which is kept and never done twice."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,10 +12,13 @@ from dfcvae.config import DataConfig, FeatureTraining
 from dfcvae.data import Splits, source_name
 from dfcvae.evaluation.probe import AT_MOST, Scores, codes_by_kind, majority_scores, mean_scores, probe
 from dfcvae.files import write_whole
-from dfcvae.paper.variants import VARIANTS, variant
+from dfcvae.fitted import prior_file
+from dfcvae.latent import Prior
+from dfcvae.latent.stored import OtherFitError
+from dfcvae.paper.variants import TITLES, VARIANTS, variant
 from dfcvae.reports.comparison import Model
 from dfcvae.reports.evaluated import Evaluated, evaluate_model
-from dfcvae.reports.observers import Observers
+from dfcvae.reports.observers import JudgeFiles, Observers, partial_judges
 from dfcvae.studies.networks import FEATURES, IN_DOMAIN, JUDGE, trained_network
 from dfcvae.studies.one_run import last_model, run_folder, train_once
 from dfcvae.vae import VAE, digest
@@ -30,7 +33,7 @@ class PaperSettings:
         epochs: passes over the training images, the same for every model; the paper has 5.
         seeds: trainings of every model.
         features: of the feature network: ``"imagenet"``, ``"in-domain"`` (trained here, on the attributes), or a file.
-        judge: file of an attribute network; None trains one here.
+        judge: files of judges, at most one attribute network among them; None trains one here.
         fid: weights of Inception for FID and KID: a file, or ``"download"``; None leaves them out.
         lpips: download what LPIPS needs, where it is missing.
         feature_training: how an in-domain feature network is trained.
@@ -41,7 +44,7 @@ class PaperSettings:
     epochs: int = 5
     seeds: int = 3
     features: str = "imagenet"
-    judge: Path | None = None
+    judge: JudgeFiles = None
     fid: str | None = None
     lpips: bool = False
     feature_training: FeatureTraining = FEATURES
@@ -61,12 +64,14 @@ class Work:
         probes: mean scores of linear probes by variant, one entry for each seed, by classifier; empty without
             attributes.
         controls: mean scores by kind of codes and classifier.
+        warnings: sentences on judges that learned the same as a feature network.
     """
 
     models: dict[str, list[Model]]
     evaluated: dict[str, list[Evaluated]]
     probes: dict[str, list[dict[str, Scores]]]
     controls: dict[str, dict[str, Scores]]
+    warnings: Sequence[str] = ()
 
 
 def do_work(settings: PaperSettings, splits: Splits, out: Path, progress: bool) -> Work:
@@ -78,7 +83,8 @@ def do_work(settings: PaperSettings, splits: Splits, out: Path, progress: bool) 
     features = settings.features
     if features == IN_DOMAIN:
         features = str(trained_network(settings.feature_training, splits, out / "features.safetensors", progress))
-    judge_file = settings.judge or trained_network(settings.judge_training, splits, out / "judge.safetensors", progress)
+    judge = settings.judge or trained_network(settings.judge_training, splits, out / "judge.safetensors", progress)
+    observers = Observers.load(judge, settings.fid, settings.lpips)  # mistaken files show before hours of work
     models: dict[str, list[Model]] = {name: [] for name in VARIANTS}
     for seed in range(settings.seeds):  # all models of a seed before the next, so that a part of the work compares
         for i, name in enumerate(VARIANTS):
@@ -88,7 +94,6 @@ def do_work(settings: PaperSettings, splits: Splits, out: Path, progress: bool) 
             experiment = variant(name, settings.data, features, settings.epochs, seed)
             folder = train_once(experiment, run_folder(out, f"{name}-{seed}"), splits=splits, progress=progress)
             models[name].append(last_model(folder))
-    observers = Observers.load(judge_file, settings.fid, settings.lpips)
     evaluated = {
         name: [
             evaluate_model(
@@ -96,6 +101,7 @@ def do_work(settings: PaperSettings, splits: Splits, out: Path, progress: bool) 
                 settings.data,
                 splits,
                 observers,
+                mixture=mixture_of(model),
                 kept=out / "measured" / f"{model.folder.name}.safetensors",
                 progress=progress,
             )
@@ -103,7 +109,17 @@ def do_work(settings: PaperSettings, splits: Splits, out: Path, progress: bool) 
         ]
         for name, found in models.items()
     }
-    return Work(models, evaluated, *probed(models, splits, settings.data, out / "probed", progress))
+    warnings = partial_judges(observers, {TITLES[name]: found[0].experiment for name, found in models.items()})
+    return Work(models, evaluated, *probed(models, splits, settings.data, out / "probed", progress), warnings)
+
+
+def mixture_of(model: Model) -> Prior | None:
+    """The mixture kept with a run, if it was fitted to the model after the last step, which is measured."""
+    file = prior_file(model.folder, "gmm")
+    try:
+        return Prior.load(file, digest(model.vae)) if file.is_file() else None
+    except OtherFitError:
+        return None
 
 
 def probed(

@@ -1,6 +1,6 @@
 """What a report is made of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,10 +32,17 @@ class Preformatted:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text and numbers, which are shown with four significant digits."""
+    """Rows of text and numbers, which are shown with four significant digits.
+
+    Args:
+        header: above the columns.
+        rows: of cells.
+        bold: cells to emphasise, by row and column.
+    """
 
     header: Sequence[str]
     rows: Sequence[Sequence[str | float]]
+    bold: Collection[tuple[int, int]] = ()
 
     def cells(self) -> list[list[str]]:
         """The rows as text."""
@@ -66,4 +73,17 @@ class Drawing:
         }
 
 
-Block = Heading | Paragraph | Preformatted | Table | Drawing
+@dataclass(frozen=True)
+class Folded:
+    """Details, hidden until the reader opens them.
+
+    Args:
+        summary: what stays visible.
+        blocks: what is hidden.
+    """
+
+    summary: str
+    blocks: Sequence["Block"]
+
+
+Block = Heading | Paragraph | Preformatted | Table | Drawing | Folded

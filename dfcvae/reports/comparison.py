@@ -12,12 +12,13 @@ from tqdm import tqdm
 from dfcvae.config import DataConfig, flat
 from dfcvae.data import Splits, data_of, filled, load_faces, source_name
 from dfcvae.errors import UserError
+from dfcvae.fitted import kept_mixture
 from dfcvae.images import to_float
 from dfcvae.reports.blocks import Block, Heading, Paragraph, Preformatted, Table
 from dfcvae.reports.curves import learning_curves
-from dfcvae.reports.evaluated import DISTANCES, SETS, Evaluated, evaluate_model
+from dfcvae.reports.evaluated import SETS, Evaluated, distance_title, evaluate_model
 from dfcvae.reports.measured import differences_table, measures_table
-from dfcvae.reports.observers import Observers
+from dfcvae.reports.observers import JudgeFiles, Observers, partial_judges
 from dfcvae.reports.pictures import interpolations, reconstructions, samples
 from dfcvae.reports.write import write_report
 from dfcvae.training.cost import read_cost
@@ -57,7 +58,7 @@ def compare(
     out: str | Path,
     *,
     source: str | None = None,
-    judge: Path | None = None,
+    judge: JudgeFiles = None,
     fid: str | None = None,
     lpips: bool = False,
     seed: int = 0,
@@ -69,7 +70,8 @@ def compare(
         paths: two models or more; the first is what the others are compared with.
         out: folder of the report.
         source: other faces.
-        judge: file of an attribute network that none of the models was trained with.
+        judge: files of judges that none of the models was trained with: at most one attribute network, and
+            descriptions of other networks (YAML).
         fid: weights of Inception for FID and KID: a file, or ``"download"``.
         lpips: download what LPIPS needs, where it is missing.
         seed: of samples, draws and resampled images.
@@ -87,10 +89,14 @@ def compare(
     filled(splits, "test")
     observers = Observers.load(judge, fid, lpips)
     evaluated = {}
-    for name, model in tqdm(models.items(), "models", disable=not progress):
+    for path, (name, model) in zip(paths, tqdm(models.items(), "models", disable=not progress), strict=True):
         kept = Path(out) / "measured" / f"{name.replace('/', '-')}.safetensors"
-        evaluated[name] = evaluate_model(model.vae, data, splits, observers, seed=seed, kept=kept, progress=progress)
-    blocks = comparison(models, evaluated, data, splits, seed)
+        mixture = kept_mixture(path, model.vae) if observers.embed_samples() else None
+        evaluated[name] = evaluate_model(
+            model.vae, data, splits, observers, mixture=mixture, seed=seed, kept=kept, progress=progress
+        )
+    warnings = partial_judges(observers, {name: model.experiment for name, model in models.items()})
+    blocks = comparison(models, evaluated, data, splits, seed, warnings)
     report = write_report(f"{listed(list(models))}: a comparison", blocks, out)
     numbers = {name: found.as_json(seed) for name, found in evaluated.items()}
     (Path(out) / "metrics.json").write_text(json.dumps(numbers, indent=2) + "\n")
@@ -124,7 +130,12 @@ def load_models(paths: Sequence[str | Path]) -> dict[str, Model]:
 
 
 def comparison(
-    models: Mapping[str, Model], evaluated: Mapping[str, Evaluated], data: DataConfig, splits: Splits, seed: int
+    models: Mapping[str, Model],
+    evaluated: Mapping[str, Evaluated],
+    data: DataConfig,
+    splits: Splits,
+    seed: int,
+    warnings: Sequence[str] = (),
 ) -> list[Block]:
     """The whole report."""
     vaes = {name: model.vae for name, model in models.items()}
@@ -140,6 +151,7 @@ def comparison(
         Heading("Reconstructions"),
         reconstructions(vaes, x),
         Heading("Measures"),
+        *map(Paragraph, warnings),
         measures_table({name: found.measured for name, found in evaluated.items()}, seed),
         Heading(f"Differences from {first}"),
         Paragraph(
@@ -203,9 +215,8 @@ def test_faces(splits: Splits, count: int) -> Tensor:
 def distances(evaluated: Mapping[str, Evaluated]) -> list[Block]:
     """How far samples are from faces, beside reconstructions and the floor; nothing where it was not measured."""
     rows: list[list[str | float]] = []
-    keys = [
-        key for key in DISTANCES if all(key in row for found in evaluated.values() for row in found.samples.values())
-    ]
+    every = [row for found in evaluated.values() for row in found.samples.values()]
+    keys = [key for key in (every[0] if every else ()) if all(key in row for row in every)]
     for name, found in evaluated.items():
         for kind, row in found.samples.items():
             if kind != "floor" or name == list(evaluated)[-1]:  # which is the same for all
@@ -213,7 +224,7 @@ def distances(evaluated: Mapping[str, Evaluated]) -> list[Block]:
                 rows.append([who, *(row[key] for key in keys)])
     if not rows:
         return []
-    return [Paragraph(AGAINST), Table(["", *(DISTANCES[key] for key in keys)], rows)]
+    return [Paragraph(AGAINST), Table(["", *map(distance_title, keys)], rows)]
 
 
 def cost_table(models: Mapping[str, Model]) -> Table:

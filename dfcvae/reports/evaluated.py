@@ -1,5 +1,6 @@
 """Everything that is measured of one model, kept in a file, so that no report measures it again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,27 +10,47 @@ from dfcvae.data import Splits, source_name
 from dfcvae.errors import UserError
 from dfcvae.evaluation import Measurements, compared, inception_card, measure, measure_samples, protocol
 from dfcvae.evaluation.inception import Embedding
+from dfcvae.evaluation.protocol import ATTRIBUTE_JUDGE
 from dfcvae.evaluation.samples import FEWEST
+from dfcvae.latent import Prior
 from dfcvae.latent.stored import read_stored, write_stored
 from dfcvae.reports.observers import Observers
 from dfcvae.vae import VAE, digest
 
 KIND = "measures"
-# of `measure_samples`, by their names in files: FID and KID are defined in the features of Inception alone
-JUDGED = {
-    "frechet_judge": "Frechet distance (judge)",
-    "kernel_judge": "kernel distance (judge)",
-    "precision_judge": "precision (judge)",
-    "recall_judge": "recall (judge)",
+KINDS = {  # of `measure_samples`
+    "frechet": "Frechet distance",
+    "kernel": "kernel distance",
+    "precision": "precision",
+    "recall": "recall",
 }
-INCEPTION = {
-    "fid": "FID",
-    "kid": "KID",
-    "precision_inception": "precision (Inception)",
-    "recall_inception": "recall (Inception)",
+SPACES = {"judge": ATTRIBUTE_JUDGE, "inception": "Inception"}  # in whose features; a judge of another kind has a name
+NAMED = {"frechet_inception": "fid", "kernel_inception": "kid"}  # which are defined in Inception's features alone
+SETS = {
+    "samples": "samples, N(0, I)",
+    "samples_gmm": "samples, fitted mixture",
+    "reconstructions": "reconstructions",
+    "floor": "floor: validation faces",
 }
-DISTANCES = JUDGED | INCEPTION
-SETS = {"samples": "samples", "reconstructions": "reconstructions", "floor": "floor: validation faces"}
+
+
+def distance_keys(space: str) -> list[str]:
+    """Names in files of the measures of samples in a space, in the order of `KINDS`."""
+    return [NAMED.get(f"{kind}_{space}", f"{kind}_{space}") for kind in KINDS]
+
+
+def distance_title(key: str) -> str:
+    """What a measure of samples is called in a report."""
+    if key in NAMED.values():
+        return key.upper()
+    kind, _, space = key.partition("_")
+    return f"{KINDS[kind]} ({SPACES.get(space, space)})"
+
+
+def spaces_of(rows: Mapping[str, float]) -> list[str]:
+    """The spaces that a set of images was measured in."""
+    found = dict.fromkeys("inception" if key in NAMED.values() else key.partition("_")[2] for key in rows)
+    return list(found)
 
 
 @dataclass(frozen=True)
@@ -38,7 +59,7 @@ class Evaluated:
 
     Args:
         measured: on the test split.
-        samples: distances to the test split by set and name (`DISTANCES`); empty without a network.
+        samples: distances to the test split by set and name (`distance_keys`); empty without a network.
         card: the protocol.
     """
 
@@ -83,6 +104,7 @@ def evaluate_model(
     splits: Splits,
     observers: Observers,
     *,
+    mixture: Prior | None = None,
     draws: int = 1,
     seed: int = 0,
     kept: Path | None = None,
@@ -95,6 +117,7 @@ def evaluate_model(
         data: where the faces come from.
         splits: the faces.
         observers: who looks at reconstructions and, if both held-out splits have faces enough, at samples.
+        mixture: a prior fitted to the model's latents, to sample from too.
         draws: latents drawn from each posterior.
         seed: of samples, draws and resampled images.
         kept: a file that holds the result already, if it was obtained in the same way, or shall hold it.
@@ -103,32 +126,74 @@ def evaluate_model(
     Raises:
         UserError: if there are fewer than two test faces.
     """
-    judge, inception, lpips = observers.judge, observers.inception, observers.lpips
-    n = compared(splits["val"], splits["test"])
-    networks: list[tuple[dict[str, str], Embedding]] = [(JUDGED, judge.network.embed)] if judge else []
-    networks += [(INCEPTION, inception)] if inception else []
-    networks = networks if n >= FEWEST else []
-    file, test = judge.file if judge else None, splits["test"]
-    card = protocol(vae, data, images=len(test), judge=file, samples=n if networks else 0, draws=draws, seed=seed)
-    card |= {"faces": test.fingerprint, "validation_images": len(splits["val"])}
-    card |= inception_card() if inception and networks else {}
-    card |= {"lpips": ", ".join(lpips)} if lpips else {}
-    if kept is not None and kept.is_file():
-        try:
-            found = Evaluated.load(kept, digest(vae), source_name(data))
-        except UserError:  # of another model or other faces, or damaged: measured anew below, and replaced
-            found = None
-        if found is not None and found.card == card:
-            return found
+    judge, test = observers.judge, splits["test"]
+    spaces = _spaces(observers) if compared(splits["val"], test) >= FEWEST else {}
+    card = _card(vae, data, splits, observers, spaces, mixture, draws, seed)
+    if (found := _kept(kept, vae, data)) is not None and found.card == card:
+        return found
     features, network = (judge.features, judge.network) if judge else (None, None)
     measured = measure(
-        vae, test, features=features, judge=network, lpips=lpips, draws=draws, seed=seed, progress=progress
+        vae,
+        test,
+        features=features,
+        judge=network,
+        lpips=observers.lpips,
+        judges=observers.judges,
+        draws=draws,
+        seed=seed,
+        progress=progress,
     )
     samples: dict[str, dict[str, float]] = {}
-    for names, embed in networks:
-        for kind, row in measure_samples(vae, splits["val"], test, embed, seed=seed, progress=progress).items():
-            samples.setdefault(kind, {}).update(zip(names, row.values(), strict=True))
+    for space, embed in spaces.items():
+        rows = measure_samples(vae, splits["val"], test, embed, mixture=mixture, seed=seed, progress=progress)
+        for kind, row in rows.items():
+            samples.setdefault(kind, {}).update(zip(distance_keys(space), row.values(), strict=True))
     evaluated = Evaluated(measured, samples, card)
     if kept is not None:
         evaluated.save(kept, source_name(data))
     return evaluated
+
+
+def _card(
+    vae: VAE,
+    data: DataConfig,
+    splits: Splits,
+    observers: Observers,
+    spaces: Mapping[str, Embedding],
+    mixture: Prior | None,
+    draws: int,
+    seed: int,
+) -> dict[str, Any]:
+    """The protocol; equal to that of an earlier evaluation only where the numbers would be equal too."""
+    val, test, lpips = splits["val"], splits["test"], observers.lpips
+    card = protocol(
+        vae,
+        data,
+        images=len(test),
+        judge=observers.judge.file if observers.judge else None,
+        judges=observers.judges,
+        samples=compared(val, test) if spaces else 0,
+        mixture=mixture,
+        draws=draws,
+        seed=seed,
+    )
+    card |= {"faces": test.fingerprint, "validation_images": len(val)}
+    card |= inception_card() if "inception" in spaces else {}
+    return card | ({"lpips": ", ".join(lpips)} if lpips else {})
+
+
+def _spaces(observers: Observers) -> dict[str, Embedding]:
+    """Embeddings that samples are measured in, by name."""
+    spaces: dict[str, Embedding] = {"judge": observers.judge.network.embed} if observers.judge else {}
+    spaces |= {judge.name: judge.embed for judge in observers.judges}
+    return spaces | ({"inception": observers.inception} if observers.inception else {})
+
+
+def _kept(file: Path | None, vae: VAE, data: DataConfig) -> Evaluated | None:
+    """What a file holds of a model on these faces; None if it is another one's or damaged, and measured again."""
+    if file is None or not file.is_file():
+        return None
+    try:
+        return Evaluated.load(file, digest(vae), source_name(data))
+    except UserError:
+        return None

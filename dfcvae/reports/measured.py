@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dfcvae.evaluation import JUDGE_LAYERS
+from dfcvae.evaluation.judges import COSINE, DISTANCE, STRANGERS
 from dfcvae.evaluation.measures import Measurements
 from dfcvae.evaluation.paired import Difference, paired_differences
+from dfcvae.evaluation.protocol import ATTRIBUTE_JUDGE
 from dfcvae.evaluation.seeds import OverSeeds, over_seeds
 from dfcvae.reports.blocks import Table
 
@@ -34,8 +36,13 @@ MEASURES = {
     "sharpness": Name("sharpness: Laplacian variance relative to the originals (1 is as sharp)"),
     "mesh": Name("mesh: energy of a grid relative to the originals' detail (0 is none)"),
     "plaid": Name("plaid: energy of lines relative to the originals' (0 is none, originals have about 0.5)"),
-    **{f"features/{layer}": Name(f"unexplained variance at {layer} of the judge", "lower") for layer in JUDGE_LAYERS},
-    "attribute_agreement": Name("attributes the judge sees alike in original and reconstruction", "higher"),
+    **{
+        f"features/{layer}": Name(f"unexplained variance at {layer} of the {ATTRIBUTE_JUDGE}", "lower")
+        for layer in JUDGE_LAYERS
+    },
+    "attribute_agreement": Name(
+        f"attributes the {ATTRIBUTE_JUDGE} sees alike in original and reconstruction", "higher"
+    ),
     "kl": Name("KL divergence, nats"),
     "negative_elbo": Name("negative ELBO, nats, with a Gaussian decoder of the variance below", "lower"),
     "negative_iwae": Name("negative importance-weighted bound, nats", "lower"),
@@ -45,20 +52,48 @@ MEASURES = {
 
 
 OF_SAMPLES = {
-    "samples/frechet_judge": Name("Frechet distance (judge) of samples", "lower"),
+    "samples/frechet_judge": Name(f"Frechet distance ({ATTRIBUTE_JUDGE}) of samples", "lower"),
     "samples/fid": Name("FID of samples", "lower"),
 }
+# of judges of another kind, `dfcvae.evaluation.NetworkJudge`
+JUDGED = {
+    COSINE: Name("cosine of the embeddings of original and reconstruction", "higher"),
+    f"{COSINE}{STRANGERS}": Name("the same of two different people"),
+    DISTANCE: Name("distance of the activations of original and reconstruction", "lower"),
+    f"{DISTANCE}{STRANGERS}": Name("the same of two different people"),
+}
+
+
+def known(measure: str) -> Name | None:
+    """What is known of a measure; None if nothing is."""
+    judge, _, what = measure.rpartition("/")
+    if judge and what in JUDGED:
+        return Name(f"{judge}: {JUDGED[what].title}", JUDGED[what].better)
+    return (MEASURES | OF_SAMPLES).get(measure)
 
 
 def title(measure: str) -> str:
     """The full name of a measure."""
-    return str((MEASURES | OF_SAMPLES).get(measure, measure))
+    return str(known(measure) or measure)
+
+
+def of_strangers(measure: str) -> bool:
+    """Whether a measure is of two different people, on which a model has no influence."""
+    return measure.endswith(STRANGERS)
+
+
+def of_judge(measure: str) -> bool:
+    """Whether a measure is a model's before a judge of another kind."""
+    return measure.rpartition("/")[2] in (COSINE, DISTANCE)
 
 
 def in_order(measures: Sequence[str]) -> list[str]:
     """Names of measures as a report lists them; those it does not know last."""
-    known = [name for name in MEASURES if name in measures]
-    return known + [name for name in measures if name not in MEASURES]
+    order = {name: place for place, name in enumerate(MEASURES)}
+    judged = order["attribute_agreement"] + 0.5
+    return sorted(
+        measures, key=lambda name: order.get(name, judged if name.rpartition("/")[2] in JUDGED else len(order))
+    )
 
 
 def measures_table(models: Mapping[str, Measurements], seed: int = 0) -> Table:
@@ -76,7 +111,8 @@ def differences_table(models: Mapping[str, Measurements], seed: int = 0) -> Tabl
     """Each model minus the first one: difference, 95 % interval, p of the paired t-test."""
     (first, reference), *others = models.items()
     found = {name: paired_differences(measured, reference, seed) for name, measured in others}
-    measures = in_order(list(dict.fromkeys(key for row in found.values() for key in row)))
+    keys = dict.fromkeys(key for row in found.values() for key in row if not of_strangers(key))
+    measures = in_order(list(keys))
     rows = [
         [title(measure), *(_difference(measure, found[name].get(measure)) for name in found)] for measure in measures
     ]
@@ -85,8 +121,8 @@ def differences_table(models: Mapping[str, Measurements], seed: int = 0) -> Tabl
 
 def verdict(measure: str, low: float, high: float) -> str:
     """``"better"`` or ``"worse"`` if an interval of differences excludes 0 and the measure has a good direction."""
-    known = MEASURES | OF_SAMPLES
-    better = known[measure].better if measure in known else ""
+    name = known(measure)
+    better = name.better if name else ""
     if not better or not (low > 0 or high < 0):
         return ""
     return "better" if (high < 0) == (better == "lower") else "worse"
@@ -117,7 +153,7 @@ def seed_differences_table(models: Mapping[str, Sequence[Mapping[str, float]]]) 
     (first, reference), *others = models.items()
     found = {name: seed_differences(runs, reference) for name, runs in others}
     rows = []
-    for measure in in_order(list(reference[0])):
+    for measure in in_order([name for name in reference[0] if not of_strangers(name)]):
         cells = []
         for differences in found.values():
             difference = differences[measure]

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dfcvae.images import to_rgb
-from dfcvae.latent import AttributeVectors, encode_images, interpolate
+from dfcvae.latent import AttributeVectors, Prior, encode_images, interpolate
 from dfcvae.plots import labelled_grid
 from dfcvae.reports.blocks import Drawing
 from dfcvae.seeding import Stream, seeded_generator
@@ -37,6 +37,19 @@ def samples(models: Models, count: int, lines: int, seed: int = 0) -> Drawing:
     names = [name if line == 0 else "" for name in models for line in range(lines)]
     caption = "Samples from N(0, I), none chosen; the same latents for every model."
     return Drawing("samples", _stacked(rows, names), caption, {"z": z})
+
+
+def samples_of_priors(models: Models, priors: Mapping[str, Prior], count: int, lines: int, seed: int = 0) -> Drawing:
+    """Draws from each model's fitted prior, and from N(0, I) below them, in ``lines`` rows of ``count`` each."""
+    rows, names, data = [], [], {}
+    for name, vae in models.items():
+        for prior in (priors[name], Prior.standard(vae.latent_dim)):
+            z = prior.sample(count * lines, generator=seeded_generator(seed, Stream.PICTURES))
+            rows += vae.decode_all(z).cpu().split(count)
+            names += [f"{name}\n{_brief(prior)}", *[""] * (lines - 1)]
+            data[f"z {name} {_brief(prior)}"] = z
+    caption = "Samples, none selected: from the mixture fitted to the latents of the training faces, and from N(0, I)."
+    return Drawing("samples", _stacked(rows, names), caption, data)
 
 
 def interpolations(models: Models, x: Tensor, steps: int) -> Drawing:
@@ -72,6 +85,10 @@ def attribute_walks(
 
 def _stacked(rows: Sequence[Tensor], names: Sequence[str]) -> Figure:
     return labelled_grid(torch.stack([to_rgb(row) for row in rows]), names)
+
+
+def _brief(prior: Prior) -> str:
+    return "mixture" if len(prior.weights) > 1 else str(prior)
 
 
 def _means(vae: VAE, x: Tensor) -> Tensor:

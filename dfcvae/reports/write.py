@@ -2,13 +2,13 @@
 
 import base64
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
 import numpy as np
 
-from dfcvae.reports.blocks import Block, Drawing, Heading, Paragraph, Preformatted, Table
+from dfcvae.reports.blocks import Block, Drawing, Folded, Heading, Paragraph, Preformatted, Table
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 68rem; margin: 2rem auto; padding: 0 1rem }
@@ -20,6 +20,7 @@ th, td { text-align: right; font-variant-numeric: tabular-nums }
 th { font-weight: 600; white-space: normal; vertical-align: bottom; min-width: 5rem }
 th:first-child, td:first-child { text-align: left; white-space: normal }
 pre { background: #f6f6f6; padding: 1rem; overflow-x: auto; font-size: .85rem }
+details { margin: 1rem 0 } summary { cursor: pointer }
 """
 
 
@@ -36,9 +37,8 @@ def write_report(title: str, blocks: Sequence[Block], out: str | Path) -> Path:
     """
     out = Path(out)
     (out / "figures").mkdir(parents=True, exist_ok=True)
-    for block in blocks:
-        if isinstance(block, Drawing):
-            _save(block, out / "figures")
+    for drawing in drawings(blocks):
+        _save(drawing, out / "figures")
     (out / "report.md").write_text(f"# {title}\n\n" + "\n\n".join(map(markdown, blocks)) + "\n", encoding="utf-8")
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
     head += f"<style>{STYLE}</style>"
@@ -50,6 +50,15 @@ def write_report(title: str, blocks: Sequence[Block], out: str | Path) -> Path:
     return report
 
 
+def drawings(blocks: Sequence[Block]) -> Iterator[Drawing]:
+    """The drawings among blocks, folded ones included."""
+    for block in blocks:
+        if isinstance(block, Drawing):
+            yield block
+        elif isinstance(block, Folded):
+            yield from drawings(block.blocks)
+
+
 def html(block: Block, figures: Path) -> str:
     """A block as HTML; pictures, taken from the folder of figures, are inside."""
     match block:
@@ -59,14 +68,18 @@ def html(block: Block, figures: Path) -> str:
             return f"<p>{escape(text)}</p>"
         case Preformatted(text):
             return f"<pre>{escape(text)}</pre>"
-        case Table(header, _):
+        case Table(header, _, _):
             top = "".join(f"<th>{escape(name)}</th>" for name in header)
-            lines = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in block.cells())
+            cells = emphasised([[escape(cell) for cell in row] for row in block.cells()], block, "<b>", "</b>")
+            lines = ("".join(f"<td>{cell}</td>" for cell in row) for row in cells)
             return f"<table><tr>{top}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
         case Drawing(name, _, caption, _):
             source = f"data:image/png;base64,{base64.b64encode((figures / f'{name}.png').read_bytes()).decode()}"
             image = f'<img alt="{escape(caption)}" src="{source}">'
             return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
+        case Folded(summary, blocks):
+            inside = "\n".join(html(hidden, figures) for hidden in blocks)
+            return f"<details><summary>{escape(summary)}</summary>\n{inside}\n</details>"
 
 
 def markdown(block: Block) -> str:
@@ -78,11 +91,22 @@ def markdown(block: Block) -> str:
             return text
         case Preformatted(text):
             return f"```\n{text.rstrip()}\n```"
-        case Table(header, _):
-            lines = [header, ["---"] * len(header), *block.cells()]
+        case Table(header, _, _):
+            lines = [header, ["---"] * len(header), *emphasised(block.cells(), block, "**", "**")]
             return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
         case Drawing(name, _, caption, _):
             return f"![{caption}](figures/{name}.png)\n\n*{caption}*"
+        case Folded(summary, blocks):
+            inside = "\n\n".join(map(markdown, blocks))
+            return f"<details><summary>{escape(summary)}</summary>\n\n{inside}\n\n</details>"
+
+
+def emphasised(cells: Sequence[Sequence[str]], table: Table, before: str, after: str) -> list[list[str]]:
+    """The cells of a table, with marks around the bold ones."""
+    return [
+        [f"{before}{cell}{after}" if (i, j) in table.bold else cell for j, cell in enumerate(row)]
+        for i, row in enumerate(cells)
+    ]
 
 
 def _save(drawing: Drawing, folder: Path) -> None:

@@ -13,7 +13,7 @@ from dfcvae.errors import UserError
 from dfcvae.files import write_whole
 from dfcvae.reports.comparison import Model
 from dfcvae.reports.evaluated import Evaluated, evaluate_model
-from dfcvae.reports.observers import Observers
+from dfcvae.reports.observers import JudgeFiles, Observers
 from dfcvae.training import train
 from dfcvae.training.cost import read_cost
 
@@ -24,13 +24,13 @@ class Place:
 
     Args:
         out: its folder.
-        judge: file of an attribute network; None lets the study train its own, if the faces have attributes.
+        judge: files of judges; None lets the study train an attribute network, if the faces have attributes.
         fid: weights of Inception for FID and KID: a file, or ``"download"``; None leaves them out.
         lpips: download what LPIPS needs, where it is missing.
     """
 
     out: Path
-    judge: Path | None = None
+    judge: JudgeFiles = None
     fid: str | None = None
     lpips: bool = False
 
@@ -71,7 +71,7 @@ def train_once(experiment: Experiment, folder: Path, *, splits: Splits | None = 
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
-        train(experiment, folder, resume="auto", splits=splits, progress=progress)
+        train(experiment, folder, resume="auto", splits=splits, mixture=False, progress=progress)
     training, images = experiment.training, read_cost(folder).get("images")
     if splits and images:
         budget = training.total_steps(len(splits["train"]) // training.batch_size) * training.batch_size

@@ -13,6 +13,7 @@ from dfcvae.reports.comparison import Model, cost_table, protocol_card, settings
 from dfcvae.reports.curves import learning_curves
 from dfcvae.reports.evaluated import Evaluated
 from dfcvae.reports.measured import title
+from dfcvae.reports.observers import partial_judges
 from dfcvae.reports.pictures import reconstructions, samples
 from dfcvae.reports.write import write_report
 from dfcvae.studies.layers import effects
@@ -57,7 +58,8 @@ def study_report(study: Study, place: Place, failed: Mapping[str, str]) -> Path:
     runs = {name: [measures[f"{name}-{seed}"] for seed in seeds] for name in compared.variants}
     models = {name: last_model(place.run(f"{name}-{seeds[0]}")) for name in compared.variants}
     cards = {f"{name}-{seed}": evaluated[f"{name}-{seed}"] for name in runs for seed in seeds}
-    blocks = study_blocks(compared, seeds, runs, models, cards, splits, failed)
+    warnings = partial_judges(observers, {name: model.experiment for name, model in models.items()})
+    blocks = study_blocks(compared, seeds, runs, models, cards, splits, failed, warnings)
     return write_report(f"Study: {study.name}", blocks, place.out)
 
 
@@ -86,6 +88,7 @@ def study_blocks(
     evaluated: Mapping[str, Evaluated],
     splits: Splits,
     failed: Mapping[str, str],
+    warnings: Sequence[str] = (),
 ) -> list[Block]:
     """The whole report."""
     base = next(iter(study.variants))
@@ -99,6 +102,7 @@ def study_blocks(
         Paragraph(_about(study, seeds, splits, images, ranked_by(runs))),
         *_failures(failed),
         Heading("Ranking"),
+        *map(Paragraph, warnings),
         ranking_table(runs),
         Heading(f"Differences from {base}"),
         Paragraph(PAIRED if len(seeds) > 1 else OF_ONE_SEED),

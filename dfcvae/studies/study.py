@@ -13,7 +13,7 @@ from dfcvae.losses.presets import PRESETS, check_name
 from dfcvae.parsing import load_experiment, read_yaml
 from dfcvae.studies.networks import IN_DOMAIN
 from dfcvae.vgg import resolve_layers
-from dfcvae.weights import is_file_or_module
+from dfcvae.weights import NAMED
 
 KEYS = ("base", "set", "seeds", "variations")
 # what makes the budget, and the images that are seen; a variation may not touch it
@@ -136,7 +136,7 @@ def _check_features(experiment: Experiment) -> None:
         preset = PRESETS[features.preset]
         resolve_layers(features.arch or preset.arch, features.layers or preset.layers)
     file = features.weights
-    if file != IN_DOMAIN and is_file_or_module(file) and not Path(file).expanduser().is_file():
+    if file not in (IN_DOMAIN, *NAMED) and not Path(file).expanduser().is_file():
         raise UserError(f"There is no file of weights {file}; name one, imagenet, random or {IN_DOMAIN}.")
 
 

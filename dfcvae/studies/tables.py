@@ -7,10 +7,11 @@ from statistics import fmean
 
 from dfcvae.config import Experiment
 from dfcvae.evaluation import JUDGE_LAYERS
+from dfcvae.evaluation.judges import COSINE
 from dfcvae.evaluation.seeds import OverSeeds, over_seeds
 from dfcvae.files import whole
 from dfcvae.reports.blocks import Table
-from dfcvae.reports.measured import in_order, seed_differences, title, verdict
+from dfcvae.reports.measured import in_order, of_judge, seed_differences, title, verdict
 from dfcvae.training.flops import flops_per_image
 
 AGREEMENT = "attribute_agreement"  # what another network sees; a feature distance would favour its own layers
@@ -33,8 +34,8 @@ Runs = dict[str, list[dict[str, float]]]
 
 
 def ranked_by(runs: Runs) -> str:
-    """The measure that decides: what a judge sees, or without one SSIM."""
-    return AGREEMENT if AGREEMENT in shown(runs) else "ssim"
+    """The measure that decides: what a judge sees, first of all one of another kind, or without any SSIM."""
+    return next((name for name in shown(runs) if name.endswith(f"/{COSINE}") or name == AGREEMENT), "ssim")
 
 
 def ranked(runs: Runs) -> list[str]:
@@ -44,7 +45,8 @@ def ranked(runs: Runs) -> list[str]:
 
 def shown(runs: Runs) -> list[str]:
     """Measures of the tables, which all have."""
-    return [name for name in SHOWN if all(name in of[0] for of in runs.values())]
+    judged = [name for name in next(iter(runs.values()))[0] if of_judge(name)]
+    return [name for name in (*judged, *SHOWN) if all(name in of[0] for of in runs.values())]
 
 
 def ranking_table(runs: Runs) -> Table:

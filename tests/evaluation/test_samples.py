@@ -7,6 +7,7 @@ from torchmetrics.image.kid import poly_mmd
 from dfcvae.errors import UserError
 from dfcvae.evaluation import frechet_distance, kernel_distance, measure_samples, precision_recall
 from dfcvae.images import to_float
+from dfcvae.latent import Prior
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.vae import VAE
 
@@ -85,6 +86,20 @@ def test_samples_reconstructions_and_held_out_faces_are_compared_with_the_test_s
         assert list(found[name].values()) == pytest.approx(wanted, rel=1e-3, abs=1e-6)
     assert [*found["floor"]] == ["frechet", "kernel", "precision", "recall"]
     assert found["floor"]["frechet"] < found["reconstructions"]["frechet"]
+
+
+@torch.no_grad()
+def test_samples_of_a_fitted_prior_are_measured_beside_those_of_the_standard_one(splits):
+    vae, val, test = VAE("hou2016", 32, 3, 8).eval(), splits["val"], splits["test"]
+    mixture = Prior(torch.tensor([0.3, 0.7]), torch.randn(2, 8), torch.stack([torch.eye(8), 0.1 * torch.eye(8)]))
+    found = measure_samples(vae, val, test, pixels, mixture=mixture, seed=4)
+    assert list(found) == ["samples", "samples_gmm", "reconstructions", "floor"]
+    z = mixture.sample(24, generator=seeded_generator(4, Stream.SAMPLES))
+    features, real = pixels(vae.decode_all(z)), pixels(to_float(test.images))
+    wanted = [frechet_distance(real, features), kernel_distance(real, features), *precision_recall(real, features)]
+    assert list(found["samples_gmm"].values()) == pytest.approx(wanted, rel=1e-3, abs=1e-6)
+    alone = measure_samples(vae, val, test, pixels, seed=4)
+    assert {name: row for name, row in found.items() if name != "samples_gmm"} == alone
 
 
 def test_no_more_are_compared_than_a_bound(splits, monkeypatch):

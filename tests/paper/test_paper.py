@@ -2,9 +2,12 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import torch
+import yaml
+from torchvision.models import squeezenet1_1
 
 from dfcvae.cli import main
 from dfcvae.config import DataConfig, FeatureTraining
@@ -58,6 +61,8 @@ def test_the_report_says_what_was_measured(paper):
     line = next(line for line in text.splitlines() if line.startswith("| mean squared error"))
     assert f"{values.mean():.4g} ±" in line.split("|")[5]
     assert "Against the plain VAE, by 95 % intervals over seeds" in text
+    assert "learned the same labels, so this judge cannot see what the loss ignores" in text
+    assert "(VAE-123, VAE-345, DFC-VAE 14/24/34/43)." in text
     assert (paper / "report.html").read_text().count("<img") == 7
     assert str(paper) not in text
 
@@ -127,6 +132,11 @@ def test_the_claim_is_held_against_the_intervals(layer, mse, said):
     assert re.search(said, judged({"features/relu1_1": layer, "mse": mse, "kl": WIN}))
 
 
+def test_judges_of_another_kind_count_and_strangers_do_not():
+    found = {"face/cosine": LOSS, "face/cosine_strangers": LOSS, "face/distance": WIN, "mse": LOSS}
+    assert judged(found).startswith("better in 2 of 2 perceptual measures")
+
+
 def test_higher_is_better_where_it_is():
     found = {"attribute_agreement": LOSS, "mse": LOSS}
     assert judged(found).startswith("better in 1 of 1 perceptual measures")
@@ -144,3 +154,19 @@ def test_the_command_line_hands_over_its_arguments(monkeypatch, tmp_path, capsys
 def test_no_seeds_are_a_mistake(tmp_path, capsys):
     assert main(["paper", "synthetic", "--size=32", "--seeds=0", f"--out={tmp_path}"]) == 2
     assert "seeds" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_judge_of_another_kind_takes_the_place_of_the_attribute_network(paper, tmp_path):
+    """Last, as it replaces the report."""
+    torch.save(squeezenet1_1(weights=None).state_dict(), tmp_path / "squeezenet.pth")
+    about = {"name": "squeeze", "network": "squeezenet1_1", "weights": "squeezenet.pth", "layers": ["features.1"]}
+    about |= {"size": 32, "channels": "RGB", "range": 1, "mean": [0.5] * 3, "std": [0.5] * 3}
+    (tmp_path / "judge.yaml").write_text(yaml.safe_dump(about))
+    run_paper(replace(settings(2), judge=(tmp_path / "judge.yaml",)), paper, progress=False)
+    text = (paper / "report.md").read_text()
+    assert "| squeeze: cosine of the embeddings of original and reconstruction (higher is better) |" in text
+    assert "| squeeze: the same of two different people |" in text
+    assert "Frechet distance (squeeze)" in text
+    assert "learned the same labels" not in text
+    assert "attribute_agreement" not in json.loads((paper / "metrics.json").read_text())["dfc-0"]

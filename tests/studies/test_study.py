@@ -10,6 +10,7 @@ from dfcvae.losses.presets import PRESETS
 from dfcvae.studies.cluster import slurm_script, wandb_sweep
 from dfcvae.studies.layers import effects, layers_of
 from dfcvae.studies.study import read_study
+from dfcvae.studies.tables import ranked, ranked_by, shown
 from tests.test_experiments import FOLDER, STUDIES
 
 
@@ -161,7 +162,25 @@ def test_changes_may_be_given_at_once_or_one_by_one_and_paths_hold_anywhere(tmp_
     (tmp_path / "faces").mkdir()
     study = str(FOLDER / "ablation_kl.yaml")
     words = ["--set", "data.source=faces", "--set", "training.epochs=2", "data.size=32", "--print", "slurm"]
+    words += ["--judge", "a.yaml", "--judge", "b.safetensors"]
     assert main(["ablate", study, *words, "--lpips", "--fid"]) == 0
     script = capsys.readouterr().out
-    assert f"--set data.source={tmp_path / 'faces'} training.epochs=2 data.size=32 --fid download --lpips" in script
+    judges = f"--judge {tmp_path / 'a.yaml'} --judge {tmp_path / 'b.safetensors'}"
+    assert f"--set data.source={tmp_path / 'faces'} training.epochs=2 data.size=32 {judges} --fid download" in script
     assert script.count("--report") == 1
+
+
+def test_a_judge_of_another_kind_decides_the_order_and_strangers_are_not_shown():
+    run = {
+        "ssim": 0.5,
+        "attribute_agreement": 0.9,
+        "face/cosine": 0.1,
+        "face/cosine_strangers": 0.0,
+        "face/distance": 3.0,
+    }
+    runs = {"a": [run], "b": [run | {"attribute_agreement": 0.8, "face/cosine": 0.2}]}
+    assert shown(runs)[:3] == ["face/cosine", "face/distance", "attribute_agreement"]
+    assert "face/cosine_strangers" not in shown(runs)
+    assert (ranked_by(runs), ranked(runs)) == ("face/cosine", ["b", "a"])
+    without = {name: [{key: value for key, value in of.items() if "/" not in key}] for name, (of,) in runs.items()}
+    assert (ranked_by(without), ranked(without)) == ("attribute_agreement", ["a", "b"])
