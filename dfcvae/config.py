@@ -47,11 +47,12 @@ class ModelConfig:
     """Which network to train.
 
     Args:
-        network: "hou2016" (the paper's) or "strided" (that of the PyTorch-VAE collection).
+        network: "hou2016" (the paper's), "strided" (that of the PyTorch-VAE collection) or "residual" (the paper's
+            encoder, and a decoder with bilinear upsampling and residual convolutions).
         latent_dim: number of latent dimensions.
     """
 
-    network: Literal["hou2016", "strided"] = "hou2016"
+    network: Literal["hou2016", "strided", "residual"] = "hou2016"
     latent_dim: int = 100
 
 
@@ -63,7 +64,8 @@ class FeatureConfig:
         preset: a loss of docs/losses.md: dfc-vae (the shipped one), dfc, dfc-aliased, vae-123, vae-345, vgg-l1,
             vgg-l1-sum, vgg-l1-3, content, perceptual-mse, perceptual-mse-aliased, style, style-l1, lpips, ssim or
             ms-ssim.
-        weights: "imagenet" (downloaded once), "random", or a file: a state dict, or from `dfcvae features train`.
+        weights: "imagenet" (downloaded once), "compact" (comes with the package), "random", or a file: a state dict, or
+            what `dfcvae features train` or `dfcvae features distil` wrote.
         arch: a torchvision VGG: vgg11, vgg13, vgg16, vgg19, each with or without _bn.
         layers: layers of `arch.features`, by torchvision's index (24) or by name (bn3_4); `dfcvae features list`.
         layer_weights: one weight for all layers, or one for each.
@@ -252,38 +254,3 @@ EXPERIMENT_RANGES = {
     "training.skip_nonfinite": (0, MANY),
     "training.picture_epochs": (1, MANY),
 }
-FEATURE_RANGES = {
-    "width": (1 / 64, 4),
-    "epochs": (1, MANY),
-    "batch_size": (2, MANY),
-    "learning_rate": (0, FINITE),
-    "seed": (0, inf),
-}
-
-
-@dataclass(frozen=True)
-class FeatureTraining:
-    """How to train an in-domain feature network on the attributes of a data set.
-
-    Args:
-        arch: a torchvision VGG.
-        width: factor of every channel count; 0.25 is about twelve times cheaper than the full network.
-        epochs: passes over the training images.
-        batch_size: images in a step.
-        learning_rate: peak of the one-cycle schedule.
-        precision: "32-true", "bf16-mixed" or "auto", as in training a VAE.
-        accelerator: "auto", "cpu" or "cuda".
-        seed: of the initial weights and the order of the images.
-    """
-
-    arch: str = "vgg19_bn"
-    width: float = 0.25
-    epochs: int = 8
-    batch_size: int = 64
-    learning_rate: float = 3e-3
-    precision: Literal["32-true", "bf16-mixed", "auto"] = "32-true"
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_ranges(self, FEATURE_RANGES)

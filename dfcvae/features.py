@@ -29,8 +29,10 @@ class VGGFeatures(nn.Module):
     Args:
         arch: ``vgg11``, ``vgg13``, ``vgg16`` or ``vgg19``, with or without ``_bn``.
         layers: what to capture, by index or name; the default is the set of the popular DFC-VAE.
-        weights: ``"imagenet"`` (torchvision's, downloaded once), ``"random"`` (seeded), a torchvision VGG (copied),
-            or a file: a torchvision state dict, full or of the features only, or what ``dfcvae features train`` wrote.
+        weights: ``"imagenet"`` (torchvision's, downloaded once), ``"compact"`` (comes with the package: a vgg19_bn of
+            a quarter of the width, distilled from ImageNet's VGG-19), ``"random"`` (seeded), a torchvision VGG
+            (copied), or a file: a torchvision state dict, full, of the features only, or one that ends at the deepest
+            layer needed, or what ``dfcvae features train`` and ``dfcvae features distil`` wrote.
         pooling: ``"max"``, the network as it was trained, or ``"average"`` (Gatys et al. 2016, section 2): max pooling
             passes the gradient to one pixel in four, which leaves a grid in what is trained on deep layers.
 
@@ -58,7 +60,7 @@ class VGGFeatures(nn.Module):
         self.arch = arch
         self.names = resolve_layers(arch, layers)
         depth = 1 + max(map(layer_names(arch).index, self.names))
-        state, width = load_vgg_weights(arch, weights)
+        state, width = load_vgg_weights(arch, weights, depth)
         channels = {row.name: row.channels for row in layer_table(arch, width=width)}
         self.channels = [channels[name] for name in self.names]
         with torch.device("meta"):

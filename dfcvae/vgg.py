@@ -26,7 +26,7 @@ def vgg_layers(arch: str, width: float = 1.0) -> dict[str, nn.Module]:
     Unlike torchvision's, the ReLUs do not work in place, so that no layer's output is overwritten by the next.
     """
     if arch not in ARCHS:
-        raise UserError(f"{arch!r} is no VGG of torchvision{nearest(arch, ARCHS)}; there are {', '.join(ARCHS)}.")
+        raise UserError(f"{arch!r} is not a VGG of torchvision{nearest(arch, ARCHS)}; there are {', '.join(ARCHS)}.")
     depths, batch_norm = DEPTHS[arch.removesuffix("_bn")], arch.endswith("_bn")
     layers: dict[str, nn.Module] = {}
     channels, narrowest = 3, max(1, round(WIDTHS[0] * width))  # a whole number, so that the width can be read off it

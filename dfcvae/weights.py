@@ -14,30 +14,35 @@ from dfcvae.tensorfiles import UnreadableError, read_pickled, read_tensors, writ
 from dfcvae.vgg import ARCHS, WIDTHS, layer_names, vgg_layers
 
 OFFLINE_CHOICES = (
-    "offline choices: a local file (`weights: /path/to/file`), a network trained on your own faces "
-    "(`dfcvae features train`), or `weights: random`"
+    "offline choices: the network that comes with the package (`weights: compact`), a local file "
+    "(`weights: /path/to/file`), one trained on your own faces (`dfcvae features train`), or `weights: random`"
 )
+COMPACT = Path(__file__).parent / "pretrained" / "compact.safetensors"
+"""A vgg19_bn of a quarter of the width, distilled from ImageNet's VGG-19; docs/compact.md is its model card."""
 
-
+TRAINED = ("conv", "bn")  # what the names of layers with weights begin with
 WIDEST = 4  # times the width of the published network
 
-Weights = str | Path | nn.Module
+NAMED = ("imagenet", "compact", "random")
+Weights = str | Path | nn.Module  # one of NAMED, a file, or a VGG
 
 
-def load_vgg_weights(arch: str, weights: Weights) -> tuple[dict[str, Tensor], float]:
+def load_vgg_weights(arch: str, weights: Weights, depth: int | None = None) -> tuple[dict[str, Tensor], float]:
     """State dict of ``arch.features`` (keys ``0.weight``, ...; float32) and the width multiplier it was made with.
 
     Args:
         arch: a torchvision VGG.
-        weights: ``"imagenet"``, ``"random"`` (the same values every time), the path of a state dict, or a VGG.
+        weights: ``"imagenet"``, ``"compact"``, ``"random"`` (the same values every time), the path of a state dict,
+            or a VGG.
+        depth: how many of the modules are needed, from the first on; None for all. Weights may end there.
 
     Raises:
-        UserError: if the weights cannot be had, or belong to another network.
+        UserError: if the weights cannot be had, belong to another network, or lack a layer.
     """
     if weights == "random":
         return _random(arch), 1.0
     state = _read(_imagenet(arch) if weights == "imagenet" else weights)
-    width = _check_fit(arch, state, _described(weights))
+    width = _check_fit(arch, state, _described(weights), depth)
     # only now: what has another shape may be larger than any memory
     return {key: value.float() for key, value in state.items()}, width
 
@@ -47,23 +52,49 @@ def is_file_or_module(weights: Weights) -> bool:
     return weights not in ("imagenet", "random")
 
 
-def vgg_arch(weights: str | Path | nn.Module) -> str:
-    """Which of torchvision's VGGs a file or a module is, by the places of its convolutions.
+def vgg_arch(weights: Weights, preferred: str = "vgg19") -> str:
+    """Which of torchvision's VGGs a file or a module is, by the places of its convolutions and batch norms.
+
+    Weights may end early, where several VGGs are still alike: then it is the preferred one if that is among them.
 
     Raises:
         UserError: if it is none.
     """
-    found = {key.removesuffix(".weight") for key, value in _read(weights).items() if value.dim() == 4}
+    found = {int(place) for key in _read(weights) if (place := _place(key))}
+    alike = []
     for arch in ARCHS:
-        if found == {str(index) for index, name in enumerate(layer_names(arch)) if name.startswith("conv")}:
+        places = {index for index, name in enumerate(layer_names(arch)) if name.startswith(TRAINED)}
+        if found == places:
             return arch
-    raise UserError(f"{_described(weights)} is no VGG of torchvision; expected one of {', '.join(ARCHS)}.")
+        if found and found == {place for place in places if place <= max(found)}:
+            alike.append(arch)
+    if not alike:
+        raise UserError(f"{_described(weights)} is not a VGG of torchvision; expected one of {', '.join(ARCHS)}.")
+    return preferred if preferred in alike else alike[-1]
+
+
+def layers_held(arch: str, weights: Weights) -> list[str]:
+    """The layers of a VGG that weights hold: all up to the one before the first convolution or norm that is missing."""
+    names = layer_names(arch)
+    if weights in ("imagenet", "random"):
+        return names
+    places = {_place(key) for key in _read(weights)}
+    missing = (at for at, name in enumerate(names) if name.startswith(TRAINED) and str(at) not in places)
+    return names[: next(missing, len(names))]
+
+
+def _place(key: str) -> str | None:
+    """torchvision's index in the name of a weight, ``"24.weight"``."""
+    place, _, name = key.partition(".")
+    return place if place.isdigit() and name == "weight" else None
 
 
 def _read(weights: Weights) -> dict[str, Tensor]:
     """The tensors of a VGG's features by torchvision's indices."""
+    if weights == "compact":
+        weights = COMPACT
     state = weights.state_dict() if isinstance(weights, nn.Module) else read_state_dict(Path(weights).expanduser())
-    return {key.removeprefix("features."): value for key, value in state.items()}
+    return {key.removeprefix("module.").removeprefix("features."): value for key, value in state.items()}
 
 
 def _described(weights: Weights) -> str:
@@ -76,6 +107,8 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
         raise UserError(f"No weights file at {file}; {OFFLINE_CHOICES}.")
     try:
         state = read_tensors(file)[0] if file.suffix == ".safetensors" else read_pickled(file)
+        if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):  # a training checkpoint's
+            state = state["state_dict"]
         if not isinstance(state, dict):
             raise UnreadableError(f"it holds a {type(state).__name__}")
     except UnreadableError as error:
@@ -176,8 +209,8 @@ def _random(arch: str) -> dict[str, Tensor]:
     return state
 
 
-def _check_fit(arch: str, state: dict[str, Tensor], source: str) -> float:
-    """The width multiplier, after comparing every shape with the architecture's."""
+def _check_fit(arch: str, state: dict[str, Tensor], source: str, depth: int | None) -> float:
+    """The width multiplier, after comparing the shapes of the first ``depth`` modules with the architecture's."""
     first = state.get("0.weight")
     width = len(first) / WIDTHS[0] if first is not None and first.dim() else 1.0
     if width > WIDEST:
@@ -185,14 +218,21 @@ def _check_fit(arch: str, state: dict[str, Tensor], source: str) -> float:
             f"{source} is {width:g} times as wide as {arch}, which is more than {WIDEST}; use another file."
         )
     with torch.device("meta"):
-        modules = list(vgg_layers(arch, width).values())
-    for index, module in enumerate(modules):
+        layers = list(vgg_layers(arch, width).items())[:depth]
+    for index, (layer, module) in enumerate(layers):
         for name, expected in module.state_dict().items():
             found = state.get(f"{index}.{name}")
-            if name != "num_batches_tracked" and (found is None or found.shape != expected.shape):
-                came = "is missing" if found is None else f"has shape {tuple(found.shape)}"
+            if name == "num_batches_tracked" or (found is not None and found.shape == expected.shape):
+                continue
+            key, shape = f"features.{index}.{name}", tuple(expected.shape)
+            if found is None and index and not any(entry.startswith(f"{index}.") for entry in state):
                 raise UserError(
-                    f"{source} does not hold the features of {arch}: expected features.{index}.{name} of shape "
-                    f"{tuple(expected.shape)}, but it {came}. Name the network it was made for (`arch`)."
+                    f"{source} lacks {layer} of {arch} ({key} of shape {shape}), which the chosen layers need; choose "
+                    f"layers before {layer}, or weights that hold it."
                 )
+            got = "is missing" if found is None else f"has shape {tuple(found.shape)}"
+            raise UserError(
+                f"{source} does not hold the features of {arch}: expected {key} of shape {shape}, but it {got}. Name "
+                "the network it was made for (`arch`)."
+            )
     return width

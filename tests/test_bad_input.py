@@ -601,7 +601,7 @@ ITS_CHECKSUM = "its checksum is not the one it was written with"
 NO_WEIGHTS = "is no weights file that PyTorch or safetensors can read safely"
 weights("half.safetensors", lambda path: save_file(narrow(torch.half), path), "Run: run", 0)
 weights("bfloat16.pth", lambda path: torch.save(narrow(torch.bfloat16), path), "Run: run", 0)
-weights("of-resnet.pth", lambda path: torch.save({"fc.weight": torch.ones(1)}, path), "is no VGG of torchvision")
+weights("of-resnet.pth", lambda path: torch.save({"fc.weight": torch.ones(1)}, path), "is not a VGG of torchvision")
 weights(
     "of-vgg16.pth",
     lambda path: torch.save({k: v[:1] for k, v in load_vgg_weights("vgg16", "random")[0].items()}, path),
@@ -615,7 +615,7 @@ weights(
 weights(
     "flat.safetensors",
     lambda path: save_file({k: torch.ones(()) if k == "features.0.weight" else v for k, v in narrow().items()}, path),
-    "is no VGG of torchvision|does not hold",
+    "is not a VGG of torchvision|does not hold",
 )
 weights("text.pth", lambda path: path.write_text("hello"), NO_WEIGHTS)
 weights("empty.safetensors", lambda path: path.write_bytes(b""), NO_WEIGHTS)

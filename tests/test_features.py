@@ -162,7 +162,7 @@ def test_layers_by_index_and_name_are_the_same():
 @pytest.mark.parametrize(
     ("arch", "layers", "message"),
     [
-        ("vgg20", [1], r"'vgg20' is no VGG of torchvision .*there are vgg11, vgg11_bn"),
+        ("vgg20", [1], r"'vgg20' is not a VGG of torchvision .*there are vgg11, vgg11_bn"),
         ("vgg19_bn", [53], r"no layer 53.*0 conv1_1, 1 bn1_1.*52 pool5"),
         ("vgg19_bn", ["bn3_5"], r"no layer 'bn3_5' \(did you mean 'bn3_4'\?\)"),
         ("vgg19_bn", [-1], r"no layer -1"),

@@ -1,7 +1,6 @@
 """Every image size, in colour and in grey, from the data to the pictures."""
 
 import json
-from dataclasses import replace
 from itertools import product
 from math import isfinite
 
@@ -43,8 +42,8 @@ TINY = 1 / 16
 @pytest.fixture(autouse=True)
 def _few_faces_and_samples(monkeypatch):
     monkeypatch.setattr("dfcvae.data.source.SYNTHETIC_HELD_OUT", 2)
-    monkeypatch.setattr("dfcvae.demo.SAMPLES_SHOWN", 2)
-    monkeypatch.setattr("dfcvae.demo.STEPS_SHOWN", 2)
+    monkeypatch.setattr("dfcvae.demo.COLUMNS", 2)
+    monkeypatch.setattr("dfcvae.demo.STEPS", 2)
     monkeypatch.setattr("dfcvae.training.callbacks.SAMPLES_SHOWN", 2)
 
 
@@ -98,10 +97,10 @@ def test_a_dfc_vae_trains_loads_samples_and_is_measured(network, size, channels,
 
 
 @pytest.mark.parametrize(("size", "channels"), SHAPES)
-def test_the_whole_demo_runs(size, channels, tmp_path):
-    features = FeatureTraining(width=TINY, epochs=1, batch_size=2)
-    judge = replace(features, arch="vgg11_bn")
-    settings = DemoSettings(4, size, channels, epochs=1, batch_size=2, features=features, judge=judge)
+def test_the_whole_demo_runs(size, channels, tmp_path, monkeypatch):
+    monkeypatch.setattr("dfcvae.paths.PRETRAINED", tmp_path / "nothing")
+    judge = FeatureTraining("vgg11_bn", TINY, epochs=1, batch_size=2)
+    settings = DemoSettings(4, size, channels, epochs=1, batch_size=2, judge=judge)
     report = run_demo(tmp_path / "demo", settings=settings, progress=False)
     colour = "colour" if channels == 3 else "grey"
     assert f"{size} pixels wide and high, in {colour}" in report.read_text()

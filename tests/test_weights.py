@@ -1,4 +1,5 @@
 import hashlib
+import time
 import urllib.error
 from pathlib import Path
 
@@ -10,8 +11,11 @@ from safetensors.torch import save_file
 from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
 from dfcvae.images import normalize_imagenet
+from dfcvae.losses import perceptual
 from dfcvae.vgg import vgg_layers
-from dfcvae.weights import imagenet_file, load_vgg_weights
+from dfcvae.weights import COMPACT, imagenet_file, layers_held, load_vgg_weights, vgg_arch
+
+REAL = Path(__file__).parents[2] / "shared" / "weights" / "vgg19-normalised-to-conv3_1.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +106,7 @@ def test_failed_download_says_what_to_do(caches):
     told = str(error.value)
     assert "https://download.pytorch.org/models/vgg19_bn-c79401a0.pth" in told
     assert str(caches / "hub" / "checkpoints") in told
+    assert "offline choices: the network that comes with the package (`weights: compact`)" in told
     assert "features train" in told
     assert "weights: random" in told
 
@@ -113,8 +118,48 @@ def test_wrong_files_are_sentences(network, tmp_path):
     with pytest.raises(UserError, match=r"text.pth is no weights file"):
         load_vgg_weights("vgg11", str(tmp_path / "text.pth"))
     torch.save(network.state_dict(), tmp_path / "vgg11.pth")
-    with pytest.raises(UserError, match=r"does not hold the features of vgg19_bn: expected features.1.weight"):
+    with pytest.raises(UserError, match=r"vgg11.pth lacks bn1_1 of vgg19_bn \(features.1.weight of shape \(64,\)\)"):
         load_vgg_weights("vgg19_bn", str(tmp_path / "vgg11.pth"))
+
+
+@pytest.mark.parametrize("wrapped", [lambda state: state, lambda state: {"state_dict": state, "epoch": 3}])
+@pytest.mark.parametrize("prefix", ["", "features.", "module.features."])
+def test_weights_may_end_where_the_layers_end(prefix, wrapped, network, tmp_path, x):
+    kept = {name: value for name, value in network.features.state_dict().items() if int(name.split(".")[0]) <= 3}
+    torch.save(wrapped({prefix + name: value for name, value in kept.items()}), tmp_path / "cut.pth")
+    torch.testing.assert_close(VGGFeatures("vgg11", [3], tmp_path / "cut.pth")(x)["conv2_1"], expected(network, x))
+    assert vgg_arch(tmp_path / "cut.pth") == "vgg11"
+    assert layers_held("vgg11", tmp_path / "cut.pth")[-1] == "pool2"
+    wanted = (
+        r"cut.pth lacks conv3_1 of vgg11 \(features.6.weight of shape \(256, 128, 3, 3\)\), which the chosen layers"
+    )
+    with pytest.raises(UserError, match=wanted):
+        VGGFeatures("vgg11", ["relu1_1", "relu3_1"], tmp_path / "cut.pth")
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason="needs real VGG-19 weights up to conv3_1 beside the repository")
+def test_real_weights_up_to_conv3_1_are_enough_for_vae_123():
+    features = VGGFeatures("vgg19", ["relu1_1", "relu2_1", "relu3_1"], REAL)
+    assert features.channels == [64, 128, 256]
+    assert vgg_arch(REAL) == "vgg19"
+    assert perceptual("vae-123", REAL).weights == dict.fromkeys(("relu1_1", "relu2_1", "relu3_1"), 1.0)
+    with pytest.raises(UserError, match=r"lacks conv3_2 of vgg19 .*choose layers before conv3_2"):
+        perceptual("vgg-l1", REAL)
+
+
+def test_the_compact_network_loads_offline_in_a_moment(caches, x):
+    start = time.perf_counter()
+    features = VGGFeatures("vgg19_bn", weights="compact")
+    assert time.perf_counter() - start < 2  # 0.1 s on a quiet machine
+    assert features.channels == [64, 64, 128, 128]
+    assert all(output.isfinite().all() for output in features(x).values())
+    for name in ("dfc", "dfc-vae", "vae-123", "vae-345", "vgg-l1", "style", "perceptual-mse"):
+        assert perceptual(name, "compact").features.arch == "vgg19_bn"
+    assert COMPACT.stat().st_size < 3e6
+    with pytest.raises(UserError, match=r"compact lacks conv5_3 of vgg19_bn"):
+        VGGFeatures("vgg19_bn", ["conv5_3"], "compact")
+    with pytest.raises(UserError, match=r"compact does not hold the features of vgg16_bn"):
+        VGGFeatures("vgg16_bn", ["relu3_1", "relu4_1"], "compact")
 
 
 class Malicious:

@@ -2,6 +2,7 @@
 
 from dfcvae.commands.comparing import compare, paper
 from dfcvae.commands.data import data_check, data_info, data_prepare
+from dfcvae.commands.distilling import features_distil
 from dfcvae.commands.evaluating import evaluate, probe
 from dfcvae.commands.looking import attributes, explore, map, neighbours
 from dfcvae.commands.measuring import bench
@@ -23,6 +24,7 @@ __all__ = [
     "evaluate",
     "explore",
     "export",
+    "features_distil",
     "features_list",
     "features_train",
     "interpolate",

@@ -68,9 +68,10 @@ def perceptual(name: str | Preset, network: Network | None = None) -> ImageLoss:
 
     Args:
         name: one of ``NAMES``, or a `Preset`.
-        network: a torchvision VGG (the model or its ``features``), the path of its weights or of what ``dfcvae
-            features train`` wrote, or ``"random"``; None for the published network with its ImageNet weights. A network
-            that is given is used whatever the preset's ``arch``, as long as it has the layers.
+        network: ``"compact"``, a torchvision VGG (the model or its ``features``), the path of its weights or of what
+            ``dfcvae features train`` or ``dfcvae features distil`` wrote, or ``"random"``; None for the published
+            network with its ImageNet weights. A network that is given is used whatever the preset's ``arch``, as long
+            as it has the layers.
 
     Returns:
         A module: ``loss(x_hat, x)`` is the total per image, (N,), ``loss.terms(x_hat, x)`` the terms by name.
@@ -100,5 +101,5 @@ def check_name(name: str) -> None:
 def vgg_features(preset: Preset, network: Network | None) -> VGGFeatures:
     """The feature network of a preset."""
     network = "imagenet" if network is None else network
-    arch = vgg_arch(network) if is_file_or_module(network) else preset.arch
+    arch = vgg_arch(network, preset.arch) if is_file_or_module(network) else preset.arch
     return VGGFeatures(arch, resolve_layers(preset.arch, preset.layers), network, preset.pooling)

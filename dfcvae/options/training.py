@@ -5,7 +5,8 @@ from typing import Literal
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
-from dfcvae.config import DataConfig, FeatureTraining
+from dfcvae.config import DataConfig
+from dfcvae.feature_config import Distillation, FeatureTraining
 from dfcvae.options.words import SOURCE_PATH
 from dfcvae.parsing import Parser, add_experiment_arguments
 
@@ -38,11 +39,21 @@ def features(parser: Parser) -> None:
     train.add_argument(
         "--out", type=Path, default=Path("features.safetensors"), help="file of the weights (.safetensors)"
     )
+    distil = Parser(description="Distil a small feature network from a large one, on faces and disturbed faces.")
+    teachers = (
+        "the large network: a weights file of a VGG, or imagenet (vgg19's); of several, the first with a tap counts"
+    )
+    distil.add_argument("teachers", nargs="+", type=str, help=teachers)
+    distil.add_class_arguments(DataConfig, "data", skip={"size"})
+    distil.add_class_arguments(Distillation, "student")
+    distil.add_argument("--vae", type=str | None, metavar="MODEL", help="its reconstructions are disturbed faces too")
+    distil.add_argument("--out", type=Path, default=Path("student.safetensors"), help="file of the weights")
     table = Parser(description="List the layers of a VGG: what there is to choose from for a perceptual loss.")
     table.add_argument("arch", type=str, nargs="?", default="vgg19_bn", help="vgg11, 13, 16 or 19, or with _bn")
     table.add_argument("--size", type=PositiveInt, default=64, help="pixels of a side of the images")
     commands = parser.add_subcommands(metavar="COMMAND")
     commands.add_subcommand("train", train, help="train one on attributes")
+    commands.add_subcommand("distil", distil, help="distil a small one from a large one")
     commands.add_subcommand("list", table, help="list the layers of a VGG")
 
 

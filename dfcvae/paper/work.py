@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from dfcvae.checks import check_ranges
-from dfcvae.config import DataConfig, FeatureTraining
+from dfcvae.config import DataConfig
 from dfcvae.data import Splits, source_name
 from dfcvae.evaluation.probe import AT_MOST, Scores, codes_by_kind, majority_scores, mean_scores, probe
+from dfcvae.feature_config import FeatureTraining
 from dfcvae.files import write_whole
 from dfcvae.fitted import prior_file
 from dfcvae.latent import Prior

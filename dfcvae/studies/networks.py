@@ -6,9 +6,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from dfcvae.config import Experiment, FeatureTraining
+from dfcvae.config import Experiment
 from dfcvae.data import Splits
 from dfcvae.errors import UserError
+from dfcvae.feature_config import FeatureTraining
 from dfcvae.training import train_features
 from dfcvae.weights import read_metadata
 

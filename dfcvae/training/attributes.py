@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torchmetrics.functional.classification import binary_auroc, multilabel_recall, multilabel_specificity
 
-from dfcvae.config import FEATURE_RANGES, FeatureTraining
 from dfcvae.data import Batches, Faces, Splits, TrainingBatches
 from dfcvae.data.batches import Batch
 from dfcvae.errors import UserError
+from dfcvae.feature_config import FEATURE_RANGES, FeatureTraining
 from dfcvae.images import normalize_imagenet, to_float, to_rgb
 from dfcvae.memory import keep_freed_memory
 from dfcvae.seeding import Stream, seeded_generator

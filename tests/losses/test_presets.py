@@ -192,7 +192,7 @@ def test_negative_structure_of_one_scale_leaves_the_others_a_gradient():
         (lambda: perceptual("dfc", "/nowhere/vgg.pth"), "No weights file at /nowhere/vgg.pth"),
         (
             lambda: perceptual("dfc", nn.Linear(2, 2)),
-            "the module Linear is no VGG of torchvision; expected one of vgg11",
+            "the module Linear is not a VGG of torchvision; expected one of vgg11",
         ),
     ],
 )

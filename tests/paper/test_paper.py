@@ -10,8 +10,9 @@ import yaml
 from torchvision.models import squeezenet1_1
 
 from dfcvae.cli import main
-from dfcvae.config import DataConfig, FeatureTraining
+from dfcvae.config import DataConfig
 from dfcvae.errors import UserError
+from dfcvae.feature_config import FeatureTraining
 from dfcvae.paper.hypothesis import judged
 from dfcvae.paper.run import run_paper
 from dfcvae.paper.variants import VARIANTS, variant

@@ -3,9 +3,9 @@ import torch
 import torchvision
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from dfcvae.config import FeatureTraining
 from dfcvae.data import Faces
 from dfcvae.errors import UserError
+from dfcvae.feature_config import FeatureTraining
 from dfcvae.features import VGGFeatures
 from dfcvae.training import AttributeNetwork, attribute_scores, scores_table, train_features
 

@@ -1,0 +1,141 @@
+"""How faithfully a small feature network stands in for a large one: features, distances and gradients compared."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+from torchmetrics.functional.regression import spearman_corrcoef
+from tqdm import tqdm
+
+from dfcvae.disturbances import DISTURBANCES, UNSEEN, Disturbance, disturb
+from dfcvae.images import to_float
+from dfcvae.seeding import Stream, seeded_generator
+
+Network = Callable[[Tensor], Mapping[str, Tensor]]
+AT_ONCE = 20
+RIDGE = 1e-6  # of the mean square of a feature: features that are always 0 have no coefficient
+CLEAN = "clean"
+
+
+def fidelity(
+    student: Network,
+    teacher: Network,
+    fitting: Tensor,
+    held_out: Tensor,
+    taps: Sequence[str],
+    *,
+    kinds: Mapping[str, Disturbance] | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Compare what two networks see, by kind of disturbance and tap.
+
+    Args:
+        student: the small network: features by tap of images in [0, 1].
+        teacher: the large one.
+        fitting: uint8 faces (N, C, H, W), to which a linear map from the student's channels to the teacher's is fitted,
+            clean and disturbed in every way.
+        held_out: uint8 faces (M, C, H, W), on which everything is measured.
+        taps: layers of both.
+        kinds: disturbances by name; by default all, those that students are trained on and further ones.
+        seed: of the disturbances.
+        progress: show a bar.
+
+    Returns:
+        For ``clean``, every kind, and ``all`` of them together, by tap: ``unexplained``, the fraction of the variance
+        of the teacher's features that no linear map of the student's channels explains; ``rank``, the Spearman
+        correlation over faces of the two distances from the original; ``cosine``, the mean over faces of the cosine
+        between the gradients of these distances with respect to the disturbed image. A distance is the mean square
+        over C, H and W, in the networks' own features, as in a perceptual loss. Clean faces have no distance.
+    """
+    kinds = kinds or DISTURBANCES | UNSEEN
+    generator = seeded_generator(seed, Stream.EVALUATION)
+    maps = _fit(student, teacher, fitting, taps, kinds, generator)
+    rows: dict[str, dict[str, list[Tensor]]] = {}
+    parts = [(kind, part) for kind in (CLEAN, *kinds) for part in held_out.split(AT_ONCE)]
+    for kind, part in tqdm(parts, "fidelity", disable=not progress):
+        x = to_float(part)
+        y = x if kind == CLEAN else disturb(x, kinds[kind], generator)
+        for tap, values in _compare(student, teacher, x, y, maps).items():
+            rows.setdefault(kind, {}).setdefault(tap, []).append(values)
+    found = {kind: {tap: torch.cat(values) for tap, values in by_tap.items()} for kind, by_tap in rows.items()}
+    found["all"] = {tap: torch.cat([found[kind][tap] for kind in kinds]) for tap in taps}
+    return {kind: {tap: _summary(found[kind][tap], kind) for tap in taps} for kind in found}
+
+
+def fidelity_table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """What `fidelity` found as text: a row for each kind of disturbance, a column for each tap."""
+    taps = list(found[CLEAN])
+    lines = [f"{'':<16}" + "".join(f"{tap:>24}" for tap in taps)]
+    for kind, by_tap in found.items():
+        cells = (" / ".join(f"{value:.3f}" for value in by_tap[tap].values()) for tap in taps)
+        lines.append(f"{kind:<16}" + "".join(f"{cell:>24}" for cell in cells))
+    return "\n".join(lines)
+
+
+def _summary(values: Tensor, kind: str) -> dict[str, float]:
+    residual, total, mine, theirs, cosine = values.T
+    summary = {"unexplained": float(residual.sum() / total.sum())}
+    if kind != CLEAN:
+        summary |= {"rank": float(spearman_corrcoef(mine, theirs)), "cosine": float(cosine.mean())}
+    return summary
+
+
+def _compare(
+    student: Network, teacher: Network, x: Tensor, y: Tensor, maps: Mapping[str, tuple[Tensor, Tensor]]
+) -> dict[str, Tensor]:
+    """Residual and total sum of squares, both distances, and the cosine of their gradients: (N, 5) by tap."""
+    y = y.clone().requires_grad_()
+    with torch.no_grad():
+        before = student(x), teacher(x)
+    after = student(y), teacher(y)
+    found = {}
+    for tap, (coefficients, centre) in maps.items():
+        psi, phi = (_places(features[tap]).detach() for features in after)  # (N, P, C)
+        residual = phi - _with_one(psi) @ coefficients
+        changes = (b[tap].float() - a[tap].float() for a, b in zip(before, after, strict=True))
+        distances = [change.square().mean(dim=(1, 2, 3)) for change in changes]
+        gradients = [torch.autograd.grad(d.sum(), y, retain_graph=True)[0].flatten(1) for d in distances]
+        columns = [residual.square().sum(dim=(1, 2)), (phi - centre).square().sum(dim=(1, 2))]
+        columns += [*(d.detach() for d in distances), cosine_similarity(gradients[0], gradients[1])]
+        found[tap] = torch.stack(columns, dim=1)
+    return found
+
+
+@torch.no_grad()
+def _fit(
+    student: Network,
+    teacher: Network,
+    fitting: Tensor,
+    taps: Sequence[str],
+    kinds: Mapping[str, Disturbance],
+    generator: torch.Generator,
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """By tap, the least-squares map (1 + C, C') from the student's channels, and the teacher's mean (C')."""
+    products: dict[str, list[Tensor]] = {}
+    ways = list(kinds.values())
+    for number, part in enumerate(fitting.split(AT_ONCE)):
+        x = to_float(part)
+        x = torch.cat([x, disturb(x, ways[number % len(ways)], generator)])
+        mine, theirs = student(x), teacher(x)
+        for tap in taps:
+            psi, phi = (_places(features[tap]).flatten(0, 1).double() for features in (mine, theirs))
+            psi = _with_one(psi)
+            sums = [psi.T @ psi, psi.T @ phi]
+            products[tap] = [a + b for a, b in zip(products[tap], sums, strict=True)] if tap in products else sums
+    maps = {}
+    for tap, (square, cross) in products.items():
+        ridge = RIDGE * square.diagonal().mean() * torch.eye(len(square), dtype=square.dtype)
+        centre = cross[-1] / square[-1, -1]  # the last of the student's features is 1
+        maps[tap] = torch.linalg.solve(square + ridge, cross).float(), centre.float()
+    return maps
+
+
+def _places(features: Tensor) -> Tensor:
+    """(N, C, H, W) to (N, H W, C)."""
+    return features.float().flatten(2).mT
+
+
+def _with_one(features: Tensor) -> Tensor:
+    return torch.cat([features, torch.ones_like(features[..., :1])], dim=-1)

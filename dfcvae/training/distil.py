@@ -1,0 +1,225 @@
+"""Distillation: a small feature network that sees faces, and their faults, as a large one does.
+
+A loss acts through its gradient, so the student learns more than its teacher's features: at every tap, the gradient of
+its feature distance with respect to the image is turned towards the teacher's.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cosine_similarity, interpolate
+from tqdm import tqdm
+
+from dfcvae.data import Faces
+from dfcvae.data.batches import take
+from dfcvae.disturbances import DISTURBANCES, Disturbance, disturb
+from dfcvae.errors import UserError
+from dfcvae.feature_config import Distillation
+from dfcvae.images import to_float
+from dfcvae.memory import keep_freed_memory
+from dfcvae.seeding import Stream, seeded_generator
+from dfcvae.training.environment import pick_precision
+from dfcvae.training.student import Student
+
+Taps = Mapping[str, Tensor]
+Teacher = Callable[[Tensor], Taps]
+"""Features (N, C_l, H_l, W_l) by layer of images in [0, 1]; a `VGGFeatures`, or any other function of that kind."""
+
+SCRATCH = 3  # a student without initial weights has batch statistics, and no gradients to match, in one step of three
+LARGEST_NORM = 1.0  # of the gradient in a step
+THINNED = 16  # places along a side, at most, at which features are compared
+FITTED, RIDGE = 64, 1e-4  # faces, and a fraction of the mean square, for the first guess of a linear map
+RISE = 0.1  # of the steps, in which the learning rate rises
+FLOOR = 1e-3  # of a distance, in mean distances: a disturbance may change nothing
+
+
+def distil(
+    config: Distillation,
+    teachers: Mapping[str, Sequence[Teacher]],
+    faces: Faces,
+    *,
+    reconstruct: Callable[[Tensor], Tensor] | None = None,
+    progress: bool = True,
+) -> Student:
+    """Train a student on faces x and disturbed faces y.
+
+    With the features phi_l of a teacher and psi_l of the student at a tap l, and their distances ``d_phi = mean
+    (phi_l(y) - phi_l(x))^2`` and ``d_psi`` likewise, the loss is the sum over taps of
+
+        |A_l psi_l - phi_l|^2 / |phi_l - mean phi_l|^2
+        + w (1 - cos(d d_psi / dy, d d_phi / dy) + var(log d_psi / d_phi))
+
+    with 1x1 convolutions A_l that are thrown away: Romero et al. 2015, "FitNets" (arXiv 1412.6550), and Czarnecki et
+    al. 2017, "Sobolev Training for Neural Networks" (arXiv 1706.04859); the second line at one tap in each step. Where
+    whole faces with attributes are seen, these are read from the last layer too (binary cross entropy).
+
+    Args:
+        config: the student, and how to train it.
+        teachers: one or several for each pooling (``"max"``, ``"average"``); where two give a tap, the first counts.
+        faces: uint8, at least as large as the largest of ``config.sizes``.
+        reconstruct: maps images in [0, 1] to a VAE's reconstructions, which are then among the disturbed faces.
+        progress: show a bar.
+
+    Returns:
+        The student, in eval mode.
+
+    Raises:
+        UserError: for a layer or a pooling that is not there, or faces that are too small.
+    """
+    _check_sizes(config, faces)
+    keep_freed_memory()
+    torch.manual_seed(seeded_generator(config.seed, Stream.WEIGHTS).initial_seed())
+    student = Student(config.arch, config.width, config.last)
+    if config.initial:
+        student.start_from(config.initial)
+    kinds = dict(DISTURBANCES)
+    if reconstruct is not None:
+        kinds["reconstruction"] = lambda x, strength, generator: x + strength.view(-1, 1, 1, 1) * (reconstruct(x) - x)
+    poolings = ["max", "average"] if config.pooling == "both" else [config.pooling]
+    maps, head = _throw_away(config, student, _taught(teachers, poolings[0]), faces)
+    gradients = config.gradients or list(maps)
+    bfloat16 = pick_precision(config.precision, torch.device("cpu")) == "bf16-mixed"
+    trained = [*student.parameters(), *maps.parameters(), *head.parameters()]
+    optimizer = torch.optim.AdamW(trained, config.learning_rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, total_steps=config.steps, pct_start=0.1
+    )
+    bar = tqdm(range(config.steps), "distilling", disable=not progress, mininterval=1)
+    for step in bar:
+        generator = seeded_generator(config.seed, Stream.ORDER, step)
+        x, attributes = _draw(config, faces, step, generator)
+        y = torch.cat([disturb(part, kind, generator) for part, kind in _shared_out(x, kinds, generator)])
+        pooling = poolings[step % len(poolings)]
+        from_scratch = config.initial is None and step < config.steps // SCRATCH
+        student.average = pooling == "average"
+        student.train(from_scratch)
+        if not from_scratch:  # where channels last is faster; batch statistics are inaccurate in it on a CPU
+            student.to(memory_format=torch.channels_last)
+            x, y = (images.contiguous(memory_format=torch.channels_last) for images in (x, y))
+        weights = {} if from_scratch else {gradients[step // len(poolings) % len(gradients)]: config.gradient_weight}
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            terms, seen = _terms(student, maps, _taught(teachers, pooling), x, y, weights)
+        if attributes is not None:
+            logits = head(seen.float().relu().mean(dim=(2, 3)))
+            entropy = binary_cross_entropy_with_logits(logits, attributes.repeat(2, 1).float())
+            terms["attributes"] = config.attribute_weight * entropy
+        torch.stack(list(terms.values())).sum().backward()
+        torch.nn.utils.clip_grad_norm_(trained, LARGEST_NORM, error_if_nonfinite=True)
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        if step % 20 == 0:
+            bar.set_postfix({name: f"{value.item():.3f}" for name, value in terms.items()}, refresh=False)
+    return student.eval()
+
+
+def _terms(
+    student: Student, maps: nn.ModuleDict, teacher: Teacher, x: Tensor, y: Tensor, weights: Mapping[str, float]
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The loss by tap, and the student's last layer for x and y."""
+    y.requires_grad_(bool(weights))
+    outputs = student(torch.cat([x, y]))
+    with torch.no_grad():
+        phi_x = teacher(x)
+    phi_y = teacher(y)
+    terms = {}
+    for tap, convolution in maps.items():
+        thin = _thinned(outputs[tap].shape[-1])
+        psi, phi = outputs[tap], torch.cat([phi_x[tap][thin], phi_y[tap].detach()[thin]]).float()
+        residual = (convolution(psi[thin]).float() - phi).square().mean()
+        terms[tap] = residual / (phi - phi.mean(dim=(0, 2, 3), keepdim=True)).square().mean()
+        if tap in weights:
+            d_psi, d_phi = _distance(*psi.chunk(2)), _distance(phi_x[tap], phi_y[tap])
+            (wanted,) = torch.autograd.grad(d_phi.sum(), y, retain_graph=True)
+            (found,) = torch.autograd.grad(d_psi.sum(), y, create_graph=True)
+            cosine = cosine_similarity(found.flatten(1), wanted.flatten(1)).mean()
+            terms[tap] = terms[tap] + weights[tap] * (1 - cosine + _log(d_psi).sub(_log(d_phi.detach())).var())
+    return terms, outputs[list(student.layers)[-1]]
+
+
+def _thinned(size: int) -> tuple[Any, ...]:
+    """Places on a grid of 16 x 16 or less: neighbours among the features of an image are much alike."""
+    stride = max(1, size // THINNED)
+    down, right = torch.randint(stride, (2,)).tolist()
+    return ..., slice(down, None, stride), slice(right, None, stride)
+
+
+def _distance(psi_x: Tensor, psi_y: Tensor) -> Tensor:
+    return (psi_y.float() - psi_x.float()).square().mean(dim=(1, 2, 3))
+
+
+def _log(distance: Tensor) -> Tensor:
+    return (distance + FLOOR * distance.detach().mean()).log()
+
+
+def _taught(teachers: Mapping[str, Sequence[Teacher]], pooling: str) -> Teacher:
+    """All that the teachers of a pooling give, as one of them."""
+    if not teachers.get(pooling):
+        raise UserError(f"The student is to have {pooling} pooling, but no teacher with that pooling is there.")
+    if len(teachers[pooling]) == 1:
+        return teachers[pooling][0]
+    return lambda x: {name: value for teach in reversed(teachers[pooling]) for name, value in teach(x).items()}
+
+
+def _throw_away(
+    config: Distillation, student: Student, teacher: Teacher, faces: Faces
+) -> tuple[nn.ModuleDict, nn.Linear]:
+    """The 1x1 convolutions from the student's taps to the teacher's, and the attributes' head."""
+    x = interpolate(to_float(faces.images[:FITTED]), size=config.patch, mode="bilinear", antialias=True).clamp(0, 1)
+    with torch.no_grad():
+        given, outputs = teacher(x), student.eval()(x)
+    taps = config.taps or [name for name in given if name in outputs]
+    missing = [tap for tap in taps if tap not in given or tap not in outputs]
+    if missing or not taps:
+        raise UserError(
+            f"Teacher and student have no {', '.join(missing) or 'layer'} in common; the teacher gives "
+            f"{', '.join(given)}, and the student ends at {list(outputs)[-1]}."
+        )
+    maps = {tap: _least_squares(outputs[tap], given[tap].float()) for tap in taps}
+    return nn.ModuleDict(maps), nn.Linear(list(outputs.values())[-1].shape[1], max(1, len(faces.names)))
+
+
+def _least_squares(psi: Tensor, phi: Tensor) -> nn.Conv2d:
+    """The 1x1 convolution that comes nearest to phi, from which training starts: a far one would spoil the student."""
+    columns, wanted = (features.transpose(0, 1).flatten(1).T for features in (psi, phi))  # (places, channels)
+    columns = torch.cat([columns, torch.ones_like(columns[:, :1])], dim=1)
+    square = columns.T @ columns + RIDGE * columns.square().mean() * len(columns) * torch.eye(columns.shape[1])
+    solution = torch.linalg.solve(square, columns.T @ wanted)
+    convolution = nn.Conv2d(psi.shape[1], phi.shape[1], 1)
+    with torch.no_grad():
+        convolution.weight.copy_(solution[:-1].T[:, :, None, None])
+        convolution.bias.copy_(solution[-1])  # type: ignore[union-attr]
+    return convolution
+
+
+def _draw(config: Distillation, faces: Faces, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+    """Faces of one size, or patches of them, and the attributes of whole faces where there are any."""
+    size = config.sizes[int(torch.randint(len(config.sizes), (1,), generator=generator))]
+    side = min(size, config.patch)
+    n = config.batch_size * config.patch // side
+    rows = torch.randint(len(faces), (n,), generator=generator)
+    x = to_float(take(faces.images, rows))
+    x = x.flip(-1) if torch.rand(1, generator=generator) < 0.5 else x
+    x = interpolate(x, size=(size, size), mode="bilinear", antialias=True).clamp(0, 1)
+    down, right = torch.randint(size - side + 1, (2,), generator=generator).tolist()
+    whole = size == side and bool(faces.names) and config.attribute_weight > 0
+    return x[..., down : down + side, right : right + side], take(faces.attributes, rows) if whole else None
+
+
+def _shared_out(
+    x: Tensor, kinds: Mapping[str, Disturbance], generator: torch.Generator
+) -> Iterator[tuple[Tensor, Disturbance]]:
+    """Parts of a batch, each with another kind of disturbance."""
+    order = torch.randperm(len(kinds), generator=generator).tolist()
+    parts = x.tensor_split(len(kinds))
+    return ((part, list(kinds.values())[kind]) for part, kind in zip(parts, order, strict=True))
+
+
+def _check_sizes(config: Distillation, faces: Faces) -> None:
+    smallest, largest = min(config.sizes), max(config.sizes)
+    if largest > faces.images.shape[-1] or smallest < 32:
+        raise UserError(
+            f"sizes: expected numbers from 32 to the faces' {faces.images.shape[-1]} pixels, got {config.sizes}."
+        )

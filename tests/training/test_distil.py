@@ -1,0 +1,137 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn.functional import cosine_similarity
+
+from dfcvae.cli import main
+from dfcvae.disturbances import blur
+from dfcvae.errors import UserError
+from dfcvae.evaluation.fidelity import fidelity
+from dfcvae.feature_config import Distillation
+from dfcvae.features import VGGFeatures
+from dfcvae.seeding import Stream, seeded_generator
+from dfcvae.training.distil import Student, _terms, _throw_away, distil
+
+TAPS = ["relu1_1", "relu2_1"]
+TINY = Distillation("vgg11_bn", 0.125, "relu2_1", sizes=[32], patch=32, steps=30, batch_size=16, learning_rate=3e-3)
+TINY = replace(TINY, pooling="max", precision="32-true")
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    return VGGFeatures("vgg11", TAPS, "random")
+
+
+def test_a_student_learns_what_its_teacher_sees_and_its_gradients(teacher, splits, tmp_path):
+    faces, measured = splits["train"], splits["val"].images[:20]
+    found = {}
+    for steps in (1, 40):
+        student = distil(replace(TINY, steps=steps), {"max": [teacher]}, faces, progress=False)
+        loaded = VGGFeatures("vgg11_bn", TAPS, student.save(tmp_path / f"{steps}.safetensors"))
+        found[steps] = fidelity(loaded, teacher, faces.images[:20], measured, TAPS)["all"]
+    for tap in TAPS:
+        assert found[40][tap]["unexplained"] < found[1][tap]["unexplained"]
+        assert found[40][tap]["cosine"] > found[1][tap]["cosine"]
+
+
+def test_its_file_gives_what_it_sees(tmp_path, x):
+    student = Student("vgg11_bn", 0.25, "bn4_1").eval()
+    with torch.no_grad():
+        for name, tensor in student.named_buffers():
+            if name.endswith(("running_mean", "running_var")):
+                tensor.uniform_(0.5, 1)
+    file = student.save(tmp_path / "student.safetensors", {"teacher": "none"})
+    for average in (False, True):
+        student.average = average
+        loaded = VGGFeatures("vgg11_bn", ["relu2_1", "bn4_1"], file, "average" if average else "max")(x)
+        for name, output in loaded.items():
+            torch.testing.assert_close(output, student(x)[name], rtol=2e-2, atol=2e-2)  # float16 in the file
+    with pytest.raises(UserError, match=r"lacks conv4_2 of vgg11_bn \(features\.18\.weight .* choose layers before"):
+        VGGFeatures("vgg11_bn", ["relu4_2"], file)
+
+
+def test_training_goes_on_from_a_file(tmp_path, x):
+    first = Student("vgg11_bn", 0.125, "relu3_2").eval()
+    file, second = first.save(tmp_path / "a.safetensors"), Student("vgg11_bn", 0.125, "bn2_1").eval()
+    second.start_from(file)
+    torch.testing.assert_close(second(x)["bn2_1"], first(x)["bn2_1"], rtol=1e-2, atol=1e-2)
+    with pytest.raises(UserError, match=r"is 0\.125 times as wide as vgg11_bn; set width to that, not 0\.25"):
+        Student("vgg11_bn", 0.25, "bn2_1").start_from(file)
+
+
+def test_the_gradient_term_is_one_minus_the_cosine_plus_the_variance_of_log_ratios(teacher, splits):
+    torch.manual_seed(0)
+    student = Student("vgg11", 0.25, "relu2_1").eval()
+    maps, _ = _throw_away(TINY, student, teacher, splits["train"])
+    x = torch.rand(4, 3, 32, 32)
+    y = blur(x, torch.linspace(0.3, 1, 4), seeded_generator(0, Stream.EVALUATION))
+    torch.manual_seed(1)  # of the places that are compared
+    plain, _ = _terms(student, maps, teacher, x, y.clone(), {})
+    torch.manual_seed(1)
+    with_gradient, _ = _terms(student, maps, teacher, x, y.clone(), {"relu2_1": 2.0})
+    slopes, logs = [], []
+    for network in (student, teacher):
+        z = y.clone().requires_grad_()
+        distance = (network(z)["relu2_1"] - network(x)["relu2_1"].detach()).square().mean(dim=(1, 2, 3))
+        slopes.append(torch.autograd.grad(distance.sum(), z)[0].flatten(1))
+        logs.append((distance + 1e-3 * distance.mean()).log())
+    wanted = 2 * (1 - cosine_similarity(*slopes).mean() + (logs[0] - logs[1]).var())
+    torch.testing.assert_close(with_gradient["relu2_1"] - plain["relu2_1"], wanted, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(with_gradient["relu1_1"], plain["relu1_1"])
+
+
+def test_the_same_seed_gives_the_same_student(teacher, splits):
+    config = replace(TINY, steps=3)
+    states = [distil(config, {"max": [teacher]}, splits["train"], progress=False).state_dict() for _ in range(2)]
+    for name, tensor in states[0].items():
+        assert torch.equal(tensor, states[1][name]), name
+
+
+def test_reconstructions_and_both_poolings_take_part(teacher, splits):
+    seen = []
+
+    def reconstruct(x):
+        seen.append(len(x))
+        return x.mean(dim=(2, 3), keepdim=True).expand_as(x)
+
+    teachers = {"max": [teacher], "average": [VGGFeatures("vgg11", TAPS, "random", "average")]}
+    config = replace(TINY, steps=2, pooling="both")
+    distil(config, teachers, splits["train"], reconstruct=reconstruct, progress=False)
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"pooling": "average"}, "no teacher with that pooling"),
+        (
+            {"taps": ["relu3_1"]},
+            "have no relu3_1 in common; the teacher gives relu1_1, relu2_1, and the student ends at",
+        ),
+        ({"sizes": [32, 512]}, r"sizes: expected numbers from 32 to the faces' 32 pixels, got \[32, 512\]\."),
+        ({"last": "relu9_1"}, "vgg11_bn has no layer 'relu9_1'"),
+    ],
+)
+def test_mistakes_are_told(changes, text, teacher, splits):
+    with pytest.raises(UserError, match=text):
+        distil(replace(TINY, **changes), {"max": [teacher]}, splits["train"], progress=False)
+
+
+def test_the_command_writes_the_student_and_its_fidelity(tmp_path, capsys):
+    out = tmp_path / "student.safetensors"
+    first = Student("vgg11", 0.25, "relu2_1").eval()
+    file = first.save(tmp_path / "teacher.safetensors")
+    arguments = ["features", "distil", str(file), "--data.train_images", "64", "--out", str(out)]
+    for name, value in {
+        "arch": "vgg11_bn",
+        "width": "0.125",
+        "last": "relu2_1",
+        "sizes": "[32]",
+        "patch": "32",
+    }.items():
+        arguments += [f"--student.{name}", value]
+    assert main([*arguments, "--student.steps", "2", "--student.batch_size", "16"]) == 0
+    assert "gradient cosine" in capsys.readouterr().out
+    assert VGGFeatures("vgg11_bn", TAPS, out).channels == [8, 16]
+    assert '"cosine"' in out.with_suffix(".json").read_text()
