@@ -9,7 +9,7 @@ from math import log2
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu
+from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu
 
 from dfcvae.precision import at_least_float32
 
@@ -45,14 +45,54 @@ class Decoder(nn.Module):
 
 
 class ReplicateConv2d(nn.Conv2d):
-    """A 3x3 convolution that keeps the size, with the edge repeated around the image.
-
-    The same as ``padding=1, padding_mode="replicate"``, whose backward pass torch.compile does not get right.
-    """
+    """A 3x3 convolution that keeps the size, with the edge repeated around the image."""
 
     def forward(self, x: Tensor) -> Tensor:
-        x = torch.cat([x[:, :, :1], x, x[:, :, -1:]], dim=2)
-        return super().forward(torch.cat([x[..., :1], x, x[..., -1:]], dim=3))
+        return super().forward(replicate(x))
+
+
+class UpConv2d(nn.Conv2d):
+    """Upsampling by 2 and a `ReplicateConv2d`, computed as one transposed convolution of the smaller image.
+
+    Upsampling is linear, so that both are one linear map: the kernel of the transposed convolution is that of the 3x3
+    convolution, convolved with the filter of the upsampling. The same numbers within rounding, without the enlarged
+    image in memory, and for nearest upsampling with 16 multiplications instead of 36.
+
+    Args:
+        fan_in: channels of the input.
+        fan_out: channels of the output.
+        mode: ``"nearest"`` or ``"bilinear"``.
+    """
+
+    filter: Tensor
+
+    def __init__(self, fan_in: int, fan_out: int, mode: str = "nearest"):
+        super().__init__(fan_in, fan_out, 3)
+        row = torch.tensor(UPSAMPLING[mode])
+        self.register_buffer("filter", row.outer(row)[None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        width = self.filter.shape[-1]  # 2 or 4
+        kernel = conv2d(self.weight.flatten(0, 1)[:, None], self.filter, padding=width - 1)
+        kernel = (
+            kernel[:, 0].unflatten(0, self.weight.shape[:2]).transpose(0, 1).flip(2, 3)
+        )  # (C, C', width + 2, width + 2)
+        for _ in range(width // 2):
+            x = replicate(x)
+        return conv_transpose2d(x, kernel, self.bias, stride=2, padding=width * 3 // 2)
+
+
+UPSAMPLING = {"nearest": (1.0, 1.0), "bilinear": (0.25, 0.75, 0.75, 0.25)}
+"""What one pixel becomes in each direction."""
+
+
+def replicate(x: Tensor) -> Tensor:
+    """An image with its edge repeated once around it.
+
+    The same as ``pad(x, (1, 1, 1, 1), mode="replicate")``, whose backward pass torch.compile does not get right.
+    """
+    x = torch.cat([x[:, :, :1], x, x[:, :, -1:]], dim=2)
+    return torch.cat([x[..., :1], x, x[..., -1:]], dim=3)
 
 
 def hou2016(size: int, channels: int, latent_dim: int) -> tuple[Encoder, Decoder]:
@@ -69,7 +109,7 @@ def hou2016(size: int, channels: int, latent_dim: int) -> tuple[Encoder, Decoder
         down += [nn.Conv2d(fan_in, fan_out, 4, stride=2, padding=1), nn.BatchNorm2d(fan_out), nn.LeakyReLU(0.2)]
     up: list[nn.Module] = []
     for fan_in, fan_out in pairwise([*widths[::-1], channels]):
-        up += [nn.Upsample(scale_factor=2), ReplicateConv2d(fan_in, fan_out, 3)]
+        up += [nn.Identity(), UpConv2d(fan_in, fan_out)]  # the first keeps the numbers in the names of weights
         up += [nn.BatchNorm2d(fan_out), nn.LeakyReLU(0.2)]
     encoder = Encoder(nn.Sequential(*down), widths[-1] * 4 * 4, latent_dim)
     return encoder, Decoder(nn.Sequential(*up[:-2]), widths[-1], 4, latent_dim)
@@ -102,12 +142,11 @@ class ResidualStage(nn.Module):
 
     def __init__(self, fan_in: int, fan_out: int):
         super().__init__()
-        self.up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
-        self.first = nn.Sequential(ReplicateConv2d(fan_in, fan_out, 3), nn.BatchNorm2d(fan_out), nn.LeakyReLU(0.2))
+        self.first = nn.Sequential(UpConv2d(fan_in, fan_out, "bilinear"), nn.BatchNorm2d(fan_out), nn.LeakyReLU(0.2))
         self.second = nn.Sequential(ReplicateConv2d(fan_out, fan_out, 3), nn.BatchNorm2d(fan_out))
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.first(self.up(x))  # (N, C, H, W) -> (N, C', 2 H, 2 W)
+        h = self.first(x)  # (N, C, H, W) -> (N, C', 2 H, 2 W)
         return leaky_relu(h + self.second(h), 0.2)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from dfcvae.networks import NETWORKS, SIZES, ReplicateConv2d, hou2016, strided
+from dfcvae.networks import NETWORKS, SIZES, ReplicateConv2d, ResidualStage, UpConv2d, hou2016, residual, strided
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -37,9 +37,9 @@ def test_hou2016_is_the_papers_network_at_64_pixels():
     assert (decoder.project.in_features, decoder.project.out_features) == (100, 256 * 4 * 4)
     convs = [m for m in decoder.stages if isinstance(m, nn.Conv2d)]
     assert [(c.in_channels, c.out_channels) for c in convs] == [(256, 128), (128, 64), (64, 32), (32, 3)]
-    assert {(type(c), c.kernel_size, c.stride) for c in convs} == {(ReplicateConv2d, (3, 3), (1, 1))}
-    stage = ["Upsample", "ReplicateConv2d", "BatchNorm2d", "LeakyReLU"]
-    assert kinds(decoder) == ["Linear", "Unflatten", *stage * 3, "Upsample", "ReplicateConv2d"]
+    assert {(type(c), c.kernel_size, c.stride) for c in convs} == {(UpConv2d, (3, 3), (1, 1))}
+    stage = ["Identity", "UpConv2d", "BatchNorm2d", "LeakyReLU"]
+    assert kinds(decoder) == ["Linear", "Unflatten", *stage * 3, "Identity", "UpConv2d"]
 
 
 def test_hou2016_adds_a_stage_per_factor_of_two():
@@ -74,3 +74,38 @@ def test_replicate_convolutions_are_those_of_pytorch():
         output.square().sum().backward()
         outputs.append((output.detach(), given.grad, convolution.weight.grad))
     torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+@pytest.mark.parametrize("height", [1, 4, 7])
+def test_upsampling_convolutions_are_pytorchs_one_after_the_other(mode, height):
+    ours, theirs = UpConv2d(3, 5, mode), nn.Conv2d(3, 5, 3, padding=1, padding_mode="replicate")
+    theirs.load_state_dict(ours.state_dict())  # the filter is no part of it
+    x = torch.randn(2, 3, height, 6)
+    upsample = nn.Upsample(scale_factor=2, mode=mode)
+    outputs = []
+    for convolution, enlarge in ((ours, nn.Identity()), (theirs, upsample)):
+        given = x.clone().requires_grad_()
+        output = convolution(enlarge(given))
+        output.square().sum().backward()
+        outputs.append((output.detach(), given.grad, convolution.weight.grad, convolution.bias.grad))
+    assert outputs[0][0].shape == (2, 5, 2 * height, 12)
+    torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-4, atol=1e-4)
+
+
+def test_weights_of_the_papers_network_keep_their_names():
+    _, decoder = hou2016(32, 3, 4)
+    names = {name for name in decoder.state_dict() if name.startswith("stages")}
+    assert {"stages.1.weight", "stages.1.bias", "stages.2.running_var", "stages.9.weight"} <= names
+
+
+def test_the_residual_decoder_has_smooth_upsampling_in_every_stage():
+    encoder, decoder = residual(64, 3, 100)
+    assert kinds(encoder) == kinds(hou2016(64, 3, 100)[0])
+    stages = [stage for stage in decoder.stages if isinstance(stage, ResidualStage)]
+    assert [stage.first[0].out_channels for stage in stages] == [128, 64, 32, 32]
+    assert all(stage.first[0].filter.shape[-1] == 4 for stage in stages)
+    one = stages[0].eval()
+    x = torch.randn(2, 256, 4, 4)
+    h = one.first(x)
+    torch.testing.assert_close(one(x), nn.functional.leaky_relu(h + one.second(h), 0.2))
