@@ -47,12 +47,12 @@ class ModelConfig:
     """Which network to train.
 
     Args:
-        network: "hou2016" (the paper's), "strided" (that of the PyTorch-VAE collection) or "residual" (the paper's
-            encoder, and a decoder with bilinear upsampling and residual convolutions).
+        network: "hou2016" (the paper's), "smooth" (the paper's encoder, and a decoder that draws no lines) or "strided"
+            (that of the PyTorch-VAE collection).
         latent_dim: number of latent dimensions.
     """
 
-    network: Literal["hou2016", "strided", "residual"] = "hou2016"
+    network: Literal["hou2016", "smooth", "strided"] = "hou2016"
     latent_dim: int = 100
 
 

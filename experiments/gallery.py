@@ -1,83 +1,104 @@
-"""Pictures from a report of `dfcvae paper` or `dfcvae ablate`, without originals.
+"""The pictures of the README, from a plain VAE and a DFC-VAE that were trained alike.
 
-    python experiments/gallery.py paper experiments/results/paper
-    python experiments/gallery.py studies/ablation_layers experiments/results/ablation --prefix layers-
+    python experiments/gallery.py celeba-64-plain celeba-64 OUT --source CELEBA
 
-CelebA's images may not be shown in a repository; what models make of them may. A report keeps the latents of every
-figure in `figures/*.npz`; here they are decoded again by the models of seed 0.
+Models are run folders, exported folders, or names of models that ship. Writes reconstructions.jpg (held-out faces above
+what both models make of them), samples.jpg (the same draws from N(0, I) and from the fitted mixtures, none chosen),
+interpolation.jpg (between held-out faces) and attributes.jpg (held-out faces along attribute vectors).
+
+The faces are those of the test split whose latents are nearest to the mean under the DFC-VAE, most of them frontal and
+plainly lit: every 16th of the nearest 160.
 """
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
+from torch import Tensor
 
-from dfcvae.latent import interpolate
-from dfcvae.paper.figures import STRENGTHS
-from dfcvae.paper.variants import TITLES
+from dfcvae import VAE, interpolate, load_prior, load_vectors
+from dfcvae.data import data_of, load_faces
+from dfcvae.images import to_float
+from dfcvae.latent import Prior, encode_images
 from dfcvae.plots import labelled_grid
-from dfcvae.vae import VAE
 
-STEPS = 10
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """The data of a report's figures, its models, and where pictures go."""
-
-    report: Path
-    out: Path
-    prefix: str
-
-    def data(self, figure: str) -> dict[str, torch.Tensor]:
-        with np.load(self.report / "figures" / f"{figure}.npz") as arrays:
-            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-
-    def models(self) -> dict[str, VAE]:
-        runs = {title: name for name, title in TITLES.items()}  # a study's variants are called as their runs
-        titles = [key.removeprefix("mu ") for key in self.data("reconstructions")]
-        return {title: VAE.load(self.report / "runs" / f"{runs.get(title, title)}-0") for title in titles}
-
-    def draw(self, name: str, rows: list[torch.Tensor], labels: list[str], columns: list[str] | None = None) -> None:
-        file = self.out / f"{self.prefix}{name}.jpg"
-        labelled_grid(torch.stack(rows), labels, columns or []).savefig(file, pil_kwargs={"quality": 88})
+FACES, NEAREST, STEPS, SEED = 10, 160, 8, 0
+EDITS = {
+    "Smiling": 1.5,
+    "Eyeglasses": 2.5,
+    "Male": 1.5,
+    "Blond_Hair": 1.5,
+    "Bangs": 1.5,
+    "Mustache": 2.5,
+    "Young": -1.5,
+}
 
 
-def draw_models(gallery: Gallery, models: dict[str, VAE]) -> None:
-    """The same faces and the same latents through every model."""
-    mu, z = gallery.data("reconstructions"), gallery.data("samples")["z"]
-    gallery.draw("reconstructions", [vae.decode_all(mu[f"mu {name}"]) for name, vae in models.items()], list(models))
-    count = len(mu[f"mu {next(iter(models))}"])
-    gallery.draw("samples", [vae.decode_all(z[:count, : vae.latent_dim]) for vae in models.values()], list(models))
+def typical_faces(vae: VAE, images: Tensor) -> Tensor:
+    """Faces in [0, 1] whose latents are nearest to the mean, in units of their standard deviations."""
+    mu, _ = encode_images(vae.encode, images)
+    distance = ((mu - mu.mean(dim=0)) / mu.std(dim=0)).square().sum(dim=1)
+    return to_float(images[distance.argsort()[: NEAREST : NEAREST // FACES]])
 
 
-def draw_ways(gallery: Gallery, models: dict[str, VAE]) -> None:
-    """Between two faces, and along attribute vectors."""
-    ends = gallery.data("interpolations")
-    ways = [vae.decode_all(interpolate(*ends[f"mu {name} 0"], STEPS)) for name, vae in models.items()]
-    gallery.draw("interpolation", ways, list(models))
-    walks = gallery.data("attribute-walks")
-    labels = [key for key in walks if key.endswith(f" {list(models)[-1]}")]
-    attributes = [label.removesuffix(f" {list(models)[-1]}") for label in labels]
-    shown = {name: models[name] for name in (next(iter(models)), list(models)[-1])}  # the plain VAE and the DFC-VAE
-    gallery.draw(
-        "attribute-walks",
-        [vae.decode_all(walks[f"{attribute} {name}"]) for attribute in attributes for name, vae in shown.items()],
-        [f"{attribute}\n{name}" for attribute in attributes for name in shown],
-        [f"{strength:+g}" for strength in STRENGTHS],
-    )
+def samples(models: dict[str, tuple[str, VAE]]) -> tuple[list[Tensor], list[str]]:
+    """Rows of draws and their labels."""
+    rows, labels = [], []
+    for title, (name, vae) in models.items():
+        for prior in (Prior.standard(vae.latent_dim), load_prior(name, vae=vae)):
+            z = prior.sample(FACES, generator=torch.Generator().manual_seed(SEED))
+            rows.append(vae.decode_all(z))
+            labels.append(f"{title}\n{'N(0, I)' if prior.means.abs().sum() == 0 else 'mixture'}")
+    return rows, labels
+
+
+def interpolations(models: dict[str, tuple[str, VAE]], x: Tensor) -> tuple[list[Tensor], list[str]]:
+    """Between the first two faces, and the next two, with the originals at the ends."""
+    rows, labels = [], []
+    for start, end in ((0, 1), (2, 3)):
+        for title, (_, vae) in models.items():
+            mu, _ = vae.encode(x[[start, end]])
+            way = vae.decode_all(interpolate(mu[0], mu[1], STEPS))
+            rows.append(torch.cat([x[start : start + 1], way, x[end : end + 1]]))
+            labels.append(title)
+    return rows, labels
+
+
+def edited(name: str, vae: VAE, x: Tensor) -> list[Tensor]:
+    """A row for each face: itself, its reconstruction, and every edit."""
+    mu, vectors = vae.encode(x)[0], load_vectors(name)
+    columns = [x, vae.decode_all(mu), *(vae.decode_all(vectors.edit(mu, {k: v})) for k, v in EDITS.items())]
+    return list(torch.stack(columns, dim=1))
+
+
+def draw(file: Path, rows: Sequence[Tensor], labels: Sequence[str], columns: Sequence[str] = ()) -> None:
+    """Write a labelled grid."""
+    labelled_grid(torch.stack(list(rows)), labels, columns).savefig(file, pil_kwargs={"quality": 88})
+    print(file)
+
+
+@torch.no_grad()
+def main() -> None:
+    """Draw all four."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("plain")
+    parser.add_argument("dfc")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--source", help="where the faces are (default: as in training)")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    names = {"plain VAE": arguments.plain, "DFC-VAE": arguments.dfc}
+    models = {title: (name, VAE.load(name)) for title, name in names.items()}
+    _, dfc = models["DFC-VAE"]
+    x = typical_faces(dfc, load_faces(data_of(arguments.dfc, arguments.source))["test"].images)
+    rebuilt = [x, *(vae.reconstruct(x) for _, vae in models.values())]
+    draw(arguments.out / "reconstructions.jpg", rebuilt, ["original", *models])
+    draw(arguments.out / "samples.jpg", *samples(models))
+    draw(arguments.out / "interpolation.jpg", *interpolations(models, x))
+    columns = ["original", "reconstruction", *(f"{name} {value:+g}" for name, value in EDITS.items())]
+    draw(arguments.out / "attributes.jpg", edited(arguments.dfc, dfc, x[4:9]), [""] * 5, columns)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("report", type=Path, help="folder of a report of `dfcvae paper` or `dfcvae ablate`")
-    parser.add_argument("out", type=Path, help="folder of the pictures")
-    parser.add_argument("--prefix", default="", help="of their names")
-    gallery = Gallery(**vars(parser.parse_args()))
-    gallery.out.mkdir(parents=True, exist_ok=True)
-    models = gallery.models()
-    draw_models(gallery, models)
-    if (gallery.report / "figures" / "interpolations.npz").is_file():
-        draw_ways(gallery, models)
+    main()

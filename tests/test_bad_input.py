@@ -521,7 +521,7 @@ for name, status, says, content in [
         "data: [1, 2]\n",
     ),
     ("group in a group that is a word", 2, r"loss.features: expected", "loss:\n  features: dfc\n"),
-    ("choice", 2, "model.network: expected one of hou2016, strided", "model:\n  network: resnet\n"),
+    ("choice", 2, "model.network: expected one of hou2016, smooth, strided", "model:\n  network: resnet\n"),
     ("out of range", 1, "loss.alpha should be at least 0, but -1 came", "loss:\n  alpha: -1\n"),
     ("not a number", 1, "loss.alpha should be at least 0, but nan came", "loss:\n  alpha: .nan\n"),
     ("infinite", 1, "loss.alpha should be at most 1.79769e.308, but inf came", "loss:\n  alpha: .inf\n"),

@@ -357,7 +357,7 @@ MISTAKES = [
     (
         ["train", EXPERIMENT, "--model.network", "hou"],
         2,
-        r"expected one of hou2016, strided \(did you mean 'hou2016'\?\)",
+        r"expected one of hou2016, smooth, strided \(did you mean 'hou2016'\?\)",
     ),
     (["train", EXPERIMENT, "--data.size", "48"], 1, "A VAE's size is one of 32, 64, 128, 256; 48 came."),
     (

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from dfcvae.networks import NETWORKS, SIZES, ReplicateConv2d, ResidualStage, UpConv2d, hou2016, residual, strided
+from dfcvae.networks import NETWORKS, SIZES, ReplicateConv2d, UpConv2d, hou2016, smooth, strided
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -99,13 +99,11 @@ def test_weights_of_the_papers_network_keep_their_names():
     assert {"stages.1.weight", "stages.1.bias", "stages.2.running_var", "stages.9.weight"} <= names
 
 
-def test_the_residual_decoder_has_smooth_upsampling_in_every_stage():
-    encoder, decoder = residual(64, 3, 100)
+def test_the_smooth_decoder_upsamples_bilinearly_where_lines_would_be_seen():
+    encoder, decoder = smooth(64, 3, 100)
     assert kinds(encoder) == kinds(hou2016(64, 3, 100)[0])
-    stages = [stage for stage in decoder.stages if isinstance(stage, ResidualStage)]
-    assert [stage.first[0].out_channels for stage in stages] == [128, 64, 32, 32]
-    assert all(stage.first[0].filter.shape[-1] == 4 for stage in stages)
-    one = stages[0].eval()
-    x = torch.randn(2, 256, 4, 4)
-    h = one.first(x)
-    torch.testing.assert_close(one(x), nn.functional.leaky_relu(h + one.second(h), 0.2))
+    assert kinds(decoder.stages) == ["UpConv2d", "BatchNorm2d", "LeakyReLU"] * 4 + ["ReplicateConv2d"]
+    convs = [stage for stage in decoder.stages if isinstance(stage, nn.Conv2d)]
+    assert [conv.out_channels for conv in convs] == [128, 64, 32, 16, 3]
+    assert [conv.filter.shape[-1] for conv in convs[:-1]] == [2, 2, 4, 4]
+    assert sum(p.numel() for p in encoder.parameters()) + sum(p.numel() for p in decoder.parameters()) < 2.35e6

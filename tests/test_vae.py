@@ -96,7 +96,7 @@ def test_what_is_no_checkpoint_is_a_sentence(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("hou", 64, 3, 8), r"network is one of hou2016, strided, residual; 'hou' came"),
+        (("hou", 64, 3, 8), r"network is one of hou2016, smooth, strided; 'hou' came"),
         (("hou2016", 48, 3, 8), r"size is one of 32, 64, 128, 256; 48 came"),
         (("hou2016", 64, 4, 8), r"channels is one of 1, 3; 4 came"),
         (("hou2016", 64, 3, 0), r"latent_dim is a positive integer; 0 came"),
