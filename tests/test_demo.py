@@ -1,29 +1,80 @@
 import json
+from contextlib import redirect_stdout
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
 from dfcvae.cli import main
-from dfcvae.config import FeatureTraining
-from dfcvae.demo import DemoSettings, run_demo
+from dfcvae.config import DataConfig, ModelConfig
+from dfcvae.demo import DemoSettings, demo_experiments, run_demo
+from dfcvae.errors import UserError
+from dfcvae.feature_config import FeatureTraining
 from dfcvae.reports.measured import MEASURES
 from dfcvae.vae import VAE
 
+JUDGE = FeatureTraining("vgg11_bn", 1 / 16, epochs=1, batch_size=50)
+TINY = DemoSettings(250, size=32, model=ModelConfig(latent_dim=8), epochs=1, batch_size=50, judge=JUDGE)
 
-def test_a_tiny_demo_writes_everything(tmp_path, monkeypatch):
-    monkeypatch.setattr("dfcvae.data.source.SYNTHETIC_HELD_OUT", 32)
-    features = FeatureTraining("vgg19_bn", 0.125, epochs=1, batch_size=32)
-    judge = FeatureTraining("vgg11_bn", 0.125, epochs=1, batch_size=32)
-    settings = DemoSettings(train_images=64, size=32, epochs=1, features=features, judge=judge)
-    report = run_demo(tmp_path / "demo", settings=settings, progress=False)
-    text = report.read_text()
-    assert text.count("<img") == 3
-    metrics = json.loads((tmp_path / "demo" / "metrics.json").read_text())
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a tiny demo without shipped models, and what it printed."""
+    printed = StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        patch.setattr("dfcvae.data.source.SYNTHETIC_HELD_OUT", 32)
+        patch.setattr("dfcvae.paths.PRETRAINED", tmp_path_factory.mktemp("nothing"))
+        report = run_demo(tmp_path_factory.mktemp("demo") / "demo", settings=TINY)
+    return report.parent, printed.getvalue()
+
+
+def test_a_demo_writes_everything(finished):
+    folder, _ = finished
+    assert (folder / "report.html").read_text().count("<img") == 3
+    assert len(list((folder / "figures").glob("*.png"))) == 3
+    metrics = json.loads((folder / "metrics.json").read_text())
     assert list(metrics["measures"]) == ["vae", "dfc-vae"]
     absent = {"ms_ssim", "lpips_vgg", "lpips_alex", "negative_iwae"}  # of larger pictures, or only where asked for
     assert all(metrics["measures"][name].keys() == MEASURES.keys() - absent for name in metrics["measures"])
-    assert VAE.load(tmp_path / "demo" / "dfc-vae").image_shape == (3, 32, 32)
-    assert len(list((tmp_path / "demo" / "figures").glob("*.png"))) == 3
+    assert metrics["samples"]["dfc-vae"].keys() >= {"samples", "samples_gmm", "floor"}
+    assert VAE.load(folder / "dfc-vae").image_shape == (3, 32, 32)
+
+
+def test_the_report_has_one_short_table_and_folds_the_rest(finished):
+    text = (finished[0] / "report.md").read_text()
+    headings = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
+    assert headings == ["Reconstructions", "Measures", "Samples", "Interpolation", "Details"]
+    shown = text[: text.index("<details>")]
+    rows = [line for line in shown.splitlines() if line.startswith("| ") and "---" not in line][1:]
+    assert len(rows) == 8
+    assert all(line.count("**") in (0, 2) for line in rows)
+    assert sum(line.count("**") for line in rows) >= 8
+    assert "weights: compact" in text[text.index("<details>") :]
+
+
+def test_every_step_is_announced_with_its_number(finished):
+    steps = [line for line in finished[1].splitlines() if line.startswith("[")]
+    assert [step.split("]")[0] for step in steps] == [f"[{i + 1}/{len(steps)}" for i in range(len(steps))]
+    seconds = json.loads((finished[0] / "metrics.json").read_text())["seconds"]
+    assert [step.split("] ")[1] for step in steps] == list(seconds)
+
+
+def test_the_models_differ_in_the_objective_alone():
+    plain, dfc = demo_experiments(DataConfig(), DemoSettings(), seed=3)
+    assert replace(dfc, name=plain.name, loss=plain.loss) == plain
+    assert dfc.loss.features.weights == "compact"
+    assert (plain.loss.alpha, dfc.loss.alpha) == (1e-3, 1e-3)
+    assert plain.training.seed == 3
+
+
+def test_a_damaged_shipped_model_ends_the_demo_before_it_trains(tmp_path, monkeypatch):
+    monkeypatch.setattr("dfcvae.paths.PRETRAINED", tmp_path / "package")
+    VAE("hou2016", 32, 3, 8).save(tmp_path / "package" / "broken")
+    (tmp_path / "package" / "broken" / "model.safetensors").write_bytes(b"broken")
+    monkeypatch.delattr("dfcvae.demo.load_faces")
+    with pytest.raises(UserError, match="broken"):
+        run_demo(tmp_path / "demo", settings=TINY, progress=False)
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from dfcvae.cli import main
-from dfcvae.config import FeatureTraining
 from dfcvae.data import load_faces
 from dfcvae.evaluation import evaluate
+from dfcvae.feature_config import FeatureTraining
 from dfcvae.reports.comparison import compare, load_models, other_data, settings_table
 from dfcvae.reports.curves import learning_curves, read_curve
 from dfcvae.reports.evaluated import Evaluated, evaluate_model

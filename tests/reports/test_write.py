@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from dfcvae.plots import labelled_grid
-from dfcvae.reports.blocks import Drawing, Heading, Paragraph, Preformatted, Table
+from dfcvae.reports.blocks import Drawing, Folded, Heading, Paragraph, Preformatted, Table
 from dfcvae.reports.write import write_report
 
 
@@ -86,3 +86,22 @@ def test_pictures_of_faces_keep_their_pixels(tmp_path):
         and (abs(picture[i : i + 120, j : j + 120].astype(int) - wanted) <= 1).all()
     ]
     assert len(offsets) == 1
+
+
+def test_bold_cells_are_marked(tmp_path):
+    table = Table(["", "a", "b"], [["x < y", 0.5, 2.0], ["z", 1.0, 3.0]], {(0, 1), (1, 2)})
+    text = write_report("a", [table], tmp_path).read_text()
+    assert "<td>x &lt; y</td><td><b>0.5</b></td><td>2</td>" in text
+    assert "<td>1</td><td><b>3</b></td>" in text
+    assert "| x < y | **0.5** | 2 |" in (tmp_path / "report.md").read_text()
+
+
+def test_folded_blocks_are_hidden_and_their_figures_saved(tmp_path):
+    folded = Folded("more & more", [Paragraph("hidden"), drawing(n=[1, 2])])
+    text = write_report("a", [folded], tmp_path).read_text()
+    start, end = text.index("<details><summary>more &amp; more</summary>"), text.index("</details>")
+    assert start < text.index("<p>hidden</p>") < text.index("<img") < end
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"faces.png", "faces.pdf", "faces.csv"}
+    lines = (tmp_path / "report.md").read_text().splitlines()
+    assert lines[2:5] == ["<details><summary>more &amp; more</summary>", "", "hidden"]
+    assert lines[-1] == "</details>"
