@@ -9,7 +9,7 @@ from math import log2
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, conv_transpose2d
+from torch.nn.functional import conv2d, pixel_shuffle
 
 from dfcvae.precision import at_least_float32
 
@@ -51,39 +51,39 @@ class ReplicateConv2d(nn.Conv2d):
         return super().forward(replicate(x))
 
 
-class UpConv2d(nn.Conv2d):
-    """Upsampling by 2 and a `ReplicateConv2d`, computed as one transposed convolution of the smaller image.
+UPSAMPLING = {
+    "nearest": (((1, 0, 0), (0, 1, 1), (0, 0, 0)), ((0, 0, 0), (1, 1, 0), (0, 0, 1))),
+    "bilinear": (
+        ((0.75, 0.25, 0), (0.25, 0.75, 0.75), (0, 0, 0.25)),
+        ((0.25, 0, 0), (0.75, 0.75, 0.25), (0, 0.25, 0.75)),
+    ),
+}
+"""For an even and an odd pixel of the enlarged image: the weights of its pixel in the small image and of the two beside
+that (rows), for its own value and those of its two neighbours (columns: the taps of the convolution)."""
 
-    Upsampling is linear, so that both are one linear map: the kernel of the transposed convolution is that of the 3x3
-    convolution, convolved with the filter of the upsampling. The same numbers within rounding, without the enlarged
-    image in memory, and for nearest upsampling with 16 multiplications instead of 36.
+
+class UpConv2d(nn.Conv2d):
+    """Upsampling by 2 and a `ReplicateConv2d`, computed as one convolution of the small image.
+
+    Both are linear: what a 3x3 convolution of the enlarged image gives for the four pixels that one pixel has become
+    are four 3x3 convolutions of the small image. The same numbers within rounding, without the enlarged image.
 
     Args:
         fan_in: channels of the input.
         fan_out: channels of the output.
-        mode: ``"nearest"`` or ``"bilinear"``.
+        mode: ``"nearest"`` or ``"bilinear"`` (``align_corners=False``).
     """
 
-    filter: Tensor
+    taps: Tensor
 
     def __init__(self, fan_in: int, fan_out: int, mode: str = "nearest"):
         super().__init__(fan_in, fan_out, 3)
-        row = torch.tensor(UPSAMPLING[mode])
-        self.register_buffer("filter", row.outer(row)[None, None], persistent=False)
+        self.register_buffer("taps", torch.tensor(UPSAMPLING[mode], dtype=torch.float32), persistent=False)  # (2, 3, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        width = self.filter.shape[-1]  # 2 or 4
-        kernel = conv2d(self.weight.flatten(0, 1)[:, None], self.filter, padding=width - 1)
-        kernel = (
-            kernel[:, 0].unflatten(0, self.weight.shape[:2]).transpose(0, 1).flip(2, 3)
-        )  # (C, C', width + 2, width + 2)
-        for _ in range(width // 2):
-            x = replicate(x)
-        return conv_transpose2d(x, kernel, self.bias, stride=2, padding=width * 3 // 2)
-
-
-UPSAMPLING = {"nearest": (1.0, 1.0), "bilinear": (0.25, 0.75, 0.75, 0.25)}
-"""What one pixel becomes in each direction."""
+        weight = torch.einsum("pak,qbl,oikl->opqiab", self.taps, self.taps, self.weight)  # (C', 2, 2, C, 3, 3)
+        four = conv2d(replicate(x), weight.flatten(0, 2), self.bias.repeat_interleave(4))  # (N, 4 C', H, W)
+        return pixel_shuffle(four, 2)  # (N, C', 2 H, 2 W)
 
 
 def replicate(x: Tensor) -> Tensor:
