@@ -128,7 +128,8 @@ class TrainingConfig:
         schedule: "constant", "exponential" (times `decay` after each epoch) or "cosine" (to 0 at the end).
         decay: factor of the exponential schedule.
         clip_norm: clip the gradient to this norm (null: do not).
-        ema_decay: evaluate an exponential moving average of the weights with this decay (null: the weights).
+        ema_decay: evaluate an exponential moving average of the weights with this decay, less in the first steps
+            n, where it is n / (10 + n) (null: evaluate the weights).
         precision: "32-true", "bf16-mixed" (reductions stay in float32), or "auto": the latter where the hardware
             multiplies matrices of bfloat16.
         accelerator: "auto", "cpu" or "cuda".

@@ -44,8 +44,7 @@ class VAETraining(L.LightningModule):
         training = experiment.training
         self.ema = None
         if training.ema_decay is not None:
-            average = get_ema_multi_avg_fn(training.ema_decay)
-            self.ema = AveragedModel(vae, multi_avg_fn=average, use_buffers=True).requires_grad_(False)
+            self.ema = AveragedModel(vae, use_buffers=True).requires_grad_(False)
         self.validation_means: list[Tensor] = []
         self.parts_of_step: list[dict[str, Tensor]] = []  # the terms of each, of the latest step
         self.trained_step = torch.compile(self.step) if training.compile else self.step
@@ -163,6 +162,10 @@ class VAETraining(L.LightningModule):
 
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_index: int) -> None:
         if self.ema is not None and (batch_index + 1) % self.experiment.training.parts == 0:
+            assert self.experiment.training.ema_decay is not None
+            # the first steps are forgotten faster, or the average would hold the initial weights for long
+            decay = min(self.experiment.training.ema_decay, self.global_step / (10 + self.global_step))
+            self.ema.multi_avg_fn = get_ema_multi_avg_fn(decay)
             self.ema.update_parameters(self.vae)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -397,15 +397,17 @@ def test_ema_is_what_is_evaluated_and_loaded(experiment, splits, tmp_path):
     assert torch.equal(VAE.load(tmp_path / "x").encoder.mu.weight, best["ema.module.encoder.mu.weight"])
 
 
-def test_ema_follows_its_recursion(experiment, splits):
+def test_ema_follows_its_recursion_and_forgets_the_first_steps_faster(experiment, splits, monkeypatch):
     module = module_of(replace(experiment, training=replace(experiment.training, ema_decay=0.9)), splits)
     weight = module.vae.encoder.mu.weight
     expected = weight.detach().clone()
-    for step in range(4):
+    for step in (1, 2, 90, 500):
+        monkeypatch.setattr(type(module), "global_step", step)
         with torch.no_grad():
             weight += 1.0
         module.on_train_batch_end(None, first_batch, 0)
-        expected = weight.detach().clone() if step == 0 else 0.9 * expected + 0.1 * weight.detach()
+        decay = {1: 0.0, 2: 2 / 12, 90: 0.9, 500: 0.9}[step]  # the very first is a copy
+        expected = decay * expected + (1 - decay) * weight.detach()
     torch.testing.assert_close(module.evaluated.encoder.mu.weight, expected)
     assert module.evaluated is not module.vae
     module.vae.encoder.trunk[1].running_mean += 1
