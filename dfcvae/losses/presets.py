@@ -43,7 +43,7 @@ RISING = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
 
 # docs/losses.md tells the source of each, and what the source does instead where it differs.
 PRESETS = {
-    "dfc-vae": Preset("vgg19_bn", ("relu1_2", "conv3_1", "bn3_4", "bn4_3", "conv5_2"), 0.1, pooling="average"),  # ours
+    "dfc-vae": Preset("vgg19_bn", ("relu1_1", "relu2_1", "relu3_1"), 1 / 6, pooling="average"),  # ours
     "dfc": Preset("vgg19_bn", ("conv3_1", "bn3_4", "bn4_3", "conv5_2")),
     "dfc-aliased": Preset("vgg19_bn", ("conv3_1", "relu3_4", "relu4_3", "conv5_2")),
     "vae-123": Preset("vgg19", RELU_1[:3], reduction="half-mean"),
