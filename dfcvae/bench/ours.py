@@ -23,9 +23,11 @@ from dfcvae.training.module import VAETraining
 from dfcvae.training.targets import Targets
 
 
-def bench_experiment(settings: BenchSettings, precision: str, compiled: bool = False) -> Experiment:
+def bench_experiment(
+    settings: BenchSettings, precision: str, compiled: bool = False, weights: str = "random"
+) -> Experiment:
     """The popular recipe as an experiment of this package."""
-    features = FeatureConfig(preset="dfc", weights="random", arch=ARCH, layers=list(settings.indices))
+    features = FeatureConfig(preset="dfc", weights=weights, arch=ARCH, layers=list(settings.indices))
     return Experiment(
         "bench",
         DataConfig(size=settings.size),
@@ -51,14 +53,21 @@ class OwnStep:
         precision: ``"32-true"`` or ``"bf16-mixed"``.
         kept: compute the originals' features once and keep them.
         compiled: the whole forward pass through ``torch.compile``.
+        weights: of the feature network: ``"random"``, at full width, or ``"compact"``.
     """
 
     def __init__(
-        self, settings: BenchSettings, images: Tensor, precision: str, kept: bool = False, compiled: bool = False
+        self,
+        settings: BenchSettings,
+        images: Tensor,
+        precision: str,
+        kept: bool = False,
+        compiled: bool = False,
+        weights: str = "random",
     ):
         keep_freed_memory()
         self.device, self.batch_size = settings.device, settings.batch_size
-        experiment = bench_experiment(settings, precision, compiled)
+        experiment = bench_experiment(settings, precision, compiled, weights)
         perceptual = build_perceptual(experiment.loss.features)
         assert perceptual is not None
         objective = build_objective(experiment.loss, perceptual, images)
@@ -105,6 +114,8 @@ class OwnStep:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
 
-def measured_own(settings: BenchSettings, folder: Path, precision: str, kept: bool, compiled: bool) -> Measured:
+def measured_own(
+    settings: BenchSettings, folder: Path, precision: str, kept: bool, compiled: bool, weights: str = "random"
+) -> Measured:
     """The package's own step."""
-    return Measured(lambda: OwnStep(settings, decoded_faces(folder, settings.size), precision, kept, compiled))
+    return Measured(lambda: OwnStep(settings, decoded_faces(folder, settings.size), precision, kept, compiled, weights))

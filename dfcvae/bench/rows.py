@@ -52,10 +52,12 @@ def bench_rows(settings: BenchSettings, folder: Path) -> list[Row]:
             continue  # glibc's memory is not the GPU's; and on a CPU compiling takes minutes
         rows.append(Row(name, measured_popular, (settings, folder, measures)))
     precision = default_precision(settings.device)
-    own = {
+    own: dict[str, tuple[Any, ...]] = {
         "dfcvae, exact float32": ("32-true", False, False),
         "dfcvae, default precision": (precision, False, False),
         "dfcvae, kept targets": (precision, True, False),
+        "dfcvae, compact network": (precision, False, False, "compact"),
+        "dfcvae, compact, kept targets": (precision, True, False, "compact"),
     }
     if settings.device.type == "cuda":
         own |= {
@@ -63,5 +65,5 @@ def bench_rows(settings: BenchSettings, folder: Path) -> list[Row]:
             "dfcvae, kept targets, compiled": (precision, True, True),
         }
     # the parts of a compiled step cannot be told apart
-    rows += [Row(name, measured_own, (settings, folder, *how), parts=not how[-1]) for name, how in own.items()]
+    rows += [Row(name, measured_own, (settings, folder, *how), parts=not how[2]) for name, how in own.items()]
     return rows
