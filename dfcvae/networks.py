@@ -82,6 +82,7 @@ class UpConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         weight = torch.einsum("pak,qbl,oikl->opqiab", self.taps, self.taps, self.weight)  # (C', 2, 2, C, 3, 3)
+        assert self.bias is not None
         four = conv2d(replicate(x), weight.flatten(0, 2), self.bias.repeat_interleave(4))  # (N, 4 C', H, W)
         return pixel_shuffle(four, 2)  # (N, C', 2 H, 2 W)
 

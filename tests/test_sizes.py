@@ -14,7 +14,6 @@ from dfcvae.config import (
     DataConfig,
     Experiment,
     FeatureConfig,
-    FeatureTraining,
     LossConfig,
     ModelConfig,
     TrainingConfig,
@@ -25,6 +24,7 @@ from dfcvae.demo import DemoSettings, run_demo
 from dfcvae.errors import UserError
 from dfcvae.evaluation import JUDGE_LAYERS, evaluate
 from dfcvae.evaluation.measures import LARGEST_WITHOUT_MS_SSIM
+from dfcvae.feature_config import FeatureTraining
 from dfcvae.features import VGGFeatures
 from dfcvae.networks import NETWORKS, SIZES
 from dfcvae.reports.measured import MEASURES

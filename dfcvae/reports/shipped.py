@@ -61,9 +61,9 @@ def shipped_section(models: Mapping[str, Shipped], seed: int = 0) -> list[Block]
     if not models:
         return []
     text = (
-        "These models were trained on photographs (CelebA) for longer than this demo takes. Nothing here is a "
-        "photograph: every face is drawn from the model's prior, and none was selected. Use a model by its name: "
-        f"dfcvae sample {next(iter(models))}"
+        "These models were trained on photographs (CelebA, for non-commercial research) for longer than a demo takes. "
+        "None of these faces is a photograph: all are decoded from draws from the models' priors, and none was "
+        f"selected. Commands take a model by its name: dfcvae sample {next(iter(models))}"
     )
     drawings = [shipped_drawing(name, model, seed) for name, model in models.items()]
     return [Heading("Models that ship with the package"), Paragraph(text), *drawings]

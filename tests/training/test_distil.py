@@ -81,6 +81,40 @@ def test_the_gradient_term_is_one_minus_the_cosine_plus_the_variance_of_log_rati
     torch.testing.assert_close(with_gradient["relu1_1"], plain["relu1_1"])
 
 
+def test_the_gradient_term_trains_the_student(teacher, splits):
+    torch.manual_seed(0)
+    student = Student("vgg11", 0.25, "relu2_1").eval()
+    maps, _ = _throw_away(TINY, student, teacher, splits["train"])
+    x = torch.rand(4, 3, 32, 32)
+    y = blur(x, torch.linspace(0.3, 1, 4), seeded_generator(0, Stream.EVALUATION))
+
+    def slope(weights):
+        student.zero_grad()
+        torch.manual_seed(1)
+        terms, _ = _terms(student, maps, teacher, x, y.clone(), weights)
+        terms["relu2_1"].backward()
+        return student.layers["conv2_1"].weight.grad.clone()
+
+    def cosine(step):
+        """Of the gradients, when the student's weights have moved."""
+        with torch.no_grad():
+            student.layers["conv2_1"].weight += step
+        slopes, logs = [], []
+        for network in (student, teacher):
+            z = y.clone().requires_grad_()
+            distance = (network(z)["relu2_1"] - network(x)["relu2_1"].detach()).square().mean(dim=(1, 2, 3))
+            slopes.append(torch.autograd.grad(distance.sum(), z)[0].flatten(1))
+            logs.append((distance + 1e-3 * distance.mean()).detach().log())
+        with torch.no_grad():
+            student.layers["conv2_1"].weight -= step
+        return (cosine_similarity(*slopes).mean() - (logs[0] - logs[1]).var()).item()
+
+    direction = slope({"relu2_1": 1.0}) - slope({})  # of 1 - cosine + variance of log ratios
+    step = 1e-2 * direction / direction.norm()
+    measured = (cosine(-step) - cosine(step)) / 2  # central difference along the negative gradient
+    assert measured == pytest.approx(1e-2 * float(direction.norm()), rel=0.1)
+
+
 def test_the_same_seed_gives_the_same_student(teacher, splits):
     config = replace(TINY, steps=3)
     states = [distil(config, {"max": [teacher]}, splits["train"], progress=False).state_dict() for _ in range(2)]
