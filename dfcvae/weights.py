@@ -86,7 +86,7 @@ def layers_held(arch: str, weights: Weights) -> list[str]:
 def _place(key: str) -> str | None:
     """torchvision's index in the name of a weight, ``"24.weight"``."""
     place, _, name = key.partition(".")
-    return place if place.isdigit() and name == "weight" else None
+    return place if name == "weight" and place.isdecimal() and len(place) < 4 else None
 
 
 def _read(weights: Weights) -> dict[str, Tensor]:
