@@ -7,8 +7,8 @@ with a sixteenth of the parameters (APPROXIMATE: Wang et al. 2020, "Collaborativ
 Universal Style Transfer", arXiv 2003.08436; MIT licence) for relu4_1 and relu5_1. The second is also what the student
 starts from: its convolutions have the same shapes, and an identity is put where vgg19_bn has a batch norm.
 
-The shipped one: 2,300 steps, a plain VAE of two epochs as --vae, 35 minutes on one core of an Intel Xeon with AMX beside other
-work. Where OUT is there, only its fidelity is measured.
+The shipped one: 2,300 steps, a plain VAE of two epochs as --vae, 35 minutes on one core of an Intel Xeon with AMX beside
+other work. Where OUT is there, only its fidelity is measured.
 """
 
 import argparse
@@ -63,6 +63,7 @@ class ApproximateVGG:
 
 def initial(file: Path, out: Path) -> Path:
     """The approximate teacher's convolutions as a vgg19_bn for normalised images."""
+    torch.manual_seed(0)  # of conv5_2, which the teacher lacks
     weights, student = load_file(file), Student("vgg19_bn", 0.25, LAST)
     state, names = {}, layer_names("vgg19_bn")
     for name, layer in student.layers.items():
