@@ -61,7 +61,8 @@ class FeatureConfig:
     """The feature terms: a published loss, and what to change in it (null: as published).
 
     Args:
-        preset: a loss of docs/losses.md: dfc-vae (the shipped one), dfc, dfc-aliased, vae-123, vae-345, vgg-l1,
+        preset: a loss of docs/losses.md: dfc-vae (relu1_1, relu2_1, relu3_1 of vgg19_bn, 1/6 each, average pooling; the
+            shipped experiments have it), dfc (the popular 14, 24, 34, 43), dfc-aliased, vae-123, vae-345, vgg-l1,
             vgg-l1-sum, vgg-l1-3, content, perceptual-mse, perceptual-mse-aliased, style, style-l1, lpips, ssim or
             ms-ssim.
         weights: "imagenet" (downloaded once), "compact" (comes with the package), "random", or a file: a state dict, or

@@ -7,8 +7,8 @@ with a sixteenth of the parameters (APPROXIMATE: Wang et al. 2020, "Collaborativ
 Universal Style Transfer", arXiv 2003.08436; MIT licence) for relu4_1 and relu5_1. The second is also what the student
 starts from: its convolutions have the same shapes, and an identity is put where vgg19_bn has a batch norm.
 
-The shipped one: 2,300 steps, a plain VAE of two epochs as --vae, 35 minutes on one core of an Intel Xeon with AMX beside
-other work. Where OUT is there, only its fidelity is measured.
+The shipped one: 2,300 steps, a plain VAE of two epochs as --vae, 35 minutes on one core of an Intel Xeon with AMX.
+Where OUT is there, only its fidelity is measured.
 """
 
 import argparse

@@ -44,11 +44,11 @@ class Row:
 
 
 def bench_rows(settings: BenchSettings, folder: Path) -> list[Row]:
-    """All rows for this device; the measures that it has no use for are left out."""
+    """The rows for this device; the measures that it has no use for are left out."""
     rows = [Row(POPULAR, measured_popular, (settings, folder, Measures()), parts=True)]
     for name, measures in MEASURES.items():
         gpu = settings.device.type == "cuda"
-        if (gpu and measures.keep_memory) or (measures.compiled and not gpu):
+        if settings.quick or (gpu and measures.keep_memory) or (measures.compiled and not gpu):
             continue  # glibc's memory is not the GPU's; and on a CPU compiling takes minutes
         rows.append(Row(name, measured_popular, (settings, folder, measures)))
     precision = default_precision(settings.device)
@@ -59,7 +59,7 @@ def bench_rows(settings: BenchSettings, folder: Path) -> list[Row]:
         "dfcvae, compact network": (precision, False, False, "compact"),
         "dfcvae, compact, kept targets": (precision, True, False, "compact"),
     }
-    if settings.device.type == "cuda":
+    if settings.device.type == "cuda" and not settings.quick:
         own |= {
             "dfcvae, compiled": (precision, False, True),
             "dfcvae, kept targets, compiled": (precision, True, True),

@@ -25,6 +25,7 @@ class BenchSettings:
         steps: timed steps in a turn; None for 1 on a CPU and 100 on a GPU, whose steps are short.
         accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         layers: what is compared, by torchvision's index or by name.
+        quick: measure only the popular step and the package's own, uncompiled.
 
     Raises:
         UserError: for a size without a VAE, an unknown layer, a batch too small, or a GPU that is not there.
@@ -36,6 +37,7 @@ class BenchSettings:
     steps: int | None = None
     accelerator: str = "auto"
     layers: Sequence[Layer] = (14, 24, 34, 43)
+    quick: bool = False
 
     def __post_init__(self) -> None:
         if self.size not in SIZES:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -16,7 +15,7 @@ from dfcvae.feature_config import Distillation
 from dfcvae.features import VGGFeatures
 from dfcvae.images import to_float, to_uint8
 from dfcvae.training.distil import Teacher, distil
-from dfcvae.training.environment import environment, pick_precision
+from dfcvae.training.environment import environment, pick_device, pick_precision
 from dfcvae.vae import VAE
 from dfcvae.weights import is_file_or_module, layers_held, vgg_arch
 
@@ -34,18 +33,19 @@ def features_distil(arguments: Any) -> None:
         pooling: [teacher(weights, pooling, config) for weights in arguments.teachers]
         for pooling in (("max", "average") if config.pooling == "both" else (config.pooling,))
     }
+    device = pick_device()
     reconstruct = reconstruction(VAE.load(arguments.vae)) if arguments.vae else None
     splits = load_faces(replace(arguments.data, size=max(config.sizes)))
     out.parent.mkdir(parents=True, exist_ok=True)
-    student = distil(config, teachers, splits["train"], reconstruct=reconstruct)
+    student = distil(config, teachers, splits["train"], reconstruct=reconstruct, device=device)
     student.save(out)
     record: dict[str, Any] = {"student": asdict(config), "environment": environment(), "fidelity": {}}
     for pooling, (first, *_) in teachers.items():
         assert isinstance(first, VGGFeatures)
-        copy = VGGFeatures(config.arch, first.names, out, pooling)
-        record["fidelity"][pooling] = found = fidelity(
-            copy, first.float(), resized(splits["val"], FITTING), resized(splits["test"], MEASURED), first.names
-        )
+        taps = [tap for tap in first.names if tap in layers_held(config.arch, out)]
+        copy = VGGFeatures(config.arch, taps, out, pooling)
+        fitting, held_out = resized(splits["val"], FITTING), resized(splits["test"], MEASURED)
+        record["fidelity"][pooling] = found = fidelity(copy, first.cpu().float(), fitting, held_out, taps)
         print(f"{pooling} pooling, held-out faces at {SIZE} px: unexplained / rank correlation / gradient cosine")
         print(fidelity_table(found))
     out.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n")
@@ -59,8 +59,9 @@ def teacher(weights: str, pooling: str, config: Distillation) -> Teacher:
     taps = [tap for tap in config.taps or DEFAULT_TAPS if tap in held]
     if not taps:
         raise UserError(f"{weights} ends at {held[-1]} and has none of {', '.join(config.taps or DEFAULT_TAPS)}.")
-    network = VGGFeatures(arch, taps, weights, pooling)
-    return network.bfloat16() if pick_precision(config.precision, torch.device("cpu")) == "bf16-mixed" else network
+    device = pick_device()
+    network = VGGFeatures(arch, taps, weights, pooling).to(device)
+    return network.bfloat16() if pick_precision(config.precision, device) == "bf16-mixed" else network
 
 
 def reconstruction(vae: VAE) -> Callable[[Tensor], Tensor]:

@@ -91,6 +91,8 @@ def bench(parser: Parser) -> None:
     parser.add_argument("--accelerator", type=Literal["auto", "cpu", "cuda"], default="auto")
     layers = "of vgg19_bn, by index or name: what is compared"
     parser.add_argument("--layers", type=list[int | str], default=[14, 24, 34, 43], help=layers)
+    quick = "measure only the popular step and the package's own, uncompiled"
+    parser.add_argument("--quick", action="store_true", help=quick)
     scaling = "instead: how the time grows with the batch, the size of the images, the layers and the processes"
     parser.add_argument("--scaling", action="store_true", help=scaling)
     parser.add_argument("--out", type=Path, default=Path("bench.json"), help="all numbers, as JSON")

@@ -41,6 +41,7 @@ def distil(
     faces: Faces,
     *,
     reconstruct: Callable[[Tensor], Tensor] | None = None,
+    device: str | torch.device = "cpu",
     progress: bool = True,
 ) -> Student:
     """Train a student on faces x and disturbed faces y.
@@ -59,11 +60,13 @@ def distil(
         config: the student, and how to train it.
         teachers: one or several for each pooling (``"max"``, ``"average"``); where two give a tap, the first counts.
         faces: uint8, at least as large as the largest of ``config.sizes``.
-        reconstruct: maps images in [0, 1] to a VAE's reconstructions, which are then among the disturbed faces.
+        reconstruct: maps images in [0, 1], on the CPU, to a VAE's reconstructions, which are then among the disturbed
+            faces.
+        device: where the student is trained; its teachers live there too.
         progress: show a bar.
 
     Returns:
-        The student, in eval mode.
+        The student, in eval mode, on the device.
 
     Raises:
         UserError: for a layer or a pooling that is not there, or faces that are too small.
@@ -71,7 +74,8 @@ def distil(
     _check_sizes(config, faces)
     keep_freed_memory()
     torch.manual_seed(seeded_generator(config.seed, Stream.WEIGHTS).initial_seed())
-    student = Student(config.arch, config.width, config.last)
+    device = torch.device(device)
+    student = Student(config.arch, config.width, config.last).to(device)
     if config.initial:
         student.start_from(config.initial)
     kinds = dict(DISTURBANCES)
@@ -80,7 +84,7 @@ def distil(
     poolings = ["max", "average"] if config.pooling == "both" else [config.pooling]
     maps, head = _throw_away(config, student, _taught(teachers, poolings[0]), faces)
     gradients = config.gradients or list(maps)
-    bfloat16 = pick_precision(config.precision, torch.device("cpu")) == "bf16-mixed"
+    bfloat16 = pick_precision(config.precision, device) == "bf16-mixed"
     trained = [*student.parameters(), *maps.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(trained, config.learning_rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -98,12 +102,13 @@ def distil(
         if not from_scratch:  # where channels last is faster; batch statistics are inaccurate in it on a CPU
             student.to(memory_format=torch.channels_last)
             x, y = (images.contiguous(memory_format=torch.channels_last) for images in (x, y))
+        x, y = x.to(device), y.to(device)
         weights = {} if from_scratch else {gradients[step // len(poolings) % len(gradients)]: config.gradient_weight}
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             terms, seen = _terms(student, maps, _taught(teachers, pooling), x, y, weights)
         if attributes is not None:
             logits = head(seen.float().relu().mean(dim=(2, 3)))
-            entropy = binary_cross_entropy_with_logits(logits, attributes.repeat(2, 1).float())
+            entropy = binary_cross_entropy_with_logits(logits, attributes.to(device).repeat(2, 1).float())
             terms["attributes"] = config.attribute_weight * entropy
         torch.stack(list(terms.values())).sum().backward()
         torch.nn.utils.clip_grad_norm_(trained, LARGEST_NORM, error_if_nonfinite=True)
@@ -167,7 +172,9 @@ def _throw_away(
     config: Distillation, student: Student, teacher: Teacher, faces: Faces
 ) -> tuple[nn.ModuleDict, nn.Linear]:
     """The 1x1 convolutions from the student's taps to the teacher's, and the attributes' head."""
-    x = interpolate(to_float(faces.images[:FITTED]), size=config.patch, mode="bilinear", antialias=True).clamp(0, 1)
+    device = next(student.parameters()).device
+    x = to_float(faces.images[:FITTED]).to(device)
+    x = interpolate(x, size=config.patch, mode="bilinear", antialias=True).clamp(0, 1)
     with torch.no_grad():
         given, outputs = teacher(x), student.eval()(x)
     taps = config.taps or [name for name in given if name in outputs]
@@ -178,12 +185,14 @@ def _throw_away(
             f"{', '.join(given)}, and the student ends at {list(outputs)[-1]}."
         )
     maps = {tap: _least_squares(outputs[tap], given[tap].float()) for tap in taps}
-    return nn.ModuleDict(maps), nn.Linear(list(outputs.values())[-1].shape[1], max(1, len(faces.names)))
+    return nn.ModuleDict(maps).to(device), nn.Linear(
+        list(outputs.values())[-1].shape[1], max(1, len(faces.names)), device=device
+    )
 
 
 def _least_squares(psi: Tensor, phi: Tensor) -> nn.Conv2d:
     """The 1x1 convolution that comes nearest to phi, from which training starts: a far one would spoil the student."""
-    columns, wanted = (features.transpose(0, 1).flatten(1).T for features in (psi, phi))  # (places, channels)
+    columns, wanted = (features.cpu().transpose(0, 1).flatten(1).T for features in (psi, phi))  # (places, channels)
     columns = torch.cat([columns, torch.ones_like(columns[:, :1])], dim=1)
     square = columns.T @ columns + RIDGE * columns.square().mean() * len(columns) * torch.eye(columns.shape[1])
     solution = torch.linalg.solve(square, columns.T @ wanted)
