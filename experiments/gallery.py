@@ -4,7 +4,8 @@
 
 Models are run folders, exported folders, or names of models that ship. Writes reconstructions.jpg (held-out faces above
 what both models make of them), samples.jpg (the same draws from N(0, I) and from the fitted mixtures, none chosen),
-interpolation.jpg (between held-out faces) and attributes.jpg (held-out faces along attribute vectors).
+interpolation.jpg (between held-out faces), attributes.jpg (held-out faces edited by attribute vectors), walks.jpg (one
+face along each of these vectors) and traversal.jpg (that face along the dimensions with the most KL divergence).
 
 The faces are those of the test split whose latents are nearest to the mean under the DFC-VAE, most of them frontal and
 plainly lit: every 16th of the nearest 160.
@@ -20,10 +21,12 @@ from torch import Tensor
 from dfcvae import VAE, interpolate, load_prior, load_vectors
 from dfcvae.data import data_of, load_faces
 from dfcvae.images import to_float
-from dfcvae.latent import Prior, encode_images
+from dfcvae.latent import Prior, by_kl, encode_images, traverse
 from dfcvae.plots import labelled_grid
 
 FACES, NEAREST, STEPS, SEED = 10, 160, 8, 0
+STRENGTHS = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+DIMENSIONS, REACH = 6, 3.0
 EDITS = {
     "Smiling": 1.5,
     "Eyeglasses": 2.5,
@@ -72,6 +75,20 @@ def edited(name: str, vae: VAE, x: Tensor) -> list[Tensor]:
     return list(torch.stack(columns, dim=1))
 
 
+def walks(name: str, vae: VAE, x: Tensor) -> list[Tensor]:
+    """A row for each attribute: a face at every strength."""
+    mu, vectors = vae.encode(x[None])[0], load_vectors(name)
+    return [torch.cat([vae.decode_all(vectors.edit(mu, {edit: s})) for s in STRENGTHS]) for edit in EDITS]
+
+
+def traversals(vae: VAE, x: Tensor, images: Tensor) -> tuple[list[Tensor], list[str]]:
+    """A row for each of the most informative dimensions of a set of faces."""
+    indices, nats = by_kl(*encode_images(vae.encode, images))
+    mu, values = vae.encode(x[None])[0][0], torch.linspace(-REACH, REACH, 7)
+    rows = [vae.decode_all(traverse(mu, int(d), values)) for d in indices[:DIMENSIONS]]
+    return rows, [f"z[{d}]: {n:.2f} nats" for d, n in zip(indices[:DIMENSIONS].tolist(), nats.tolist(), strict=False)]
+
+
 def draw(file: Path, rows: Sequence[Tensor], labels: Sequence[str], columns: Sequence[str] = ()) -> None:
     """Write a labelled grid."""
     labelled_grid(torch.stack(list(rows)), labels, columns).savefig(file, pil_kwargs={"quality": 88})
@@ -80,7 +97,7 @@ def draw(file: Path, rows: Sequence[Tensor], labels: Sequence[str], columns: Seq
 
 @torch.no_grad()
 def main() -> None:
-    """Draw all four."""
+    """Draw all of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("plain")
     parser.add_argument("dfc")
@@ -91,13 +108,17 @@ def main() -> None:
     names = {"plain VAE": arguments.plain, "DFC-VAE": arguments.dfc}
     models = {title: (name, VAE.load(name)) for title, name in names.items()}
     _, dfc = models["DFC-VAE"]
-    x = typical_faces(dfc, load_faces(data_of(arguments.dfc, arguments.source))["test"].images)
+    test = load_faces(data_of(arguments.dfc, arguments.source))["test"].images
+    x = typical_faces(dfc, test)
     rebuilt = [x, *(vae.reconstruct(x) for _, vae in models.values())]
     draw(arguments.out / "reconstructions.jpg", rebuilt, ["original", *models])
     draw(arguments.out / "samples.jpg", *samples(models))
     draw(arguments.out / "interpolation.jpg", *interpolations(models, x))
     columns = ["original", "reconstruction", *(f"{name} {value:+g}" for name, value in EDITS.items())]
     draw(arguments.out / "attributes.jpg", edited(arguments.dfc, dfc, x[4:9]), [""] * 5, columns)
+    draw(arguments.out / "walks.jpg", walks(arguments.dfc, dfc, x[4]), list(EDITS), [f"{s:+g}" for s in STRENGTHS])
+    reached = [f"{value:+g}" for value in torch.linspace(-REACH, REACH, 7).tolist()]
+    draw(arguments.out / "traversal.jpg", *traversals(dfc, x[4], test), reached)
 
 
 if __name__ == "__main__":
