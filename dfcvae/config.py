@@ -10,6 +10,8 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from dfcvae.checks import FINITE, MANY, check_groups, check_ranges
 from dfcvae.errors import UserError
+from dfcvae.feature_config import Distillation as Distillation
+from dfcvae.feature_config import FeatureTraining as FeatureTraining
 from dfcvae.files import write_whole
 
 

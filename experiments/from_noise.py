@@ -1,6 +1,6 @@
 """What each perceptual loss keeps of a face: an image optimised from noise towards a target, by every published loss.
 
-    python experiments/from_noise.py --network features.safetensors --out from-noise.png
+    python experiments/from_noise.py --network compact --steps 600 --out docs/losses/from-noise.png
 
 Adam on the logits of the pixels, so that the image stays in [0, 1]. The target is a synthetic face, or your own image.
 Without --network the losses take their ImageNet networks, which are downloaded.
@@ -68,7 +68,7 @@ def draw(images: dict[str, Tensor], path: Path) -> None:
 def main() -> None:
     """Optimise, measure, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", help="file of a feature network (default: ImageNet weights)")
+    parser.add_argument("--network", help="compact, or the file of a feature network (default: ImageNet weights)")
     parser.add_argument("--target", type=Path, help="an image file (default: a synthetic face)")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--steps", type=int, default=300)

@@ -1,11 +1,11 @@
 """What each perceptual loss sees, what it costs, and what bfloat16 does to it.
 
-    python experiments/measure_losses.py --network features.safetensors --out docs/losses
+    python experiments/measure_losses.py --network compact --source CELEBA --out docs/losses
 
 Writes sensitivity.png (each loss for blur, shift, noise, contrast and other distortions of equal mean squared error)
 and measures.json: those values, floating-point operations and times, and the errors of bfloat16 features. Sensitivity
-and bfloat16 with the network given, on test faces of --source; costs with the published networks, whose weights do not
-matter for them.
+and bfloat16 are measured with the network given, on test faces of --source; costs with the published networks, whose
+weights do not matter for them. --parts measures only some of these and keeps the others of an existing measures.json.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from dfcvae.losses import PRESETS, ImageLoss, mean_squared_error, perceptual
 MSE = 0.004  # of every distortion, about 24 dB
 IMAGES = 64
 ROUNDS = 5
+PARTS = ["sensitivity", "costs", "bfloat16"]
 
 
 def shift(x: Tensor, amount: float) -> Tensor:
@@ -159,7 +160,8 @@ def bfloat16(found: dict[str, ImageLoss], x_hat: Tensor, x: Tensor) -> dict[str,
 def main() -> None:
     """Measure and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", required=True, help="file of a feature network")
+    parser.add_argument("--network", default="compact", help="compact, imagenet or the file of a feature network")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure (default: all)")
     parser.add_argument("--source", default="synthetic", help="where the faces come from")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch", type=int, default=8, help="images at a time for the costs")
@@ -168,19 +170,19 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     faces = load_faces(DataConfig(args.source, size=args.size))["test"]
     x = to_rgb(to_float(faces.images[:IMAGES]))
-    found = losses(args.network, args.size)
-    table = sensitivity(found, x)
-    draw(table, args.out / "sensitivity.png")
-    blurred = distorted(x, "blur")
-    report = {
-        "sensitivity": table,
-        "costs": costs(args.size, args.batch),
-        "bfloat16": bfloat16(found, blurred[:8], x[:8]),
-    }
-    (args.out / "measures.json").write_text(json.dumps(report, indent=1) + "\n")
-    for part, rows in report.items():
+    file = args.out / "measures.json"
+    report = json.loads(file.read_text()) if file.is_file() else {}
+    if "sensitivity" in args.parts:
+        report["sensitivity"] = sensitivity(losses(args.network, args.size), x)
+        draw(report["sensitivity"], args.out / "sensitivity.png")
+    if "costs" in args.parts:
+        report["costs"] = costs(args.size, args.batch)
+    if "bfloat16" in args.parts:
+        report["bfloat16"] = bfloat16(losses(args.network, args.size), distorted(x, "blur")[:8], x[:8])
+    file.write_text(json.dumps(report, indent=1) + "\n")
+    for part in args.parts:
         print(f"\n{part}")
-        for name, row in rows.items():
+        for name, row in report[part].items():
             print(f"{name:<24}" + "".join(f"{key} {value:<10.4g} " for key, value in row.items()))
 
 

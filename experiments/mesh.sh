@@ -3,7 +3,7 @@
 #
 #   experiments/mesh.sh CELEBA FEATURES JUDGE OUT
 #
-# FEATURES and JUDGE are networks from `dfcvae features train`, as in reproduce.sh. 800 steps of 32 images each; run folders
+# FEATURES is a weights file or compact, JUDGE a network from `dfcvae features train`. 800 steps of 32 images each; run folders
 # in OUT with test.json, reconstructions.png and samples.png.
 set -euo pipefail
 celeba=$1 features=$2 judge=$3 out=$4

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "dfcvae"
 LAYERS = [
     {"errors", "files", "memory", "paths", "precision"},
     {"checks", "yamlfile"},
+    {"feature_config"},
     {
         "config",
         "feature_config",
@@ -38,7 +39,7 @@ LAYERS = [
     {"__main__"},
 ]
 HEAVY = {"lightning", "torchmetrics", "wandb", "matplotlib", "scipy", "sklearn", "tensorboard"}
-FIRST_WITH_HEAVY = 6
+FIRST_WITH_HEAVY = 7
 
 
 def modules():

@@ -4,11 +4,18 @@ import json
 
 import pytest
 
-from dfcvae.bench.rows import MEASURES
+from dfcvae.bench.rows import MEASURES, bench_rows
 from dfcvae.bench.scaling import BATCHES
+from dfcvae.bench.settings import BenchSettings
 from dfcvae.cli import main
 
 SMALL = ["--size", "32", "--batch_size", "2", "--rounds", "1", "--steps", "1", "--accelerator", "cpu"]
+
+
+def test_a_quick_benchmark_leaves_out_the_single_measures(tmp_path):
+    names = [row.name for row in bench_rows(BenchSettings(quick=True, accelerator="cpu"), tmp_path)]
+    full = ("exact float32", "default precision", "kept targets")
+    assert names == ["popular", *(f"dfcvae, {how}" for how in (*full, "compact network", "compact, kept targets"))]
 
 
 @pytest.mark.slow

@@ -93,7 +93,7 @@ def each(function, a, b):
 
 RISING = [1 / 32, 1 / 16, 1 / 8, 1 / 4, 1]
 PUBLISHED = {  # name: network, indices, weights, distance
-    "dfc-vae": ("vgg19_bn", [5, 14, 24, 34, 43], [0.1] * 5, mean_square),
+    "dfc-vae": ("vgg19_bn", [2, 9, 16], [1 / 6] * 3, mean_square),
     "dfc": ("vgg19_bn", [14, 24, 34, 43], [1] * 4, mean_square),
     "dfc-aliased": ("vgg19_bn", [14, 25, 35, 43], [1] * 4, mean_square),
     "vae-123": ("vgg19", [1, 6, 11], [1] * 3, half_mean_square),
