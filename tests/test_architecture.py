@@ -15,7 +15,6 @@ LAYERS = [
     {"feature_config"},
     {
         "config",
-        "feature_config",
         "disturbances",
         "gaussian",
         "images",
