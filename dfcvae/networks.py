@@ -139,7 +139,7 @@ def strided(size: int, channels: int, latent_dim: int) -> tuple[Encoder, Decoder
 
 
 def smooth(size: int, channels: int, latent_dim: int) -> tuple[Encoder, Decoder]:
-    """The encoder of `hou2016`, and a decoder that draws no lines at the finest scales.
+    """The encoder of `hou2016`, and a decoder that draws fewer lines.
 
     Nearest upsampling gives neighbouring pixels the same input. Feature losses, which ask for detail, turn that into
     horizontal and vertical lines, and in `hou2016` nothing follows the last upsampling but one convolution. Here the
