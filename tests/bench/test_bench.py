@@ -25,7 +25,7 @@ def test_bench(capsys, tmp_path):
     shown = capsys.readouterr().out
     report = json.loads(out.read_text())
     names = [row["name"] for row in report["rows"]]
-    assert names == ["popular", *(name for name in MEASURES if name != "+ compiled VAE"), *names[-3:]]
+    assert names == ["popular", *(name for name in MEASURES if name != "+ compiled VAE"), *names[-5:]]
     assert all(name in shown for name in names)
     assert report["environment"]["versions"]["torch"]
     for row in report["rows"]:
