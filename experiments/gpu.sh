@@ -50,7 +50,7 @@ if [ "${SMALL:-}" ]; then
 fi
 limit() { [ "${SMALL:-}" ] && echo 100000 || echo "$1"; }
 
-train() { # NAME EXPERIMENT FIELDS...: a run, its measures and reconstructions
+train() { # NAME EXPERIMENT FIELDS...: a run, its measures and samples
   local name=$1 experiment=$2 judges=()
   shift 2
   [ "$judge" ] && judges=(--judge "$judge")
