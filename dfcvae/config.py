@@ -49,8 +49,8 @@ class ModelConfig:
     """Which network to train.
 
     Args:
-        network: "hou2016" (the paper's), "smooth" (its encoder, and a decoder that draws fewer lines) or "strided" (that
-            of the PyTorch-VAE collection).
+        network: "hou2016" (the paper's), "smooth" (its encoder, and a decoder that draws fewer lines) or "strided"
+            (that of the PyTorch-VAE collection).
         latent_dim: number of latent dimensions.
     """
 
