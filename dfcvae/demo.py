@@ -9,8 +9,11 @@ from pathlib import Path
 
 import torch
 
+from dfcvae.attribute_network import attribute_scores, train_features
+from dfcvae.build import build_vae
 from dfcvae.config import DataConfig, Experiment, FeatureConfig, LossConfig, ModelConfig, TrainingConfig
 from dfcvae.data import Faces, Splits, load_faces
+from dfcvae.device import environment, pick_device
 from dfcvae.errors import UserError
 from dfcvae.evaluation import evaluate, measure_samples
 from dfcvae.evaluation.mesh import plaid_energy, power_spectrum
@@ -27,9 +30,7 @@ from dfcvae.reports.observers import Judge
 from dfcvae.reports.pictures import interpolations, reconstructions, samples_of_priors
 from dfcvae.reports.shipped import Shipped, load_shipped, shipped_section
 from dfcvae.reports.write import write_report
-from dfcvae.training import attribute_scores, train, train_features
-from dfcvae.training.build import build_vae
-from dfcvae.training.environment import environment, pick_device
+from dfcvae.training import train
 from dfcvae.vae import VAE
 
 COLUMNS = 8  # faces in a row: in a report 1280 pixels wide, each is 100 pixels or more

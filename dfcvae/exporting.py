@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 from dfcvae.card import card
+from dfcvae.checkpoint import find_model, load_checkpoint, read_model
 from dfcvae.config import DataConfig
 from dfcvae.data import source_name
 from dfcvae.files import write_whole
 from dfcvae.fitted import VECTORS, latent_folder
 from dfcvae.latent import AttributeVectors, Prior
 from dfcvae.latent.stored import OtherFitError, read_stored
-from dfcvae.vae import VAE, digest, find_model, load_checkpoint, read_model
+from dfcvae.vae import VAE, digest
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 FITTED = ("prior-gaussian.safetensors", "prior-gmm.safetensors", VECTORS)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
+from dfcvae.device import at_least_float32
 from dfcvae.errors import UserError
 from dfcvae.images import IMAGENET_MEAN, IMAGENET_STD, to_rgb
-from dfcvae.precision import at_least_float32
 from dfcvae.vgg import Layer, layer_names, layer_table, resolve_layers, vgg_layers
 from dfcvae.weights import Weights, load_vgg_weights
 

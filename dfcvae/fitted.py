@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from dfcvae import paths
+from dfcvae.checkpoint import find_model
 from dfcvae.config import DataConfig
 from dfcvae.data import Faces, Splits, check_at_hand, data_of, filled, load_faces, source_name
 from dfcvae.errors import UserError, nearest
 from dfcvae.latent import AttributeVectors, Prior, encode_images, fit_gaussian, fit_mixture
 from dfcvae.latent.attributes import Method
 from dfcvae.latent.stored import OtherFitError
-from dfcvae.vae import VAE, digest, find_model
+from dfcvae.vae import VAE, digest
 
 PRIORS = ("normal", "gaussian", "gmm")
 AT_MOST = 50_000  # training faces: more change the result by little and take minutes

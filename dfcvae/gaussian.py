@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from dfcvae.precision import at_least_float32
+from dfcvae.device import at_least_float32
 
 
 def sample_posterior(mu: Tensor, logvar: Tensor, eps: Tensor) -> Tensor:

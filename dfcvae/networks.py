@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pixel_shuffle
 
-from dfcvae.precision import at_least_float32
+from dfcvae.device import at_least_float32
 
 SIZES = (32, 64, 128, 256)
 

@@ -1,7 +1,5 @@
 """The variational autoencoder: encode, decode, reconstruct, sample, save, load. It knows no loss."""
 
-import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dfcvae.errors import UserError, nearest
-from dfcvae.files import all_whole
+from dfcvae.checkpoint import export_model, read_model
+from dfcvae.errors import UserError
 from dfcvae.gaussian import sample_posterior
 from dfcvae.networks import NETWORKS, SIZES
-from dfcvae.paths import pretrained_folder, pretrained_models
-from dfcvae.tensorfiles import UnreadableError, read_pickled, read_tensors, write_tensors
 from dfcvae.tensorfiles import digest as digest_of_tensors
 
 DECODED_AT_ONCE = 256
@@ -110,14 +106,8 @@ class VAE(nn.Module):
         Raises:
             UserError: if a weight is too large for ``dtype``.
         """
-        folder = Path(folder)
-        about: dict[str, Any] = {"vae": self.config}
-        with all_whole(folder / "model.safetensors", folder / "model.json") as (file, description):
-            write_tensors(file, {name: _stored(tensor, dtype) for name, tensor in self.state_dict().items()})
-            about |= {"sha256": _sha256(file), "dtype": str(dtype).removeprefix("torch.")}
-            about |= {"training": training or {}, "config": config or {}}
-            description.write_text(json.dumps(about, indent=2) + "\n")
-        return folder
+        about = {"vae": self.config, "training": training or {}, "config": config or {}}
+        return export_model(Path(folder), about, self.state_dict(), dtype)
 
     @classmethod
     def load(cls, path: str | Path, *, device: str | torch.device = "cpu") -> "VAE":
@@ -152,91 +142,6 @@ def digest(vae: VAE) -> str:
     return digest_of_tensors(vae.state_dict())
 
 
-def find_model(path: str | Path) -> Path:
-    """The file that holds the model of a run folder, an exported folder, a checkpoint path or a shipped model's name.
-
-    Raises:
-        UserError: if there is none.
-    """
-    path = Path(path).expanduser()
-    path = pretrained_folder(path) or path
-    places = [path / "model.safetensors", path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"]
-    found = next((place for place in [path, *places] if place.is_file()), None)
-    if found is None:
-        raise UserError(
-            f"No model at {path}: expected a checkpoint (.ckpt), a run folder with checkpoints/best.ckpt, or an "
-            f"exported folder with model.safetensors. {_what_else(path)}"
-        )
-    return found
-
-
-def _what_else(path: Path) -> str:
-    """For somebody who may have meant a shipped model; the name of one has no path separator."""
-    shipped = pretrained_models()
-    if not shipped or path.name != str(path):
-        return "Train one with `dfcvae train` or `dfcvae demo`."
-    return f"Models that ship with the package: {', '.join(shipped)}{nearest(path, shipped)}."
-
-
-def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What a model file says of itself (keys ``vae`` and ``config``) and its weights, EMA ones where they were kept.
-
-    An exported model says more of its training (key ``training``), see `VAE.save`.
-    """
-    file = find_model(path)
-    return _read_exported(file) if file.suffix == ".safetensors" else _read_checkpoint(file)
-
-
-def load_checkpoint(file: Path) -> dict[str, Any]:
-    """A training checkpoint, on the CPU; nothing in it is executed (``weights_only``)."""
-    try:
-        checkpoint = read_pickled(file)
-        about, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
-        _check_description({name: about[name] for name in ("vae", "config")})
-        if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
-            raise TypeError("its weights are no tensors by name")
-    except (UnreadableError, KeyError, TypeError, AttributeError, IndexError) as error:
-        why = error if isinstance(error, UnreadableError) else f"{type(error).__name__}: {error}"
-        raise UserError(f"{file} is not a checkpoint of dfcvae, or it is damaged ({why}).") from error
-    return checkpoint
-
-
-def _read_exported(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    description = file.with_suffix(".json")
-    try:
-        about = json.loads(description.read_text())
-        known = {key: about[key] for key in ("vae", "config", "sha256")}
-        about = known | {"training": about.get("training", {})}  # which older exports lack
-        _check_description(about)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(
-            f"{file} needs a description that `dfcvae export` wrote beside it, but {description.name} is missing or "
-            f"something else ({type(error).__name__}); export the model again."
-        ) from error
-    if about["sha256"] != _sha256(file):
-        raise UserError(f"{file} is damaged: its SHA-256 is not the one in {description.name}; export it again.")
-    try:
-        return about, read_tensors(file)[0]
-    except UnreadableError as error:
-        raise UserError(f"{file} is no safetensors file ({error}); export the model again.") from error
-
-
-def _check_description(about: dict[str, Any]) -> None:
-    """Raise a TypeError unless a model is told by its constructor's arguments and a (perhaps empty) experiment."""
-    shape = about["vae"]
-    if not isinstance(shape, dict) or {type(shape[key]) for key in ("size", "channels", "latent_dim")} != {int}:
-        raise TypeError("its description is not that of a VAE")
-    if not isinstance(about["config"], dict) or not isinstance(about.get("training", {}), dict):
-        raise TypeError("its experiment is none")
-
-
-def _read_checkpoint(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    checkpoint = load_checkpoint(file)
-    about, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
-    prefix = "ema.module." if any(key.startswith("ema.module.") for key in state) else "vae."
-    return about, {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-
-
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Eval mode for a while: in training mode batch norm would mix the images of a batch."""
@@ -255,24 +160,6 @@ def _check_shape(network: str, size: int, channels: int, latent_dim: int) -> Non
             raise UserError(f"A VAE's {what} is one of {', '.join(map(str, choices))}; {value!r} came.")
     if latent_dim < 1:
         raise UserError(f"A VAE's latent_dim is a positive integer; {latent_dim!r} came.")
-
-
-def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """A tensor of a state dict as `VAE.save` writes it: matrices and filters rounded, vectors and counters as they are.
-
-    Vectors (biases, batch norm) are a thousandth of the numbers, and their variances may not fit into float16.
-    """
-    if not tensor.is_floating_point() or tensor.dim() < 2:
-        return tensor
-    rounded = tensor.to(dtype)
-    if tensor.isfinite().all() and not rounded.isfinite().all():
-        largest = float(tensor.abs().max())
-        raise UserError(f"A weight of {largest:.3g} is too large for {dtype}; export with --dtype bfloat16 or float32.")
-    return rounded
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _first_mismatch(error: Exception) -> str:

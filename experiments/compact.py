@@ -25,12 +25,11 @@ from dfcvae import VAE, VGGFeatures
 from dfcvae.commands.distilling import FITTING, MEASURED, reconstruction, resized
 from dfcvae.config import DataConfig
 from dfcvae.data import Splits, load_faces
+from dfcvae.device import environment
+from dfcvae.distil import Student, Teacher, distil
 from dfcvae.evaluation.fidelity import fidelity, fidelity_table
 from dfcvae.feature_config import Distillation
 from dfcvae.images import IMAGENET_MEAN, IMAGENET_STD
-from dfcvae.training.distil import Teacher, distil
-from dfcvae.training.environment import environment
-from dfcvae.training.student import Student
 from dfcvae.vgg import layer_names
 
 EXACT = ("relu1_1", "relu2_1", "relu3_1")

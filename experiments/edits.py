@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from dfcvae import VAE
+from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.data import data_of, load_faces
 from dfcvae.evaluation import embed
 from dfcvae.fitted import fit_vectors, posteriors
 from dfcvae.plots import labelled_grid, save_figure
-from dfcvae.training import AttributeNetwork
 
 ATTRIBUTES = ("Smiling", "Eyeglasses", "Male", "Blond_Hair", "Mustache")
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)

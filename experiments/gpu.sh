@@ -61,7 +61,7 @@ train() { # NAME EXPERIMENT FIELDS...: a run, its measures and samples
 
 nvidia-smi > "$out/nvidia-smi.txt" 2>&1 || echo "no nvidia-smi"
 part versions "$(limit 60)" $python -c "
-from dfcvae.training.environment import environment
+from dfcvae.device import environment
 for name, value in environment().items():
     print(name, value)"
 part prepare "$(limit 60)" $dfcvae data prepare "$faces" --size 64

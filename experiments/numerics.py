@@ -24,15 +24,15 @@ import matplotlib.pyplot as plt
 import torch
 from torch import Tensor, nn
 
+from dfcvae.build import build_objective, build_perceptual, build_vae, use_bfloat16_features
 from dfcvae.config import DataConfig, Experiment, FeatureConfig, LossConfig, ModelConfig, TrainingConfig
 from dfcvae.data import Splits, TrainingBatches, load_faces
 from dfcvae.data.batches import Batch
+from dfcvae.device import environment, pick_device, pick_precision
 from dfcvae.images import normalize_imagenet, to_rgb
 from dfcvae.losses import PerceptualLoss
-from dfcvae.training import VAETraining, build_objective, build_perceptual, build_vae, train
-from dfcvae.training.build import use_bfloat16_features
-from dfcvae.training.environment import environment, pick_device, pick_precision
-from dfcvae.training.targets import Targets
+from dfcvae.targets import Targets
+from dfcvae.training import VAETraining, train
 from dfcvae.vae import VAE
 from dfcvae.vgg import layer_names, vgg_layers
 from dfcvae.weights import load_vgg_weights
@@ -95,7 +95,7 @@ def plain(config: FeatureConfig) -> PerceptualLoss:
 @contextmanager
 def feature_network(name: str) -> Iterator[None]:
     """Runs in here have the feature network of a path."""
-    with patch("dfcvae.training.run.build_perceptual", lambda config: built(config, name)):
+    with patch("dfcvae.build_perceptual", lambda config: built(config, name)):
         yield
 
 
@@ -157,7 +157,7 @@ def curve(experiment: Experiment, name: str, splits: Splits, out: Path) -> list[
             emulate_bfloat16(initial)
         if name == "another seed":
             experiment = replace(experiment, training=replace(experiment.training, seed=experiment.training.seed + 1))
-        with feature_network(name), patch("dfcvae.training.run.build_vae", lambda _: initial):
+        with feature_network(name), patch("dfcvae.build_vae", lambda _: initial):
             train(experiment, folder, splits=splits)
     with (folder / "metrics.csv").open(newline="") as file:
         return [float(row["train/total"]) for row in csv.DictReader(file) if row["train/total"]]

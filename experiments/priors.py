@@ -16,13 +16,13 @@ from statistics import mean, stdev
 import torch
 
 from dfcvae import VAE
+from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.data import data_of, load_faces
 from dfcvae.evaluation import embed, frechet_distance
 from dfcvae.fitted import fit_prior, posteriors
 from dfcvae.latent import Prior
 from dfcvae.plots import labelled_grid, save_figure
 from dfcvae.seeding import Stream, seeded_generator
-from dfcvae.training import AttributeNetwork
 
 SEEDS, SHOWN = 5, 10
 

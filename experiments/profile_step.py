@@ -22,8 +22,7 @@ from dfcvae.bench.ours import OwnStep
 from dfcvae.bench.popular import Measures, PopularStep
 from dfcvae.bench.settings import BenchSettings
 from dfcvae.bench.step import Step, train
-from dfcvae.precision import default_precision
-from dfcvae.training.environment import environment
+from dfcvae.device import environment, pick_precision
 
 GROUPS = {  # of an operator by the first pattern that is found in its name
     "convolutions, backward": "convolution_backward",
@@ -85,7 +84,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("profile"))
     args = parser.parse_args()
     settings = BenchSettings(args.size, args.batch_size)
-    precision = default_precision(settings.device)
+    precision = pick_precision(settings.device)
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -17,13 +17,14 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.config import DataConfig, Experiment, FeatureConfig, LossConfig, TrainingConfig
 from dfcvae.data import Splits, load_faces
 from dfcvae.evaluation import JUDGE_LAYERS, embed, evaluate, frechet_distance
 from dfcvae.features import VGGFeatures
 from dfcvae.images import to_float
 from dfcvae.seeding import Stream, seeded_generator
-from dfcvae.training import AttributeNetwork, train
+from dfcvae.training import train
 from dfcvae.vae import VAE
 
 ALPHAS = (0.001, 0.004, 0.016)

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.latent import AttributeVectors, Prior
-from dfcvae.training import AttributeNetwork
 from dfcvae.vae import VAE, digest
 from tests.conftest import tiny_experiment
 from tests.hostile import encoded, reference
@@ -141,10 +141,10 @@ def model(folder: Path, config: dict[str, Any] | None = None) -> Path:
 def checkpoint(path: Path, **changes: Any) -> Path:
     """What training leaves, as far as a loaded model needs it."""
     content = {
-        "state_dict": {f"vae.{name}": value for name, value in vae().state_dict().items()},
-        "hyper_parameters": {"vae": vae().config, "config": tiny_experiment().as_dict(), "scales": {}},
-        "optimizer_states": [],
-        "global_step": 4,
+        "vae": dict(vae().state_dict()),
+        "about": {"vae": vae().config, "config": tiny_experiment().as_dict(), "scales": {}},
+        "optimizer": {},
+        "step": 4,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(content | changes, path)

@@ -710,7 +710,7 @@ def checkpoints(name: str, make: Callable[[Path], object], says: str, status: in
     simple(f"checkpoint {name}", status, says, build, "sample", "given/run", "-n", "2", "--out", "x.png")
 
 
-NONE = r"best.ckpt is not a checkpoint of dfcvae, or it is damaged"
+NONE = r"best.ckpt is not a checkpoint of this version of dfcvae, or it is corrupted"
 checkpoints("whole", broken.checkpoint, "x.png", 0)
 checkpoints("malicious", lambda path: broken.pickled(path, broken.Malicious()), NONE)
 checkpoints("with malice among its values", lambda path: broken.checkpoint(path, more=broken.Malicious()), NONE)
@@ -718,12 +718,12 @@ checkpoints("cut short", lambda path: broken.cut(broken.checkpoint(path)), NONE)
 checkpoints("with a flipped bit in a tensor", lambda path: broken.flipped(broken.checkpoint(path), 0.5), NONE)
 checkpoints("empty", lambda path: path.write_bytes(b""), NONE)
 checkpoints("of another program", lambda path: broken.pickled(path, {"state_dict": {"a": torch.ones(1)}}), NONE)
-checkpoints("without its configuration", lambda path: broken.checkpoint(path, hyper_parameters={}), NONE)
+checkpoints("without its configuration", lambda path: broken.checkpoint(path, about={}), NONE)
 checkpoints("of a list", lambda path: broken.pickled(path, [1, 2, 3]), NONE)
-checkpoints("whose weights are a list", lambda path: broken.checkpoint(path, state_dict=[1, 2]), NONE)
-checkpoints("whose weights have numbers for names", lambda path: broken.checkpoint(path, state_dict={1: 2}), NONE)
-checkpoints("whose weights are words", lambda path: broken.checkpoint(path, state_dict={"vae.a": "b"}), NONE)
-checkpoints("without weights", lambda path: broken.checkpoint(path, state_dict={}), "do not fit the VAE they describe")
+checkpoints("whose weights are a list", lambda path: broken.checkpoint(path, vae=[1, 2]), NONE)
+checkpoints("whose weights have numbers for names", lambda path: broken.checkpoint(path, vae={1: 2}), NONE)
+checkpoints("whose weights are words", lambda path: broken.checkpoint(path, vae={"a": "b"}), NONE)
+checkpoints("without weights", lambda path: broken.checkpoint(path, vae={}), "do not fit the VAE they describe")
 checkpoints("that is a picture", lambda path: path.write_bytes(broken.picture()), NONE)
 
 
@@ -731,11 +731,11 @@ checkpoints("that is a picture", lambda path: path.write_bytes(broken.picture())
 def _() -> list[str]:
     broken.experiment(GIVEN / "tiny.yaml")
     hyper = {"vae": broken.vae().config, "config": {"name": "old", "loss": {"kld_weight": 1}}}
-    broken.checkpoint(GIVEN / "run" / "checkpoints" / "last.ckpt", hyper_parameters=hyper)
+    broken.checkpoint(GIVEN / "run" / "checkpoints" / "last.ckpt", about=hyper)
     return ["train", EXPERIMENT, "--out", "given/run", "--resume"]
 
 
-@case("checkpoint damaged, resumed", 1, r"last.ckpt is not a checkpoint of dfcvae, or it is damaged")
+@case("checkpoint damaged, resumed", 1, r"last.ckpt is not a checkpoint of this version of dfcvae, or it is corrupted")
 def _() -> list[str]:
     broken.experiment(GIVEN / "tiny.yaml")
     broken.flipped(broken.checkpoint(GIVEN / "run" / "checkpoints" / "last.ckpt"), 0.5)

@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.cli import main
 from dfcvae.commands.evaluating import print_samples
 from dfcvae.config import DataConfig
 from dfcvae.data.synthetic import render_faces
 from dfcvae.reports.evaluated import evaluate_model
 from dfcvae.reports.observers import Judge, Observers
-from dfcvae.training import AttributeNetwork
 from dfcvae.vae import VAE, digest
 from dfcvae.weights import imagenet_file, load_vgg_weights
 from tests.conftest import tiny_experiment
@@ -62,7 +62,7 @@ def test_train_with_overrides_then_resume(capsys, tmp_path):
     assert "train_images: 32" in saved
     ok(capsys, "train", "run/config.yaml", "--training.max_steps", "4", "--out", "run", "--resume")
     last = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
-    assert last["global_step"] == 4
+    assert last["step"] == 4
 
 
 def test_the_plain_vae_is_the_same_file_without_features(capsys, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.cli import main
 from dfcvae.commands.moving import parse_edits
 from dfcvae.data.synthetic import ATTRIBUTES
@@ -16,7 +17,7 @@ from dfcvae.errors import UserError
 from dfcvae.evaluation import frechet_distance
 from dfcvae.fitted import latent_folder
 from dfcvae.latent import AttributeVectors, Prior
-from dfcvae.training import AttributeNetwork, train
+from dfcvae.training import train
 from dfcvae.vae import VAE, digest
 from tests.conftest import tiny_experiment
 from tests.layouts import small_album, write_csv, write_images

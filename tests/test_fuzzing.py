@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from dfcvae.attribute_network import AttributeNetwork
+from dfcvae.checkpoint import load_checkpoint
 from dfcvae.commands.moving import parse_edits
 from dfcvae.config import DataConfig, Experiment
 from dfcvae.data import open_images, prepare
@@ -24,8 +26,7 @@ from dfcvae.intake.lists import read_attributes, read_csv, read_identities, read
 from dfcvae.intake.survey import read_looks
 from dfcvae.latent import AttributeVectors, Prior
 from dfcvae.parsing import load_experiment
-from dfcvae.training import AttributeNetwork
-from dfcvae.vae import VAE, digest, load_checkpoint
+from dfcvae.vae import VAE, digest
 from dfcvae.weights import load_vgg_weights
 from tests import broken
 from tests.conftest import tiny_experiment
@@ -243,7 +244,7 @@ def test_the_fuzzed_files_are_read_when_they_are_whole(folder):
     model = broken.model(folder / "model")
     assert VAE.load(model)
     assert AttributeVectors.load(broken.vectors(model), digest(broken.vae())).names == broken.NAMES
-    assert load_checkpoint(broken.checkpoint(folder / "whole.ckpt"))["global_step"] == 4
+    assert load_checkpoint(broken.checkpoint(folder / "whole.ckpt"))["step"] == 4
 
 
 @pytest.mark.slow

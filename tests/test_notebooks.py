@@ -95,7 +95,7 @@ import dfcvae.config as settings
 from dfcvae import VAE, losses, networks
 from dfcvae.images import _hidden, grid
 from dfcvae.losses import PRESETS, base
-from dfcvae.training.run import train
+from dfcvae.training import train
 dfcvae.losses.perceptual, dfcvae.losses.check_name, dfcvae.VAE, dfcvae.cli, settings.DataConfig, settings._flat
 """
     assert sorted(private_names(ast.parse(code))) == [
@@ -105,7 +105,7 @@ dfcvae.losses.perceptual, dfcvae.losses.check_name, dfcvae.VAE, dfcvae.cli, sett
         "dfcvae.losses.base",
         "dfcvae.losses.check_name",
         "dfcvae.networks",
-        "dfcvae.training.run.train",
+        "dfcvae.training.train",
         "dfcvae.vgg",
     ]
 

@@ -51,10 +51,10 @@ def run(tmp_path_factory):
     experiment.loss.features = FeatureConfig("vae-123", str(folder.parent / "networks" / "own.safetensors"))
     (folder / "checkpoints").mkdir(parents=True)
     checkpoint = {
-        "state_dict": {f"vae.{key}": value for key, value in vae.state_dict().items()},
-        "hyper_parameters": {"vae": vae.config, "config": experiment.as_dict(), "fingerprint": "f" * 8},
-        "epoch": 1,
-        "global_step": 8,
+        "vae": dict(vae.state_dict()),
+        "about": {"vae": vae.config, "config": experiment.as_dict(), "fingerprint": "f" * 8},
+        "epoch": 2,
+        "step": 8,
     }
     torch.save(checkpoint, folder / "checkpoints" / "best.ckpt")
     about = {"commit": "abc1234", "versions": {"torch": "2"}, "command": f"dfcvae train {folder}/x.yaml"}

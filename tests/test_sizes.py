@@ -9,6 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from dfcvae.attribute_network import AttributeNetwork, train_features
+from dfcvae.build import build_vae
 from dfcvae.cli import main
 from dfcvae.config import (
     DataConfig,
@@ -28,8 +30,7 @@ from dfcvae.feature_config import FeatureTraining
 from dfcvae.features import VGGFeatures
 from dfcvae.networks import NETWORKS, SIZES
 from dfcvae.reports.measured import MEASURES
-from dfcvae.training import AttributeNetwork, train, train_features
-from dfcvae.training.build import build_vae
+from dfcvae.training import train
 from dfcvae.vae import VAE
 
 SHAPES = [

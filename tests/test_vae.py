@@ -68,14 +68,14 @@ def test_a_flipped_byte_is_noticed(vae, tmp_path):
     data = bytearray(file.read_bytes())
     data[-5] ^= 1
     file.write_bytes(data)
-    with pytest.raises(UserError, match=r"model.safetensors is damaged: its SHA-256 is not the one in model.json"):
+    with pytest.raises(UserError, match=r"model.safetensors is corrupted: checksum mismatch with model.json"):
         VAE.load(tmp_path)
 
 
 def test_a_model_of_another_size_is_a_sentence(vae, tmp_path):
     checkpoint = {
-        "state_dict": {f"vae.{key}": value for key, value in vae.state_dict().items()},
-        "hyper_parameters": {"vae": vae.config | {"size": 64}, "config": {}},
+        "vae": dict(vae.state_dict()),
+        "about": {"vae": vae.config | {"size": 64}, "config": {}},
     }
     torch.save(checkpoint, tmp_path / "x.ckpt")
     with pytest.raises(UserError, match=r"do not fit the VAE they describe .*'size': 64.*size mismatch|Missing key"):
@@ -86,10 +86,10 @@ def test_what_is_no_checkpoint_is_a_sentence(tmp_path):
     with pytest.raises(UserError, match=r"No model at .*nothing: expected a checkpoint"):
         VAE.load(tmp_path / "nothing")
     (tmp_path / "text.ckpt").write_text("hello")
-    with pytest.raises(UserError, match=r"text.ckpt is not a checkpoint of dfcvae, or it is damaged"):
+    with pytest.raises(UserError, match=r"text.ckpt is not a checkpoint of this version of dfcvae, or it is corrupted"):
         VAE.load(tmp_path / "text.ckpt")
     torch.save(nn.Linear(1, 1).state_dict(), tmp_path / "other.ckpt")
-    with pytest.raises(UserError, match=r"other.ckpt is not a checkpoint of dfcvae"):
+    with pytest.raises(UserError, match=r"other.ckpt is not a checkpoint of this version of dfcvae"):
         VAE.load(tmp_path / "other.ckpt")
 
 

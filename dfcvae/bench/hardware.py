@@ -7,7 +7,7 @@ from time import perf_counter
 import torch
 from torch.nn.functional import conv2d
 
-from dfcvae.precision import has_bfloat16
+from dfcvae.device import has_bfloat16
 
 CHANNELS, SIDE, TRIES = 256, 32, 7
 

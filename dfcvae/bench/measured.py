@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dfcvae.bench.step import Step, flops_per_image, seconds_of_parts, seconds_per_step
-from dfcvae.memory import forget_peak, give_back, peak_memory
+from dfcvae.device import give_back, peak_memory, reset_peak_memory
 
 COMPILING = 3  # steps until kernels are chosen and compiled
 
@@ -26,7 +26,7 @@ class Measured:
         if self.step.device.type == "cuda":
             seconds_per_step(self.step, COMPILING)
         give_back(self.step.device)
-        forget_peak(self.step.device)
+        reset_peak_memory(self.step.device)
         return {"flops_per_image": flops, "arithmetic": self.step.arithmetic}
 
     def seconds(self, count: int, warm_up: int) -> float:

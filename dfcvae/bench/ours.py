@@ -11,16 +11,15 @@ from dfcvae.bench.measured import Measured
 from dfcvae.bench.popular import BETA, KL_WEIGHT, LEARNING_RATE
 from dfcvae.bench.settings import ARCH, LATENT_DIM, BenchSettings
 from dfcvae.bench.step import Outputs
+from dfcvae.build import build_objective, build_perceptual, build_vae, use_bfloat16_features
 from dfcvae.config import DataConfig, Experiment, FeatureConfig, LossConfig, ModelConfig, TrainingConfig
 from dfcvae.data import Faces, TrainingBatches
 from dfcvae.data.batches import Batch
+from dfcvae.device import keep_freed_memory
 from dfcvae.images import to_float
-from dfcvae.memory import keep_freed_memory
 from dfcvae.seeding import Stream
-from dfcvae.training import build_objective, build_perceptual, build_vae
-from dfcvae.training.build import use_bfloat16_features
+from dfcvae.targets import Targets
 from dfcvae.training.module import VAETraining
-from dfcvae.training.targets import Targets
 
 
 def bench_experiment(

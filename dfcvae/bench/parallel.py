@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from dfcvae.bench.measured import Measured
 from dfcvae.bench.ours import OwnStep
 from dfcvae.bench.settings import BenchSettings
-from dfcvae.precision import default_precision
+from dfcvae.device import pick_precision
 
 PATIENCE = timedelta(seconds=120)  # of a process for the others
 
@@ -20,7 +20,7 @@ def random_step(settings: BenchSettings) -> OwnStep:
     generator = torch.Generator().manual_seed(0)
     shape = (2 * settings.batch_size, 3, settings.size, settings.size)
     images = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
-    return OwnStep(settings, images, default_precision(settings.device))
+    return OwnStep(settings, images, pick_precision(settings.device))
 
 
 def measured_alone(settings: BenchSettings) -> Measured:

@@ -13,10 +13,9 @@ from dfcvae.bench.measured import Measured
 from dfcvae.bench.network import collect, fold_batch_norms, popular_network
 from dfcvae.bench.settings import LATENT_DIM, BenchSettings
 from dfcvae.bench.step import Batch, Outputs
+from dfcvae.device import has_bfloat16, keep_freed_memory
 from dfcvae.errors import UserError
 from dfcvae.images import to_float
-from dfcvae.memory import keep_freed_memory
-from dfcvae.precision import has_bfloat16
 from dfcvae.vae import VAE
 
 NO_BFLOAT16 = "This device has no bfloat16 arithmetic, and emulating it is slower than float32."

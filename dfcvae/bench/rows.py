@@ -9,7 +9,7 @@ from dfcvae.bench.measured import Measured
 from dfcvae.bench.ours import measured_own
 from dfcvae.bench.popular import Measures, measured_popular
 from dfcvae.bench.settings import BenchSettings
-from dfcvae.precision import default_precision
+from dfcvae.device import pick_precision
 
 POPULAR = "popular"
 MEASURES = {
@@ -51,7 +51,7 @@ def bench_rows(settings: BenchSettings, folder: Path) -> list[Row]:
         if settings.quick or (gpu and measures.keep_memory) or (measures.compiled and not gpu):
             continue  # glibc's memory is not the GPU's; and on a CPU compiling takes minutes
         rows.append(Row(name, measured_popular, (settings, folder, measures)))
-    precision = default_precision(settings.device)
+    precision = pick_precision(settings.device)
     own: dict[str, tuple[Any, ...]] = {
         "dfcvae, exact float32": ("32-true", False, False),
         "dfcvae, default precision": (precision, False, False),

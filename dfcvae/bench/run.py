@@ -10,7 +10,7 @@ from dfcvae.bench.result import as_dict
 from dfcvae.bench.rounds import measure
 from dfcvae.bench.rows import POPULAR, bench_rows
 from dfcvae.bench.settings import BenchSettings
-from dfcvae.training.environment import environment
+from dfcvae.device import environment
 
 FACES = 128  # in JPEG files; no fewer than two batches
 

@@ -16,8 +16,8 @@ from dfcvae.bench.fit import exponent
 from dfcvae.bench.parallel import measured_alone, measured_together
 from dfcvae.bench.run import write_report
 from dfcvae.bench.settings import BenchSettings
+from dfcvae.device import environment
 from dfcvae.networks import SIZES
-from dfcvae.training.environment import environment
 
 BATCHES = {"cpu": (8, 16, 32, 64, 128), "cuda": (64, 128, 256, 512, 1024)}
 SMALL_BATCH = {"cpu": 4, "cuda": 32}  # for the largest images to fit

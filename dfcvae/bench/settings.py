@@ -46,7 +46,7 @@ class BenchSettings:
             raise UserError(f"A batch needs at least 2 images for batch norm; {self.batch_size} came.")
         if min(self.rounds, self.steps or 1) < 1:
             raise UserError(f"Expected at least 1 round of 1 step, but {self.rounds} of {self.steps} came.")
-        from dfcvae.training.environment import check_accelerator  # it brings Lightning, which most rows do not need
+        from dfcvae.device import check_accelerator  # it brings Lightning, which most rows do not need
 
         check_accelerator(self.accelerator)
         resolve_layers(ARCH, self.layers)

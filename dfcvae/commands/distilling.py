@@ -9,13 +9,13 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from dfcvae.data import Faces, load_faces
+from dfcvae.device import environment, pick_device, pick_precision
+from dfcvae.distil import Teacher, distil
 from dfcvae.errors import UserError
 from dfcvae.evaluation.fidelity import fidelity, fidelity_table
 from dfcvae.feature_config import Distillation
 from dfcvae.features import VGGFeatures
 from dfcvae.images import to_float, to_uint8
-from dfcvae.training.distil import Teacher, distil
-from dfcvae.training.environment import environment, pick_device, pick_precision
 from dfcvae.vae import VAE
 from dfcvae.weights import is_file_or_module, layers_held, vgg_arch
 

@@ -4,8 +4,10 @@ import json
 import sys
 from typing import Any
 
+from dfcvae.checkpoint import read_model
 from dfcvae.commands.measuring import print_measures
 from dfcvae.data import data_of, load_faces, source_name, tell_other_data
+from dfcvae.device import environment, pick_device
 from dfcvae.errors import UserError
 from dfcvae.evaluation import compared, probe_model, probe_record, probe_table
 from dfcvae.evaluation.lpips import left_out
@@ -13,8 +15,7 @@ from dfcvae.evaluation.samples import FEWEST
 from dfcvae.fitted import kept_mixture
 from dfcvae.reports.evaluated import KINDS, NAMED, SETS, SPACES, Evaluated, distance_keys, evaluate_model, spaces_of
 from dfcvae.reports.observers import Observers, partial_judges
-from dfcvae.training.environment import environment, pick_device
-from dfcvae.vae import VAE, digest, read_model
+from dfcvae.vae import VAE, digest
 
 
 def evaluate(arguments: Any) -> None:

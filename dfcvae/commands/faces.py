@@ -10,12 +10,12 @@ from torch import Tensor
 
 from dfcvae.config import DataConfig
 from dfcvae.data import absent, at_hand, data_of, filled, load_faces, read_face
+from dfcvae.device import pick_device
 from dfcvae.errors import UserError
 from dfcvae.fitted import load_prior
 from dfcvae.images import grid, rows, save_each, save_png, to_float
 from dfcvae.latent import Prior, encode_images
 from dfcvae.seeding import Stream, seeded_generator
-from dfcvae.training.environment import pick_device
 from dfcvae.vae import VAE
 
 

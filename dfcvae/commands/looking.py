@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
+from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.commands.faces import told_prior
 from dfcvae.data import Faces, data_of, filled, load_faces, source_name
+from dfcvae.device import pick_device
 from dfcvae.errors import UserError
 from dfcvae.evaluation import embed
 from dfcvae.explore.serve import serve
@@ -27,8 +29,6 @@ from dfcvae.latent import (
 from dfcvae.paths import pretrained_models
 from dfcvae.plots import heatmaps, labelled_grid, save_figure, scatters
 from dfcvae.seeding import Stream, seeded_generator
-from dfcvae.training import AttributeNetwork
-from dfcvae.training.environment import pick_device
 from dfcvae.vae import VAE, digest
 
 FIRST = "celeba-64"  # the shipped model that the explorer shows unless another one is named

@@ -4,10 +4,10 @@ from typing import Any
 
 from dfcvae.commands.faces import faces_of, told_prior, write
 from dfcvae.data import data_of
+from dfcvae.device import pick_device
 from dfcvae.errors import UserError
 from dfcvae.exporting import export_model
 from dfcvae.seeding import Stream, seeded_generator
-from dfcvae.training.environment import pick_device
 from dfcvae.vae import VAE
 
 HOTTEST = 10

@@ -13,6 +13,7 @@ from torch import Tensor
 from dfcvae.animation import is_animation, save_animation, there_and_back
 from dfcvae.commands.faces import start, told_prior, write
 from dfcvae.data import at_hand, data_of, filled, load_faces
+from dfcvae.device import pick_device
 from dfcvae.errors import UserError
 from dfcvae.fitted import load_prior, posteriors, vectors_of
 from dfcvae.images import grid, save_png
@@ -21,7 +22,6 @@ from dfcvae.latent import interpolate as linear
 from dfcvae.latent import traverse as along_dimension
 from dfcvae.plots import labelled_grid, save_figure
 from dfcvae.seeding import Stream, seeded_generator
-from dfcvae.training.environment import pick_device
 from dfcvae.vae import VAE
 
 FARTHEST = 100  # standard deviations, or steps along a vector: beyond, numbers overflow

@@ -4,15 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dfcvae.attribute_network import attribute_scores, scores_table, train_features
 from dfcvae.commands.measuring import print_measures
 from dfcvae.data import load_faces
 from dfcvae.demo import DemoSettings, run_demo
+from dfcvae.device import pick_device, process_rank
 from dfcvae.errors import PreemptedError, UserError
 from dfcvae.losses import PRESETS
 from dfcvae.parsing import to_experiment
-from dfcvae.training import attribute_scores, scores_table, train_features
 from dfcvae.training import train as run_training
-from dfcvae.training.environment import pick_device, process_rank
 from dfcvae.vgg import layer_table
 
 

@@ -1,4 +1,4 @@
-"""Batches: uint8 images (N, C, H, W) and what is known of them, as whole rows of the decoded array."""
+"""Batches: uint8 images (N, C, H, W) with attributes and cached targets, gathered from the decoded array."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +25,7 @@ class Batch(NamedTuple):
     Args:
         images: uint8 (N, C, H, W).
         attributes: bool (N, A).
-        targets: what a feature loss compares the reconstructions with, by term, where it is kept.
+        targets: what a feature loss compares the reconstructions with, by term, where it is cached.
     """
 
     images: Tensor
@@ -34,25 +34,22 @@ class Batch(NamedTuple):
 
 
 class TrainingBatches:
-    """Shuffled and mirrored batches without end; each is a function of the seed and the training step alone.
+    """Endless shuffled and mirrored batches; each is a function of the seed and the training step alone.
 
     Images on a GPU are shuffled and mirrored there. Others are gathered by background threads, some batches ahead, so
     that reading a memory map from disk does not hold up training.
 
     Args:
         faces: the training split.
-        batch_size: images in a step; the last incomplete one of an epoch is left out.
+        batch_size: images per step, of all ranks; the last incomplete batch of an epoch is left out.
         seed: of the order and the flips.
         flip: mirror each image with probability 1/2.
-        parts: batches to a step, for images that do not fit into memory at once.
-        share: which of how many processes this is; each takes its share of every step.
-        targets: finds the kept targets for rows and flips, (N,) each.
-
-    Attributes:
-        step: the training step at which the next iteration starts; it goes on to the end of that step's epoch.
+        micro_batches: per step (gradient accumulation).
+        rank, world_size: which of how many processes this is; each takes an equal part of every step.
+        targets: the feature cache: finds the targets for rows and flips, (N,) each.
 
     Raises:
-        UserError: if there are fewer faces than one step needs, or it cannot be parted evenly.
+        UserError: if there are fewer faces than one step needs, or the batch cannot be split evenly.
     """
 
     def __init__(
@@ -61,56 +58,54 @@ class TrainingBatches:
         batch_size: int,
         seed: int,
         flip: bool = True,
-        parts: int = 1,
-        share: tuple[int, int] = (0, 1),
+        micro_batches: int = 1,
+        rank: int = 0,
+        world_size: int = 1,
         targets: Callable[[Tensor, Tensor], dict[str, Tensor]] | None = None,
     ):
         if len(faces) < batch_size:
             raise UserError(
-                f"A batch of {batch_size} images needs at least as many training images, but there are {len(faces)}; "
-                "lower training.batch_size or use more images."
+                f"A batch of {batch_size} images needs at least as many training images, got {len(faces)}; lower "
+                "training.batch_size or use more images."
             )
-        pieces = parts * share[1]
+        pieces = micro_batches * world_size
         if batch_size % pieces or batch_size < 2 * pieces:
             raise UserError(
-                f"A batch of {batch_size} images cannot be parted into {pieces} equal ones of at least 2; change "
-                "training.batch_size, training.parts or training.devices."
+                f"A batch of {batch_size} images cannot be split into {pieces} equal parts of at least 2; change "
+                "training.batch_size, training.micro_batches or training.devices."
             )
         self.faces, self.batch_size, self.seed, self.flip = faces, batch_size, seed, flip
-        self.parts, self.share, self.targets = parts, share, targets
-        self.step = 0
+        self.micro_batches, self.rank, self.world_size, self.targets = micro_batches, rank, world_size, targets
 
     @property
     def steps(self) -> int:
-        """Training steps in an epoch."""
+        """Training steps per epoch."""
         return len(self.faces) // self.batch_size
 
-    def __len__(self) -> int:
-        return self.steps * self.parts
-
-    def __iter__(self) -> Iterator[Batch]:
+    def starting_at(self, step: int) -> Iterator[Batch]:
+        """The micro-batches of this rank from a training step on, without end."""
         if self.faces.images.is_cuda:
-            return map(self._gather, self._rows())
-        return _read_ahead(self._gather, self._rows())
+            return map(self._gather, self._rows(step))
+        return _read_ahead(self._gather, self._rows(step))
 
-    def of_step(self, step: int) -> Iterator[tuple[Tensor, Batch]]:
-        """The parts of a training step that this process has: which images, (N,), and the batch of them."""
-        for at in islice(self._rows(step), self.parts):
-            yield at[0], self._gather(at)
+    def rows(self, step: int) -> list[int]:
+        """Rows of the training split that this rank takes in a step, in the order of its micro-batches."""
+        return torch.cat([rows for rows, _ in islice(self._rows(step), self.micro_batches)]).tolist()
 
-    def _rows(self, step: int | None = None) -> Iterator[Rows]:
-        """Rows and flips, (N,) each, of all batches from a step (`step`) to the end of its epoch."""
-        epoch, first = divmod(self.step if step is None else step, self.steps)
+    def _rows(self, step: int) -> Iterator[Rows]:
+        """Rows and flips, (N,) each, of the micro-batches from a step on."""
+        epoch, first = divmod(step, self.steps)
         device = self.faces.images.device
-        order = torch.randperm(len(self.faces), generator=seeded_generator(self.seed, Stream.ORDER, epoch))
-        chance = torch.rand(len(self.faces), generator=seeded_generator(self.seed, Stream.FLIPS, epoch))
-        flips = ((chance < 0.5) & self.flip)[order].to(device)
-        order = order.to(device)
-        for start in range(first * self.batch_size, self.steps * self.batch_size, self.batch_size):
-            part = slice(start, start + self.batch_size)
-            rank, processes = self.share
-            pieces = (rows[part].chunk(self.parts * processes)[rank::processes] for rows in (order, flips))
-            yield from zip(*pieces, strict=True)
+        while True:
+            order = torch.randperm(len(self.faces), generator=seeded_generator(self.seed, Stream.ORDER, epoch))
+            chance = torch.rand(len(self.faces), generator=seeded_generator(self.seed, Stream.FLIPS, epoch))
+            flips = ((chance < 0.5) & self.flip)[order].to(device)
+            order = order.to(device)
+            for start in range(first * self.batch_size, self.steps * self.batch_size, self.batch_size):
+                batch = slice(start, start + self.batch_size)
+                pieces = (part[batch].chunk(self.micro_batches * self.world_size) for part in (order, flips))
+                yield from zip(*(piece[self.rank :: self.world_size] for piece in pieces), strict=True)
+            epoch, first = epoch + 1, 0
 
     def _gather(self, at: Rows) -> Batch:
         rows, flips = at

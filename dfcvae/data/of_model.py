@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dfcvae.checkpoint import read_model
 from dfcvae.config import DataConfig, Experiment
 from dfcvae.data.faces import Faces
 from dfcvae.data.source import SYNTHETIC, source_name
@@ -16,7 +17,6 @@ from dfcvae.errors import UserError
 from dfcvae.intake import Undecodable, decode, quiet_pillow
 from dfcvae.intake.rendering import Rendering
 from dfcvae.intake.trees import read_file
-from dfcvae.vae import read_model
 
 WHAT_TO_NAME = (
     "Name a data set with --source (a path as in `dfcvae data info`, or 'synthetic'), or, where the command takes "

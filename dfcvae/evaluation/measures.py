@@ -8,6 +8,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dfcvae.data import Batches, Faces
+from dfcvae.device import keep_freed_memory
 from dfcvae.errors import UserError
 from dfcvae.evaluation.intervals import bootstrap_means, percentile_interval
 from dfcvae.evaluation.judges import NetworkJudge, compare_by, stranger_of
@@ -20,7 +21,6 @@ from dfcvae.features import VGGFeatures
 from dfcvae.gaussian import active_units, kl_per_dimension
 from dfcvae.images import to_float
 from dfcvae.losses import PerceptualLoss, SSIMLoss, mean_squared_error, measure_scales
-from dfcvae.memory import keep_freed_memory
 from dfcvae.vae import VAE, evaluating
 
 JUDGE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")  # the layers of a judging network to compare, in any VGG

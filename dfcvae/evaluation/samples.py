@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from dfcvae.data import Faces
+from dfcvae.device import keep_freed_memory
 from dfcvae.errors import UserError
 from dfcvae.evaluation.frechet import embed, frechet_distance
 from dfcvae.latent import Prior
-from dfcvae.memory import keep_freed_memory
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.vae import VAE
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dfcvae.config import DataConfig
 from dfcvae.data import absent, at_hand, data_of, load_faces
+from dfcvae.device import pick_device
 from dfcvae.errors import UserError
 from dfcvae.explore.pictures import data_url
 from dfcvae.explore.uploads import read_upload
@@ -18,7 +19,6 @@ from dfcvae.fitted import PRIORS, kept_mixture, prior_of, vectors_of
 from dfcvae.images import to_float, to_uint8
 from dfcvae.latent import AttributeVectors, Prior, by_kl, encode_images, interpolate, slerp
 from dfcvae.seeding import Stream, seeded_generator
-from dfcvae.training.environment import pick_device
 from dfcvae.vae import VAE
 
 DRAWN = 64  # faces to start from, where no others are at hand

@@ -5,8 +5,8 @@ from math import prod
 
 from torch import Tensor
 
+from dfcvae.device import at_least_float32
 from dfcvae.errors import UserError, nearest
-from dfcvae.precision import at_least_float32
 
 CHARBONNIER_EPSILON = 1e-3
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dfcvae.device import at_least_float32
 from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
 from dfcvae.losses.base import ImageLoss
-from dfcvae.precision import at_least_float32
 from dfcvae.weights import read_state_dict
 
 LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from dfcvae.device import at_least_float32
 from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
 from dfcvae.losses.base import ImageLoss
 from dfcvae.losses.distances import DISTANCES, REDUCTIONS, check_choice, compare
-from dfcvae.precision import at_least_float32
 
 
 class PerceptualLoss(ImageLoss):

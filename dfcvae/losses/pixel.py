@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from dfcvae.precision import at_least_float32
+from dfcvae.device import at_least_float32
 
 
 def mean_squared_error(x_hat: Tensor, x: Tensor) -> Tensor:

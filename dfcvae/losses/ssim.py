@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from dfcvae.device import at_least_float32
 from dfcvae.errors import UserError
 from dfcvae.losses.base import ImageLoss
-from dfcvae.precision import at_least_float32
 
 WINDOW = 11  # pixels: the Gaussian window of standard deviation 1.5
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from dfcvae.data import Splits, source_name
+from dfcvae.device import pick_device
 from dfcvae.evaluation.probe import Scores
 from dfcvae.evaluation.probe_table import CELEBA_ATTRIBUTES, OTHER_DATA, PUBLISHED
 from dfcvae.evaluation.seeds import over_seeds
@@ -17,7 +18,6 @@ from dfcvae.reports.curves import learning_curves
 from dfcvae.reports.evaluated import SETS, distance_title
 from dfcvae.reports.measured import differences_table, seed_differences_table, seeds_table
 from dfcvae.reports.pictures import interpolations, reconstructions, samples
-from dfcvae.training.environment import pick_device
 
 FACES, SAMPLES, STEPS = 10, 10, 8
 SCORES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auroc": "AUROC"}

@@ -9,8 +9,10 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
+from dfcvae.checkpoint import find_model, read_model
 from dfcvae.config import DataConfig, flat
 from dfcvae.data import Splits, data_of, filled, load_faces, source_name
+from dfcvae.device import environment, pick_device
 from dfcvae.errors import UserError
 from dfcvae.fitted import kept_mixture
 from dfcvae.images import to_float
@@ -21,9 +23,8 @@ from dfcvae.reports.measured import differences_table, measures_table
 from dfcvae.reports.observers import JudgeFiles, Observers, partial_judges
 from dfcvae.reports.pictures import interpolations, reconstructions, samples
 from dfcvae.reports.write import write_report
-from dfcvae.training.cost import read_cost
-from dfcvae.training.environment import environment, pick_device
-from dfcvae.vae import VAE, find_model, read_model
+from dfcvae.run import read_cost
+from dfcvae.vae import VAE
 
 FACES, SAMPLES, STEPS = 10, 10, 8
 AGAINST = (

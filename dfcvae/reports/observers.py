@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dfcvae.attribute_network import AttributeNetwork
+from dfcvae.device import pick_device
 from dfcvae.errors import UserError
 from dfcvae.evaluation import JUDGE_LAYERS, NetworkJudge, inception_network, lpips_distances
 from dfcvae.evaluation.inception import Embedding
 from dfcvae.evaluation.lpips import Distance
 from dfcvae.features import VGGFeatures
-from dfcvae.training import AttributeNetwork
-from dfcvae.training.environment import pick_device
 from dfcvae.weights import COMPACT, read_metadata
 
 BLIND = (

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from dfcvae.attribute_network import train_features
 from dfcvae.config import Experiment
 from dfcvae.data import Splits
 from dfcvae.errors import UserError
 from dfcvae.feature_config import FeatureTraining
-from dfcvae.training import train_features
 from dfcvae.weights import read_metadata
 
 IN_DOMAIN = "in-domain"

@@ -14,8 +14,8 @@ from dfcvae.files import write_whole
 from dfcvae.reports.comparison import Model
 from dfcvae.reports.evaluated import Evaluated, evaluate_model
 from dfcvae.reports.observers import JudgeFiles, Observers
+from dfcvae.run import read_cost
 from dfcvae.training import train
-from dfcvae.training.cost import read_cost
 
 
 @dataclass(frozen=True)

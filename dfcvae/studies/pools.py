@@ -17,8 +17,8 @@ import torch
 
 from dfcvae.config import Experiment
 from dfcvae.data.workers import workers_by_default
+from dfcvae.device import SHARED_BY
 from dfcvae.errors import UserError
-from dfcvae.memory import SHARED_BY
 from dfcvae.studies.one_run import Place, do_run
 
 RETRIES = 5  # of a task whose worker died

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from dfcvae.metrics import METRICS
 from dfcvae.studies.one_run import run_folder
 from dfcvae.studies.pools import Done
-from dfcvae.training.run import METRICS
 
 LAST_ROWS = 8192  # bytes of a log that hold its last row for certain
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean
 
 from dfcvae.data import Splits, load_faces, source_name
+from dfcvae.device import pick_device
 from dfcvae.errors import UserError
 from dfcvae.reports.blocks import Block, Heading, Paragraph, Preformatted
 from dfcvae.reports.comparison import Model, cost_table, protocol_card, settings_table, test_faces
@@ -16,12 +17,11 @@ from dfcvae.reports.measured import title
 from dfcvae.reports.observers import partial_judges
 from dfcvae.reports.pictures import reconstructions, samples
 from dfcvae.reports.write import write_report
+from dfcvae.run import read_cost
 from dfcvae.studies.layers import effects
 from dfcvae.studies.one_run import Place, last_model, measure_once
 from dfcvae.studies.study import Study
 from dfcvae.studies.tables import Runs, flops_table, paired_table, ranked, ranked_by, ranking_table, write_results
-from dfcvae.training.cost import read_cost
-from dfcvae.training.environment import pick_device
 
 FACES = 10
 PAIRED = "Paired by seed, with 95 % intervals, not adjusted for the number of comparisons."

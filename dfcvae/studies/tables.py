@@ -10,9 +10,9 @@ from dfcvae.evaluation import JUDGE_LAYERS
 from dfcvae.evaluation.judges import COSINE
 from dfcvae.evaluation.seeds import OverSeeds, over_seeds
 from dfcvae.files import whole
+from dfcvae.flops import flops_per_image
 from dfcvae.reports.blocks import Table
 from dfcvae.reports.measured import in_order, of_judge, seed_differences, title, verdict
-from dfcvae.training.flops import flops_per_image
 
 AGREEMENT = "attribute_agreement"  # what another network sees; a feature distance would favour its own layers
 SHOWN = (

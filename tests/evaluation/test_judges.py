@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.functional import cosine_similarity
 from torchvision.models import resnet18, squeezenet1_1
 
+from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.cli import main
 from dfcvae.errors import UserError
 from dfcvae.evaluation import NetworkJudge, measure
@@ -26,7 +27,6 @@ from dfcvae.images import to_float
 from dfcvae.latent import Prior
 from dfcvae.reports.measured import in_order, title, verdict
 from dfcvae.reports.observers import Judge, Observers, partial_judges
-from dfcvae.training import AttributeNetwork
 from dfcvae.vae import VAE, digest
 from tests.conftest import tiny_experiment
 

@@ -3,10 +3,10 @@ import json
 
 import torch
 
+from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.config import DataConfig
 from dfcvae.evaluation import protocol
 from dfcvae.latent import Prior
-from dfcvae.training.attributes import AttributeNetwork
 from dfcvae.vae import VAE, digest
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.distributions import Normal
 
+from dfcvae.build import build_objective, build_perceptual
 from dfcvae.config import FeatureConfig, LossConfig
 from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
@@ -14,7 +15,6 @@ from dfcvae.images import to_float
 from dfcvae.losses import GaussianLikelihood, Objective, PerceptualLoss, beta_eff, count_numbers, measure_scales
 from dfcvae.losses.likelihood import FLOOR, MEMORY
 from dfcvae.losses.pixel import mean_squared_error
-from dfcvae.training import build_objective, build_perceptual
 
 
 @pytest.fixture(scope="module")

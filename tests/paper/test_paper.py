@@ -9,6 +9,7 @@ import torch
 import yaml
 from torchvision.models import squeezenet1_1
 
+from dfcvae.build import build_perceptual
 from dfcvae.cli import main
 from dfcvae.config import DataConfig
 from dfcvae.errors import UserError
@@ -17,7 +18,6 @@ from dfcvae.paper.hypothesis import judged
 from dfcvae.paper.run import run_paper
 from dfcvae.paper.variants import VARIANTS, variant
 from dfcvae.paper.work import PaperSettings
-from dfcvae.training.build import build_perceptual
 from dfcvae.vae import VAE
 
 DATA = DataConfig(size=32, train_images=96)
@@ -102,7 +102,7 @@ def test_a_second_time_nothing_is_trained_or_measured(paper, monkeypatch):
     for name in ("studies.networks.train_features", "paper.work.probe"):
         monkeypatch.setattr(f"dfcvae.{name}", refuse)
     monkeypatch.setattr("dfcvae.reports.evaluated.measure", refuse)
-    monkeypatch.setattr("dfcvae.training.run._fit", refuse)
+    monkeypatch.setattr("dfcvae.training._fit", refuse)
     before = (paper / "report.md").read_text().split("## Protocol")[0]
     run_paper(settings(2), paper, progress=False)
     assert (paper / "report.md").read_text().split("## Protocol")[0] == before

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from dfcvae.attribute_network import train_features
 from dfcvae.cli import main
 from dfcvae.data import load_faces
 from dfcvae.evaluation import evaluate
@@ -17,7 +18,7 @@ from dfcvae.reports.curves import learning_curves, read_curve
 from dfcvae.reports.evaluated import Evaluated, evaluate_model
 from dfcvae.reports.measured import verdict
 from dfcvae.reports.observers import Judge, Observers
-from dfcvae.training import train, train_features
+from dfcvae.training import train
 from dfcvae.vae import VAE, digest
 from tests.conftest import tiny_experiment
 

@@ -15,8 +15,10 @@ from statistics import fmean
 import pytest
 import torch
 
+from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.data import load_faces
 from dfcvae.errors import UserError
+from dfcvae.run import read_cost
 from dfcvae.studies import ablate as ablation
 from dfcvae.studies.ablate import ablate, do_one, report
 from dfcvae.studies.networks import FEATURES, JUDGE, KEY, trained_network
@@ -24,8 +26,6 @@ from dfcvae.studies.one_run import Place, is_done, train_once
 from dfcvae.studies.pools import Done, run_on_ray, run_processes
 from dfcvae.studies.report import comparable
 from dfcvae.studies.study import read_study
-from dfcvae.training import AttributeNetwork
-from dfcvae.training.cost import read_cost
 from tests.layouts import official_folder, small_album
 
 BASE = """

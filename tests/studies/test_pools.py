@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import torch
 
-from dfcvae.memory import SHARED_BY, free_memory
+from dfcvae.device import SHARED_BY, free_memory
 from dfcvae.studies import pools
 from dfcvae.studies.pools import default_workers, run_processes, shared_by, why
 
@@ -74,8 +74,8 @@ def test_memory_is_shared_by_those_who_use_it(monkeypatch):
     assert shared_by(6, 0) == {SHARED_BY["cpu"]: "6"}
     assert shared_by(6, 4) == {SHARED_BY["cpu"]: "6", SHARED_BY["cuda"]: "2"}
     monkeypatch.delenv(SHARED_BY["cpu"], raising=False)
-    monkeypatch.setattr("dfcvae.memory._available", lambda: 1200)
-    monkeypatch.setattr("dfcvae.memory._cgroup_room", lambda *_: None)
+    monkeypatch.setattr("dfcvae.device._available", lambda: 1200)
+    monkeypatch.setattr("dfcvae.device._cgroup_room", lambda *_: None)
     assert free_memory(torch.device("cpu")) == 1200
     monkeypatch.setattr(os, "environ", os.environ | shared_by(6, 0))
     assert free_memory(torch.device("cpu")) == 200

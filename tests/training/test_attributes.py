@@ -3,11 +3,11 @@ import torch
 import torchvision
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
+from dfcvae.attribute_network import AttributeNetwork, attribute_scores, scores_table, train_features
 from dfcvae.data import Faces
 from dfcvae.errors import UserError
 from dfcvae.feature_config import FeatureTraining
 from dfcvae.features import VGGFeatures
-from dfcvae.training import AttributeNetwork, attribute_scores, scores_table, train_features
 
 TINY = FeatureTraining("vgg11_bn", 0.125, epochs=6, batch_size=16, accelerator="cpu")
 

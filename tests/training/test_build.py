@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from dfcvae.build import build_objective, build_perceptual
 from dfcvae.config import FeatureConfig, LossConfig
 from dfcvae.errors import UserError
 from dfcvae.images import to_float
 from dfcvae.losses import NAMES, SSIMLoss
-from dfcvae.training import build_objective, build_perceptual
 from tests.losses.test_properties import ARCHS, HEAVY, narrow
 
 

@@ -6,36 +6,38 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
 
+from dfcvae.build import build_objective, build_vae
 from dfcvae.config import Experiment
-from dfcvae.data import Batches, Faces, TrainingBatches
+from dfcvae.data import Faces, TrainingBatches
 from dfcvae.data.synthetic import ATTRIBUTES, render_faces
+from dfcvae.device import check_accelerator, ending_together
 from dfcvae.errors import UserError
-from dfcvae.seeding import Stream
-from dfcvae.training.environment import check_accelerator
-from dfcvae.training.processes import ending_together
-from tests.training.test_run import last, module_of
+from dfcvae.training import validate
+from tests.training.runs import last
 
 
 def test_processes_share_every_step(splits):
     def rows(**options):
-        return [batch.images for batch in TrainingBatches(splits["train"], 16, seed=0, **options)]
+        batches = TrainingBatches(splits["train"], 16, seed=0, **options)
+        return [batch.images for batch in islice(batches.starting_at(0), 4 * batches.micro_batches)]
 
-    first, second = (rows(parts=2, share=(rank, 2)) for rank in (0, 1))
+    first, second = (rows(micro_batches=2, rank=rank, world_size=2) for rank in (0, 1))
     pieces = [piece for pair in zip(first, second, strict=True) for piece in pair]
     assert torch.equal(torch.cat(pieces), torch.cat(rows()))
-    with pytest.raises(UserError, match=r"parted into 6 equal ones .*training\.devices"):
-        rows(parts=2, share=(0, 3))
+    with pytest.raises(UserError, match=r"split into 6 equal parts .*training\.devices"):
+        rows(micro_batches=2, world_size=3)
 
 
 def test_more_devices_than_gpus_are_a_sentence(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(UserError, match=r"training\.devices is 2, but there are only 1 GPUs here"):
+    with pytest.raises(UserError, match=r"training\.devices: expected at most 1 \(the GPUs of this machine\), got 2"):
         check_accelerator("auto", 2)
     check_accelerator("cpu", 2)
 
@@ -43,26 +45,23 @@ def test_more_devices_than_gpus_are_a_sentence(monkeypatch):
 SCRIPT = """#!{python}
 import os, signal, sys
 from pathlib import Path
+from dfcvae.build import build_objective, build_vae
 from dfcvae.config import Experiment
 from dfcvae.errors import PreemptedError, UserError
 from dfcvae.parsing import load_experiment
 from dfcvae.training import train
-from dfcvae.training.module import VAETraining
 from tests.training.test_devices import few_faces
 
 rank, (fault, at) = os.environ.get("LOCAL_RANK", "0"), sys.argv[3:]
-step = VAETraining.training_step
 
-def training_step(self, batch, index):
-    if rank == at and self.global_step == 5:
+def fail(step, *_):
+    if rank == at and step == 4:
         if fault == "raise":
-            raise ValueError("injected into process " + rank)
+            raise ValueError("injected into rank " + rank)
         os.kill(os.getpid(), getattr(signal, fault))
-    return step(self, batch, index)
 
-VAETraining.training_step = training_step
 try:
-    train(load_experiment(sys.argv[1]), sys.argv[2], splits=few_faces(), progress=False, resume="auto")
+    train(load_experiment(sys.argv[1]), sys.argv[2], splits=few_faces(), progress=False, resume="auto", on_step=fail)
 except PreemptedError as error:
     print(error, file=sys.stderr)
     sys.exit(75 if rank == "0" else 0)
@@ -107,7 +106,7 @@ def test_two_processes_train_what_one_does_in_two_parts(start, experiment):
         done, out = start(name, epochs=3, **{name: 2})
         assert done.returncode == 0, done.stderr[-2000:]
         assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
-        states[name], logged[name] = last(out)["state_dict"], rows(out)
+        states[name], logged[name] = last(out)["vae"], rows(out)
     trained = [key for key in states["parts"] if "running" not in key and "num_batches" not in key]
     assert len(trained) > 20
     for key in trained:
@@ -116,29 +115,19 @@ def test_two_processes_train_what_one_does_in_two_parts(start, experiment):
     assert list(steps[0]) == list(steps[1]) == [9, 11]
     for step in (9, 11):
         assert steps[0][step] == pytest.approx(steps[1][step], rel=1e-3)
-    expected = validated(experiment, states["devices"])
-    assert {name: logged["devices"][-1][f"val/{name}"] for name in expected} == pytest.approx(expected, rel=1e-5)
-
-
-def validated(experiment, state):
-    """The terms of the validation images, computed by one process from the weights that two have saved."""
-    module = module_of(replace(experiment, loss=replace(experiment.loss, features=None)), few_faces()).eval()
-    module.load_state_dict(state)
-    means = dict.fromkeys(("kl", "pixel"), 0.0)
-    with torch.no_grad():
-        for index, batch in enumerate(Batches(few_faces()["val"], 16)):
-            n = len(batch.images)
-            terms, _ = module.step(module.vae, batch, module.noise(Stream.VALIDATION_NOISE, index, n))
-            means = {name: mean + float(terms[name]) * n / 20 for name, mean in means.items()}
-    return means
+    plain = replace(experiment, loss=replace(experiment.loss, features=None))
+    vae, objective = build_vae(plain), build_objective(plain.loss, None, few_faces()["train"].images)
+    vae.load_state_dict(states["devices"])
+    expected = validate(plain, vae, objective, few_faces()["val"], torch.device("cpu"))
+    assert {name: logged["devices"][-1][name] for name in expected} == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "rank", "status", "told"),
     [
-        ("SIGKILL", "1", 1, ["Process 0 of the 2 of this run lost the connection", "go on from it with --resume"]),
-        ("SIGTERM", "0", 75, ["SIGTERM came: the run was saved after step 6 in", "Another process was asked: "]),
+        ("SIGKILL", "1", 1, ["Rank 0 of 2 lost the connection", "resume with --resume auto"]),
+        ("SIGTERM", "0", 75, ["Received SIGTERM; saved step 5 in", "Received a signal in another rank; saved step 5"]),
     ],
 )
 def test_when_a_process_ends_the_others_do_and_say_so(fault, rank, status, told, start):
@@ -148,7 +137,7 @@ def test_when_a_process_ends_the_others_do_and_say_so(fault, rank, status, told,
         status, told = -9, ["terminated with code"]
     assert done.returncode == status, done.stderr[-3000:]
     assert all(words in done.stderr for words in told), done.stderr[-3000:]
-    assert last(out)["global_step"] == (6 if fault == "SIGTERM" else 4)
+    assert last(out)["step"] == (5 if fault == "SIGTERM" else 4)
 
 
 def test_another_error_is_not_taken_for_a_lost_process():
@@ -160,12 +149,12 @@ def test_another_error_is_not_taken_for_a_lost_process():
 def test_a_process_ends_with_the_one_that_started_it(tmp_path):
     """That one dies while this one waits for something that never comes."""
     waits = (
-        "import threading; from dfcvae.training import processes; processes.WATCHED_EVERY = 0.01\n"
-        "with processes.ending_together(2, 1):\n    print('waits', flush=True); threading.Event().wait()"
+        "import threading; from dfcvae import device; device.WATCH_SECONDS = 0.01\n"
+        "with device.ending_together(2, 1):\n    print('waits', flush=True); threading.Event().wait()"
     )
     starts = (
         f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {waits!r}], stdout=subprocess.PIPE)\n"
         "p.stdout.readline()"
     )
     done = subprocess.run([sys.executable, "-c", starts], capture_output=True, text=True, timeout=60)
-    assert done.stderr == "dfcvae: the process that started process 1 of this run has ended, so it ends too.\n"
+    assert done.stderr == "dfcvae: the process that started rank 1 has ended; rank 1 ends too.\n"

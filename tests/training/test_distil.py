@@ -5,13 +5,13 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from dfcvae.cli import main
+from dfcvae.distil import Student, _terms, _throw_away, distil
 from dfcvae.disturbances import blur
 from dfcvae.errors import UserError
 from dfcvae.evaluation.fidelity import fidelity
 from dfcvae.feature_config import Distillation
 from dfcvae.features import VGGFeatures
 from dfcvae.seeding import Stream, seeded_generator
-from dfcvae.training.distil import Student, _terms, _throw_away, distil
 
 TAPS = ["relu1_1", "relu2_1"]
 TINY = Distillation("vgg11_bn", 0.125, "relu2_1", sizes=[32], patch=32, steps=30, batch_size=16, learning_rate=3e-3)

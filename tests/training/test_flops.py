@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from dfcvae.build import build_vae
 from dfcvae.config import DataConfig, Experiment, FeatureConfig, LossConfig
-from dfcvae.training.build import build_vae
-from dfcvae.training.flops import flops_per_image
+from dfcvae.flops import flops_per_image
 from dfcvae.vgg import layer_table
 
 

@@ -69,13 +69,11 @@ def test_a_fit_that_fails_does_not_fail_the_training(error, experiment, splits, 
 
 
 def test_an_interrupted_run_has_none_and_a_resumed_one_gets_it_once(experiment, splits, tmp_path, monkeypatch):
-    from dfcvae.training.callbacks import CollapseWarning
-
     fits = []
     fit = fitted.fit_mixture
     monkeypatch.setattr(fitted, "fit_mixture", lambda *a: fits.append(1) or fit(*a))
     with monkeypatch.context() as patch:
-        patch.setattr(CollapseWarning, "on_validation_end", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        patch.setattr("dfcvae.training.draw", lambda *_: os.kill(os.getpid(), signal.SIGTERM) or {})
         with pytest.raises(PreemptedError):
             train(experiment, tmp_path / "run", splits=splits, progress=False)
     assert fits == []

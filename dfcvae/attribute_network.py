@@ -2,26 +2,21 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
-from torchmetrics.functional.classification import binary_auroc, multilabel_recall, multilabel_specificity
+from tqdm import tqdm
 
 from dfcvae.data import Batches, Faces, Splits, TrainingBatches
-from dfcvae.data.batches import Batch
+from dfcvae.device import check_accelerator, keep_freed_memory, pick_device, pick_precision
 from dfcvae.errors import UserError
 from dfcvae.feature_config import FEATURE_RANGES, FeatureTraining
 from dfcvae.images import normalize_imagenet, to_float, to_rgb
-from dfcvae.memory import keep_freed_memory
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.tensorfiles import UnreadableError, read_tensors, write_tensors
-from dfcvae.training.callbacks import ProgressBar
-from dfcvae.training.environment import check_accelerator, pick_device, pick_precision, quiet_lightning
-from dfcvae.training.progress import Steps
 from dfcvae.vgg import vgg_layers
 
 SMALLEST = 32  # pixels of a side: one is left after five poolings
@@ -91,27 +86,8 @@ def _channels(layers: nn.Sequential) -> int:
     return [layer.out_channels for layer in layers if isinstance(layer, nn.Conv2d)][-1]
 
 
-class AttributeTraining(L.LightningModule):
-    """Binary cross entropy over all attributes, AdamW, one-cycle schedule."""
-
-    def __init__(self, network: AttributeNetwork, learning_rate: float):
-        super().__init__()
-        self.network, self.learning_rate = network, learning_rate
-
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        loss = binary_cross_entropy_with_logits(self.network(to_float(batch.images)), batch.attributes.float())
-        self.log("loss", loss, prog_bar=True)
-        return loss
-
-    def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(self.parameters(), self.learning_rate, weight_decay=0.01)
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
 def train_features(config: FeatureTraining, splits: Splits, *, progress: bool = True) -> AttributeNetwork:
-    """Train an attribute network on the training split.
+    """Train an attribute network: binary cross entropy over all attributes, AdamW, one-cycle schedule.
 
     Raises:
         UserError: if the faces have no attributes, or are too small for a VGG.
@@ -123,33 +99,32 @@ def train_features(config: FeatureTraining, splits: Splits, *, progress: bool = 
         )
     if min(train.images.shape[-2:]) < SMALLEST:
         raise UserError(
-            f"A VGG halves its images five times and needs at least {SMALLEST}x{SMALLEST} pixels, but "
-            f"{train.images.shape[-2]}x{train.images.shape[-1]} came; raise data.size."
+            f"A VGG halves its images five times and needs at least {SMALLEST}x{SMALLEST} pixels, got "
+            f"{train.images.shape[-2]}x{train.images.shape[-1]}; raise data.size."
         )
     keep_freed_memory()
     check_accelerator(config.accelerator)
+    device = pick_device(config.accelerator)
+    bfloat16 = pick_precision(config.precision, device) == "bf16-mixed"
     torch.manual_seed(seeded_generator(config.seed, Stream.WEIGHTS).initial_seed())
-    network = AttributeNetwork(config.arch, config.width, train.names)
+    network = AttributeNetwork(config.arch, config.width, train.names).to(device).train()
     batches = TrainingBatches(train, config.batch_size, config.seed)
-    with quiet_lightning():
-        trainer = L.Trainer(
-            accelerator=config.accelerator,
-            devices=1,
-            precision=pick_precision(config.precision, pick_device(config.accelerator)),
-            max_epochs=config.epochs,
-            callbacks=[
-                Steps(batches, config.epochs * len(batches)),
-                *([ProgressBar(config.batch_size)] if progress else []),
-            ],
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=progress,
-        )
-        try:
-            trainer.fit(AttributeTraining(network, config.learning_rate), batches)
-        except SystemExit:  # what Lightning makes of Ctrl-C
-            raise KeyboardInterrupt from None
+    steps = config.epochs * batches.steps
+    optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=steps)
+    with closing(batches.starting_at(0)) as feed, tqdm(total=steps, desc="attributes", disable=not progress) as bar:
+        for step in range(steps):
+            batch = next(feed)
+            x, wanted = to_float(batch.images.to(device)), batch.attributes.to(device).float()
+            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+                loss = binary_cross_entropy_with_logits(network(x), wanted)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            schedule.step()
+            bar.update()
+            if step % 10 == 0:
+                bar.set_postfix_str(f"loss {loss.item():.3f}", refresh=False)
     return network.eval()
 
 
@@ -160,6 +135,8 @@ def attribute_scores(logits: Tensor, attributes: Tensor, names: tuple[str, ...])
     accuracy (mean of recall and specificity; chance is 0.5) and ``auroc``. Attributes that are all true or all false
     have no balanced accuracy and no AUROC: they are left out of those means, as NaN.
     """
+    from torchmetrics.functional.classification import binary_auroc, multilabel_recall, multilabel_specificity
+
     true = attributes.float().mean(dim=0)
     target, count = attributes.long(), len(names)
     recall = multilabel_recall(logits, target, count, average=None)

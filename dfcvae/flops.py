@@ -3,8 +3,8 @@
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from dfcvae.build import build_perceptual, build_vae
 from dfcvae.config import Experiment
-from dfcvae.training.build import build_perceptual, build_vae
 
 
 def flops_per_image(experiment: Experiment) -> float:

@@ -1,4 +1,4 @@
-"""Kept targets: what the feature network makes of every training image, computed once instead of in every step."""
+"""The feature cache: the feature network's output for every training image, computed once instead of in every step."""
 
 import hashlib
 import os
@@ -10,23 +10,23 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dfcvae.config import FeatureConfig
+from dfcvae.config import Experiment, FeatureConfig
+from dfcvae.data import TrainingBatches
 from dfcvae.data.batches import take
+from dfcvae.device import CPU, free_disk, free_memory
 from dfcvae.errors import UserError
 from dfcvae.images import to_float
 from dfcvae.losses import ImageLoss
-from dfcvae.memory import free_disk, free_memory
 from dfcvae.paths import cache_root
 
-FORMAT = 1  # raise it when the bytes of a file of targets change their meaning
+FORMAT = 1  # raise it when the bytes of a cached file change their meaning
 AT_ONCE = 64  # images
-SHARE = 0.5  # of the memory that is free
-CPU = torch.device("cpu")
+MEMORY_FRACTION = 0.5  # of the free memory
 
 Shapes = dict[str, tuple[int, ...]]
 
 
-class KeptTargets:
+class CachedTargets:
     """The representations of images, and of their mirror images, as rows of one bfloat16 array.
 
     Args:
@@ -40,21 +40,21 @@ class KeptTargets:
         self.rows, self.shapes, self.images = rows, shapes, images
 
     def __call__(self, rows: Tensor, flips: Tensor) -> dict[str, Tensor]:
-        """Representations (N, ...) by term of the images in ``rows`` (N,), mirrored where ``flips`` (N,) says so."""
+        """Representations (N, ...) by term of the images in ``rows`` (N,), mirrored where ``flips`` (N,) is true."""
         index = (rows + self.images * flips).to(self.rows.device)
         # as integers, since NumPy, which `take` uses, has no bfloat16
         return _unpack(take(self.rows.view(torch.int16), index).view(torch.bfloat16), self.shapes)
 
 
 class Targets:
-    """The targets that a loss has in a set of training images, not computed yet.
+    """The targets of a loss for a set of training images, not computed yet.
 
     Args:
-        loss: whose ``represent`` is meant; on the device.
+        loss: whose ``represent`` is cached; on the device.
         images: uint8 (n, C, H, W).
-        flip: those of the mirror images too.
+        flip: also those of the mirror images.
         device: where the feature network is.
-        progress: show a bar on stderr while they are computed.
+        progress: show a bar.
     """
 
     @torch.no_grad()
@@ -66,19 +66,23 @@ class Targets:
         self.size = (self.copies * len(images), sum(map(prod, self.shapes.values())))
         self.bytes = 2 * prod(self.size)
 
-    def in_memory(self) -> KeptTargets:
-        """Keeps them in the memory of the device, or else of the CPU.
+    def fits(self, place: torch.device) -> bool:
+        """Whether they take at most half of the free memory of a device."""
+        return self.bytes <= MEMORY_FRACTION * free_memory(place)
+
+    def in_memory(self) -> CachedTargets:
+        """Keep them in the memory of the device, or else of the CPU.
 
         Raises:
             UserError: if they do not fit.
         """
         place = self.device if self.fits(self.device) else CPU
         if not self.fits(place):
-            raise self._too_large(int(SHARE * free_memory(CPU)), "of memory")
+            raise self._too_large(int(MEMORY_FRACTION * free_memory(CPU)), "of memory")
         return self._fill(torch.empty(self.size, dtype=torch.bfloat16, device=place))
 
-    def on_disk(self) -> KeptTargets:
-        """Keeps them in a memory-mapped file of the cache, computed unless a run with the same targets left it there.
+    def on_disk(self) -> CachedTargets:
+        """Keep them in a memory-mapped file of the cache, unless a run with the same targets left it there.
 
         Raises:
             UserError: if it does not fit on the disk.
@@ -98,13 +102,13 @@ class Targets:
                 partial.replace(file)
             finally:
                 partial.unlink(missing_ok=True)
-        return KeptTargets(self._map(file, shared=False), self.shapes, len(self.images))
+        return CachedTargets(self._map(file, shared=False), self.shapes, len(self.images))
 
     def _map(self, file: Path, shared: bool) -> Tensor:
         return torch.from_file(str(file), shared=shared, size=prod(self.size), dtype=torch.bfloat16).view(self.size)
 
     @torch.no_grad()
-    def _fill(self, rows: Tensor) -> KeptTargets:
+    def _fill(self, rows: Tensor) -> CachedTargets:
         n = len(self.images)
         with tqdm(total=len(rows), desc="target features", unit=" images", disable=not self.progress) as bar:
             for start in range(0, n, AT_ONCE):
@@ -113,7 +117,7 @@ class Targets:
                     begin = copy * n + start
                     rows[begin : begin + len(x)] = _pack(self.loss.represent(shown))
                     bar.update(len(x))
-        return KeptTargets(rows, self.shapes, n)
+        return CachedTargets(rows, self.shapes, n)
 
     def _digest(self) -> str:
         """Of all that the targets depend on: the layers, the network's weights and the pixels themselves."""
@@ -133,25 +137,40 @@ class Targets:
             "fewer layers, or leave out the mirror images (data.flip false)."
         )
 
-    def fits(self, place: torch.device) -> bool:
-        """Whether they take at most half of the memory of a device that is free."""
-        return self.bytes <= SHARE * free_memory(place)
+
+def cached_targets(
+    experiment: Experiment,
+    loss: ImageLoss | None,
+    batches: TrainingBatches,
+    device: torch.device,
+    before: bool | None,
+    progress: bool,
+) -> CachedTargets | None:
+    """The feature cache of a run, or None if it computes its targets in every step; see `choose_targets`."""
+    config = experiment.loss.features
+    if config is None or loss is None:
+        return None
+    if config.cache_targets == "auto" and device.type == "cpu" and experiment.training.devices > 1:
+        return None  # each rank would keep all of them
+    targets = Targets(loss, batches.faces.images, batches.flip, device, progress)
+    epochs = experiment.training.total_steps(batches.steps) / batches.steps
+    return choose_targets(config, targets, epochs, before)
 
 
 def choose_targets(
     config: FeatureConfig, targets: Targets, epochs: float, before: bool | None = None
-) -> KeptTargets | None:
-    """The kept targets of a run, or None if it computes them in every step.
+) -> CachedTargets | None:
+    """The cached targets of a run, or None if it computes them in every step.
 
     Args:
         config: its ``cache_targets`` decides. ``"auto"`` keeps them in memory if they fit into half of what is free,
             and training sees an image more often than its targets would be computed.
         targets: those of the training images.
         epochs: how often training sees each image.
-        before: whether the run that is resumed kept them: it goes on with the same numbers.
+        before: whether the run that is resumed cached them: it continues with the same numbers; None for a new run.
 
     Raises:
-        UserError: if they are asked for, but cannot be kept.
+        UserError: if they are requested but cannot be cached.
     """
     wanted = config.cache_targets
     if wanted == "never" or before is False or (wanted == "auto" and not before and epochs <= targets.copies):
@@ -161,7 +180,7 @@ def choose_targets(
         if wanted == "auto":
             return None
         why = "this loss has no feature network" if no_network else "they change with the random shift"
-        raise UserError(f"Target features cannot be kept, as {why}; set loss.features.cache_targets to never.")
+        raise UserError(f"Target features cannot be cached: {why}; set loss.features.cache_targets to never.")
     if wanted == "disk":
         return targets.on_disk()
     # a GPU computes them in less time than it takes to bring them from the CPU's memory
@@ -171,18 +190,18 @@ def choose_targets(
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what processes of this machine that no longer live left unfinished: it can be many gigabytes."""
+    """Remove the incomplete files of dead processes of this machine: they can be many gigabytes."""
     for partial in folder.glob(f"*.{node()}.*.partial") if os.name == "posix" else ():
         try:
             os.kill(int(partial.suffixes[-2][1:]), 0)  # sends nothing
         except ProcessLookupError:
             partial.unlink(missing_ok=True)
         except PermissionError:
-            continue  # it lives, and is somebody else's
+            continue  # alive, and another user's
 
 
 def _reserve(file: Path, size: int) -> None:
-    """Claim the space on the disk: where it is full, that fails with an error, while a mapping kills the process."""
+    """Claim the disk space: on a full disk that raises an error, while writing to a mapping kills the process."""
     with file.open("wb") as opened:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(opened.fileno(), 0, size)

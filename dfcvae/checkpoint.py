@@ -1,0 +1,159 @@
+"""Model files: run folders, training checkpoints, exported models and those that ship with the package.
+
+A training checkpoint is a dict that loads with ``weights_only=True``: ``step``, ``vae`` and perhaps ``ema`` (weights),
+``optimizer``, ``likelihood``, and ``about``: the constructor's arguments of the VAE (``vae``), the resolved experiment
+(``config``), the ``scales`` of the terms, and the ``fingerprint`` of the data. An exported model is
+``model.safetensors`` with ``model.json``.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dfcvae.errors import UserError, nearest
+from dfcvae.files import all_whole, whole
+from dfcvae.paths import pretrained_folder, pretrained_models
+from dfcvae.tensorfiles import UnreadableError, read_pickled, read_tensors, write_tensors
+
+State = dict[str, Tensor]
+
+
+def find_model(path: str | Path) -> Path:
+    """The file that holds the model of a run folder, an exported folder, a checkpoint or a shipped model's name.
+
+    Raises:
+        UserError: if there is none.
+    """
+    path = Path(path).expanduser()
+    path = pretrained_folder(path) or path
+    places = [path / "model.safetensors", path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"]
+    found = next((place for place in [path, *places] if place.is_file()), None)
+    if found is None:
+        raise UserError(
+            f"No model at {path}: expected a checkpoint (.ckpt), a run folder with checkpoints/best.ckpt, or an "
+            f"exported folder with model.safetensors. {_what_else(path)}"
+        )
+    return found
+
+
+def _what_else(path: Path) -> str:
+    """For a user who may have meant a shipped model, whose name has no path separator."""
+    shipped = pretrained_models()
+    if not shipped or path.name != str(path):
+        return "Train one with `dfcvae train` or `dfcvae demo`."
+    return f"Models that ship with the package: {', '.join(shipped)}{nearest(path, shipped)}."
+
+
+def read_model(path: str | Path) -> tuple[dict[str, Any], State]:
+    """What a model file says about itself (``vae``, ``config``) and its weights, the EMA ones where there are any.
+
+    An exported model says more about its training (``training``), see `dfcvae.VAE.save`.
+
+    Raises:
+        UserError: if there is no model at ``path``, or it is corrupted.
+    """
+    file = find_model(path)
+    if file.suffix == ".safetensors":
+        return _read_exported(file)
+    checkpoint = load_checkpoint(file)
+    ema = {name.removeprefix("module."): value for name, value in checkpoint.get("ema", {}).items() if "." in name}
+    return checkpoint["about"], ema or checkpoint["vae"]
+
+
+def load_checkpoint(file: Path) -> dict[str, Any]:
+    """A training checkpoint, on the CPU, without executing anything in it.
+
+    Raises:
+        UserError: if it is corrupted or something else.
+    """
+    try:
+        checkpoint = read_pickled(file)
+        about, state = checkpoint["about"], checkpoint["vae"] | checkpoint.get("ema", {})
+        _check_description({name: about[name] for name in ("vae", "config")})
+        if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
+            raise TypeError("its weights are not tensors by name")
+    except (UnreadableError, KeyError, TypeError, AttributeError, IndexError) as error:
+        why = error if isinstance(error, UnreadableError) else f"{type(error).__name__}: {error}"
+        raise UserError(f"{file} is not a checkpoint of this version of dfcvae, or it is corrupted ({why}).") from error
+    return checkpoint
+
+
+def save_checkpoint(file: Path, checkpoint: dict[str, Any]) -> None:
+    """Write a checkpoint beside its target and rename it: a crash or a full disk leaves the old one intact.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    try:
+        with whole(file) as temporary, temporary.open("wb") as opened:
+            torch.save(checkpoint, opened)
+    except OSError as error:
+        raise UserError(
+            f"Could not write the checkpoint of step {checkpoint.get('step')} to {file} ({error.strerror or error}); "
+            "the previous one, if any, is intact. Free disk space or fix the permissions, then resume with --resume "
+            "auto."
+        ) from error
+
+
+def export_model(folder: Path, about: dict[str, Any], state: State, dtype: torch.dtype) -> Path:
+    """Write ``model.safetensors`` and ``model.json`` (``about``, and the SHA-256 of the weights), or neither.
+
+    Raises:
+        UserError: if a weight is too large for ``dtype``.
+    """
+    with all_whole(folder / "model.safetensors", folder / "model.json") as (file, description):
+        write_tensors(file, {name: _stored(tensor, dtype) for name, tensor in state.items()})
+        about = {"vae": about["vae"], "sha256": _sha256(file), "dtype": str(dtype).removeprefix("torch.")} | about
+        description.write_text(json.dumps(about, indent=2) + "\n")
+    return folder
+
+
+def _read_exported(file: Path) -> tuple[dict[str, Any], State]:
+    description = file.with_suffix(".json")
+    try:
+        about = json.loads(description.read_text())
+        known = {key: about[key] for key in ("vae", "config", "sha256")}
+        about = known | {"training": about.get("training", {})}  # absent in older exports
+        _check_description(about)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(
+            f"{file} needs the description that `dfcvae export` writes beside it, but {description.name} is missing "
+            f"or corrupted ({type(error).__name__}); export the model again."
+        ) from error
+    if about["sha256"] != _sha256(file):
+        raise UserError(f"{file} is corrupted: checksum mismatch with {description.name}; export the model again.")
+    try:
+        return about, read_tensors(file)[0]
+    except UnreadableError as error:
+        raise UserError(f"{file} is not a safetensors file ({error}); export the model again.") from error
+
+
+def _check_description(about: dict[str, Any]) -> None:
+    """Raise a TypeError unless a model is described by its constructor's arguments and a (perhaps empty) experiment."""
+    shape = about["vae"]
+    if not isinstance(shape, dict) or {type(shape[key]) for key in ("size", "channels", "latent_dim")} != {int}:
+        raise TypeError("its description is not that of a VAE")
+    if not isinstance(about["config"], dict) or not isinstance(about.get("training", {}), dict):
+        raise TypeError("its experiment is not a mapping")
+
+
+def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """A tensor of a state dict as it is exported: matrices and filters rounded, vectors and counters unchanged.
+
+    Vectors (biases, batch norm) are a thousandth of the numbers, and their variances may not fit into float16.
+    """
+    if not tensor.is_floating_point() or tensor.dim() < 2:
+        return tensor
+    rounded = tensor.to(dtype)
+    if tensor.isfinite().all() and not rounded.isfinite().all():
+        largest = float(tensor.abs().max())
+        raise UserError(f"A weight of {largest:.3g} is too large for {dtype}; export with --dtype bfloat16 or float32.")
+    return rounded
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

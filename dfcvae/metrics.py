@@ -1,0 +1,165 @@
+"""The metrics of a run: a CSV file that survives resuming, and Weights & Biases or TensorBoard beside it."""
+
+import csv
+import os
+from collections.abc import Mapping
+from netrc import NetrcParseError, netrc
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+from torch import Tensor
+
+from dfcvae.config import Experiment
+from dfcvae.errors import UserError
+from dfcvae.files import whole, write_whole
+from dfcvae.images import to_uint8
+
+METRICS = "metrics.csv"
+WANDB_ID = "wandb-id"  # file in the run folder
+CONNECT_SECONDS = 20
+
+Row = dict[str, str]
+
+
+class MetricsLog:
+    """One CSV row per logged step: ``step`` (from 0), ``epoch`` and a column per metric, empty where not logged.
+
+    Of a resumed run, rows after its checkpoint are dropped, and so are rows of the step and the validation where a run
+    that is extended now ended within an epoch.
+
+    Args:
+        out: the run folder.
+        experiment: names and configures the run for Weights & Biases; chooses the further logger.
+        columns: names of the metrics.
+        every: steps between two rows of training metrics.
+        epoch: steps between two rows of validation metrics.
+        last: steps of the whole run; both kinds have a row there.
+        resumed_at: the step a run continues from; 0 starts a new file.
+    """
+
+    def __init__(
+        self, out: Path, experiment: Experiment, columns: list[str], every: int, epoch: int, last: int, resumed_at: int
+    ):
+        self.file, self.columns, self.epoch = out / METRICS, ["step", "epoch", *columns], epoch
+        self.rows: list[Row] = []
+        if resumed_at and self.file.is_file():
+            for row in read_rows(self.file):
+                steps, between = int(row["step"]) + 1, every if row["train/total"] else epoch
+                if steps <= resumed_at and (steps % between == 0 or steps == last):
+                    self.rows.append(row)
+        with whole(self.file) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(self.rows)
+        self.wandb = _wandb_run(experiment, out, resumed_at > 0) if experiment.training.logger == "wandb" else None
+        self.tensorboard: Any = None
+        if experiment.training.logger == "tensorboard":
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.tensorboard = SummaryWriter(str(out / "tensorboard"))
+
+    def write(self, steps: int, metrics: Mapping[str, float]) -> None:
+        """Add a row of metrics after so many steps."""
+        step = steps - 1
+        row = {"step": step, "epoch": step // self.epoch, **metrics}
+        with self.file.open("a", newline="") as file:
+            csv.DictWriter(file, self.columns).writerow(row)
+        self.rows.append({name: str(row.get(name, "")) for name in self.columns})
+        if self.wandb is not None:
+            self.wandb.log(dict(metrics), step=step)
+        if self.tensorboard is not None:
+            for name, value in metrics.items():
+                self.tensorboard.add_scalar(name, value, step)
+
+    def draw(self, steps: int, pictures: Mapping[str, Tensor]) -> None:
+        """Log pictures (3, H, W) in [0, 1] to Weights & Biases."""
+        if self.wandb is not None:
+            import wandb
+
+            images = {
+                f"pictures/{name}": wandb.Image(to_uint8(picture).permute(1, 2, 0).numpy())
+                for name, picture in pictures.items()
+            }
+            self.wandb.log(images, step=steps - 1)
+
+    def validated(self, steps: int) -> bool:
+        """Whether the run was validated after so many steps."""
+        return any(row["val/total"] and int(row["step"]) + 1 == steps for row in self.rows)
+
+    def best(self) -> float:
+        """The lowest ``val/total`` so far."""
+        return min((float(row["val/total"]) for row in self.rows if row["val/total"]), default=float("inf"))
+
+    def close(self) -> None:
+        """End the further logger; otherwise the next run of this process would be logged into it."""
+        if self.wandb is not None:
+            self.wandb.finish()
+        if self.tensorboard is not None:
+            self.tensorboard.close()
+
+
+def last_validation(out: Path) -> dict[str, float]:
+    """The ``val/...`` metrics of the last validation of a run.
+
+    Raises:
+        UserError: if the file of metrics is missing or corrupted, or holds no validation.
+    """
+    rows = [row for row in read_rows(out / METRICS) if row["val/total"]]
+    if not rows:
+        raise UserError(f"{out / METRICS} holds no validation; the run ended before the first one.")
+    return {name: float(value) for name, value in rows[-1].items() if name.startswith("val/")}
+
+
+def read_rows(file: Path) -> list[Row]:
+    """All complete rows: the last one of a killed process or a full disk may be cut.
+
+    Raises:
+        UserError: if the file is missing or corrupted.
+    """
+    try:
+        with file.open(newline="") as lines:
+            rows = list(csv.DictReader((line for line in lines if line.endswith("\n")), strict=True))
+        for row in rows:
+            _ = int(row["step"]), row["train/total"], row["val/total"]
+            _ = [float(cell) for cell in row.values() if cell != ""]
+    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
+        raise UserError(f"{file} is missing or corrupted ({error!r}); repair it, or move it elsewhere.") from error
+    return rows
+
+
+def _wandb_run(experiment: Experiment, out: Path, resumed: bool) -> Any:
+    """A run of Weights & Biases in ``out/wandb``, named after the folder, grouped by the experiment.
+
+    Respects ``WANDB_MODE``; without an account, or when the server does not answer, it logs offline. A resumed run
+    continues under the id kept in the run folder.
+    """
+    import wandb
+
+    file = out / WANDB_ID
+    if not (resumed and file.is_file()):
+        write_whole(file, token_hex(4) + "\n")
+    wanted = os.environ.get("WANDB_MODE") or ("online" if _has_account() else "offline")
+    for mode in (wanted, "offline"):
+        try:
+            return wandb.init(
+                project="dfcvae",
+                group=experiment.name,
+                name=out.name,
+                dir=out,
+                id=file.read_text().strip(),
+                resume="allow" if mode == "online" else None,  # offline, `wandb sync` joins the parts of a run
+                mode=mode,
+                config=experiment.as_dict(),
+                settings=wandb.Settings(init_timeout=CONNECT_SECONDS, login_timeout=CONNECT_SECONDS),
+            )
+        except (wandb.errors.Error, OSError) as error:
+            print(f"wandb does not answer ({error}); logging offline into {out}/wandb. Upload it later: wandb sync.")
+    raise AssertionError("offline logging starts without a server")
+
+
+def _has_account() -> bool:
+    try:
+        return "WANDB_API_KEY" in os.environ or netrc().authenticators("api.wandb.ai") is not None
+    except (OSError, NetrcParseError):
+        return False

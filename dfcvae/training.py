@@ -1,0 +1,436 @@
+"""The training loop. The plain VAE and the DFC-VAE take the same steps; they differ in their objective alone.
+
+Everything random is a function of the seed and the step, so that a run resumed at a step takes the steps it would have
+taken: a checkpoint holds no state of a generator or a data loader.
+"""
+
+import math
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import closing, nullcontext
+from functools import partial
+from pathlib import Path
+from signal import Signals
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from dfcvae.build import build_objective, build_perceptual, build_vae, use_bfloat16_features
+from dfcvae.checkpoint import save_checkpoint
+from dfcvae.config import Experiment, TrainingConfig
+from dfcvae.data import Batches, Faces, Splits, TrainingBatches, load_faces, tell_other_data
+from dfcvae.data.batches import Batch
+from dfcvae.device import (
+    CPU,
+    check_accelerator,
+    determinism,
+    ending_together,
+    free_memory,
+    keep_freed_memory,
+    pick_device,
+    pick_precision,
+    process_rank,
+    reset_peak_memory,
+)
+from dfcvae.errors import PreemptedError, UserError
+from dfcvae.fitted import fit_after_training
+from dfcvae.gaussian import active_units
+from dfcvae.images import to_float
+from dfcvae.losses import Objective
+from dfcvae.metrics import METRICS, MetricsLog, last_validation, read_rows
+from dfcvae.run import (
+    FACES_SHOWN,
+    Cost,
+    Resume,
+    Run,
+    StopRequest,
+    checkpoint_to_resume,
+    describe,
+    draw,
+    last_file,
+    picture_interval,
+)
+from dfcvae.seeding import Stream, seeded_generator
+from dfcvae.targets import MEMORY_FRACTION, cached_targets
+from dfcvae.vae import VAE, evaluating
+
+Terms = dict[str, Tensor]
+OnStep = Callable[[int, Terms, VAE], None]
+
+LOG_EVERY = 10  # steps between two rows of training metrics
+IMAGES_NAMED = 64  # at most, in the error of a step that is not finite
+COLLAPSED_NATS, PATIENCE_STEPS = 1.0, 300  # earlier, an untrained encoder looks the same
+
+
+def train(
+    experiment: Experiment,
+    out: str | Path,
+    *,
+    resume: Resume = False,
+    splits: Splits | None = None,
+    mixture: bool = True,
+    progress: bool = True,
+    on_step: OnStep | None = None,
+) -> Run:
+    """Train a VAE into a run folder.
+
+    Args:
+        experiment: what to train.
+        out: the run folder; must not hold a run already, unless ``resume``.
+        resume: continue from the last checkpoint in ``out``, with the same experiment; "auto": if there is one. The
+            numbers are those of a run that was never stopped, whatever the step. Unless the schedule is cosine,
+            ``training.epochs`` and ``max_steps`` may differ.
+        splits: the faces, if the caller has loaded them.
+        mixture: at the end, fit the mixture that samples are drawn from to the latents of the training images, and keep
+            it in ``out/latent`` (seconds; `dfcvae.load_prior`). A finished run without one gets it when it is resumed.
+        progress: show a progress bar.
+        on_step: called after every training step with its number (from 0), the batch means of its terms, and the VAE.
+
+    With several ``training.devices`` the program that calls this is started again for each further rank, so it should
+    be a script or the command line, not a notebook.
+
+    Raises:
+        UserError: if the data, the feature weights or the run folder are not what the experiment needs, a checkpoint
+            cannot be written, or a loss or gradient is not finite.
+        PreemptedError: after SIGTERM or SIGUSR1; the last checkpoint was written at that step.
+    """
+    out, begun, config = Path(out), time.perf_counter(), experiment.training
+    with determinism(config.deterministic), ending_together(config.devices, process_rank()):
+        keep_freed_memory()
+        checkpoint = checkpoint_to_resume(experiment, out, resume)
+        vae, perceptual = build_vae(experiment), build_perceptual(experiment.loss.features)  # may fail: before the data
+        check_accelerator(config.accelerator, config.devices)
+        splits = splits or load_faces(experiment.data, progress=progress and process_rank() == 0)
+        if len(splits["val"]) < 2:
+            raise UserError(f"Validation needs at least 2 images, got {len(splits['val'])} in the validation split.")
+        device = pick_device(config.accelerator)
+        batches = _training_batches(experiment, splits["train"], device)
+        if checkpoint is None or not _finished(checkpoint["step"], config.total_steps(batches.steps), out):
+            about = checkpoint["about"] if checkpoint else {}
+            tell_other_data(about, splits["train"])
+            objective = build_objective(
+                experiment.loss, perceptual, splits["train"].images, about.get("scales"), device
+            ).to(device)
+            _fit(experiment, vae.to(device), objective, batches, splits, out, checkpoint, progress, on_step, begun)
+        if mixture and process_rank() == 0:
+            fit_after_training(out, splits, device, progress=progress)
+    return Run(out, last_validation(out))
+
+
+def _fit(
+    experiment: Experiment,
+    vae: VAE,
+    objective: Objective,
+    batches: TrainingBatches,
+    splits: Splits,
+    out: Path,
+    checkpoint: dict[str, Any] | None,
+    progress: bool,
+    on_step: OnStep | None,
+    begun: float,
+) -> None:
+    """The loop: from the step of the checkpoint to the last one."""
+    from lightning.fabric import Fabric
+    from lightning.fabric.plugins.environments import LightningEnvironment
+
+    config, loss, device = experiment.training, experiment.loss, next(vae.parameters()).device
+    precision = pick_precision(config.precision, device)
+    if precision == "bf16-mixed":
+        use_bfloat16_features(objective)
+    start, last = checkpoint["step"] if checkpoint else 0, config.total_steps(batches.steps)
+    progress = progress and process_rank() == 0
+    kept = checkpoint["about"]["targets_cached"] if checkpoint else None
+    batches.targets = cached_targets(experiment, objective.perceptual, batches, device, kept, progress)
+    if batches.targets is not None and not batches.targets.rows.is_cuda:
+        batches.faces = batches.faces.to(CPU)  # so that background threads gather all of a batch
+
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=config.devices,
+        strategy="ddp" if config.devices > 1 else "auto",
+        precision=precision,
+        plugins=[LightningEnvironment()],  # not a cluster's: `process_rank` knows this one only
+    )
+    fabric.launch()
+    ema = AveragedModel(vae, use_buffers=True).requires_grad_(False) if config.ema_decay is not None else None
+    evaluated: VAE = vae if ema is None else ema.module  # type: ignore[assignment]
+    optimizer = torch.optim.Adam(vae.parameters(), config.learning_rate, betas=config.betas, fused=True)
+    parts = {"vae": vae, "ema": ema, "likelihood": objective.likelihood, "optimizer": optimizer}
+    state: dict[str, Any] = {name: part for name, part in parts.items() if part is not None}
+    if checkpoint:
+        for name, part in state.items():
+            part.load_state_dict(checkpoint[name])
+    about = {
+        "vae": vae.config,
+        "config": experiment.as_dict(),
+        "scales": objective.scales,
+        "targets_cached": batches.targets is not None,
+        "fingerprint": splits["train"].fingerprint,
+    }
+    if process_rank() == 0:
+        first = next(iter(batches.starting_at(0))).images.to(device)
+        eps = noise(experiment, Stream.TRAIN_NOISE, 0, len(first), device)
+        describe(experiment, vae, objective, first, eps, out, resumed=checkpoint is not None)
+    model = fabric.setup_module(vae) if config.devices > 1 else vae  # averages the gradients of all ranks
+    step_terms = torch.compile(terms_of) if config.compile else terms_of
+    log = _metrics_log(experiment, objective, out, batches.steps, start) if fabric.is_global_zero else None
+    cost = Cost(out, config.batch_size, device, checkpoint is not None, begun)
+    reset_peak_memory(device)
+
+    def save(step: int) -> None:
+        if fabric.is_global_zero:
+            states = {name: part.state_dict() for name, part in state.items()}
+            save_checkpoint(last_file(out), {"step": step, "about": about} | states)
+            cost.save(step)
+
+    def stop_if_asked(step: int, agree: bool = True) -> None:
+        asked = stop.received is not None
+        if config.devices > 1:  # it is enough if one rank is asked; all of them save and end at the same step
+            asked = agree and float(fabric.all_reduce(torch.tensor(float(asked), device=device), reduce_op="sum")) > 0
+        if asked:
+            save(step)
+            name = Signals(stop.received).name if stop.received is not None else "a signal in another rank"
+            raise PreemptedError(
+                f"Received {name}; saved step {step:,} in {last_file(out)}. Rerun with --resume auto to continue."
+            )
+
+    with StopRequest() as stop, _bar(config, start, last, progress) as bar, closing(batches.starting_at(start)) as feed:
+        try:
+            for step in range(start, last + 1):
+                if log and step and (step % batches.steps == 0 or step == last) and not log.validated(step):
+                    with fabric.autocast():
+                        metrics = validate(
+                            experiment,
+                            evaluated,
+                            objective,
+                            splits["val"],
+                            device,
+                            partial(stop_if_asked, step, agree=False),
+                        )
+                    _end_epoch(experiment, evaluated, about, metrics, splits["val"], step, batches.steps, out, log)
+                    save(step)
+                if step == last:
+                    break
+                stop_if_asked(step)
+
+                with cost.training():
+                    for group in optimizer.param_groups:
+                        group["lr"] = config.learning_rate * rate(config, step, batches.steps)
+                    warmup, shift = ramp(step, loss.kl_warmup_steps), shift_of(experiment, step)
+                    _same_variances(objective, config.devices)
+                    terms: list[Terms] = []  # per image, of each micro-batch
+                    for k in range(config.parts):
+                        batch = fabric.to_device(next(feed))
+                        piece = (step * config.parts + k) * config.devices + fabric.global_rank
+                        eps = noise(experiment, Stream.TRAIN_NOISE, piece, len(batch.images), device)
+                        last_part = config.devices == 1 or k + 1 == config.parts
+                        with nullcontext() if last_part else fabric.no_backward_sync(model):
+                            with fabric.autocast():
+                                values, _ = step_terms(model, objective, batch, eps, warmup, shift)
+                                total = values["total"].mean()  # the one line that takes a batch mean
+                            fabric.backward(total / config.parts)
+                        terms.append({name: value.detach() for name, value in values.items()})
+                    norm = torch.nn.utils.clip_grad_norm_(vae.parameters(), config.clip_norm or math.inf)
+                    means = {name: torch.stack([part[name].mean() for part in terms]).mean() for name in terms[0]}
+                    if not torch.isfinite(norm + means["total"]):
+                        raise _not_finite(step, terms, batches.rows(step))
+                    optimizer.step()
+                    optimizer.zero_grad()
+                    if ema is not None:
+                        # the first steps are forgotten faster, or the average would hold the initial weights for long
+                        decay = min(config.ema_decay or 0.0, (step + 1) / (11 + step))
+                        ema.multi_avg_fn = get_ema_multi_avg_fn(decay)
+                        ema.update_parameters(vae)
+
+                if (step + 1) % LOG_EVERY == 0 or step + 1 == last:
+                    row = _row(fabric.all_reduce(means, reduce_op="mean"), experiment, step, batches.steps)
+                    bar.set_postfix_str(_short(row), refresh=False)
+                    if log:
+                        log.write(step + 1, row)
+                bar.update(config.batch_size)
+                if on_step:
+                    on_step(step, means, vae)
+        finally:
+            if log:
+                log.close()
+
+
+def terms_of(
+    vae: torch.nn.Module,
+    objective: Objective,
+    batch: Batch,
+    eps: Tensor,
+    kl_warmup: float = 1.0,
+    shift: tuple[int, int] = (0, 0),
+) -> tuple[Terms, Tensor]:
+    """All terms and the weighted ``total``, (N,) each, and the posterior means (N, D)."""
+    x = to_float(batch.images)  # (N, C, H, W)
+    x_hat, mu, logvar = vae(x, eps)
+    terms = objective.terms(x_hat, x, mu, logvar, shift, batch.targets)  # (N,) each
+    return terms | {"total": objective.total(terms, kl_warmup)}, mu
+
+
+@torch.no_grad()
+def validate(
+    experiment: Experiment,
+    vae: VAE,
+    objective: Objective,
+    faces: Faces,
+    device: torch.device,
+    before_batch: Callable[[], None] = lambda: None,
+) -> dict[str, float]:
+    """Means of all terms over faces, and the number of active units, by name: ``val/kl``, ..., ``val/active_units``.
+
+    With all of the KL weight and without the random shift, so that totals compare between epochs.
+    """
+    sums: Terms = {}
+    means = []
+    with evaluating(vae), evaluating(objective):
+        for index, batch in enumerate(Batches(faces, experiment.training.batch_size)):
+            before_batch()
+            batch = Batch(batch.images.to(device), batch.attributes)
+            eps = noise(experiment, Stream.VALIDATION_NOISE, index, len(batch.images), device)
+            terms, mu = terms_of(vae, objective, batch, eps)
+            sums = {name: sums.get(name, 0) + value.sum() for name, value in terms.items()}
+            means.append(mu)
+    metrics = {f"val/{name}": float(value) / len(faces) for name, value in sums.items()}
+    return metrics | {"val/active_units": float(active_units(torch.cat(means)))}
+
+
+def noise(experiment: Experiment, stream: Stream, counter: int, n: int, device: torch.device) -> Tensor:
+    """Standard normal noise (n, D), a function of the seed, the stream and the counter alone."""
+    generator = seeded_generator(experiment.training.seed, stream, counter, device)
+    return torch.randn(n, experiment.model.latent_dim, generator=generator, device=device)
+
+
+def ramp(step: int, length: int) -> float:
+    """Rises linearly from ``1 / length`` in step 0 to 1 in step ``length - 1``, where it stays."""
+    return min(1.0, (step + 1) / length) if length else 1.0
+
+
+def rate(config: TrainingConfig, step: int, steps_per_epoch: int) -> float:
+    """Factor of the learning rate, a function of the step alone."""
+    warmup = ramp(step, config.warmup_steps)
+    if config.schedule == "exponential":
+        return warmup * config.decay ** (step // steps_per_epoch)
+    if config.schedule == "cosine":
+        return warmup * 0.5 * (1 + math.cos(math.pi * step / config.total_steps(steps_per_epoch)))
+    return warmup
+
+
+def shift_of(experiment: Experiment, step: int) -> tuple[int, int]:
+    """Rows and columns to move both images by before the feature network, a function of seed and step."""
+    features = experiment.loss.features
+    if features is None or features.shift < 2:
+        return 0, 0
+    generator = seeded_generator(experiment.training.seed, Stream.SHIFT, step)
+    down, right = (torch.randint(features.shift, (2,), generator=generator) - features.shift // 2).tolist()
+    return down, right
+
+
+def _training_batches(experiment: Experiment, faces: Faces, device: torch.device) -> TrainingBatches:
+    """Batches of the training split, which is moved to a GPU that has room for it."""
+    config = experiment.training
+    if device.type == "cuda" and faces.images.numel() < MEMORY_FRACTION * free_memory(device):
+        faces = faces.to(device)
+    flip = experiment.data.flip
+    return TrainingBatches(faces, config.batch_size, config.seed, flip, config.parts, process_rank(), config.devices)
+
+
+def _finished(step: int, last: int, out: Path) -> bool:
+    """Whether all steps are taken, and the last one is validated."""
+    validated = any(row["val/total"] and int(row["step"]) + 1 == step for row in read_rows(out / METRICS))
+    return step > last or (step == last and validated)
+
+
+def _same_variances(objective: Objective, devices: int) -> None:
+    """Give all ranks the fitted variances of rank 0, as DDP does with the statistics of batch norm."""
+    if devices > 1 and objective.likelihood is not None:
+        torch.distributed.broadcast(objective.likelihood.variance, src=0)
+
+
+def _end_epoch(
+    experiment: Experiment,
+    vae: VAE,
+    about: dict[str, Any],
+    metrics: dict[str, float],
+    faces: Faces,
+    step: int,
+    steps_per_epoch: int,
+    out: Path,
+    log: MetricsLog,
+) -> None:
+    """After validation: check it, draw, keep the model if it is the best so far, and log."""
+    wrong = [name for name, value in metrics.items() if not math.isfinite(value)]
+    if wrong:
+        raise UserError(
+            f"Training diverged before step {step:,}: {', '.join(wrong)} not finite. The checkpoint of the previous "
+            "epoch is intact. Lower training.learning_rate, or set training.clip_norm."
+        )
+    if step >= PATIENCE_STEPS and (metrics["val/kl"] < COLLAPSED_NATS or not metrics["val/active_units"]):
+        warnings.warn(
+            f"The posterior has collapsed: KL {metrics['val/kl']:.3g} nats, {metrics['val/active_units']:.0f} active "
+            "units. The decoder ignores z, and every reconstruction is the mean face. Lower loss.alpha, or raise "
+            "loss.beta; the table printed at the start says what they mean (beta_eff of 1 is the ELBO of unit noise).",
+            stacklevel=1,
+        )
+    config, epoch = experiment.training, -(-step // steps_per_epoch)
+    if epoch % picture_interval(config.picture_epochs, -(-config.total_steps(steps_per_epoch) // steps_per_epoch)) == 0:
+        log.draw(step, draw(vae, faces.images[:FACES_SHOWN], config.seed, epoch, out))
+    if metrics["val/total"] < log.best():
+        best = {"step": step, "epoch": epoch, "about": about, "vae": vae.state_dict()}
+        save_checkpoint(last_file(out).with_name("best.ckpt"), best)
+    log.write(step, metrics)
+
+
+def _not_finite(step: int, terms: list[Terms], rows: list[int]) -> UserError:
+    """The error of a step whose loss or gradient is not finite: names the terms and the images."""
+    values = {name: torch.cat([part[name] for part in terms]) for name in terms[0]}
+    names = [name for name, value in values.items() if name != "total" and not torch.isfinite(value).all()]
+    wrong = (~torch.isfinite(values["total"])).tolist()
+    images = [row for row, is_wrong in zip(rows, wrong, strict=True) if is_wrong] or rows
+    told = ", ".join(map(str, images[:IMAGES_NAMED])) + (", ..." if len(images) > IMAGES_NAMED else "")
+    return UserError(
+        f"Training stopped before step {step + 1:,}: {', '.join(names) or 'the gradient'} not finite, for the training "
+        f"images {told} (rows of the training split, from 0). The last checkpoint is intact. Lower "
+        "training.learning_rate, or set training.clip_norm."
+    )
+
+
+def _metrics_log(
+    experiment: Experiment, objective: Objective, out: Path, steps_per_epoch: int, start: int
+) -> MetricsLog:
+    columns = [f"{stage}/{term}" for stage in ("train", "val") for term in (*objective.weights, "total")]
+    columns += ["val/active_units", "lr"] + ["alpha"] * bool(experiment.loss.kl_warmup_steps)
+    last = experiment.training.total_steps(steps_per_epoch)
+    return MetricsLog(out, experiment, columns, LOG_EVERY, steps_per_epoch, last, start)
+
+
+def _row(means: Terms, experiment: Experiment, step: int, steps_per_epoch: int) -> dict[str, float]:
+    """Training metrics of a step, with what changes by plan: the learning rate, and the KL weight in its warm-up."""
+    row = {f"train/{name}": float(value) for name, value in means.items()}
+    row["lr"] = experiment.training.learning_rate * rate(experiment.training, step, steps_per_epoch)
+    if experiment.loss.kl_warmup_steps:
+        row["alpha"] = experiment.loss.alpha * ramp(step, experiment.loss.kl_warmup_steps)
+    return row
+
+
+def _short(row: dict[str, float]) -> str:
+    terms = {name.removeprefix("train/"): value for name, value in row.items() if name.startswith("train/")}
+    return " ".join(f"{name.removeprefix('features/')} {value:.3g}" for name, value in terms.items())
+
+
+def _bar(config: TrainingConfig, start: int, last: int, progress: bool) -> "tqdm[Any]":
+    return tqdm(
+        total=last * config.batch_size,
+        initial=start * config.batch_size,
+        unit=" images",
+        unit_scale=True,
+        disable=not progress,
+        mininterval=0.5 if sys.stderr.isatty() else 60,
+    )

@@ -1,0 +1,503 @@
+"""A training run from end to end, small: its steps against a naive loop, and what it leaves behind."""
+
+import csv
+import json
+import math
+import os
+import shutil
+import threading
+from importlib.metadata import version
+from itertools import islice
+
+import pytest
+import torch
+from torch import nn
+
+from dfcvae.build import build_objective, build_perceptual, build_vae
+from dfcvae.config import Experiment
+from dfcvae.data import Faces, TrainingBatches
+from dfcvae.data.batches import AHEAD, Batch
+from dfcvae.device import WORKSPACE, determinism, pick_precision
+from dfcvae.errors import UserError
+from dfcvae.features import VGGFeatures
+from dfcvae.gaussian import kl_divergence
+from dfcvae.images import to_float, translate
+from dfcvae.losses import Objective
+from dfcvae.networks import NETWORKS, Decoder, Encoder
+from dfcvae.run import picture_interval, read_cost
+from dfcvae.seeding import Stream
+from dfcvae.training import noise, ramp, rate, shift_of, terms_of, validate
+from dfcvae.vae import VAE
+from tests.conftest import tiny_experiment
+from tests.training.runs import (
+    assert_same,
+    assert_same_runs,
+    last,
+    run,
+    with_features,
+    with_likelihood_and_shift,
+    with_loss,
+    with_training,
+)
+
+CPU = torch.device("cpu")
+CHECKPOINT = ("vae", "optimizer", "step", "about")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, splits):
+    """A finished run of the tiny experiment."""
+    return run(tiny_experiment(), tmp_path_factory.mktemp("runs") / "tiny", splits)
+
+
+@pytest.fixture
+def plain(experiment):
+    return with_loss(experiment, features=None)
+
+
+def rows(folder):
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def objective_of(experiment, splits):
+    perceptual = build_perceptual(experiment.loss.features)
+    return build_objective(experiment.loss, perceptual, splits["train"].images)
+
+
+def first_batch(splits):
+    return Batch(splits["train"].images[:16], splits["train"].attributes[:16])
+
+
+OPTIONS = [
+    {},
+    {"parts": 2, "warmup_steps": 6, "schedule": "cosine", "ema_decay": 0.9},
+    {"clip_norm": 0.5, "schedule": "exponential", "decay": 0.5, "betas": (0.5, 0.9)},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=["as it is", "accumulation, average", "clipping"])
+def test_the_steps_are_those_of_a_naive_loop(options, experiment, splits, tmp_path):
+    """Eight steps, written out: Adam on the mean total, learning rate and KL weight by the step, EMA by its recursion."""
+    experiment = with_training(with_loss(with_features(experiment, shift=8), kl_warmup_steps=5), epochs=2, **options)
+    config, seen = experiment.training, []
+    result = run(experiment, tmp_path / "x", splits, on_step=lambda step, means, _: seen.append(float(means["total"])))
+    vae, objective = build_vae(experiment), objective_of(experiment, splits)
+    adam = torch.optim.Adam(vae.parameters(), betas=config.betas, fused=True)
+    average = {name: value.detach().clone() for name, value in vae.named_parameters()}
+    feed = TrainingBatches(splits["train"], 16, seed=0, micro_batches=config.parts).starting_at(0)
+    for step in range(8):
+        total = 0.0
+        for k in range(config.parts):
+            x = next(feed).images.float() / 255
+            eps = noise(experiment, Stream.TRAIN_NOISE, step * config.parts + k, len(x), CPU)
+            x_hat, mu, logvar = vae(x, eps)
+            terms = objective.terms(x_hat, x, mu, logvar, shift_of(experiment, step))
+            alpha = 0.004 * min(1, (step + 1) / 5)
+            loss = alpha * kl_divergence(mu, logvar) + sum(
+                weight * terms[name] for name, weight in objective.weights.items() if name != "kl"
+            )
+            (loss.mean() / config.parts).backward()
+            total += loss.mean().item() / config.parts
+        assert seen[step] == pytest.approx(total, rel=1e-4)
+        if config.clip_norm:
+            torch.nn.utils.clip_grad_norm_(vae.parameters(), config.clip_norm)
+        adam.param_groups[0]["lr"] = 1e-3 * {
+            "constant": lambda step: 1.0,
+            "cosine": lambda step: min(1, (step + 1) / 6) * math.cos(math.pi * step / 16) ** 2,
+            "exponential": lambda step: 0.5 ** (step // 4),
+        }[config.schedule](step)
+        adam.step()
+        adam.zero_grad()
+        if config.ema_decay:
+            decay = 0.0 if step == 0 else min(config.ema_decay, (step + 1) / (step + 11))  # the first is a copy
+            for name, value in vae.named_parameters():
+                average[name] = decay * average[name] + (1 - decay) * value.detach()
+    state = last(result.folder)
+    for name, value in vae.named_parameters():
+        torch.testing.assert_close(state["vae"][name], value.detach(), rtol=1e-3, atol=1e-5)
+        if config.ema_decay:
+            torch.testing.assert_close(state["ema"][f"module.{name}"], average[name], rtol=1e-3, atol=1e-5)
+
+
+def test_the_run_folder_is_complete(finished):
+    names = {str(path.relative_to(finished.folder)) for path in finished.folder.rglob("*") if path.is_file()}
+    assert names == {
+        "config.yaml",
+        "environment.json",
+        "accounting.json",
+        "cost.json",
+        "metrics.csv",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        "latent/prior-gmm.safetensors",
+        "pictures/reconstructions-0001.png",
+        "pictures/reconstructions-0002.png",
+        "pictures/samples-0001.png",
+        "pictures/samples-0002.png",
+    }
+    environment = json.loads((finished.folder / "environment.json").read_text())
+    assert environment["versions"]["torch"] == version("torch")
+    accounting = json.loads((finished.folder / "accounting.json").read_text())
+    assert accounting["weights"] == {"kl": 0.004, "pixel": 0.5, "features/conv2_1": 0.25, "features/bn3_1": 0.25}
+    assert accounting["scales"].keys() - {"kl"} == accounting["weights"].keys() - {"kl"}
+    assert accounting["beta_eff"] == pytest.approx(0.004 * accounting["scales"]["pixel"] * 3072 / 2 / 0.5)
+
+
+def test_scales_are_those_of_the_training_images(finished, splits):
+    scales = json.loads((finished.folder / "accounting.json").read_text())["scales"]
+    x = to_float(splits["train"].images)
+    assert scales["pixel"] == pytest.approx((x - x.mean(dim=0)).square().mean().item(), rel=1e-4)
+
+
+def test_metrics_have_every_term_in_training_and_validation(finished):
+    found = rows(finished.folder)
+    weights = {"kl": 0.004, "pixel": 0.5, "features/conv2_1": 0.25, "features/bn3_1": 0.25}
+    validation = [row for row in found if row["val/total"]]
+    assert [row["epoch"] for row in validation] == ["0", "1"]
+    for row in validation:
+        total = sum(weight * float(row[f"val/{term}"]) for term, weight in weights.items())
+        assert float(row["val/total"]) == pytest.approx(total, rel=1e-5)
+    assert all(f"train/{term}" in found[0] for term in (*weights, "total"))
+    assert finished.metrics["val/total"] == pytest.approx(float(validation[-1]["val/total"]), rel=1e-6)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_logged_row_is_of_its_own_step_and_of_all_micro_batches(parts, plain, splits, tmp_path):
+    """Every tenth step and the last."""
+    seen = []
+    settings = with_training(
+        with_loss(plain, kl_warmup_steps=24), parts=parts, epochs=3, schedule="exponential", decay=0.5, warmup_steps=4
+    )
+    result = run(settings, tmp_path / "x", splits, on_step=lambda step, means, _: seen.append(dict(means)))
+    logged = {int(row["step"]): row for row in rows(result.folder) if row["train/total"]}
+    assert list(logged) == [9, 11]
+    for step, row in logged.items():
+        for name, value in seen[step].items():
+            assert float(row[f"train/{name}"]) == float(value)
+        assert float(row["lr"]) == pytest.approx(0.25e-3)
+        assert float(row["alpha"]) == pytest.approx(0.004 * (step + 1) / 24)
+
+
+def test_training_lowers_the_loss(experiment, splits, tmp_path):
+    result = run(with_training(experiment, epochs=8), tmp_path / "x", splits)
+    totals = [float(row["val/total"]) for row in rows(result.folder) if row["val/total"]]
+    assert min(totals[-3:]) < 0.8 * totals[0]
+
+
+def test_checkpoints_hold_the_vae_and_no_feature_network(finished):
+    checkpoint = last(finished.folder)
+    vae = VAE("hou2016", 32, 3, 8)
+    assert set(checkpoint) == set(CHECKPOINT)
+    assert set(checkpoint["vae"]) == set(vae.state_dict())
+    size = 4 * sum(p.numel() for p in vae.parameters())
+    assert (finished.folder / "checkpoints" / "last.ckpt").stat().st_size < 3 * size + 100_000
+    assert (finished.folder / "checkpoints" / "best.ckpt").stat().st_size < size + 100_000
+    assert Experiment.from_dict(checkpoint["about"]["config"]).name == "tiny"
+    best = torch.load(finished.folder / "checkpoints" / "best.ckpt", weights_only=True)["vae"]
+    assert torch.equal(VAE.load(finished.folder).encoder.mu.weight, best["encoder.mu.weight"])
+
+
+def test_fitted_variances_fall_with_the_errors_and_stay_in_the_checkpoint(experiment, splits, tmp_path):
+    result = run(with_likelihood_and_shift(experiment), tmp_path / "x", splits)
+    variances = last(result.folder)["likelihood"]["variance"]
+    start = json.loads((result.folder / "accounting.json").read_text())["scales"]
+    assert len(variances) == 3
+    assert variances[0] != pytest.approx(start["pixel"], rel=1e-3)
+    assert VAE.load(result.folder).config["size"] == 32
+
+
+def test_what_is_printed_at_the_start_does_not_change_the_model(plain, splits, tmp_path, capsys, monkeypatch):
+    vae, seen = build_vae(plain), {}
+    before = {name: value.clone() for name, value in vae.state_dict().items()}
+    monkeypatch.setattr("dfcvae.training.build_vae", lambda experiment: vae)
+    stop_before = lambda *_: seen.update({n: v.clone() for n, v in vae.state_dict().items()}) or (0, 0)  # noqa: E731
+    monkeypatch.setattr("dfcvae.training.shift_of", lambda *_: seen or stop_before())
+    run(with_training(plain, max_steps=1), tmp_path / "x", splits)
+    assert "beta_eff = " in capsys.readouterr().out
+    assert_same(before, seen)
+
+
+def test_the_feature_network_is_bitwise_unchanged_by_training(experiment, splits, tmp_path, monkeypatch):
+    perceptual = build_perceptual(experiment.loss.features)
+    monkeypatch.setattr("dfcvae.training.build_perceptual", lambda features: perceptual)
+    run(experiment, tmp_path / "x", splits)
+    trained = dict(perceptual.features.named_buffers())
+    fresh = dict(VGGFeatures("vgg11_bn", [4, "bn3_1"], "random").named_buffers())
+    assert not any(module.training for module in perceptual.features.modules())
+    assert trained.keys() == fresh.keys()
+    assert all(torch.equal(trained[name], value) for name, value in fresh.items())
+
+
+def test_the_gradient_of_every_parameter_flows_and_no_other(experiment, splits):
+    vae, objective = build_vae(experiment), objective_of(experiment, splits)
+    assert not list(objective.parameters())
+    terms, _ = terms_of(vae, objective, first_batch(splits), torch.randn(16, 8))
+    terms["total"].mean().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for n, p in vae.named_parameters() if "bias" not in n)
+
+
+@pytest.mark.parametrize("shift", [0, 8])
+def test_validation_gives_the_numbers_of_training_unshifted_and_unwarmed(shift, experiment, splits):
+    """Of all validation images in their order, never mirrored: the same terms, weights and code."""
+    experiment = with_loss(with_features(experiment, shift=shift), kl_warmup_steps=100)
+    vae, objective = build_vae(experiment).eval(), objective_of(experiment, splits)
+    found = validate(experiment, vae, objective, splits["val"], CPU)
+    eps = torch.cat([noise(experiment, Stream.VALIDATION_NOISE, i, n, CPU) for i, n in ((0, 16), (1, 8))])
+    with torch.no_grad():
+        expected, _ = terms_of(vae, objective, Batch(splits["val"].images, splits["val"].attributes), eps)
+    assert list(found) == [f"val/{name}" for name in (*objective.weights, "total", "active_units")]
+    for name, value in expected.items():
+        assert found[f"val/{name}"] == pytest.approx(float(value.mean()), rel=1e-5), name
+
+
+def test_the_shift_is_a_function_of_seed_and_step_and_moves_both_images(experiment, splits):
+    experiment = with_features(experiment, shift=8)
+    offsets = [shift_of(experiment, step) for step in range(200)]
+    assert shift_of(experiment, 199) == offsets[-1]
+    assert {down for down, _ in offsets} == {right for _, right in offsets} == set(range(-4, 4))
+    objective, (x, x_hat) = objective_of(experiment, splits), torch.rand(2, 4, 3, 32, 32)
+    posterior = torch.zeros(4, 8), torch.zeros(4, 8)
+    terms = objective.terms(x_hat, x, *posterior, shift=(3, -2))
+    moved = objective.terms(translate(x_hat, 3, -2), translate(x, 3, -2), *posterior)
+    still = objective.terms(x_hat, x, *posterior)
+    assert torch.equal(terms["features/bn3_1"], moved["features/bn3_1"])
+    assert not torch.equal(terms["features/bn3_1"], still["features/bn3_1"])
+    assert torch.equal(terms["pixel"], still["pixel"])
+
+
+def test_schedules(experiment):
+    def rates(steps, **options):
+        return [rate(with_training(experiment, **options).training, step, 4) for step in steps]
+
+    assert rates(range(13), schedule="exponential", decay=0.5) == [1] * 4 + [0.5] * 4 + [0.25] * 4 + [0.125]
+    assert rates((0, 6, 12), schedule="cosine", epochs=3) == pytest.approx([1, 0.5, 0])
+    assert rates((0, 1, 3, 9), warmup_steps=4) == [0.25, 0.5, 1.0, 1.0]
+    assert rates((0, 8), warmup_steps=4, schedule="cosine", epochs=4) == pytest.approx([0.25, 0.5])
+    assert [ramp(step, 4) for step in (0, 1, 3, 9)] == [0.25, 0.5, 1.0, 1.0]
+    assert ramp(0, 0) == 1.0
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(experiment):
+    a, b = build_vae(experiment), build_vae(experiment)
+    other = build_vae(with_training(experiment, seed=1))
+    assert torch.equal(a.encoder.mu.weight, b.encoder.mu.weight)
+    assert not torch.equal(a.encoder.mu.weight, other.encoder.mu.weight)
+
+
+def test_ema_is_what_is_evaluated_and_loaded(experiment, splits, tmp_path):
+    run(with_training(experiment, ema_decay=0.5), tmp_path / "x", splits)
+    state = last(tmp_path / "x")
+    average = state["ema"]["module.encoder.mu.weight"]
+    assert not torch.equal(average, state["vae"]["encoder.mu.weight"])
+    assert torch.equal(VAE.load(tmp_path / "x/checkpoints/last.ckpt").encoder.mu.weight, average)
+
+
+@pytest.mark.parametrize(
+    ("precision", "channels"), [pytest.param("bf16-mixed", 3, marks=pytest.mark.slow), ("32-true", 1)]
+)
+def test_mixed_precision_and_grey_images_train(precision, channels, experiment, splits, tmp_path):
+    few = {name: faces.subset(16) for name, faces in splits.items()}  # bfloat16 is slow without its instructions
+    faces = {name: Faces(f.images[:, :channels], f.attributes, f.names) for name, f in few.items()}
+    experiment.data.channels = channels
+    experiment = with_training(experiment, precision=precision, max_steps=2)
+    assert run(experiment, tmp_path / "x", faces).metrics["val/total"] < 3
+    assert VAE.load(tmp_path / "x").image_shape == (channels, 32, 32)
+
+
+def test_automatic_precision_is_that_of_the_hardware(monkeypatch):
+    for supported, expected in ((True, "bf16-mixed"), (False, "32-true")):
+        found = {"avx512_bf16": supported, "amx_bf16": False}
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=found: found, raising=False)
+        assert pick_precision("auto", CPU) == expected
+        assert pick_precision("32-true", CPU) == "32-true"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler on a CPU")
+def test_a_compiled_step_is_the_step(experiment, splits):
+    values = []
+    for function in (terms_of, torch.compile(terms_of)):
+        vae, objective = build_vae(experiment), objective_of(experiment, splits)
+        terms, _ = function(vae, objective, first_batch(splits), torch.ones(16, 8))
+        terms["total"].mean().backward()
+        values.append((terms["total"].detach(), vae.decoder.project.weight.grad))
+    torch.testing.assert_close(values[0], values[1])
+
+
+def test_one_validation_image_is_a_sentence(experiment, splits, tmp_path):
+    few = splits | {"val": splits["val"].subset(1)}
+    with pytest.raises(UserError, match="Validation needs at least 2 images, got 1 in the validation split"):
+        run(experiment, tmp_path / "x", few)
+
+
+@pytest.mark.slow
+def test_collapse_is_said(experiment, splits, tmp_path, monkeypatch):
+    monkeypatch.setattr("dfcvae.training.PATIENCE_STEPS", 4)
+    with pytest.warns(UserWarning, match=r"The posterior has collapsed: KL .* nats.*Lower loss.alpha"):
+        run(with_training(with_loss(experiment, alpha=100.0), epochs=3), tmp_path / "x", splits)
+
+
+def test_divergence_stops_before_a_checkpoint_is_written(plain, splits, tmp_path):
+    """One step, after which the weights are finite and no output is: validation is the first to see it."""
+    with pytest.raises(UserError, match=r"Training diverged before step \d+: .*val/total not finite.*Lower"):
+        run(with_training(plain, learning_rate=1e30, max_steps=1), tmp_path / "x", splits)
+    assert not list((tmp_path / "x").rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_ends_the_run_before_the_step(value, plain, splits, tmp_path, monkeypatch):
+    """The pixel term of one image goes wrong in the second epoch: the checkpoint of the first is kept."""
+    image, terms, before = 5, Objective.terms, {}
+    batches = TrainingBatches(splits["train"], 16, seed=0)
+    step = next(step for step in range(4, 8) if image in batches.rows(step))
+
+    def spoilt(self, x_hat, x, *rest):
+        values = terms(self, x_hat, x, *rest)
+        shown, marked = (x * 255).round().to(torch.uint8), splits["train"].images[image]
+        it = (shown == marked).flatten(1).all(1) | (shown == marked.flip(-1)).flatten(1).all(1)
+        return values | {"pixel": values["pixel"] * torch.where(it, value, 1.0)}
+
+    run(with_training(plain, epochs=1), tmp_path / "x", splits)
+    checkpoint = (tmp_path / "x/checkpoints/last.ckpt").read_bytes()
+    monkeypatch.setattr(Objective, "terms", spoilt)
+    told = rf"before step {step + 1}: pixel not finite, for the training images 5 \(rows of the training split"
+    with pytest.raises(UserError, match=told):
+        run(plain, tmp_path / "x", splits, resume=True, on_step=lambda step, *_: before.update(step=step))
+    assert before.get("step", 3) == step - 1
+    assert (tmp_path / "x/checkpoints/last.ckpt").read_bytes() == checkpoint
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run_with_all_images_of_the_step(plain, splits, tmp_path):
+    def spoil(step, means, vae):
+        if step == 1:  # of the next step: a finite loss with an infinite gradient
+            vae.decoder.project.weight.register_hook(lambda gradient: gradient * float("inf"))
+
+    images = ", ".join(map(str, TrainingBatches(splits["train"], 16, seed=0).rows(2)))
+    with pytest.raises(UserError, match=f"before step 3: the gradient not finite, for the training images {images} "):
+        run(plain, tmp_path / "x", splits, on_step=spoil)
+
+
+@pytest.mark.parametrize("logger", [pytest.param("wandb", marks=pytest.mark.slow), "tensorboard"])
+def test_loggers_work_offline(logger, plain, splits, tmp_path):
+    pytest.importorskip(logger)
+    run(with_training(plain, logger=logger, epochs=1), tmp_path / "x", splits)
+    written = [path.name for path in (tmp_path / "x" / logger).rglob("*") if path.is_file()]
+    expected = {"wandb": "samples", "tensorboard": "events.out.tfevents"}[logger]
+    assert any(expected in name for name in written), written
+
+
+@pytest.mark.slow
+def test_a_resumed_run_continues_its_run_of_wandb(plain, splits, tmp_path):
+    pytest.importorskip("wandb")
+    plain = with_training(plain, logger="wandb", epochs=1)
+    run(plain, tmp_path / "x", splits)
+    run_id = (tmp_path / "x/wandb-id").read_text().strip()
+    run(with_training(plain, epochs=2), tmp_path / "x", splits, resume=True)
+    run(plain, tmp_path / "y", splits)
+    parts = [path.name for path in (tmp_path / "x/wandb").glob("offline-run-*")]
+    assert len(parts) == 2
+    assert all(name.endswith(f"-{run_id}") for name in parts)
+    assert (tmp_path / "y/wandb-id").read_text().strip() != run_id
+
+
+def test_a_long_run_has_at_most_fifty_pictures_of_a_kind():
+    for every, epochs, most in ((1, 50, 50), (1, 51, 26), (1, 1000, 50), (3, 1000, 50), (1, 3, 3), (30, 1000, 34)):
+        interval = picture_interval(every, epochs)
+        assert most - 3 <= epochs // interval <= most
+        assert interval % every == 0
+
+
+def test_the_cost_counts_the_images_of_all_sessions_and_no_time_of_validation(experiment, splits, tmp_path):
+    first = run(experiment, tmp_path / "x", splits)
+    before = read_cost(first.folder)
+    assert before["images"] == 2 * 64
+    assert 0 < before["training_seconds"] < before["total_seconds"]
+    assert before["images_per_second"] == pytest.approx(before["images"] / before["training_seconds"], rel=0.02)
+    assert before["peak_memory_mib"] > 100
+    run(with_training(experiment, epochs=4), first.folder, splits, resume=True)
+    after = read_cost(first.folder)
+    assert after["images"] == 2 * before["images"]
+    assert after["training_seconds"] > before["training_seconds"]
+    assert after["total_seconds"] > before["total_seconds"]
+    assert read_cost(tmp_path) == {}
+
+
+def test_deterministic_flags_hold_within_the_run_and_are_recorded(plain, splits, tmp_path, monkeypatch):
+    monkeypatch.delenv(WORKSPACE, raising=False)
+    run(with_training(plain, deterministic=True, max_steps=1), tmp_path / "x", splits)
+    about = json.loads((tmp_path / "x/environment.json").read_text())
+    assert about["deterministic"] is True
+    assert about["cudnn"] | {"deterministic": True, "benchmark": False} == about["cudnn"]
+    assert about["variables"][WORKSPACE] == ":4096:8"
+    assert f"{torch.get_num_threads()} threads" in about["machine"]
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert not torch.backends.cudnn.deterministic
+
+
+def test_an_operation_without_a_deterministic_algorithm_is_an_error(monkeypatch):
+    monkeypatch.delenv(WORKSPACE, raising=False)
+
+    def put_twice():
+        return torch.zeros(2).put_(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))
+
+    with pytest.raises(RuntimeError, match="does not have a deterministic implementation"), determinism(True):
+        put_twice()
+    with determinism(False):
+        put_twice()
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_run_on_any_number_of_gathering_threads(experiment, splits, tmp_path, monkeypatch):
+    experiment = with_training(with_likelihood_and_shift(experiment), deterministic=True)
+    for threads in (1, 5):
+        monkeypatch.setattr("dfcvae.data.batches.AHEAD", threads)
+        run(experiment, tmp_path / str(threads), splits)
+    assert_same_runs(tmp_path / "1", tmp_path / "5")
+
+
+def smallest(size, channels, latent_dim):
+    """One linear map each way, of sixteenths of an image."""
+    enlarged = nn.Sequential(nn.Upsample(scale_factor=16), nn.Conv2d(4, channels, 1))
+    return Encoder(nn.Sequential(nn.AvgPool2d(16)), channels * 4, latent_dim), Decoder(enlarged, 4, 2, latent_dim)
+
+
+@pytest.mark.parametrize(
+    "epochs", [pytest.param(20, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.nightly)]
+)
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="reads what the process holds from /proc")
+def test_ten_thousand_steps_take_no_more_memory_than_a_few(epochs, plain, tmp_path, monkeypatch):
+    """Resident memory, open files and threads after each epoch of 100 steps; and the number of files."""
+    monkeypatch.setitem(NETWORKS, "hou2016", smallest)
+    monkeypatch.setattr("dfcvae.training.PATIENCE_STEPS", 10**9)  # nothing is learnt from noise
+    images = torch.randint(256, (200, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    faces = Faces(images, torch.zeros(len(images), 0, dtype=torch.bool), ())
+    splits = {"train": faces, "val": faces.subset(4), "test": faces.subset(4)}
+    long = with_training(with_loss(plain, alpha=0.0), epochs=epochs, batch_size=2, ema_decay=0.9)
+    seen, before = [], threading.active_count()  # with what other tests have left
+
+    def watch(step, *_):
+        if step % 100 == 0:
+            with open("/proc/self/statm") as file:
+                resident = int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
+            seen.append((resident, len(os.listdir("/proc/self/fd")), threading.active_count()))
+
+    run(long, tmp_path / "x", splits, on_step=watch)
+    memory, files, threads = zip(*seen, strict=True)
+    assert len(memory) == epochs
+    assert memory[-1] - memory[9] < 16
+    assert len(set(files[9:])) == 1
+    assert max(threads) <= before + 2 * AHEAD
+    names = [path.name for path in (tmp_path / "x").rglob("*") if path.is_file()]
+    assert len([name for name in names if name.endswith(".png")]) == 2 * min(epochs, 50)
+    assert len([name for name in names if not name.endswith(".png")]) == 8  # the mixture among them
+    assert len(rows(tmp_path / "x")) == epochs * 11
+
+
+def test_batches_start_at_any_step_and_cover_an_epoch(splits):
+    batches = TrainingBatches(splits["train"], 16, seed=3)
+    whole = [batch.images for batch in islice(batches.starting_at(0), 8)]
+    later = [batch.images for batch in islice(batches.starting_at(5), 3)]
+    assert all(torch.equal(a, b) for a, b in zip(whole[5:], later, strict=True))
+    assert sorted(row for step in range(4) for row in batches.rows(step)) == list(range(64))
+    assert batches.rows(4) != batches.rows(0)
