@@ -56,15 +56,16 @@ def free_disk(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def forget_peak(device: torch.device) -> None:
-    """Begin anew, where the system can: building a network costs more than running it."""
+def forget_peak(device: torch.device) -> bool:
+    """Begin anew: building a network costs more than running it. False where the system cannot (some containers)."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    elif CLEAR.exists():
-        try:
-            CLEAR.write_text("5")  # proc(5): reset the peak resident set size
-        except OSError:
-            return  # some containers forbid it; the peak then holds the building too
+        return True
+    try:
+        CLEAR.write_text("5")  # proc(5): reset the peak resident set size
+        return True
+    except OSError:
+        return False
 
 
 def peak_memory(device: torch.device) -> int | None:
