@@ -190,13 +190,26 @@ def free_disk(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def reset_peak_memory(device: torch.device) -> None:
-    """Start measuring the peak again, where the system allows it."""
+def reset_peak_memory(device: torch.device) -> bool:
+    """Start measuring the peak again; False where the system does not allow it."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    elif CLEAR.exists():
-        with suppress(OSError):  # forbidden in some containers
-            CLEAR.write_text("5")  # proc(5): reset the peak resident set size
+        return True
+    try:
+        CLEAR.write_text("5")  # proc(5): reset the peak resident set size
+        return True
+    except OSError:
+        return False
+
+
+def release_memory(device: torch.device) -> None:
+    """Return freed memory to the system, where possible."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:  # musl has none
+            trim(0)
 
 
 def peak_memory(device: torch.device) -> int | None:

@@ -13,7 +13,7 @@
 #
 #   EPOCHS=20    of each training
 #   SMALL=1      a few steps of each part, to test this script on a CPU (without limits)
-#   LONG=1       afterwards, without limits: CUDA tests, the whole benchmark and its scaling, a profile, numerics
+#   LONG=1       afterwards, without limits: CUDA tests, the whole benchmark, a profile, numerics
 set -uo pipefail
 faces=$1 out=$2 weights=${3:-} judge=${4:-}
 here=$(dirname "$0")
@@ -97,11 +97,10 @@ echo "$SECONDS s in all" | tee -a "$out/summary.txt"
 
 if [ "${LONG:-}" ]; then
   budget=1000000
-  part tests 1800 $python -m pytest tests/losses/test_anywhere.py tests/test_features.py tests/training/test_targets.py -q
+  part tests 1800 $python -m pytest tests/losses/test_anywhere.py tests/test_bench.py tests/test_features.py tests/training/test_targets.py -q
   for batch in 64 256 512; do
     SHOWN=30 part "bench-all-$batch" 1800 $dfcvae bench --batch_size "$batch" --out "$out/bench-all-$batch.json"
   done
-  SHOWN=30 part scaling 1800 $dfcvae bench --scaling --out "$out/scaling.json"
   part profile 1800 $python "$here/profile_step.py" --batch-size 256 --out "$out"
   part numerics 1800 $python "$here/numerics.py" "$faces" --features compact --size 64 --batch-size 64 --steps 2000 --out "$out/numerics"
 fi

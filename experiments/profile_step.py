@@ -9,7 +9,7 @@ OUT/profile.png.
 import argparse
 import json
 import re
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,8 @@ import matplotlib.pyplot as plt
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from dfcvae.bench.faces import decoded_faces, write_jpegs
-from dfcvae.bench.ours import OwnStep
-from dfcvae.bench.popular import Measures, PopularStep
-from dfcvae.bench.settings import BenchSettings
-from dfcvae.bench.step import Step, train
-from dfcvae.device import environment, pick_precision
+from dfcvae.bench import bench_rows
+from dfcvae.device import environment, pick_device
 
 GROUPS = {  # of an operator by the first pattern that is found in its name
     "convolutions, backward": "convolution_backward",
@@ -38,12 +34,13 @@ GROUPS = {  # of an operator by the first pattern that is found in its name
 WARM_UP, STEPS = 2, {"cpu": 1, "cuda": 50}
 
 
-def spent(step: Step, count: int) -> dict[str, float]:
+def spent(step: Callable[[], Any], count: int, gpu: bool) -> dict[str, float]:
     """Milliseconds of every operator itself in a step, by name."""
-    train(step, WARM_UP)
-    gpu = step.device.type == "cuda"
+    for _ in range(WARM_UP):
+        step()
     with profile(activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * gpu) as profiler:
-        train(step, count)
+        for _ in range(count):
+            step()
         if gpu:
             torch.cuda.synchronize()
     times = {}
@@ -83,31 +80,22 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--out", type=Path, default=Path("profile"))
     args = parser.parse_args()
-    settings = BenchSettings(args.size, args.batch_size)
-    precision = pick_precision(settings.device)
+    device = pick_device()
+    settings = {"size": args.size, "batch_size": args.batch_size, "device": device.type}
     results: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_jpegs(folder, 2 * args.batch_size)
-        images = decoded_faces(folder, args.size)
-        steps = {
-            "popular": lambda: PopularStep(settings, folder, Measures()),
-            "dfcvae": lambda: OwnStep(settings, images, precision),
-            "dfcvae, kept targets": lambda: OwnStep(settings, images, precision, kept=True),
-        }
-        for name, build in steps.items():
-            times = spent(build(), STEPS[settings.device.type])
-            longest = dict(sorted(times.items(), key=lambda item: -item[1])[:10])
-            results[name] = {"total": sum(times.values()), "groups": grouped(times), "longest": longest}
+    for row in bench_rows(args.size, args.batch_size, device, quick=True)[:3]:
+        times = spent(row.build(), STEPS[device.type], device.type == "cuda")
+        longest = dict(sorted(times.items(), key=lambda item: -item[1])[:10])
+        results[row.name] = {"total": sum(times.values()), "groups": grouped(times), "longest": longest}
     args.out.mkdir(parents=True, exist_ok=True)
     groups = {name: result["groups"] for name, result in results.items()}
     draw(groups, args.out)
-    report = {"settings": settings.as_dict(), "milliseconds": results, "environment": environment()}
+    report = {"settings": settings, "milliseconds": results, "environment": environment()}
     (args.out / "profile.json").write_text(json.dumps(report, indent=1) + "\n")
-    print(f"{'milliseconds of a step':<26}" + "".join(f"{name:>22}" for name in groups))
+    print(f"{'milliseconds of a step':<26}" + "".join(f"{name:>32}" for name in groups))
     for group in GROUPS:
-        print(f"{group:<26}" + "".join(f"{values[group]:>22.1f}" for values in groups.values()))
-    print(f"{'all':<26}" + "".join(f"{result['total']:>22.1f}" for result in results.values()))
+        print(f"{group:<26}" + "".join(f"{values[group]:>32.1f}" for values in groups.values()))
+    print(f"{'all':<26}" + "".join(f"{result['total']:>32.1f}" for result in results.values()))
 
 
 if __name__ == "__main__":

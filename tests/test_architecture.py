@@ -30,6 +30,7 @@ LAYERS = [
     {"data"},
     {"card", "fitted"},
     {"training", "evaluation", "exporting", "plots"},
+    {"popular"},
     {"parsing", "reports", "bench", "explore"},
     {"demo", "studies"},
     {"paper"},

@@ -1,25 +1,16 @@
-"""Commands that measure the speed of training, and how measures are printed."""
+"""The command that measures the speed of training, and how measures are printed."""
 
-import dataclasses
 import sys
 from collections.abc import Mapping
 from typing import Any
 
-from dfcvae.bench.run import run_bench
-from dfcvae.bench.scaling import run_scaling
-from dfcvae.bench.scaling_table import scaling_table
-from dfcvae.bench.settings import BenchSettings
-from dfcvae.bench.table import bench_table
-
 
 def bench(arguments: Any) -> None:
-    """Measure the training step, or how it scales, and print a table."""
-    names = [field.name for field in dataclasses.fields(BenchSettings)]
-    settings = BenchSettings(**{name: getattr(arguments, name) for name in names})
-    if arguments.scaling:
-        print(scaling_table(run_scaling(settings, out=arguments.out)))
-    else:
-        print(bench_table(run_bench(settings, out=arguments.out)))
+    """Measure the training step and print a table."""
+    from dfcvae.bench import bench_table, run_bench
+
+    chosen = {name: getattr(arguments, name) for name in ("size", "batch_size", "rounds", "steps", "accelerator")}
+    print(bench_table(run_bench(**chosen, quick=arguments.quick, out=arguments.out)))
     print(f"All numbers: {arguments.out}")
 
 

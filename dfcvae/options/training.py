@@ -86,13 +86,8 @@ def bench(parser: Parser) -> None:
     """Of `dfcvae bench`."""
     parser.add_argument("--size", type=PositiveInt, default=64, help="pixels of a side: 32, 64, 128 or 256")
     parser.add_argument("--batch_size", type=PositiveInt, default=64, help="images in a step")
-    parser.add_argument("--rounds", type=PositiveInt, default=3, help="how often every row has its turn")
-    parser.add_argument("--steps", type=PositiveInt | None, help="timed steps in a turn (default: 1; on a GPU 100)")
+    parser.add_argument("--rounds", type=PositiveInt | None, help="turns of every row (default: 3, with --quick 1)")
+    parser.add_argument("--steps", type=PositiveInt | None, help="timed steps in a turn (default: 2; on a GPU 50)")
     parser.add_argument("--accelerator", type=Literal["auto", "cpu", "cuda"], default="auto")
-    layers = "of vgg19_bn, by index or name: what is compared"
-    parser.add_argument("--layers", type=list[int | str], default=[14, 24, 34, 43], help=layers)
-    quick = "measure only the popular step and the package's own, uncompiled"
-    parser.add_argument("--quick", action="store_true", help=quick)
-    scaling = "instead: how the time grows with the batch, the size of the images, the layers and the processes"
-    parser.add_argument("--scaling", action="store_true", help=scaling)
+    parser.add_argument("--quick", action="store_true", help="only the rows that every machine has")
     parser.add_argument("--out", type=Path, default=Path("bench.json"), help="all numbers, as JSON")

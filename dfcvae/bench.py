@@ -1,0 +1,328 @@
+"""`dfcvae bench`: what a training step costs on this machine, beside the step of the popular implementations.
+
+All rows train in one process and take turns, so that a slow phase of a busy machine slows them alike; ratios are taken
+round by round. Reading data is not measured: images and kept targets are in memory before the first step.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
+from torch.utils.benchmark import Timer
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from dfcvae.build import build_objective, build_perceptual, build_vae, use_bfloat16_features
+from dfcvae.config import DataConfig, Experiment, FeatureConfig, LossConfig, ModelConfig, TrainingConfig
+from dfcvae.data import Faces, TrainingBatches
+from dfcvae.data.batches import Batch
+from dfcvae.device import (
+    Precision,
+    check_accelerator,
+    environment,
+    keep_freed_memory,
+    peak_memory,
+    pick_device,
+    pick_precision,
+    release_memory,
+    reset_peak_memory,
+)
+from dfcvae.errors import UserError
+from dfcvae.files import write_whole
+from dfcvae.images import to_float
+from dfcvae.networks import SIZES
+from dfcvae.popular import PopularStep
+from dfcvae.seeding import Stream, seeded_generator
+from dfcvae.targets import Targets
+
+STEPS = {"cpu": 2, "cuda": 50}  # timed in a turn
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+MIB, GIGA = 2**20, 1e9
+
+
+def bench_experiment(size: int, batch_size: int, precision: Precision, weights: str | None) -> Experiment:
+    """The recipe of the popular code; ``weights`` are those of the feature network, None makes a plain VAE."""
+    features = None if weights is None else FeatureConfig(preset="dfc", weights=weights, arch="vgg19_bn")
+    return Experiment(
+        "bench",
+        DataConfig(size=size),
+        ModelConfig("strided", latent_dim=128),
+        LossConfig(alpha=0.00025, beta=0.5, scale="none", features=features),
+        TrainingConfig(batch_size=batch_size, learning_rate=5e-3, precision=precision),
+    )
+
+
+class OwnStep:
+    """One training step of this package: the body of its training loop, called again and again.
+
+    Args:
+        experiment: what is trained.
+        faces: uint8, on the device.
+        device: where the step runs.
+        kept: compute the originals' features once instead of in every step.
+        compiled: the forward pass through ``torch.compile``.
+    """
+
+    def __init__(
+        self, experiment: Experiment, faces: Faces, device: torch.device, kept: bool = False, compiled: bool = False
+    ):
+        self.training = experiment.training
+        perceptual = build_perceptual(experiment.loss.features)
+        self.vae = build_vae(experiment).to(device)
+        self.objective = build_objective(experiment.loss, perceptual, faces.images).to(device)
+        self.bfloat16 = self.training.precision == "bf16-mixed"
+        if self.bfloat16:
+            use_bfloat16_features(self.objective)
+        self.optimizer = torch.optim.Adam(self.vae.parameters(), self.training.learning_rate, fused=True)
+        targets = None
+        if kept and perceptual is not None:
+            targets = Targets(perceptual, faces.images, True, device, progress=False).in_memory()
+        self.batches = TrainingBatches(
+            faces, self.training.batch_size, self.training.seed, targets=targets
+        ).starting_at(0)
+        self.run: Callable[[Batch, Tensor], Tensor] = torch.compile(self.loss) if compiled else self.loss
+        self.taken = 0
+
+    def __call__(self) -> Tensor:
+        """Take the step; returns its loss."""
+        batch = next(self.batches)
+        device = batch.images.device
+        generator = seeded_generator(self.training.seed, Stream.TRAIN_NOISE, self.taken, device)
+        eps = torch.randn(len(batch.images), self.vae.latent_dim, generator=generator, device=device)
+        loss = self.run(batch, eps)
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.taken += 1
+        return loss.detach()
+
+    def loss(self, batch: Batch, eps: Tensor) -> Tensor:
+        """The batch mean of the objective, a scalar."""
+        with torch.autocast(eps.device.type, torch.bfloat16, enabled=self.bfloat16):
+            x = to_float(batch.images)  # (N, 3, H, W)
+            x_hat, mu, logvar = self.vae(x, eps)
+            terms = self.objective.terms(x_hat, x, mu, logvar, target=batch.targets)  # (N,) each
+            return self.objective.total(terms).mean()
+
+
+@dataclass
+class Row:
+    """One line of the table: a step, and what was measured of it.
+
+    Args:
+        name: in the table.
+        arithmetic: what its convolutions are computed in, a key of `DTYPES`.
+        build: makes the step.
+        flops_per_image: floating-point operations in convolutions and matrix products; a multiply-add counts as two.
+        memory: peak in bytes above what was in use before the step was built; None where the system cannot tell.
+        seconds: of one step, for each round.
+        error: why there are no numbers.
+    """
+
+    name: str
+    arithmetic: str
+    build: Callable[[], PopularStep | OwnStep]
+    flops_per_image: float = 0.0
+    memory: int | None = None
+    seconds: list[float] = field(default_factory=list)
+    error: str | None = None
+
+
+def bench_rows(size: int, batch_size: int, device: torch.device, quick: bool) -> list[Row]:
+    """The rows for a device; their steps are not built yet."""
+    generator = torch.Generator().manual_seed(0)  # noise trains as fast as faces do
+    images = torch.randint(256, (4 * batch_size, 3, size, size), generator=generator, dtype=torch.uint8)
+    faces = Faces(images, torch.zeros(len(images), 0, dtype=torch.bool), ()).to(device)
+    batches = TrainingBatches(faces, batch_size, seed=0).starting_at(0)
+    experiment = partial(bench_experiment, size, batch_size)
+
+    def own(name: str, weights: str | None, precision: Precision, **how: bool) -> Row:
+        arithmetic = "bfloat16" if precision == "bf16-mixed" else "float32"
+        return Row(name, arithmetic, lambda: OwnStep(experiment(precision, weights), faces, device, **how))
+
+    usual = pick_precision("auto", device)
+    rows = [
+        Row("popular", "float32", lambda: PopularStep(experiment("32-true", "random"), batches, device)),
+        own("dfcvae, vgg19_bn", "random", usual),
+        own("dfcvae, vgg19_bn, kept targets", "random", usual, kept=True),
+        own("dfcvae, compact", "compact", usual),
+        own("dfcvae, compact, kept targets", "compact", usual, kept=True),
+        own("plain VAE", None, usual),
+    ]
+    if not quick and usual != "32-true":
+        rows.append(own("dfcvae, vgg19_bn, float32", "random", "32-true"))
+    if not quick and device.type == "cuda":
+        rows.append(own("dfcvae, vgg19_bn, compiled", "random", usual, compiled=True))
+        rows.append(own("dfcvae, compact, kept targets, compiled", "compact", usual, kept=True, compiled=True))
+    return rows
+
+
+def run_bench(
+    size: int = 64,
+    batch_size: int = 64,
+    rounds: int | None = None,
+    steps: int | None = None,
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto",
+    quick: bool = False,
+    out: Path | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Measure the training step of the popular implementations and of this package.
+
+    Args:
+        size: side of the images in pixels: 32, 64, 128 or 256.
+        batch_size: images in a step, at least 2.
+        rounds: turns of every row (default: 3, with ``quick`` 1).
+        steps: timed steps in a turn (default: 2 on a CPU, 50 on a GPU).
+        accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        quick: only the rows that every machine has: nothing compiled, nothing in float32 where bfloat16 is the default.
+        out: also write the report into this JSON file.
+        progress: show a progress bar on stderr.
+
+    Returns:
+        The report: plain values, for `bench_table` to show.
+
+    Raises:
+        UserError: for a number outside its range, or a GPU that is not there.
+    """
+    check_accelerator(accelerator)
+    device = pick_device(accelerator)
+    rounds = (1 if quick else 3) if rounds is None else rounds
+    steps = STEPS[device.type] if steps is None else steps
+    if size not in SIZES:
+        raise UserError(f"size: expected one of {', '.join(map(str, SIZES))}, got {size}.")
+    for name, value, least in (("batch_size", batch_size, 2), ("rounds", rounds, 1), ("steps", steps, 1)):
+        if value < least:  # batch norm needs two images
+            raise UserError(f"{name}: expected at least {least}, got {value}.")
+    keep_freed_memory()  # as `dfcvae train` does
+    rows = bench_rows(size, batch_size, device, quick)
+    # first, so that the memory that libraries allocate on first use is not counted in a row
+    peaks = {name: convolution_peak(DTYPES[name], device) for name in sorted({row.arithmetic for row in rows})}
+    with tqdm(total=(1 + rounds) * len(rows), desc="measuring", unit="turn", disable=not progress) as bar:
+        timers = []
+        for row in rows:
+            bar.set_postfix_str(f"{row.name}: preparing")
+            timers.append(prepare(row, batch_size, device))
+            bar.update()
+        for _ in range(rounds):
+            peaks = {name: max(peak, convolution_peak(DTYPES[name], device)) for name, peak in peaks.items()}
+            for row, timer in zip(rows, timers, strict=True):
+                bar.set_postfix_str(row.name)
+                if timer is not None:
+                    row.seconds.append(timer.timeit(steps).mean)  # after two steps that do not count
+                bar.update()
+    report = {
+        "settings": {"size": size, "batch_size": batch_size, "rounds": rounds, "steps": steps, "device": device.type},
+        "environment": environment(),
+        "convolution_peaks": peaks,
+        "rows": [summary(row, rows[0], batch_size, peaks) for row in rows],
+    }
+    if out is not None:
+        write_whole(out, json.dumps(report, indent=2, allow_nan=False) + "\n")
+    return report
+
+
+def prepare(row: Row, batch_size: int, device: torch.device) -> Timer | None:
+    """Build a row's step and count its operations and memory; returns None and sets ``row.error`` if that fails."""
+    # A row's memory is what the peak rises by: rows can share a process.
+    release_memory(device)
+    can_tell = reset_peak_memory(device)
+    before = peak_memory(device)
+    try:
+        step = row.build()
+        with torch.compiler.set_stance("force_eager"):  # compiled code cannot be counted
+            row.flops_per_image = count_flops(step) / batch_size
+        release_memory(device)
+        reset_peak_memory(device)
+        step()
+    except RuntimeError as error:  # out of memory, or no compiler
+        row.error = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:160]}"
+        return None
+    after = peak_memory(device)
+    row.memory = after - before if can_tell and after is not None and before is not None else None
+    return timer("step()", step=step)
+
+
+def count_flops(function: Callable[[], Any]) -> int:
+    """Floating-point operations of one call."""
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return int(counter.get_total_flops())
+
+
+@torch.no_grad()
+def convolution_peak(dtype: torch.dtype, device: torch.device) -> float:
+    """FLOP/s of a 3x3 convolution with 256 channels, a VGG's best case (float32 on a GPU: TF32, PyTorch's default)."""
+    images, repeats = (256, 20) if device.type == "cuda" else (8, 2)
+    x = torch.randn(images, 256, 32, 32, dtype=dtype, device=device).contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(256, 256, 3, 3, dtype=dtype, device=device).contiguous(memory_format=torch.channels_last)
+    flops = count_flops(lambda: conv2d(x, weight, padding=1))
+    timed = timer("conv2d(x, weight, padding=1)", conv2d=conv2d, x=x, weight=weight)
+    return flops / min(timed.timeit(repeats).mean for _ in range(3))
+
+
+def timer(statement: str, **names: Any) -> Timer:
+    """PyTorch's timer, which waits for the GPU, with all threads instead of its default of one."""
+    return Timer(statement, globals=names, num_threads=torch.get_num_threads())
+
+
+def summary(row: Row, popular: Row, batch_size: int, peaks: dict[str, float]) -> dict[str, Any]:
+    """Plain values of a row; it is compared with the popular step round by round."""
+    if row.error:
+        return {"name": row.name, "error": row.error}
+    ratios = [theirs / ours for theirs, ours in zip(popular.seconds, row.seconds, strict=False)]
+    rate = spread([batch_size / seconds for seconds in row.seconds])
+    return {
+        "name": row.name,
+        "arithmetic": row.arithmetic,
+        "seconds_per_step": row.seconds,
+        "images_per_second": rate,
+        "times_popular": spread(ratios) if ratios else None,
+        "peak_memory_bytes": row.memory,
+        "flops_per_image": row.flops_per_image,
+        "of_peak": row.flops_per_image * rate["median"] / peaks[row.arithmetic],
+    }
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median and range."""
+    return {"median": median(values), "min": min(values), "max": max(values)}
+
+
+def bench_table(report: dict[str, Any]) -> str:
+    """The report of `run_bench` as text."""
+    settings, rows = report["settings"], report["rows"]
+    width = max(len(row["name"]) for row in rows)
+    peaks = ", ".join(f"{value / GIGA:,.0f} in {kind}" for kind, value in report["convolution_peaks"].items())
+    lines = [
+        f"A training step at batch {settings['batch_size']}, {settings['size']}x{settings['size']} pixels, on "
+        f"{settings['device']} ({report['environment']['machine']}): median (range) of {settings['rounds']} rounds",
+        "",
+        f"{'':{width}}{'images/s':>24}{'x popular':>24}{'MiB':>8}{'GFLOP/image':>13}{'of peak':>9}  arithmetic",
+    ]
+    for row in rows:
+        if "error" in row:
+            lines.append(f"{row['name']:{width}}  {row['error']}")
+            continue
+        rate, times = (shown(row[key]) for key in ("images_per_second", "times_popular"))
+        memory = "-" if row["peak_memory_bytes"] is None else f"{row['peak_memory_bytes'] / MIB:,.0f}"
+        flops, share = f"{row['flops_per_image'] / GIGA:.2f}", f"{row['of_peak']:.0%}"
+        line = f"{row['name']:{width}}{rate:>24}{times:>24}{memory:>8}{flops:>13}{share:>9}  {row['arithmetic']}"
+        lines.append(line)
+    return "\n".join([*lines, "", f"Convolution peak of this machine, GFLOP/s: {peaks}"])
+
+
+def shown(values: dict[str, float] | None) -> str:
+    """``"26.9 (25.0-28.1)"``."""
+    if values is None:
+        return "-"
+    digits = 0 if values["median"] >= 100 else 2
+    middle, low, high = (f"{values[name]:,.{digits}f}" for name in ("median", "min", "max"))
+    return f"{middle} ({low}-{high})"
