@@ -69,7 +69,7 @@ def has_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 matrices in hardware; others emulate it, slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    found = getattr(torch.cpu, "get_capabilities", dict)()  # missing in older versions
+    found: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # missing in older versions
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 

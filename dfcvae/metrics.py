@@ -2,13 +2,15 @@
 
 import csv
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
 from torch import Tensor
+from tqdm import tqdm
 
 from dfcvae.config import Experiment
 from dfcvae.errors import UserError
@@ -16,6 +18,7 @@ from dfcvae.files import whole, write_whole
 from dfcvae.images import to_uint8
 
 METRICS = "metrics.csv"
+LOG_EVERY = 10  # steps between two rows of training metrics
 WANDB_ID = "wandb-id"  # file in the run folder
 CONNECT_SECONDS = 20
 
@@ -31,21 +34,20 @@ class MetricsLog:
     Args:
         out: the run folder.
         experiment: names and configures the run for Weights & Biases; chooses the further logger.
-        columns: names of the metrics.
-        every: steps between two rows of training metrics.
-        epoch: steps between two rows of validation metrics.
-        last: steps of the whole run; both kinds have a row there.
+        terms: names of the terms of the objective.
+        epoch: steps per epoch, between two rows of validation metrics.
         resumed_at: the step a run continues from; 0 starts a new file.
     """
 
-    def __init__(
-        self, out: Path, experiment: Experiment, columns: list[str], every: int, epoch: int, last: int, resumed_at: int
-    ):
+    def __init__(self, out: Path, experiment: Experiment, terms: Iterable[str], epoch: int, resumed_at: int = 0):
+        columns = [f"{stage}/{term}" for stage in ("train", "val") for term in (*terms, "total")]
+        columns += ["val/active_units", "lr"] + ["alpha"] * bool(experiment.loss.kl_warmup_steps)
         self.file, self.columns, self.epoch = out / METRICS, ["step", "epoch", *columns], epoch
+        last = experiment.training.total_steps(epoch)
         self.rows: list[Row] = []
         if resumed_at and self.file.is_file():
             for row in read_rows(self.file):
-                steps, between = int(row["step"]) + 1, every if row["train/total"] else epoch
+                steps, between = int(row["step"]) + 1, LOG_EVERY if row["train/total"] else epoch
                 if steps <= resumed_at and (steps % between == 0 or steps == last):
                     self.rows.append(row)
         with whole(self.file) as temporary, temporary.open("w", newline="") as file:
@@ -99,6 +101,20 @@ class MetricsLog:
             self.tensorboard.close()
 
 
+def progress_bar(experiment: Experiment, start: int, last: int, shown: bool) -> "tqdm[Any]":
+    """A bar over the images of a run; in a log file, a line per minute."""
+    images = experiment.training.batch_size
+    seconds = 0.5 if sys.stderr.isatty() else 60
+    return tqdm(
+        total=last * images,
+        initial=start * images,
+        unit=" images",
+        unit_scale=True,
+        disable=not shown,
+        mininterval=seconds,
+    )
+
+
 def last_validation(out: Path) -> dict[str, float]:
     """The ``val/...`` metrics of the last validation of a run.
 
@@ -139,7 +155,7 @@ def _wandb_run(experiment: Experiment, out: Path, resumed: bool) -> Any:
     file = out / WANDB_ID
     if not (resumed and file.is_file()):
         write_whole(file, token_hex(4) + "\n")
-    wanted = os.environ.get("WANDB_MODE") or ("online" if _has_account() else "offline")
+    wanted: Any = os.environ.get("WANDB_MODE") or ("online" if _has_account() else "offline")
     for mode in (wanted, "offline"):
         try:
             return wandb.init(

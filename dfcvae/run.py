@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dfcvae.checkpoint import load_checkpoint
 from dfcvae.config import Experiment, flat
+from dfcvae.data import TrainingBatches
 from dfcvae.device import environment, peak_memory, process_rank
 from dfcvae.errors import UserError
 from dfcvae.files import remove_leftovers, write_whole
@@ -99,26 +100,21 @@ def _resumable(experiment: Experiment, file: Path, out: Path) -> dict[str, Any]:
 
 
 def describe(
-    experiment: Experiment, vae: VAE, objective: Objective, images: Tensor, eps: Tensor, out: Path, resumed: bool
+    experiment: Experiment, vae: VAE, objective: Objective, batches: TrainingBatches, out: Path, resumed: bool
 ) -> None:
     """Write the resolved configuration and, when the run starts, the environment and what the weights mean.
 
-    Args:
-        experiment: what is trained.
-        vae: not changed.
-        objective: its terms are measured on the first batch.
-        images: that batch, uint8 (N, C, H, W), on the device.
-        eps: noise (N, D).
-        out: the run folder.
-        resumed: only update the configuration.
+    The terms are measured on the first batch, as in the first step, without changing the VAE.
     """
     experiment.save(out / "config.yaml")
     if resumed:
         return
     write_whole(out / "environment.json", json.dumps(environment(), indent=2) + "\n")
-    x = to_float(images)
+    x = to_float(next(batches.starting_at(0)).images).to(next(vae.parameters()).device)
+    generator = seeded_generator(experiment.training.seed, Stream.TRAIN_NOISE, 0, x.device)
+    eps = torch.randn(len(x), vae.latent_dim, generator=generator, device=x.device)
     with torch.no_grad():
-        x_hat, mu, logvar = deepcopy(vae)(x, eps)  # in training mode, as the first step: changes batch norm statistics
+        x_hat, mu, logvar = deepcopy(vae)(x, eps)  # in training mode, which updates the statistics of batch norm
         terms = objective.eval().terms(x_hat, x, mu, logvar)
         objective.train()
     sizes, pixels = {name: float(value.mean()) for name, value in terms.items()}, x[0].numel()
@@ -175,8 +171,13 @@ class Cost:
     the GPU, if used; null where unknown). Steps that a killed process lost are counted once, when repeated.
     """
 
-    def __init__(self, out: Path, images_per_step: int, device: torch.device, resumed: bool, begun: float):
-        self.file, self.images_per_step, self.device, self.begun = out / COST, images_per_step, device, begun
+    def __init__(self, out: Path, images_per_step: int, device: torch.device, resumed: bool):
+        self.file, self.images_per_step, self.device, self.begun = (
+            out / COST,
+            images_per_step,
+            device,
+            time.perf_counter(),
+        )
         before = read_cost(out) if resumed else {}
         self.spent = {key: before.get(key) or 0 for key in ("training_seconds", "total_seconds", "peak_memory_mib")}
 

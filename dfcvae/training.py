@@ -5,20 +5,17 @@ taken: a checkpoint holds no state of a generator or a data loader.
 """
 
 import math
-import sys
-import time
 import warnings
 from collections.abc import Callable
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from functools import partial
 from pathlib import Path
 from signal import Signals
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm
 
 from dfcvae.build import build_objective, build_perceptual, build_vae, use_bfloat16_features
 from dfcvae.checkpoint import save_checkpoint
@@ -42,7 +39,7 @@ from dfcvae.fitted import fit_after_training
 from dfcvae.gaussian import active_units
 from dfcvae.images import to_float
 from dfcvae.losses import Objective
-from dfcvae.metrics import METRICS, MetricsLog, last_validation, read_rows
+from dfcvae.metrics import LOG_EVERY, METRICS, MetricsLog, last_validation, progress_bar, read_rows
 from dfcvae.run import (
     FACES_SHOWN,
     Cost,
@@ -62,7 +59,6 @@ from dfcvae.vae import VAE, evaluating
 Terms = dict[str, Tensor]
 OnStep = Callable[[int, Terms, VAE], None]
 
-LOG_EVERY = 10  # steps between two rows of training metrics
 IMAGES_NAMED = 64  # at most, in the error of a step that is not finite
 COLLAPSED_NATS, PATIENCE_STEPS = 1.0, 300  # earlier, an untrained encoder looks the same
 
@@ -99,25 +95,48 @@ def train(
             cannot be written, or a loss or gradient is not finite.
         PreemptedError: after SIGTERM or SIGUSR1; the last checkpoint was written at that step.
     """
-    out, begun, config = Path(out), time.perf_counter(), experiment.training
-    with determinism(config.deterministic), ending_together(config.devices, process_rank()):
+    out, config, rank = Path(out), experiment.training, process_rank()
+    device, shown = pick_device(config.accelerator), progress and rank == 0
+    with determinism(config.deterministic), ending_together(config.devices, rank):
         keep_freed_memory()
         checkpoint = checkpoint_to_resume(experiment, out, resume)
+        cost = Cost(out, config.batch_size, device, resumed=checkpoint is not None)
         vae, perceptual = build_vae(experiment), build_perceptual(experiment.loss.features)  # may fail: before the data
         check_accelerator(config.accelerator, config.devices)
-        splits = splits or load_faces(experiment.data, progress=progress and process_rank() == 0)
+        splits = splits or load_faces(experiment.data, progress=shown)
         if len(splits["val"]) < 2:
             raise UserError(f"Validation needs at least 2 images, got {len(splits['val'])} in the validation split.")
-        device = pick_device(config.accelerator)
         batches = _training_batches(experiment, splits["train"], device)
         if checkpoint is None or not _finished(checkpoint["step"], config.total_steps(batches.steps), out):
             about = checkpoint["about"] if checkpoint else {}
             tell_other_data(about, splits["train"])
+            vae.to(device)
             objective = build_objective(
                 experiment.loss, perceptual, splits["train"].images, about.get("scales"), device
-            ).to(device)
-            _fit(experiment, vae.to(device), objective, batches, splits, out, checkpoint, progress, on_step, begun)
-        if mixture and process_rank() == 0:
+            )
+            objective.to(device)
+            if pick_precision(config.precision, device) == "bf16-mixed":
+                use_bfloat16_features(objective)
+            cached = about["targets_cached"] if checkpoint else None
+            batches.targets = cached_targets(experiment, perceptual, batches, device, cached, shown)
+            if batches.targets is not None and not batches.targets.rows.is_cuda:
+                batches.faces = batches.faces.to(CPU)  # so that background threads gather all of a batch
+            if rank == 0:
+                describe(experiment, vae, objective, batches, out, resumed=checkpoint is not None)
+            reset_peak_memory(device)
+            _fit(
+                experiment,
+                vae,
+                objective,
+                batches,
+                splits["val"],
+                out,
+                checkpoint,
+                cost,
+                progress and rank == 0,
+                on_step,
+            )
+        if mixture and rank == 0:
             fit_after_training(out, splits, device, progress=progress)
     return Run(out, last_validation(out))
 
@@ -127,60 +146,45 @@ def _fit(
     vae: VAE,
     objective: Objective,
     batches: TrainingBatches,
-    splits: Splits,
+    faces: Faces,
     out: Path,
     checkpoint: dict[str, Any] | None,
+    cost: Cost,
     progress: bool,
     on_step: OnStep | None,
-    begun: float,
 ) -> None:
-    """The loop: from the step of the checkpoint to the last one."""
+    """The loop, from the step of the checkpoint to the last one; ``faces`` are those of the validation split."""
     from lightning.fabric import Fabric
     from lightning.fabric.plugins.environments import LightningEnvironment
 
-    config, loss, device = experiment.training, experiment.loss, next(vae.parameters()).device
-    precision = pick_precision(config.precision, device)
-    if precision == "bf16-mixed":
-        use_bfloat16_features(objective)
+    config, device = experiment.training, cost.device
     start, last = checkpoint["step"] if checkpoint else 0, config.total_steps(batches.steps)
-    progress = progress and process_rank() == 0
-    kept = checkpoint["about"]["targets_cached"] if checkpoint else None
-    batches.targets = cached_targets(experiment, objective.perceptual, batches, device, kept, progress)
-    if batches.targets is not None and not batches.targets.rows.is_cuda:
-        batches.faces = batches.faces.to(CPU)  # so that background threads gather all of a batch
-
     fabric = Fabric(
         accelerator=device.type,
         devices=config.devices,
         strategy="ddp" if config.devices > 1 else "auto",
-        precision=precision,
+        precision=pick_precision(config.precision, device),
         plugins=[LightningEnvironment()],  # not a cluster's: `process_rank` knows this one only
     )
-    fabric.launch()
+    fabric.launch()  # starts the other ranks
+
     ema = AveragedModel(vae, use_buffers=True).requires_grad_(False) if config.ema_decay is not None else None
-    evaluated: VAE = vae if ema is None else ema.module  # type: ignore[assignment]
+    evaluated = vae if ema is None else cast(VAE, ema.module)
     optimizer = torch.optim.Adam(vae.parameters(), config.learning_rate, betas=config.betas, fused=True)
     parts = {"vae": vae, "ema": ema, "likelihood": objective.likelihood, "optimizer": optimizer}
     state: dict[str, Any] = {name: part for name, part in parts.items() if part is not None}
-    if checkpoint:
-        for name, part in state.items():
-            part.load_state_dict(checkpoint[name])
     about = {
         "vae": vae.config,
         "config": experiment.as_dict(),
         "scales": objective.scales,
         "targets_cached": batches.targets is not None,
-        "fingerprint": splits["train"].fingerprint,
+        "fingerprint": batches.faces.fingerprint,
     }
-    if process_rank() == 0:
-        first = next(iter(batches.starting_at(0))).images.to(device)
-        eps = noise(experiment, Stream.TRAIN_NOISE, 0, len(first), device)
-        describe(experiment, vae, objective, first, eps, out, resumed=checkpoint is not None)
-    model = fabric.setup_module(vae) if config.devices > 1 else vae  # averages the gradients of all ranks
+    for name, part in state.items() if checkpoint else ():
+        part.load_state_dict(checkpoint[name])  # type: ignore[index]
+    model: Any = fabric.setup_module(vae) if config.devices > 1 else vae  # DDP: averages the gradients of all ranks
     step_terms = torch.compile(terms_of) if config.compile else terms_of
-    log = _metrics_log(experiment, objective, out, batches.steps, start) if fabric.is_global_zero else None
-    cost = Cost(out, config.batch_size, device, checkpoint is not None, begun)
-    reset_peak_memory(device)
+    log = MetricsLog(out, experiment, objective.weights, batches.steps, start) if fabric.is_global_zero else None
 
     def save(step: int) -> None:
         if fabric.is_global_zero:
@@ -190,8 +194,9 @@ def _fit(
 
     def stop_if_asked(step: int, agree: bool = True) -> None:
         asked = stop.received is not None
-        if config.devices > 1:  # it is enough if one rank is asked; all of them save and end at the same step
-            asked = agree and float(fabric.all_reduce(torch.tensor(float(asked), device=device), reduce_op="sum")) > 0
+        if config.devices > 1:  # one request is enough: all ranks save and end at the same step
+            requests = torch.tensor(float(asked), device=device)
+            asked = agree and bool(fabric.all_reduce(requests, reduce_op="sum"))
         if asked:
             save(step)
             name = Signals(stop.received).name if stop.received is not None else "a signal in another rank"
@@ -199,65 +204,59 @@ def _fit(
                 f"Received {name}; saved step {step:,} in {last_file(out)}. Rerun with --resume auto to continue."
             )
 
-    with StopRequest() as stop, _bar(config, start, last, progress) as bar, closing(batches.starting_at(start)) as feed:
-        try:
-            for step in range(start, last + 1):
-                if log and step and (step % batches.steps == 0 or step == last) and not log.validated(step):
-                    with fabric.autocast():
-                        metrics = validate(
-                            experiment,
-                            evaluated,
-                            objective,
-                            splits["val"],
-                            device,
-                            partial(stop_if_asked, step, agree=False),
-                        )
-                    _end_epoch(experiment, evaluated, about, metrics, splits["val"], step, batches.steps, out, log)
-                    save(step)
-                if step == last:
-                    break
-                stop_if_asked(step)
+    with StopRequest() as stop, closing(batches.starting_at(start)) as feed, ExitStack() as stack:
+        bar = stack.enter_context(progress_bar(experiment, start, last, progress))
+        if log:
+            stack.callback(log.close)
+        for step in range(start, last + 1):
+            if log and step and (step % batches.steps == 0 or step == last) and not log.validated(step):
+                with fabric.autocast():
+                    found = validate(
+                        experiment, evaluated, objective, faces, device, partial(stop_if_asked, step, agree=False)
+                    )
+                _end_epoch(experiment, evaluated, about, found, faces, step, batches.steps, out, log)
+                save(step)
+            if step == last:
+                break
+            stop_if_asked(step)
 
-                with cost.training():
-                    for group in optimizer.param_groups:
-                        group["lr"] = config.learning_rate * rate(config, step, batches.steps)
-                    warmup, shift = ramp(step, loss.kl_warmup_steps), shift_of(experiment, step)
-                    _same_variances(objective, config.devices)
-                    terms: list[Terms] = []  # per image, of each micro-batch
-                    for k in range(config.parts):
-                        batch = fabric.to_device(next(feed))
-                        piece = (step * config.parts + k) * config.devices + fabric.global_rank
-                        eps = noise(experiment, Stream.TRAIN_NOISE, piece, len(batch.images), device)
-                        last_part = config.devices == 1 or k + 1 == config.parts
-                        with nullcontext() if last_part else fabric.no_backward_sync(model):
-                            with fabric.autocast():
-                                values, _ = step_terms(model, objective, batch, eps, warmup, shift)
-                                total = values["total"].mean()  # the one line that takes a batch mean
-                            fabric.backward(total / config.parts)
-                        terms.append({name: value.detach() for name, value in values.items()})
-                    norm = torch.nn.utils.clip_grad_norm_(vae.parameters(), config.clip_norm or math.inf)
-                    means = {name: torch.stack([part[name].mean() for part in terms]).mean() for name in terms[0]}
-                    if not torch.isfinite(norm + means["total"]):
-                        raise _not_finite(step, terms, batches.rows(step))
-                    optimizer.step()
-                    optimizer.zero_grad()
-                    if ema is not None:
-                        # the first steps are forgotten faster, or the average would hold the initial weights for long
-                        decay = min(config.ema_decay or 0.0, (step + 1) / (11 + step))
-                        ema.multi_avg_fn = get_ema_multi_avg_fn(decay)
-                        ema.update_parameters(vae)
+            with cost.training():
+                for group in optimizer.param_groups:
+                    group["lr"] = config.learning_rate * rate(config, step, batches.steps)
+                warmup, shift = ramp(step, experiment.loss.kl_warmup_steps), shift_of(experiment, step)
+                _share_variances(objective, config.devices)
+                terms: list[Terms] = []  # per image, of each micro-batch
+                for k in range(config.parts):
+                    batch = fabric.to_device(next(feed))
+                    piece = (step * config.parts + k) * config.devices + fabric.global_rank
+                    eps = noise(experiment, Stream.TRAIN_NOISE, piece, len(batch.images), device)
+                    more = config.devices > 1 and k + 1 < config.parts
+                    with fabric.no_backward_sync(model) if more else nullcontext():
+                        with fabric.autocast():
+                            values, _ = step_terms(model, objective, batch, eps, warmup, shift)
+                            loss = values["total"].mean() / config.parts  # the one line that takes a batch mean
+                        fabric.backward(loss)
+                    terms.append({name: value.detach() for name, value in values.items()})
+                norm = torch.nn.utils.clip_grad_norm_(vae.parameters(), config.clip_norm or math.inf)
+                means = {name: torch.stack([part[name].mean() for part in terms]).mean() for name in terms[0]}
+                if not torch.isfinite(norm + means["total"]):
+                    raise _not_finite(step, terms, batches.rows(step))
+                optimizer.step()
+                optimizer.zero_grad()
+                if ema is not None:
+                    # the first steps are forgotten faster, or the average would hold the initial weights for long
+                    decay = min(config.ema_decay or 0.0, (step + 1) / (11 + step))
+                    ema.multi_avg_fn = get_ema_multi_avg_fn(decay)
+                    ema.update_parameters(vae)
 
-                if (step + 1) % LOG_EVERY == 0 or step + 1 == last:
-                    row = _row(fabric.all_reduce(means, reduce_op="mean"), experiment, step, batches.steps)
-                    bar.set_postfix_str(_short(row), refresh=False)
-                    if log:
-                        log.write(step + 1, row)
-                bar.update(config.batch_size)
-                if on_step:
-                    on_step(step, means, vae)
-        finally:
-            if log:
-                log.close()
+            if (step + 1) % LOG_EVERY == 0 or step + 1 == last:
+                row = _row(cast(Terms, fabric.all_reduce(means, reduce_op="mean")), experiment, step, batches.steps)
+                bar.set_postfix_str(_short(row), refresh=False)
+                if log:
+                    log.write(step + 1, row)
+            bar.update(config.batch_size)
+            if on_step:
+                on_step(step, means, vae)
 
 
 def terms_of(
@@ -348,7 +347,7 @@ def _finished(step: int, last: int, out: Path) -> bool:
     return step > last or (step == last and validated)
 
 
-def _same_variances(objective: Objective, devices: int) -> None:
+def _share_variances(objective: Objective, devices: int) -> None:
     """Give all ranks the fitted variances of rank 0, as DDP does with the statistics of batch norm."""
     if devices > 1 and objective.likelihood is not None:
         torch.distributed.broadcast(objective.likelihood.variance, src=0)
@@ -402,15 +401,6 @@ def _not_finite(step: int, terms: list[Terms], rows: list[int]) -> UserError:
     )
 
 
-def _metrics_log(
-    experiment: Experiment, objective: Objective, out: Path, steps_per_epoch: int, start: int
-) -> MetricsLog:
-    columns = [f"{stage}/{term}" for stage in ("train", "val") for term in (*objective.weights, "total")]
-    columns += ["val/active_units", "lr"] + ["alpha"] * bool(experiment.loss.kl_warmup_steps)
-    last = experiment.training.total_steps(steps_per_epoch)
-    return MetricsLog(out, experiment, columns, LOG_EVERY, steps_per_epoch, last, start)
-
-
 def _row(means: Terms, experiment: Experiment, step: int, steps_per_epoch: int) -> dict[str, float]:
     """Training metrics of a step, with what changes by plan: the learning rate, and the KL weight in its warm-up."""
     row = {f"train/{name}": float(value) for name, value in means.items()}
@@ -423,14 +413,3 @@ def _row(means: Terms, experiment: Experiment, step: int, steps_per_epoch: int) 
 def _short(row: dict[str, float]) -> str:
     terms = {name.removeprefix("train/"): value for name, value in row.items() if name.startswith("train/")}
     return " ".join(f"{name.removeprefix('features/')} {value:.3g}" for name, value in terms.items())
-
-
-def _bar(config: TrainingConfig, start: int, last: int, progress: bool) -> "tqdm[Any]":
-    return tqdm(
-        total=last * config.batch_size,
-        initial=start * config.batch_size,
-        unit=" images",
-        unit_scale=True,
-        disable=not progress,
-        mininterval=0.5 if sys.stderr.isatty() else 60,
-    )

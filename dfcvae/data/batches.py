@@ -1,7 +1,7 @@
 """Batches: uint8 images (N, C, H, W) with attributes and cached targets, gathered from the decoded array."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple, TypeVar
@@ -82,11 +82,10 @@ class TrainingBatches:
         """Training steps per epoch."""
         return len(self.faces) // self.batch_size
 
-    def starting_at(self, step: int) -> Iterator[Batch]:
+    def starting_at(self, step: int) -> Generator[Batch, None, None]:
         """The micro-batches of this rank from a training step on, without end."""
-        if self.faces.images.is_cuda:
-            return map(self._gather, self._rows(step))
-        return _read_ahead(self._gather, self._rows(step))
+        rows = self._rows(step)
+        yield from map(self._gather, rows) if self.faces.images.is_cuda else _read_ahead(self._gather, rows)
 
     def rows(self, step: int) -> list[int]:
         """Rows of the training split that this rank takes in a step, in the order of its micro-batches."""

@@ -44,7 +44,8 @@ def plain():
 @pytest.fixture(scope="module")
 def few(splits):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "LOG_EVERY", 2)
+        for module in ("training", "metrics"):
+            patch.setattr(f"dfcvae.{module}.LOG_EVERY", 2)
         yield {name: faces.subset(n) for (name, faces), n in zip(splits.items(), (48, 24, 2), strict=True)}
 
 
@@ -235,12 +236,16 @@ def test_on_the_command_line_a_signal_has_its_own_exit_status_and_resuming_is_au
 def test_a_cut_last_row_of_metrics_is_not_read(tmp_path, experiment):
     """Left by a full disk: "12" of a row of step 129."""
     file = tmp_path / "metrics.csv"
-    file.write_text("step,epoch,train/total,val/total\n9,0,1.0,\n119,11,,0.5\n12")
-    log = MetricsLog(tmp_path, experiment, ["train/total", "val/total"], every=10, epoch=10, last=1000, resumed_at=120)
-    assert file.read_text() == "step,epoch,train/total,val/total\n9,0,1.0,\n119,11,,0.5\n"
+    experiment = with_training(with_loss(experiment, features=None), epochs=100)
+    MetricsLog(tmp_path, experiment, ["kl"], epoch=10)
+    header = file.read_text()
+    assert header == "step,epoch,train/kl,train/total,val/kl,val/total,val/active_units,lr\n"
+    file.write_text(header + "9,0,1,1.0,,,,\n119,11,,,1,0.5,8,\n12")
+    log = MetricsLog(tmp_path, experiment, ["kl"], epoch=10, resumed_at=120)
+    assert file.read_text() == header + "9,0,1,1.0,,,,\n119,11,,,1,0.5,8,\n"
     assert (log.validated(120), log.validated(10), log.best()) == (True, False, 0.5)
-    file.write_text(file.read_text() + "129,12,,0.2")
-    assert last_validation(tmp_path) == {"val/total": 0.5}
+    file.write_text(file.read_text() + "129,12,,,1,0.2")
+    assert last_validation(tmp_path) == {"val/kl": 1.0, "val/total": 0.5, "val/active_units": 8.0}
 
 
 FRACTIONS = (0.0, 0.3, 0.9, 1.0)  # of a checkpoint that is written when the process dies

@@ -78,7 +78,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize("options", OPTIONS, ids=["as it is", "accumulation, average", "clipping"])
 def test_the_steps_are_those_of_a_naive_loop(options, experiment, splits, tmp_path):
-    """Eight steps, written out: Adam on the mean total, learning rate and KL weight by the step, EMA by its recursion."""
+    """Eight steps, written out: Adam on the mean total, with learning rate, KL weight and EMA by their formulas."""
     experiment = with_training(with_loss(with_features(experiment, shift=8), kl_warmup_steps=5), epochs=2, **options)
     config, seen = experiment.training, []
     result = run(experiment, tmp_path / "x", splits, on_step=lambda step, means, _: seen.append(float(means["total"])))
@@ -413,7 +413,9 @@ def test_the_cost_counts_the_images_of_all_sessions_and_no_time_of_validation(ex
     before = read_cost(first.folder)
     assert before["images"] == 2 * 64
     assert 0 < before["training_seconds"] < before["total_seconds"]
-    assert before["images_per_second"] == pytest.approx(before["images"] / before["training_seconds"], rel=0.02)
+    assert before["images_per_second"] == pytest.approx(
+        before["images"] / before["training_seconds"], rel=0.02, abs=0.02
+    )
     assert before["peak_memory_mib"] > 100
     run(with_training(experiment, epochs=4), first.folder, splits, resume=True)
     after = read_cost(first.folder)
