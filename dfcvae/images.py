@@ -6,7 +6,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
-from torchvision.utils import make_grid
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -46,6 +45,8 @@ def translate(images: Tensor, down: int, right: int) -> Tensor:
 
 def grid(images: Tensor, columns: int = 8, pad: int = 2) -> Tensor:
     """Tile images (N, C, H, W) in [0, 1] into one RGB picture (3, H', W') on white, ``columns`` to a row."""
+    from torchvision.utils import make_grid  # here, as importing torchvision takes seconds
+
     return make_grid(to_rgb(images).float().cpu(), nrow=columns, padding=pad, pad_value=1.0)
 
 
