@@ -74,7 +74,12 @@ class Explorer:
             self.priors["gmm"], self.default_prior = mixture, "gmm"
         self.fitting = Lock()
         self._load_faces(source)
-        self._load_vectors()
+        self.vectors: AttributeVectors | None = None
+        self.no_vectors = ""
+        try:
+            self.vectors = vectors_of(model, self.vae, self.data)
+        except (UserError, OSError) as error:
+            self.no_vectors = str(error)
         self.nats: Tensor | None = None
         self.dimensions = list(range(self.vae.latent_dim))
         if len(self.faces):
@@ -99,14 +104,6 @@ class Explorer:
                 self.no_faces = f"{self.data.source} has no faces in its test and validation splits."
         except (UserError, OSError) as error:
             self.no_faces = str(error)
-
-    def _load_vectors(self) -> None:
-        self.vectors: AttributeVectors | None = None
-        self.no_vectors = ""
-        try:
-            self.vectors = vectors_of(self.model, self.vae, self.data)
-        except (UserError, OSError) as error:
-            self.no_vectors = str(error)
 
     @property
     def kinds(self) -> list[str]:

@@ -90,7 +90,7 @@ def choose(session: Session) -> None:
         with ui.element("div").classes("current"):
             image = ui.element("img").props(f"src={BLANK}")
             with ui.element("div").classes("text"):
-                label = ui.label().classes("name")
+                label = ui.label().classes("name ellipsis")
                 upload = ui.upload(on_upload=uploaded, max_file_size=LARGEST, auto_upload=True)
                 upload.props('accept="image/*,.tif,.tiff,.bmp,.webp"')
                 upload.on("rejected", rejected, js_handler="([r]) => emit(r.failedPropValidation, r.file.name)")
@@ -134,10 +134,8 @@ def edit(session: Session) -> None:
 
     @newest
     async def draw() -> None:
-        strengths = sliders.values
-        z = vectors.edit(session.face.z[None], dict(zip(vectors.names, strengths, strict=True)))[0]
-        edited.show(await session.picture(z))
-        sliders.show_values(strengths)
+        strengths = dict(zip(vectors.names, sliders.values, strict=True))
+        edited.show(await session.picture(vectors.edit(session.face.z[None], strengths)[0]))
 
     with ui.element("div").classes("controls"):
         button("Reset", lambda: sliders.reset())
@@ -163,10 +161,9 @@ def traverse(session: Session) -> None:
 
     @newest
     async def draw() -> None:
-        values, z = sliders.values, session.face.z.clone()
-        z[dimensions] = torch.tensor(values)
+        z = session.face.z.clone()
+        z[dimensions] = torch.tensor(sliders.values)
         moved.show(await session.picture(z))
-        sliders.show_values(values)
 
     def reset() -> None:
         sliders.values = session.face.z[dimensions].tolist()
@@ -191,10 +188,8 @@ def interpolate(session: Session) -> None:
 
     @newest
     async def draw() -> None:
-        fraction = slider.values
         path = (slerp if kind.value == "spherical" else straight)(ends[0].z, ends[1].z, STEPS)
-        between.show(await session.picture(path[round(fraction[0] * (STEPS - 1))]))
-        slider.show_values(fraction)
+        between.show(await session.picture(path[round(slider.values[0] * (STEPS - 1))]))
 
     async def show() -> None:
         for picture, caption, face in zip((start, end), ("From", "To"), ends, strict=True):
@@ -227,18 +222,17 @@ def sample(session: Session) -> None:
 
     @newest
     async def draw() -> None:
-        prior, temperature = str(kind.value), slider.values
+        prior, temperature = str(kind.value), slider.values[0]
         if prior not in explorer.priors:
             message.text = f"Fitting the prior {prior} to the training faces, once; this can take a minute or two."
         try:
-            faces[:], pictures = await in_thread(sampled, prior, max(0, int(seed.value or 0)), temperature[0])
+            faces[:], pictures = await in_thread(sampled, prior, max(0, int(seed.value or 0)), temperature)
         except (UserError, OSError) as error:
             message.text = str(error)
             return
         for thumbnail, face, url in zip(thumbnails, faces, pictures, strict=True):
             thumbnail.show(url, face.name)
         message.text = f"Drawn from: {explorer.priors[prior]}. {hint}"
-        slider.show_values(temperature)
 
     async def take(place: int) -> None:
         if faces:

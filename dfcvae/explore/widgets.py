@@ -23,7 +23,7 @@ class Picture:
             self.image = ui.element("img").props(f"src={BLANK} data-mark={mark}")
             self.image.props["alt"] = caption
             with ui.element("figcaption"):
-                self.caption = ui.label(caption)
+                self.caption = ui.label(caption).classes("ellipsis")
 
     def show(self, url: str | None, caption: str | None = None) -> None:
         """Replace the picture (None: an empty box) and, if given, the caption."""
@@ -58,8 +58,6 @@ class Range:
 class Sliders:
     """Sliders with labels and numbers, in columns.
 
-    The numbers belong to the picture on screen: whoever draws it calls `show_values` with it.
-
     Args:
         ranges: one for each slider.
         on_change: called when any of them moves.
@@ -67,22 +65,24 @@ class Sliders:
     """
 
     def __init__(self, ranges: Sequence[Range], on_change: Callable[[], Awaitable[None]], step: float = 0.1):
-        self.ranges, self.decimals = ranges, len(f"{step:g}".partition(".")[2])
+        self.ranges, decimals = ranges, len(f"{step:g}".partition(".")[2])
         self.sliders: list[Slider] = []
         self.rows: list[ui.element] = []
-        self.numbers: list[ui.label] = []
+
+        def number(value: float | None) -> str:
+            return f"{round(value or 0, decimals) + 0.0:.{decimals}f}"  # + 0.0: no "-0.0"
+
         with ui.element("div").classes("sliders"):
             for given in ranges:
                 with ui.element("div").classes("slider") as row:
-                    ui.label(given.label).classes("name").props["title"] = given.label
+                    ui.label(given.label).classes("name ellipsis").props["title"] = given.label
                     slider = Slider(min=given.low, max=given.high, step=step, value=given.value, on_change=on_change)
                     slider.props["aria-label"] = given.label
                     if given.low < 0:  # a bar from the left end would suggest a large value
                         slider.props["selection-color"] = "transparent"
-                    self.numbers.append(ui.label().classes("value"))
+                    ui.label().classes("value").bind_text_from(slider, "value", number)
                 self.rows.append(row)
                 self.sliders.append(slider)
-        self.show_values(self.values)
 
     @property
     def values(self) -> list[float]:
@@ -93,11 +93,6 @@ class Sliders:
     def values(self, values: Sequence[float]) -> None:
         for slider, value in zip(self.sliders, values, strict=True):
             slider.value = value
-
-    def show_values(self, values: Sequence[float]) -> None:
-        """Write numbers beside the sliders."""
-        for number, value in zip(self.numbers, values, strict=True):
-            number.text = f"{round(value, self.decimals) + 0.0:.{self.decimals}f}"  # + 0.0: no "-0.0"
 
     def reset(self) -> None:
         """Move all to their initial values."""
@@ -115,52 +110,50 @@ def button(text: str, on_click: Callable[[], object] | None = None) -> ui.button
 
 
 CSS = """
-:root { --line: #d8dade; --soft: #f3f4f6; --text: #1d2126; --muted: #5c6470; --empty: #e4e6ea; }
-body { font-family: system-ui, sans-serif; font-size: 15px; color: var(--text); background: #fff; }
+:root { --line: #d8dade; --soft: #f3f4f6; --muted: #5c6470; --empty: #e4e6ea; }
+body { font-family: system-ui, sans-serif; font-size: 15px; color: #1d2126; background: #fff; }
 .nicegui-content { display: block; padding: 0; }
 .page { max-width: 1240px; margin: 0 auto; padding: 14px 20px 32px; }
-.top { display: flex; flex-wrap: wrap; align-items: baseline; gap: 4px 16px; margin-bottom: 12px; }
+.top, .bar, .current, .faces, .controls { display: flex; flex-wrap: wrap; align-items: center; gap: 10px 20px; }
+.top { align-items: baseline; gap: 4px 16px; margin-bottom: 12px; }
 .top h1 { font-size: 20px; line-height: 28px; font-weight: 650; letter-spacing: 0; margin: 0; }
 .top .about, .sentence, figcaption { color: var(--muted); }
 .sentence { max-width: 46em; line-height: 1.4; margin: 0; }
-.bar { display: flex; flex-wrap: wrap; align-items: center; gap: 10px 20px; padding: 10px 12px; background: var(--soft);
-       border-radius: 6px; min-height: 96px; }
-.current { display: flex; align-items: center; gap: 12px; width: 290px; }
+.bar { padding: 10px 12px; background: var(--soft); border-radius: 6px; min-height: 96px; }
+.bar .sentence { flex: 1 1 300px; }
+.bar .message { order: 1; flex: 1 1 160px; line-height: 15px; font-size: 13px; max-height: 76px;
+                overflow: auto; color: #a32b1f; }
+@media (max-width: 1000px) { .bar .message { order: 0; min-height: 30px; align-content: center; } }
+.current { flex-wrap: nowrap; gap: 12px; width: 290px; }
 .current img { width: 76px; height: 76px; border-radius: 4px; background: var(--empty); }
 .current .text { display: flex; flex-direction: column; gap: 6px; min-width: 0; align-items: flex-start; }
-.current .name { font-weight: 600; max-width: 190px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.faces { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; }
+.current .name { font-weight: 600; max-width: 190px; }
+.faces { gap: 6px; }
 .thumbnail { padding: 0; border: 0; border-radius: 4px; background: var(--empty); cursor: pointer;
              line-height: 0; overflow: hidden; }
 .thumbnail img { width: 60px; height: 60px; }
 .thumbnail:hover { outline: 2px solid #9db9d8; }
 .thumbnail:focus-visible, .q-btn:focus-visible { outline: 2px solid var(--q-primary); outline-offset: 1px; }
-.controls { display: flex; flex-wrap: wrap; align-items: center; gap: 10px 20px; min-height: 48px;
-            margin-bottom: 12px; }
-.controls .sliders { width: min(360px, 100%); }
-.controls + .sentence { margin-bottom: 8px; min-height: 21px; }
 .samples { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(192px, 45%), 1fr)); gap: 8px;
            max-width: 960px; }
 .samples .thumbnail img { width: 100%; height: auto; aspect-ratio: 1; }
+.controls { min-height: 48px; margin-bottom: 12px; }
+.controls .sliders { width: min(360px, 100%); }
+.controls + .sentence { margin-bottom: 8px; min-height: 21px; }
+.pictures { display: flex; gap: 16px; padding: 4px 0 10px; position: sticky; top: 0; background: #fff; z-index: 2; }
+.picture { margin: 0; flex: 0 1 256px; min-width: 0; }
+.picture img { width: 100%; aspect-ratio: 1; display: block; border-radius: 4px; background: var(--soft); }
+figcaption { line-height: 20px; height: 24px; padding-top: 4px; font-size: 14px; }
+img { object-fit: cover; }
+.sliders { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(330px, 100%), 1fr)); gap: 0 40px; }
+.slider { display: grid; grid-template-columns: 10.5em 1fr 2.6em; align-items: center; gap: 14px; height: 30px; }
+.slider .name { font-size: 14px; }
+.slider .value { font-variant-numeric: tabular-nums; text-align: right; }
+.wide .sliders { grid-template-columns: minmax(0, 800px); }
 .q-tab { padding: 0 14px; } .q-tab__label { font-size: 15px; font-weight: 500; }
 .q-tabs { border-bottom: 1px solid var(--line); margin-top: 10px; }
 .q-tab-panel { display: block; padding: 14px 0 0; }
 .q-tab-panels { overflow: visible; } .q-panel { overflow: visible !important; }
-.pictures { display: flex; gap: 16px; padding: 4px 0 10px; position: sticky; top: 0; background: #fff; z-index: 2; }
-.picture { margin: 0; flex: 0 1 256px; min-width: 0; }
-.picture img { width: 100%; aspect-ratio: 1; display: block; border-radius: 4px; background: var(--soft); }
-img { object-fit: cover; }
-figcaption { line-height: 20px; height: 24px; padding-top: 4px; overflow: hidden; text-overflow: ellipsis;
-             white-space: nowrap; font-size: 14px; }
-.sliders { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(330px, 100%), 1fr)); gap: 0 40px; }
-.slider { display: grid; grid-template-columns: 10.5em 1fr 2.6em; align-items: center; gap: 14px; height: 30px; }
-.slider .name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; font-size: 14px; }
-.slider .value { font-variant-numeric: tabular-nums; text-align: right; }
-.wide .sliders { grid-template-columns: minmax(0, 800px); }
 .q-field--outlined .q-field__control { border-radius: 4px; }
 .q-btn { min-height: 34px; } .q-uploader, .q-loading-bar { display: none; }
-.bar .message { order: 1; flex: 1 1 160px; line-height: 15px; font-size: 13px; max-height: 76px;
-                overflow: auto; color: #a32b1f; }
-.bar .sentence { flex: 1 1 300px; }
-@media (max-width: 1000px) { .bar .message { order: 0; min-height: 76px; align-content: center; } }
 """

@@ -113,17 +113,25 @@ def wait_for_picture(page, mark, other_than=""):
     return page.wait_for_function(changed, arg=[mark, other_than]).json_value()
 
 
-def press(page, key, times=1):
+def press(page, key):
     page.locator(f'[role=slider][aria-label="{FIRST}"] [tabindex]').focus()
-    for _ in range(times):
-        page.keyboard.press(key)
+    page.keyboard.press(key)
 
 
-def test_a_slider_moves_an_attribute_and_reset_takes_it_back(page):
-    before = wait_for_picture(page, "edit-edited")
-    press(page, "ArrowRight", 5)
-    wait_for_picture(page, "edit-edited", before)
+def test_a_slider_moves_an_attribute_and_reset_takes_it_back(page, record_property):
+    """Also measures how soon a key press is answered, and only reports it: machines differ."""
+    before, taken = wait_for_picture(page, "edit-edited"), []
+    page.evaluate(RECORD, [FIRST, "edit-edited"])
+    for i in range(35):
+        press(page, "ArrowRight" if i % 10 < 5 else "ArrowLeft")
+        page.wait_for_function("window.times?.length > 1")
+        taken.append(page.evaluate("window.times[1] - window.times[0]"))
+        page.wait_for_timeout(70)  # longer than the throttle of the slider
+    report = f"median {statistics.median(taken):.0f} ms, 95th percentile {statistics.quantiles(taken, n=20)[-1]:.0f} ms"
+    record_property("key press to picture", report)
+    print(report)
     page.get_by_text("0.5", exact=True).wait_for()
+    assert wait_for_picture(page, "edit-edited", before)
     page.get_by_role("button", name="Reset").click()
     page.wait_for_function("src => document.querySelector('img[data-mark=edit-edited]').src === src", arg=before)
     assert page.locator(f'[role=slider][aria-label="{FIRST}"]').get_attribute("aria-valuenow") == "0"
@@ -134,9 +142,6 @@ def test_the_page_fits_and_nothing_moves_while_one_slides(page, width, side):
     page.set_viewport_size({"width": width, "height": 800})
     for tab in ("Sample", "Interpolate", "Traverse", "Edit"):
         page.get_by_role("tab", name=tab).click()
-        page.locator(
-            ".q-tab-panel", has_text={"Sample": "Seed", "Interpolate": "From:", "Traverse": "z["}.get(tab, "1 is")
-        )
         page.wait_for_timeout(300)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
     shown = page.locator("img[data-mark=edit-edited]").bounding_box()
@@ -171,22 +176,9 @@ def test_a_tab_closed_while_its_slider_moves_leaves_no_trace(chromium, address):
     page = chromium.new_page()
     page.goto(address)
     wait_for_picture(page, "edit-edited")
-    press(page, "ArrowRight", 8)
+    for _ in range(8):
+        press(page, "ArrowRight")
     page.close()
-
-
-def test_how_soon_a_slider_is_answered(page, record_property):
-    """Measured, one key press at a time, and only reported: machines differ."""
-    page.evaluate(RECORD, [FIRST, "edit-edited"])
-    taken = []
-    for i in range(40):
-        press(page, "ArrowRight" if i % 10 < 5 else "ArrowLeft")
-        page.wait_for_function("window.times?.length > 1")
-        taken.append(page.evaluate("window.times[1] - window.times[0]"))
-        page.wait_for_timeout(70)  # longer than the throttle of the slider
-    told = f"median {statistics.median(taken):.0f} ms, 95th percentile {statistics.quantiles(taken, n=20)[-1]:.0f} ms"
-    record_property("key press to picture", told)
-    print(told)
 
 
 def answer(address, path="/", **headers):
@@ -196,7 +188,7 @@ def answer(address, path="/", **headers):
             return response.status
 
 
-def test_other_hosts_and_origins_are_refused(address):
+def test_other_machines_hosts_and_origins_are_refused(address):
     assert answer(address) == 200
     assert answer(address, Host=f"localhost:{urlsplit(address).port}") == 200
     assert answer(address, Host="elsewhere.example") == 400
@@ -207,9 +199,5 @@ def test_other_hosts_and_origins_are_refused(address):
     assert answer(address, path, **websocket) == 101
     assert answer(address, path, **websocket, Origin="http://elsewhere.example") == 403
     assert answer(address, path, **websocket, Host="elsewhere.example") in (400, 403)
-
-
-def test_only_this_machine_reaches_it(address):
-    """A server on 127.0.0.1 does not listen on the machine's other addresses."""
-    with pytest.raises(ConnectionRefusedError):
+    with pytest.raises(ConnectionRefusedError):  # it does not listen on the machine's other addresses
         socket.create_connection(("127.0.0.2", urlsplit(address).port), timeout=5)
