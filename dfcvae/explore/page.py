@@ -17,7 +17,6 @@ from dfcvae.latent import slerp
 THUMBNAILS = 8
 LARGEST = 50 * 2**20  # bytes of an upload
 TOO_LARGE = f"The file is larger than {LARGEST // 2**20} MB; upload a smaller one."
-MANY = 12  # attributes, from which on a filter helps
 DIMENSIONS = 12
 REACH = 4.0  # standard deviations of the prior, in both directions
 STEPS = 101  # between two faces: more than a slider on a screen can resolve
@@ -100,10 +99,9 @@ def choose(session: Session) -> None:
         if len(faces):
             with ui.element("div").classes("faces"):
                 compact = f'aria-label="{{}} {explorer.of_faces}s" padding="4px 10px"'
-                button("<", lambda: turn(-THUMBNAILS)).props(compact.format("Earlier"))
-                places = range(min(THUMBNAILS, len(faces)))
-                thumbnails = [Thumbnail(partial(take, place)) for place in places]
-                button(">", lambda: turn(THUMBNAILS)).props(compact.format("Later"))
+                button("<", partial(turn, -THUMBNAILS)).props(compact.format("Earlier"))
+                thumbnails = [Thumbnail(partial(take, place)) for place in range(min(THUMBNAILS, len(faces)))]
+                button(">", partial(turn, THUMBNAILS)).props(compact.format("Later"))
             turn(0)
         else:
             ui.label(f"There are no held-out faces to choose from. {explorer.no_faces}").classes("sentence")
@@ -114,10 +112,8 @@ def edit(session: Session) -> None:
     """Original, reconstruction and edited face side by side, with a slider for every attribute."""
     vectors = session.explorer.vectors
     with ui.element("div").classes("pictures"):
-        original, reconstruction = (
-            Picture("Original", "edit-original"),
-            Picture("Reconstruction", "edit-reconstruction"),
-        )
+        original = Picture("Original", "edit-original")
+        reconstruction = Picture("Reconstruction", "edit-reconstruction")
         edited = Picture("Edited", "edit-edited") if vectors else None
 
     def show(face: Face, picture: str) -> None:
@@ -139,9 +135,8 @@ def edit(session: Session) -> None:
 
     with ui.element("div").classes("controls"):
         button("Reset", lambda: sliders.reset())
-        if len(vectors.names) > MANY:
-            search = ui.input("Filter attributes", on_change=lambda event: sliders.filter(event.value or ""))
-            search.props("dense outlined clearable")
+        search = ui.input("Filter attributes", on_change=lambda event: sliders.filter(event.value or ""))
+        search.props("dense outlined clearable")
         ui.label("1 is the distance between faces without and with the attribute.").classes("sentence")
     sliders: Sliders = Sliders([Range(name.replace("_", " "), -3, 3) for name in vectors.names], draw)
     session.chosen.subscribe(draw)
@@ -203,8 +198,8 @@ def interpolate(session: Session) -> None:
     with ui.element("div").classes("pictures"):
         start, between, end = (Picture(name, f"interpolate-{name.lower()}") for name in ("From", "Between", "To"))
     with ui.element("div").classes("controls"):
-        button("From the current face", lambda: take(0))
-        button("To the current face", lambda: take(1))
+        button("From the current face", partial(take, 0))
+        button("To the current face", partial(take, 1))
         kind = ui.toggle(["straight", "spherical"], value="straight", on_change=draw)
         kind.props("no-caps unelevated toggle-color=primary color=white text-color=primary")
     with ui.element("div").classes("wide"):

@@ -38,8 +38,8 @@ def serve(
     from dfcvae.explore.explorer import Explorer
     from dfcvae.explore.page import page
 
-    port = free_port(host, port)
     explorer = Explorer(model, source)
+    port = free_port(host, port)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     app.add_middleware(SameOrigin)
     if host not in ALL_ADDRESSES:  # against DNS rebinding: another site's name that points to this machine
