@@ -1,4 +1,4 @@
-"""Moving pictures: GIF with Pillow, MP4 with PyAV."""
+"""Animations: GIF with Pillow, MP4 with PyAV."""
 
 from pathlib import Path
 
@@ -9,28 +9,28 @@ from dfcvae.errors import UserError
 from dfcvae.images import to_image, to_rgb, to_uint8
 
 SUFFIXES = (".gif", ".mp4")
-WIDTH = 192  # pixels; narrower frames are enlarged: players do it badly
+WIDTH = 192  # pixels; narrower frames are enlarged, which players do badly
 
 
 def is_animation(path: Path) -> bool:
-    """Whether a file of this name moves."""
+    """Whether a file name is that of an animation."""
     return path.suffix.lower() in SUFFIXES
 
 
 def save_animation(frames: Tensor, path: str | Path, seconds: float = 0.06) -> Path:
-    """Write frames (N, C, H, W) in [0, 1] as a GIF that plays without end, or as an MP4 (H.264), making its folder.
+    """Write frames (N, C, H, W) in [0, 1] as a GIF that loops, or as an MP4 (H.264), creating its folder.
 
     Args:
         frames: small ones are enlarged to about 192 pixels.
         path: ends in .gif or .mp4.
-        seconds: for which each frame is shown.
+        seconds: per frame.
 
     Raises:
-        UserError: if PyAV is needed and missing, or the name ends otherwise.
+        UserError: if the name ends otherwise, or PyAV is needed and missing.
     """
     path = Path(path)
     if not is_animation(path):
-        raise UserError(f"An animation is a .gif or a .mp4, but {path.name} was to be written.")
+        raise UserError(f"{path.name}: expected the name of a .gif or .mp4 file for an animation.")
     path.parent.mkdir(parents=True, exist_ok=True)
     times = max(1, WIDTH // frames.shape[-1])
     if path.suffix.lower() == ".gif":
@@ -46,7 +46,7 @@ def _write_mp4(frames: Tensor, path: Path, seconds: float) -> None:
         import av
     except ImportError as error:
         raise UserError('MP4 needs PyAV: pip install -e ".[video]", or write a .gif.') from error
-    height, width = (side // 2 * 2 for side in frames.shape[-2:])  # H.264 keeps colour for every second pixel
+    height, width = (side // 2 * 2 for side in frames.shape[-2:])  # H.264 stores colour for every second pixel
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=round(1 / seconds), options={"crf": "18"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
@@ -56,5 +56,5 @@ def _write_mp4(frames: Tensor, path: Path, seconds: float) -> None:
 
 
 def there_and_back(frames: Tensor) -> Tensor:
-    """Frames (N, ...) and the same backwards, without the two ends twice: an animation without a jump."""
+    """Frames (N, ...) forwards, then backwards without repeating the ends: an animation that loops smoothly."""
     return torch.cat([frames, frames.flip(0)[1:-1]])

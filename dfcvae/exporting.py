@@ -1,15 +1,14 @@
-"""From a run to a folder that can be passed on: weights, what was fitted to them, and a model card."""
+"""From a run to a folder that can be passed on: weights, priors and vectors fitted to them, and a model card."""
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dfcvae.card import card
 from dfcvae.checkpoint import find_model, load_checkpoint, read_model
 from dfcvae.config import DataConfig
 from dfcvae.data import source_name
@@ -17,12 +16,13 @@ from dfcvae.files import write_whole
 from dfcvae.fitted import VECTORS, latent_folder
 from dfcvae.latent import AttributeVectors, Prior
 from dfcvae.latent.stored import OtherFitError, read_stored
+from dfcvae.losses import PRESETS
 from dfcvae.vae import VAE, digest
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-FITTED = ("prior-gaussian.safetensors", "prior-gmm.safetensors", VECTORS)
+MIXTURE = "prior-gmm.safetensors"
+FITTED = {"prior-gaussian.safetensors": "a prior", MIXTURE: "a prior", VECTORS: "attribute vectors"}
 TEST = "test.json"  # in a run folder: what `dfcvae evaluate RUN --out RUN/test.json` wrote
-Writer = Callable[[str], Path]  # of what was fitted, for the digest of the weights as they are exported
 
 
 def export_model(model: str | Path, out: str | Path, dtype: str = "float32") -> Path:
@@ -30,9 +30,8 @@ def export_model(model: str | Path, out: str | Path, dtype: str = "float32") -> 
 
     The folder holds no path of this machine: data sets and weights files are reduced to their names.
 
-    Half precision rounds the weights. What was fitted to them, the priors and attribute vectors in ``latent``, is kept
-    and tied to the rounded weights (`dfcvae.vae.digest` of the model as it loads), from which it hardly differs: the
-    rounding moves pixels by a fraction of a level of 255.
+    Half precision rounds the weights, which moves pixels by a fraction of a level of 255. The priors and attribute
+    vectors in ``latent`` are kept and tied to the rounded weights (`dfcvae.vae.digest` of the model as it loads).
 
     Args:
         model: a run folder, a checkpoint, an exported folder, or the name of a shipped model.
@@ -45,32 +44,51 @@ def export_model(model: str | Path, out: str | Path, dtype: str = "float32") -> 
     out, stored = Path(out), DTYPES[dtype]
     about, _ = read_model(model)
     vae, config, training = VAE.load(model), public_config(about["config"]), of_training(model, about)
-    fitted = _fitted(model, digest(vae), out, stored)  # read before anything is written, perhaps in its place
+    fitted = _load_fitted(latent_folder(model), digest(vae))  # before anything is written, perhaps in its place
     vae.save(out, config, dtype=stored, training=training)
     exported = digest(VAE.load(out.absolute()))
-    written = {save(exported) for save in fitted}
-    for name in FITTED:  # of an earlier export to the same folder
-        if out / "latent" / name not in written:
+    for name in FITTED:
+        if name in fitted:
+            kept, source = fitted[name]
+            kept.save(out / "latent" / name, exported, source, stored)
+        else:  # of an earlier export to the same folder
             (out / "latent" / name).unlink(missing_ok=True)
-    about_it = (out.absolute().name, vae.config, config, training, dtype)
-    write_whole(out / "README.md", card(*about_it, *_kept(out / "latent", exported)))
+    mixture, vectors = fitted.get(MIXTURE), fitted.get(VECTORS)
+    attributes = vectors[0].names if vectors and isinstance(vectors[0], AttributeVectors) else ()
+    prior = str(mixture[0]) if mixture else "N(0, I)"
+    write_whole(out / "README.md", card(out.absolute().name, vae.config, config, training, dtype, prior, attributes))
     return out
+
+
+def _load_fitted(folder: Path, model_digest: str) -> dict[str, tuple[Prior | AttributeVectors, str]]:
+    """The priors and vectors kept with a model, and the names of the data that they were fitted to, by file name."""
+    fitted: dict[str, tuple[Prior | AttributeVectors, str]] = {}
+    for name, kind in FITTED.items():
+        file = folder / name
+        if file.is_file():
+            try:
+                kept = (AttributeVectors if name == VECTORS else Prior).load(file, model_digest)
+                _, about = read_stored(file, kind, model_digest)
+            except OtherFitError as error:
+                print(f"Left out: {error}", file=sys.stderr)
+            else:
+                fitted[name] = kept, Path(str(about["source"])).name
+    return fitted
 
 
 def public_config(config: dict[str, Any]) -> dict[str, Any]:
     """A saved experiment without the paths of the machine it ran on: the names at their ends stay."""
-    public = without_paths(deepcopy(config))
+    public = _without_paths(deepcopy(config))
     if isinstance(config.get("data"), dict) and "source" in config["data"]:
         public["data"]["source"] = source_name(DataConfig(source=str(config["data"]["source"])))
     return dict(public)
 
 
-def without_paths(value: Any) -> Any:
-    """Plain values with every string that holds a path separator reduced to what follows the last one."""
+def _without_paths(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: without_paths(entry) for key, entry in value.items()}
+        return {key: _without_paths(entry) for key, entry in value.items()}
     if isinstance(value, list):
-        return [without_paths(entry) for entry in value]
+        return [_without_paths(entry) for entry in value]
     return Path(value.replace("\\", "/")).name if isinstance(value, str) and {"/", "\\"} & set(value) else value
 
 
@@ -80,22 +98,22 @@ def of_training(model: str | Path, about: dict[str, Any]) -> dict[str, Any]:
     if file.suffix == ".safetensors":
         return dict(about["training"])
     run, checkpoint = file.parent.parent, load_checkpoint(file)
-    environment, tested = _json(run / "environment.json"), _json(run / TEST)
-    versions = environment.get("versions") if isinstance(environment.get("versions"), dict) else None
+    environment, tested = _read_json(run / "environment.json"), _read_json(run / TEST)
+    versions = environment.get("versions")
     found = {
-        "epochs": checkpoint["epoch"] + 1 if isinstance(checkpoint.get("epoch"), int) else None,
-        "steps": checkpoint.get("global_step"),
-        "images": _json(run / "cost.json").get("images"),
+        "epochs": checkpoint.get("epoch"),
+        "steps": checkpoint.get("step"),
+        "images": _read_json(run / "cost.json").get("images"),
         "commit": environment.get("commit"),
-        "versions": versions,
+        "versions": versions if isinstance(versions, dict) else None,
         "fingerprint": about.get("fingerprint"),
         "measures": {name: value for name, value in tested.items() if isinstance(value, float)},
     }
     return {name: value for name, value in found.items() if value}
 
 
-def _json(file: Path) -> dict[str, Any]:
-    """What a file of a run says; nothing, if it is missing or damaged: the card is then shorter."""
+def _read_json(file: Path) -> dict[str, Any]:
+    """The content of a JSON file of a run; empty, which shortens the card, if it is missing or corrupted."""
     try:
         found = json.loads(file.read_text())
     except (OSError, ValueError, RecursionError):
@@ -103,32 +121,110 @@ def _json(file: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _fitted(model: str | Path, model_digest: str, out: Path, dtype: torch.dtype) -> list[Writer]:
-    """The priors and vectors kept beside a model, each as a function that writes it for another digest."""
-    folder, copy = latent_folder(model), out / "latent"
-    writers: list[Writer] = []
-    for name in FITTED:
-        file = folder / name
-        if not file.is_file():
-            continue
-        try:
-            kept = (AttributeVectors if name == VECTORS else Prior).load(file, model_digest)
-        except OtherFitError as error:
-            print(f"Left out: {error}", file=sys.stderr)
-            continue
-        _, about = read_stored(file, "attribute vectors" if name == VECTORS else "a prior", model_digest)
-        writers.append(_writer(kept, copy / name, Path(str(about["source"])).name, dtype))
-    return writers
+CARD = """# {name}
+
+A {kind} of faces of {size} x {size} pixels{made}.
+
+| | |
+|---|---|
+{facts}
+
+## Use
+
+```bash
+dfcvae sample {name} --out samples.png
+{edit}dfcvae explore {name}
+```
+
+```python
+from dfcvae import VAE, load_prior
+
+vae = VAE.load("{name}")
+images = vae.decode_all(load_prior("{name}").sample(16))  # (16, C, H, W) in [0, 1]
+```
+
+{measures}## Data and licence
+
+{licence}
+"""
+MEASURES = """## Measures on the test split
+
+| | |
+|---|---|
+{}
+
+"""
+CELEBA = (
+    "CelebA is available for non-commercial research purposes only, and its images are the property of their owners "
+    "([terms](https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html)). No image of it is in this folder. Do not use the "
+    "model commercially, or to identify or judge people."
+)
+SYNTHETIC = "The program draws the faces itself; no image of a person was used."
+OTHER = "The terms of that data apply to what is made from the model."
+AUTO = " (148 of the 178 columns of an aligned CelebA image, else the largest square)"
+FIRST_MEASURES = ("mse", "ssim", "sharpness", "kl", "active_units")
 
 
-def _writer(kept: Prior | AttributeVectors, file: Path, source: str, dtype: torch.dtype) -> Writer:
-    return lambda model_digest: kept.save(file, model_digest, source, dtype)
+def card(
+    name: str,
+    vae: dict[str, Any],
+    config: dict[str, Any],
+    training: dict[str, Any],
+    dtype: str,
+    prior: str,
+    attributes: Sequence[str] = (),
+) -> str:
+    """The model card, in Markdown.
 
-
-def _kept(folder: Path, model_digest: str) -> tuple[str, tuple[str, ...]]:
-    """The prior that samples of an exported model come from, in words, and the attributes that it has vectors of."""
-    prior, vectors = folder / "prior-gmm.safetensors", folder / VECTORS
-    return (
-        str(Prior.load(prior, model_digest)) if prior.is_file() else "N(0, I)",
-        AttributeVectors.load(vectors, model_digest).names if vectors.is_file() else (),
+    Args:
+        name: of the folder, or the model.
+        vae: constructor arguments of the VAE.
+        config: the experiment without paths; empty if it is not known.
+        training: see `of_training`.
+        dtype: of the weights in the file.
+        prior: where samples come from, in words.
+        attributes: that can be edited.
+    """
+    data, loss, measures = config.get("data", {}), config.get("loss", {}), training.get("measures", {})
+    source = str(data.get("source", ""))
+    kind = "DFC-VAE, trained with a feature-perceptual loss," if loss.get("features") else "plain VAE"
+    facts = {
+        "network": f"`{vae['network']}`, {vae['latent_dim']} latent dimensions, {vae['size']} px, "
+        f"{'grey' if vae['channels'] == 1 else 'RGB'}",
+        "samples come from": prior if prior == "N(0, I)" else f"a {prior} fitted to the latents of the training images",
+    }
+    if config:
+        facts |= {
+            "data": f"`{source}`, crop {data['crop']}{AUTO * (data['crop'] == 'auto')}, {data['filter']}",
+            "objective": f"`{_objective(loss)}`, scale {loss['scale']}",
+            "alpha (KL weight)": loss["alpha"],
+            "precision in training": config["training"]["precision"],
+        }
+    facts["weights in the file"] = f"{dtype}; they load as float32"
+    facts |= {key: training[key] for key in ("epochs", "steps", "commit") if key in training}
+    shown = [name for name in FIRST_MEASURES if name in measures] + sorted(measures.keys() - set(FIRST_MEASURES))
+    rows = "\n".join(f"| {name} | {measures[name]:.4g} |" for name in shown)
+    edited = "Smiling" if "Smiling" in attributes else "".join(attributes[:1])
+    return CARD.format(
+        name=name,
+        kind=kind if loss else "variational autoencoder",
+        size=vae["size"],
+        made=", made with dfcvae" if loss else "",
+        facts="\n".join(f"| {what} | {value} |" for what, value in facts.items()),
+        edit=f"dfcvae edit {name} photo.jpg {edited}=+1.5 --out edited.png\n" if edited else "",
+        measures=MEASURES.format(rows) if rows else "",
+        licence=CELEBA if "celeba" in source.lower() else SYNTHETIC if source == "synthetic" else OTHER,
     )
+
+
+def _objective(loss: dict[str, Any]) -> str:
+    """The formula with its numbers."""
+    features, reconstruction = loss.get("features"), f"{loss['pixel_weight']:g} pixel"
+    if features:
+        name, preset = features["preset"], PRESETS.get(features["preset"])
+        layers = " ".join(map(str, features.get("layers") or (preset.layers if preset else ())))
+        weights = f", layer weights {features['layer_weights']}" if features.get("layer_weights") is not None else ""
+        reconstruction += (
+            f" + features ({name} with {features['weights']} weights{f': {layers}' * bool(layers)}{weights})"
+        )
+    return f"{loss['alpha']:g} KL + {loss['beta']:g} ({reconstruction})"

@@ -6,7 +6,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
-from torchvision.utils import make_grid
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -35,7 +34,7 @@ def normalize_imagenet(images: Tensor) -> Tensor:
 
 
 def translate(images: Tensor, down: int, right: int) -> Tensor:
-    """Images (N, C, H, W) moved by whole pixels, the edge repeated where they leave a gap; shape kept."""
+    """Images (N, C, H, W) shifted by whole pixels; gaps repeat the edge; shape kept."""
     height, width = images.shape[-2:]
     reach = max(abs(down), abs(right))
     if reach == 0:
@@ -46,22 +45,24 @@ def translate(images: Tensor, down: int, right: int) -> Tensor:
 
 def grid(images: Tensor, columns: int = 8, pad: int = 2) -> Tensor:
     """Tile images (N, C, H, W) in [0, 1] into one RGB picture (3, H', W') on white, ``columns`` to a row."""
+    from torchvision.utils import make_grid  # here, as importing torchvision takes seconds
+
     return make_grid(to_rgb(images).float().cpu(), nrow=columns, padding=pad, pad_value=1.0)
 
 
 def rows(*batches: Tensor) -> Tensor:
-    """Tile batches of equal length under one another: image i of every batch stands in column i."""
+    """Tile batches of equal length below each other: column i holds image i of every batch."""
     return grid(torch.cat([to_rgb(batch).float().cpu() for batch in batches]), columns=len(batches[0]))
 
 
 def to_image(picture: Tensor, times: int = 1) -> Image.Image:
-    """One picture (3 or 1, H, W) in [0, 1] as a Pillow image, which notebooks show; enlarged so many times."""
+    """One picture (3 or 1, H, W) in [0, 1] as a Pillow image, enlarged ``times`` times."""
     image = Image.fromarray(to_uint8(to_rgb(picture[None])[0]).permute(1, 2, 0).cpu().numpy())
     return image.resize((image.width * times, image.height * times), Image.Resampling.BICUBIC) if times > 1 else image
 
 
 def save_png(picture: Tensor, path: str | Path) -> Path:
-    """Write one picture (3 or 1, H, W) in [0, 1] as PNG, making its folder; returns the path."""
+    """Write one picture (3 or 1, H, W) in [0, 1] as PNG, creating its folder; returns the path."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     to_image(picture).save(path, "PNG")

@@ -1,4 +1,4 @@
-"""Drawings with matplotlib: matrices, scatter plots, faces with labels."""
+"""Figures with matplotlib: labelled grids of faces, correlation matrices, scatter plots."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,12 +8,12 @@ from torch import Tensor
 
 from dfcvae.images import grid, to_image
 
-SMALL = 100  # pixels of a face
-LETTER = 7.2  # pixels that a letter of a label takes
+SMALL = 100  # pixels; smaller faces are enlarged
+LETTER = 7.2  # pixels, the width of a letter of a label
 
 
 def labelled_grid(faces: Tensor, rows: Sequence[str], columns: Sequence[str] = ()) -> Figure:
-    """Faces in a grid, pixel by pixel, with a label before each row and, if there are some, above each column.
+    """Faces in a grid, pixel by pixel, with a label before each row and, if given, above each column.
 
     Args:
         faces: (R, S, C, H, W) in [0, 1]; small ones are enlarged to 100 pixels or more.
@@ -52,7 +52,7 @@ def heatmaps(matrices: Mapping[str, Tensor], names: Sequence[str]) -> Figure:
 
 
 def scatters(points: Tensor, labels: Mapping[str, Tensor], title: str) -> Figure:
-    """The same points (N, 2) once for each attribute (bool (N,)): with it in orange, without it in grey."""
+    """The same points (N, 2) in a panel per attribute (bool (N,)): with it in orange, without it in grey."""
     columns = min(3, max(1, len(labels)))
     lines = -(-max(1, len(labels)) // columns)
     figure = Figure(figsize=(3.4 * columns, 3.5 * lines + 0.3), dpi=100, layout="constrained")
@@ -70,7 +70,7 @@ def scatters(points: Tensor, labels: Mapping[str, Tensor], title: str) -> Figure
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:
-    """Write a drawing as PNG, making its folder; returns the path."""
+    """Write a figure as PNG, creating its folder; returns the path."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="png")

@@ -33,7 +33,7 @@ def test_a_gif_holds_the_frames(tmp_path):
 
 
 def test_other_names_are_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(UserError, match=r"An animation is a \.gif or a \.mp4, but x\.avi was to be written"):
+    with pytest.raises(UserError, match=r"x\.avi: expected the name of a \.gif or \.mp4 file"):
         save_animation(frames(), tmp_path / "x.avi")
 
 

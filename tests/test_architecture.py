@@ -28,7 +28,7 @@ LAYERS = [
     {"features"},
     {"losses", "latent"},
     {"data"},
-    {"card", "fitted"},
+    {"fitted"},
     {"training", "evaluation", "exporting", "plots"},
     {"popular"},
     {"parsing", "reports", "bench", "explore"},

@@ -19,7 +19,7 @@ from dfcvae.data import open_images, prepare
 from dfcvae.data.building import FILES
 from dfcvae.data.cache import caches, check, load
 from dfcvae.errors import UserError
-from dfcvae.explore.uploads import read_upload
+from dfcvae.explore.explorer import read_upload
 from dfcvae.intake import Undecodable, quiet_pillow
 from dfcvae.intake.labels import join
 from dfcvae.intake.lists import read_attributes, read_csv, read_identities, read_mapping, read_partition

@@ -373,12 +373,12 @@ def test_nothing_is_written_beside_a_shipped_model(shipped, capsys):
 def test_the_explorer_starts_from_draws_of_the_mixture(shipped, capsys):
     from dfcvae.explore.explorer import Explorer
 
-    explorer = Explorer.load(NAME)
+    explorer = Explorer(NAME)
     assert "is not on this machine. The faces to start from are draws of a prior: mixture" in capsys.readouterr().err
-    assert (explorer.usual, explorer.kinds) == ("gmm", ["normal", "gmm"])
+    assert (explorer.default_prior, explorer.kinds) == ("gmm", ["normal", "gmm"])
     assert explorer.vectors is not None
     assert explorer.nats is not None
-    first, third = explorer.first_face(), explorer.held_out(2)
+    first, third = explorer.face(0), explorer.face(2)
     assert (first.name, third.name, first.original) == ("drawn face 1", "drawn face 3", None)
     assert torch.equal(explorer.samples("gmm", seed=0, count=3)[2].z, third.z) is False  # another number of draws
     assert len(explorer.pictures(torch.stack([first.z, third.z]))) == 2

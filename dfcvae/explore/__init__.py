@@ -1,1 +1,1 @@
-"""A local web page to look at a trained VAE and play with it: `dfcvae explore`. NiceGUI is imported nowhere else."""
+"""`dfcvae explore`: a local web page that shows what a trained VAE can do. Only this folder imports NiceGUI."""

@@ -1,38 +1,40 @@
-"""What the page can ask of a model: faces, samples, edits and ways between faces. Knows no browser."""
+"""What the page asks of a model: faces, samples, attribute vectors, pictures. Knows nothing of browsers."""
 
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from base64 import b64encode
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from threading import Lock
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from dfcvae.config import DataConfig
-from dfcvae.data import absent, at_hand, data_of, load_faces
+from dfcvae.data import absent, at_hand, data_of, decode_face, load_faces
 from dfcvae.device import pick_device
-from dfcvae.errors import UserError
-from dfcvae.explore.pictures import data_url
-from dfcvae.explore.uploads import read_upload
+from dfcvae.errors import UserError, printable
 from dfcvae.fitted import PRIORS, kept_mixture, prior_of, vectors_of
-from dfcvae.images import to_float, to_uint8
-from dfcvae.latent import AttributeVectors, Prior, by_kl, encode_images, interpolate, slerp
+from dfcvae.images import to_float, to_image, to_uint8
+from dfcvae.intake import Undecodable, quiet_pillow
+from dfcvae.intake.decode import FORMATS
+from dfcvae.latent import AttributeVectors, Prior, by_kl, encode_images
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.vae import VAE
 
-DRAWN = 64  # faces to start from, where no others are at hand
-STEPS = 101  # of a way between two faces: more than a slider on a screen can tell apart
+DRAWN = 64  # faces to start from if there are no held-out ones
+MOST_PIXELS = 64_000_000  # of an upload: decoding takes 3 bytes a pixel, and about a second
 
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """A face somebody looks at.
+    """A face to look at.
 
     Args:
-        name: what to call it.
+        name: shown on the page.
         z: its latent (D,), on the CPU.
-        original: the image (C, H, W) in [0, 1] it was encoded from; none for a sample.
+        original: the image (C, H, W) in [0, 1] that was encoded; None for a sample.
     """
 
     name: str
@@ -40,98 +42,83 @@ class Face:
     original: Tensor | None = None
 
 
-@dataclass
 class Explorer:
-    """A model with what is known of its latent space; whatever is missing is None or empty, with a sentence why.
+    """A model and what is known of its latent space. All browser tabs share it.
 
     Args:
-        model: where the VAE was loaded from.
-        vae: in eval mode.
-        data: how its faces are cropped and resized.
-        faces: held-out faces, uint8 (N, C, H, W); N may be 0.
-        no_faces: why there are none.
-        drawn: latents (N, D) of ``faces`` that are decoded draws from a prior, since the training data is not at hand.
-        vectors: of the attributes.
+        model: a run folder, a checkpoint, an exported folder, or the name of a model that ships with the package.
+        source: where the faces come from (default: as in training).
+
+    Attributes:
+        faces: faces to start from, uint8 (N, C, H, W): held-out ones, or decoded draws; N may be 0.
+        no_faces: why there are no held-out faces, if there are none.
+        drawn: latents (N, D) of ``faces`` if they are decoded draws from a prior, else None.
+        vectors: attribute vectors, or None.
         no_vectors: why there are none.
-        dimensions: the latent dimensions in the order of interest.
-        nats: mean KL (D,) of each of them; none without faces to measure it on.
-        priors: those that were loaded or fitted, by kind.
-        usual: the kind to sample from unless another is chosen: the kept mixture, or else N(0, I).
+        dimensions: latent dimensions, the most informative first.
+        nats: mean KL (D,) of each of them; None without faces to measure it on.
+        priors: loaded or fitted ones, by kind.
+        default_prior: the kept mixture if there is one, else N(0, I).
+
+    Raises:
+        UserError: if there is no such model.
     """
 
-    model: Path
-    vae: VAE
-    data: DataConfig
-    faces: Tensor
-    no_faces: str = ""
-    drawn: Tensor | None = None
-    vectors: AttributeVectors | None = None
-    no_vectors: str = ""
-    dimensions: list[int] = field(default_factory=list)
-    nats: Tensor | None = None
-    priors: dict[str, Prior] = field(default_factory=dict)
-    usual: str = "normal"
-    fitting: Lock = field(default_factory=Lock)
-
-    @classmethod
-    def load(cls, model: str | Path, source: str | None = None) -> "Explorer":
-        """A model with its held-out faces and attribute vectors, as far as there are any.
-
-        Raises:
-            UserError: if there is no model.
-        """
-        vae = VAE.load(model, device=pick_device())
-        vae.to(memory_format=torch.channels_last)  # a CPU decodes 1.6 times as fast
-        data = data_of(model, source, held_out=False, needed=False)
-        explorer = cls(Path(model), vae, data, torch.empty(0, *vae.image_shape))
-        explorer.dimensions = list(range(vae.latent_dim))
-        explorer.priors["normal"] = Prior.standard(vae.latent_dim)
-        if mixture := kept_mixture(model, vae):
-            explorer.priors["gmm"], explorer.usual = mixture, "gmm"
-        explorer._find_faces(source)
+    def __init__(self, model: str | Path, source: str | None = None):
+        self.model, self.vae = Path(model), VAE.load(model, device=pick_device())
+        self.vae.to(memory_format=torch.channels_last)  # a CPU decodes 1.6 times as fast
+        self.data = data_of(model, source, held_out=False, needed=False)
+        self.priors = {"normal": Prior.standard(self.vae.latent_dim)}
+        self.default_prior = "normal"
+        if mixture := kept_mixture(model, self.vae):
+            self.priors["gmm"], self.default_prior = mixture, "gmm"
+        self.fitting = Lock()
+        self._load_faces(source)
+        self.vectors: AttributeVectors | None = None
+        self.no_vectors = ""
         try:
-            explorer.vectors = vectors_of(model, vae, explorer.data)
+            self.vectors = vectors_of(model, self.vae, self.data)
         except (UserError, OSError) as error:
-            explorer.no_vectors = str(error)
-        if len(explorer.faces):
-            device = next(vae.parameters()).device
-            indices, explorer.nats = by_kl(*encode_images(vae.encode, explorer.faces, device))
-            explorer.dimensions = indices.tolist()
-        return explorer
+            self.no_vectors = str(error)
+        self.nats: Tensor | None = None
+        self.dimensions = list(range(self.vae.latent_dim))
+        if len(self.faces):
+            posteriors = encode_images(self.vae.encode, self.faces, next(self.vae.parameters()).device)
+            indices, self.nats = by_kl(*posteriors)
+            self.dimensions = indices.tolist()
 
-    def _find_faces(self, source: str | None) -> None:
-        """Load the held-out faces; where the model's own data is not on this machine, draw some instead."""
+    def _load_faces(self, source: str | None) -> None:
+        self.faces, self.no_faces = torch.empty(0, *self.vae.image_shape), ""
+        self.drawn: Tensor | None = None
         if source is None and not at_hand(self.data):
             self.no_faces = f"{absent(self.model, self.data)}."
-            self.drawn = self._draw(self.usual, seed=0, count=DRAWN)
+            prior = self.priors[self.default_prior]
+            self.drawn = prior.sample(DRAWN, generator=seeded_generator(0, Stream.PICTURES))
             self.faces = to_uint8(self.vae.decode_all(self.drawn).float())
-            told = f"{self.no_faces} The faces to start from are draws of a prior: {self.priors[self.usual]}."
-            print(told, file=sys.stderr)
+            print(f"{self.no_faces} The faces to start from are draws of a prior: {prior}.", file=sys.stderr)
             return
         try:
             splits = load_faces(data_of(self.model, source))
             self.faces = (splits["test"] if len(splits["test"]) else splits["val"]).images
             if not len(self.faces):
-                self.no_faces = f"{self.data.source} has no faces in its test and validation split."
+                self.no_faces = f"{self.data.source} has no faces in its test and validation splits."
         except (UserError, OSError) as error:
             self.no_faces = str(error)
 
     @property
     def kinds(self) -> list[str]:
-        """The priors to choose from: those there are, and those that can be fitted, as the faces are at hand."""
+        """The available priors: those loaded, and those that can be fitted because the faces are on this machine."""
         return [kind for kind in PRIORS if kind in self.priors or at_hand(self.data)]
 
     @property
     def of_faces(self) -> str:
-        """What `faces` are, in words."""
+        """What one of ``faces`` is, in words."""
         return "held-out face" if self.drawn is None else "drawn face"
 
-    def first_face(self) -> Face:
-        """What to show before anybody chose: the first of the faces, or else a sample."""
-        return self.held_out(0) if len(self.faces) else self.samples(self.usual, seed=0, count=1)[0]
-
-    def held_out(self, index: int) -> Face:
-        """One of the faces by its number."""
+    def face(self, index: int) -> Face:
+        """One of the faces by its index; a sample if there are not that many."""
+        if index >= len(self.faces):
+            return self.samples(self.default_prior, seed=index, count=1)[0]
         name = f"{self.of_faces} {index + 1}"
         return self.encode(self.faces[index], name) if self.drawn is None else Face(name, self.drawn[index])
 
@@ -139,19 +126,19 @@ class Explorer:
         """The face in an image file, cropped and resized like the training data.
 
         Raises:
-            UserError: if it is no image, or too large a one.
+            UserError: if it is not a readable image, or has too many pixels.
         """
-        return self.encode(torch.tensor(read_upload(encoded, name, self.data)), name)
+        return self.encode(read_upload(encoded, name, self.data), name)
 
     @torch.inference_mode()
     def encode(self, pixels: Tensor, name: str) -> Face:
-        """A face from its image, uint8 (C, H, W): its latent is the mean of the posterior."""
+        """A face from its image, uint8 (C, H, W): its latent is the posterior mean."""
         original = to_float(pixels)
         mu, _ = self.vae.encode(original[None].to(next(self.vae.parameters()).device))
         return Face(name, mu[0].float().cpu(), original)
 
     def samples(self, kind: str, *, seed: int, count: int, temperature: float = 1.0) -> list[Face]:
-        """Draws from a prior: the same for the same seed; a change of temperature changes them smoothly.
+        """Draws from a prior. A seed gives the same draws at every temperature, only scaled.
 
         Args:
             kind: ``"normal"``, ``"gaussian"`` or ``"gmm"``; the last two are fitted on first use.
@@ -163,33 +150,43 @@ class Explorer:
             UserError: if the prior has to be fitted and there are no faces to fit it to.
         """
         if kind not in self.priors:
-            with self.fitting:  # it takes a while, and two tabs may ask
+            with self.fitting:  # two tabs may ask at once
                 if kind not in self.priors:
                     self.priors[kind] = prior_of(self.model, self.vae, kind, self.data)
-        z = self._draw(kind, seed=seed, count=count, temperature=temperature)
-        return [Face(f"sample {i + 1}, seed {seed}, {kind}", row) for i, row in enumerate(z)]
-
-    def _draw(self, kind: str, *, seed: int, count: int, temperature: float = 1.0) -> Tensor:
         generator = seeded_generator(seed, Stream.PICTURES)
-        return self.priors[kind].sample(count, temperature=temperature, generator=generator)
-
-    def edit(self, z: Tensor, strengths: Mapping[str, float]) -> Tensor:
-        """A latent (D,) moved along the vectors of attributes."""
-        changed = {name: strength for name, strength in strengths.items() if strength}
-        return self.vectors.edit(z[None], changed)[0] if self.vectors and changed else z
-
-    def move(self, z: Tensor, values: Mapping[int, float]) -> Tensor:
-        """A latent (D,) with some of its dimensions set to values."""
-        moved = z.clone()
-        for dimension, value in values.items():
-            moved[dimension] = value
-        return moved
-
-    def way(self, start: Tensor, end: Tensor, *, spherical: bool) -> Tensor:
-        """Latents (101, D) from one (D,) to another, both included: straight, or along a great circle."""
-        return (slerp if spherical else interpolate)(start, end, STEPS)
+        z = self.priors[kind].sample(count, temperature=temperature, generator=generator)
+        return [Face(f"sample {i + 1}, seed {seed}, {kind}", row) for i, row in enumerate(z)]
 
     @torch.inference_mode()
     def pictures(self, z: Tensor) -> list[str]:
-        """What latents (N, D) decode to, as PNG in data URLs."""
+        """What latents (N, D) decode to, as data URLs."""
         return [data_url(picture) for picture in self.vae.decode_all(z).float().cpu()]
+
+
+def read_upload(encoded: bytes, name: str, data: DataConfig) -> Tensor:
+    """The bytes of an uploaded image file as uint8 (C, size, size), cropped like the training data.
+
+    Raises:
+        UserError: if it is not a readable image, or has too many pixels.
+    """
+    try:  # the header alone gives the size
+        with quiet_pillow(), Image.open(BytesIO(encoded), formats=FORMATS) as image:
+            width, height = image.size
+    except Exception:  # Pillow raises almost anything; `decode_face` finds out why
+        width = height = 0
+    if width * height > MOST_PIXELS:
+        raise UserError(
+            f"{printable(name)} has {width:,} x {height:,} pixels, more than {MOST_PIXELS // 10**6} million; upload a "
+            "smaller picture."
+        )
+    try:
+        return torch.tensor(decode_face(encoded, data))
+    except Undecodable as error:
+        raise UserError(f"{printable(name)} is not a readable image ({error}); upload a JPEG or PNG.") from error
+
+
+def data_url(picture: Tensor) -> str:
+    """One picture (3 or 1, H, W) in [0, 1] as a lossless PNG in a data URL; the browser enlarges it."""
+    buffer = BytesIO()
+    to_image(picture).save(buffer, "PNG", compress_level=1)  # fast: a slider waits for it
+    return "data:image/png;base64," + b64encode(buffer.getvalue()).decode()

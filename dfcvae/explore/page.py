@@ -1,64 +1,246 @@
-"""The page: the face one looks at, and below it what one can do with it. Each browser tab has its own."""
+"""The page: the current face at the top, and below it a panel for each thing to do with it."""
 
-from collections.abc import Awaitable, Callable
+from functools import partial
 
+import torch
 from nicegui import ui
+from nicegui.events import GenericEventArguments, UploadEventArguments
 
-from dfcvae.explore.choice import Choice
-from dfcvae.explore.edit import Edit
-from dfcvae.explore.explorer import Explorer, Face
-from dfcvae.explore.interpolation import Interpolation
-from dfcvae.explore.samples import Samples
-from dfcvae.explore.style import CSS
-from dfcvae.explore.threads import in_thread
-from dfcvae.explore.traversal import Traversal
+from dfcvae.errors import UserError, printable
+from dfcvae.explore.explorer import Explorer, Face, data_url
+from dfcvae.explore.session import Session, in_thread, newest
+from dfcvae.explore.widgets import ACCENT, BLANK, CSS, Picture, Range, Sliders, Thumbnail, button
+from dfcvae.images import to_float
+from dfcvae.latent import interpolate as straight
+from dfcvae.latent import slerp
+
+THUMBNAILS = 8
+LARGEST = 50 * 2**20  # bytes of an upload
+TOO_LARGE = f"The file is larger than {LARGEST // 2**20} MB; upload a smaller one."
+DIMENSIONS = 12
+REACH = 4.0  # standard deviations of the prior, in both directions
+STEPS = 101  # between two faces: more than a slider on a screen can resolve
+SAMPLES = 8
 
 
-class Page:
-    """What one browser tab shows.
-
-    Args:
-        explorer: the model; shared by all tabs, and changed by none.
-    """
-
-    def __init__(self, explorer: Explorer):
-        self.explorer = explorer
-        self.face = explorer.first_face()
-        self.watching: list[Callable[[Face, str], Awaitable[None]]] = []
-        ui.add_css(CSS)
-        ui.colors(primary="#1f5fa8")
-        with ui.element("main").classes("page"):
-            self._title()
-            Choice(self)
-            parts = {"Edit": Edit, "Traverse": Traversal, "Interpolate": Interpolation, "Sample": Samples}
-            with ui.tabs().props("align=left no-caps dense") as tabs:
-                for name in parts:
-                    ui.tab(name)
-            with ui.tab_panels(tabs, value="Edit", animated=False, keep_alive=True):
-                for name, part in parts.items():
-                    with ui.tab_panel(name):
-                        part(self)
-        ui.timer(0, lambda: self.choose(self.face), once=True)  # when the page is there
-
-    async def choose(self, face: Face) -> None:
-        """Make a face the one that everything on the page is about."""
-        self.face = face
-        reconstruction = (await in_thread(self.explorer.pictures, face.z[None]))[0]
-        if face is self.face:  # and not yet another one
-            for changed in self.watching:
-                await changed(face, reconstruction)
-
-    def watch(self, changed: Callable[[Face, str], Awaitable[None]]) -> None:
-        """Call a function with every face that is chosen, and its reconstruction."""
-        self.watching.append(changed)
-
-    def _title(self) -> None:
-        about = self.explorer.vae.config
-        channels = "grey" if about["channels"] == 1 else "RGB"
+def page(explorer: Explorer) -> None:
+    """Build the page for one browser tab."""
+    session = Session(explorer)
+    about = explorer.vae.config
+    ui.add_css(CSS)
+    ui.colors(primary=ACCENT)
+    with ui.element("main").classes("page"):
         with ui.element("header").classes("top"):
             with ui.element("h1"):
-                ui.label(self.explorer.model.resolve().name)
+                ui.label(explorer.model.resolve().name)
             ui.label(
-                f"{about['network']}, {about['size']} x {about['size']} pixels, {channels}, "
-                f"{about['latent_dim']} latent dimensions"
+                f"{about['network']}, {about['size']} x {about['size']} pixels, "
+                f"{'grey' if about['channels'] == 1 else 'RGB'}, {about['latent_dim']} latent dimensions"
             ).classes("about")
+        choose(session)
+        panels = {"Edit": edit, "Traverse": traverse, "Interpolate": interpolate, "Sample": sample}
+        with ui.tabs().props("align=left no-caps dense") as tabs:
+            for name in panels:
+                ui.tab(name)
+        with ui.tab_panels(tabs, value="Edit", animated=False, keep_alive=True):
+            for name, panel in panels.items():
+                with ui.tab_panel(name):
+                    panel(session)
+    ui.timer(0, lambda: session.choose(session.face), once=True)  # once the browser is connected
+
+
+def choose(session: Session) -> None:
+    """The current face, an upload, and faces to choose from."""
+    explorer, faces, first = session.explorer, session.explorer.faces, 0
+
+    async def uploaded(event: UploadEventArguments) -> None:
+        upload.reset()  # the same file may be chosen again
+        try:
+            if event.file.size() > LARGEST:
+                raise UserError(TOO_LARGE)
+            face = await in_thread(explorer.upload, await event.file.read(), event.file.name)
+        except UserError as error:
+            message.text = str(error)
+        else:
+            await session.choose(face)
+
+    def rejected(event: GenericEventArguments) -> None:
+        reason, file = event.args
+        other = f"{printable(file)} is not an image file; upload a JPEG or PNG."
+        message.text = TOO_LARGE if reason == "max-file-size" else other
+
+    def turn(by: int) -> None:
+        nonlocal first
+        first = (first + by) % len(faces)
+        for place, thumbnail in enumerate(thumbnails):
+            index = (first + place) % len(faces)
+            name = f"{explorer.of_faces.capitalize()} {index + 1} of {len(faces)}"
+            thumbnail.show(data_url(to_float(faces[index])), name)
+
+    async def take(place: int) -> None:
+        await session.choose(await in_thread(explorer.face, (first + place) % len(faces)))
+
+    def show(face: Face, reconstruction: str) -> None:
+        image.props["src"] = reconstruction if face.original is None else data_url(face.original)
+        image.props["alt"] = label.props["title"] = label.text = face.name
+        message.text = ""
+
+    with ui.element("div").classes("bar"):
+        with ui.element("div").classes("current"):
+            image = ui.element("img").props(f"src={BLANK}")
+            with ui.element("div").classes("text"):
+                label = ui.label().classes("name ellipsis")
+                upload = ui.upload(on_upload=uploaded, max_file_size=LARGEST, auto_upload=True)
+                upload.props('accept="image/*,.tif,.tiff,.bmp,.webp"')
+                upload.on("rejected", rejected, js_handler="([r]) => emit(r.failedPropValidation, r.file.name)")
+                pick = f"() => getElement({upload.id}).$refs.qRef.pickFiles()"  # browsers want it in the click itself
+                button("Upload a face").on("click", js_handler=pick)
+        message = ui.label().classes("message").props("role=status aria-live=polite")
+        if len(faces):
+            with ui.element("div").classes("faces"):
+                compact = f'aria-label="{{}} {explorer.of_faces}s" padding="4px 10px"'
+                button("<", partial(turn, -THUMBNAILS)).props(compact.format("Earlier"))
+                thumbnails = [Thumbnail(partial(take, place)) for place in range(min(THUMBNAILS, len(faces)))]
+                button(">", partial(turn, THUMBNAILS)).props(compact.format("Later"))
+            turn(0)
+        else:
+            ui.label(f"There are no held-out faces to choose from. {explorer.no_faces}").classes("sentence")
+    session.chosen.subscribe(show)
+
+
+def edit(session: Session) -> None:
+    """Original, reconstruction and edited face side by side, with a slider for every attribute."""
+    vectors = session.explorer.vectors
+    with ui.element("div").classes("pictures"):
+        original = Picture("Original", "edit-original")
+        reconstruction = Picture("Reconstruction", "edit-reconstruction")
+        edited = Picture("Edited", "edit-edited") if vectors else None
+
+    def show(face: Face, picture: str) -> None:
+        if face.original is None:
+            original.show(None, "No original: a sample")
+        else:
+            original.show(data_url(face.original), "Original")
+        reconstruction.show(picture)
+
+    session.chosen.subscribe(show)
+    if vectors is None or edited is None:
+        ui.label(f"There are no attributes to edit. {session.explorer.no_vectors}").classes("sentence")
+        return
+
+    @newest
+    async def draw() -> None:
+        strengths = dict(zip(vectors.names, sliders.values, strict=True))
+        edited.show(await session.picture(vectors.edit(session.face.z[None], strengths)[0]))
+
+    with ui.element("div").classes("controls"):
+        button("Reset", lambda: sliders.reset())
+        search = ui.input("Filter attributes", on_change=lambda event: sliders.filter(event.value or ""))
+        search.props("dense outlined clearable")
+        ui.label("1 is the distance between faces without and with the attribute.").classes("sentence")
+    sliders: Sliders = Sliders([Range(name.replace("_", " "), -3, 3) for name in vectors.names], draw)
+    session.chosen.subscribe(draw)
+
+
+def traverse(session: Session) -> None:
+    """The face before and after moving single latent dimensions, with a slider for each of the most informative."""
+    explorer, dimensions, nats = session.explorer, session.explorer.dimensions[:DIMENSIONS], session.explorer.nats
+    labels = [f"z[{dimension}]" for dimension in dimensions]
+    about = "The first latent dimensions; ranking them by information needs held-out faces."
+    if nats is not None:
+        labels = [f"{label}, {kl:.2f} nats" for label, kl in zip(labels, nats.tolist(), strict=False)]
+        about = (
+            f"The most informative latent dimensions, by their mean KL over {len(explorer.faces):,} "
+            f"{explorer.of_faces}s; {float(nats.sum()):.1f} nats in total."
+        )
+
+    @newest
+    async def draw() -> None:
+        z = session.face.z.clone()
+        z[dimensions] = torch.tensor(sliders.values)
+        moved.show(await session.picture(z))
+
+    def reset() -> None:
+        sliders.values = session.face.z[dimensions].tolist()
+
+    async def show(face: Face, picture: str) -> None:
+        reconstruction.show(picture)
+        reset()
+        await draw()
+
+    with ui.element("div").classes("pictures"):
+        reconstruction, moved = Picture("Reconstruction", "traverse-reconstruction"), Picture("Moved", "traverse-moved")
+    with ui.element("div").classes("controls"):
+        button("Reset", reset)
+        ui.label(about).classes("sentence")
+    sliders = Sliders([Range(label, -REACH, REACH) for label in labels], draw)
+    session.chosen.subscribe(show)
+
+
+def interpolate(session: Session) -> None:
+    """Two faces, one between them, and a slider from the first to the second."""
+    ends = [session.face, session.explorer.face(1)]
+
+    @newest
+    async def draw() -> None:
+        path = (slerp if kind.value == "spherical" else straight)(ends[0].z, ends[1].z, STEPS)
+        between.show(await session.picture(path[round(slider.values[0] * (STEPS - 1))]))
+
+    async def show() -> None:
+        for picture, caption, face in zip((start, end), ("From", "To"), ends, strict=True):
+            picture.show(await session.picture(face.z), f"{caption}: {face.name}")
+        await draw()
+
+    async def take(place: int) -> None:
+        ends[place] = session.face
+        await show()
+
+    with ui.element("div").classes("pictures"):
+        start, between, end = (Picture(name, f"interpolate-{name.lower()}") for name in ("From", "Between", "To"))
+    with ui.element("div").classes("controls"):
+        button("From the current face", partial(take, 0))
+        button("To the current face", partial(take, 1))
+        kind = ui.toggle(["straight", "spherical"], value="straight", on_change=draw)
+        kind.props("no-caps unelevated toggle-color=primary color=white text-color=primary")
+    with ui.element("div").classes("wide"):
+        slider = Sliders([Range("Fraction of the way", 0, 1, 0.5)], draw, step=1 / (STEPS - 1))
+    ui.timer(0, show, once=True)
+
+
+def sample(session: Session) -> None:
+    """Faces drawn from a prior; a click makes one the current face."""
+    explorer, faces, hint = session.explorer, list[Face](), "Click a face to make it the current one."
+
+    def sampled(kind: str, seed: int, temperature: float) -> tuple[list[Face], list[str]]:
+        drawn = explorer.samples(kind, seed=seed, count=SAMPLES, temperature=temperature)
+        return drawn, explorer.pictures(torch.stack([face.z for face in drawn]))
+
+    @newest
+    async def draw() -> None:
+        prior, temperature = str(kind.value), slider.values[0]
+        if prior not in explorer.priors:
+            message.text = f"Fitting the prior {prior} to the training faces, once; this can take a minute or two."
+        try:
+            faces[:], pictures = await in_thread(sampled, prior, max(0, int(seed.value or 0)), temperature)
+        except (UserError, OSError) as error:
+            message.text = str(error)
+            return
+        for thumbnail, face, url in zip(thumbnails, faces, pictures, strict=True):
+            thumbnail.show(url, face.name)
+        message.text = f"Drawn from: {explorer.priors[prior]}. {hint}"
+
+    async def take(place: int) -> None:
+        if faces:
+            await session.choose(faces[place])
+
+    with ui.element("div").classes("controls"):
+        button("Draw new faces", lambda: seed.set_value(int(seed.value or 0) + 1))
+        seed = ui.number("Seed", value=0, min=0, max=2**31, precision=0, on_change=draw).props("dense outlined")
+        seed.style("width: 8em")
+        kind = ui.select(explorer.kinds, label="Prior", value=explorer.default_prior, on_change=draw)
+        kind.props("dense outlined options-dense").style("width: 9em")
+        slider = Sliders([Range("Temperature", 0, 1.5, 1)], draw, step=0.05)
+    message = ui.label(hint).classes("sentence")
+    with ui.element("div").classes("samples"):
+        thumbnails = [Thumbnail(partial(take, place)) for place in range(SAMPLES)]
+    ui.timer(0, draw, once=True)

@@ -1,13 +1,18 @@
-"""From the command line to a running server."""
+"""From the command line to a running server: the port, and who may talk to it."""
 
 import signal
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from dfcvae.errors import UserError
-from dfcvae.explore.explorer import Explorer
-from dfcvae.explore.ports import free_port
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 ALL_ADDRESSES = ("0.0.0.0", "::")
+PORTS = 20  # tried
 
 
 def serve(
@@ -23,28 +28,28 @@ def serve(
         show: open the page in the browser.
 
     Raises:
-        UserError: if NiceGUI is not installed, or there is no model or no free port.
+        UserError: if NiceGUI is not installed, or there is no such model or no free port.
     """
     try:
         from nicegui import app, ui
         from starlette.middleware.trustedhost import TrustedHostMiddleware
     except ImportError as error:
         raise UserError('The explorer needs NiceGUI: pip install -e ".[explore]"') from error
-    from dfcvae.explore.guard import OwnOrigin
-    from dfcvae.explore.page import Page
+    from dfcvae.explore.explorer import Explorer
+    from dfcvae.explore.page import page
 
-    explorer = Explorer.load(model, source)
+    explorer = Explorer(model, source)
     port = free_port(host, port)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    app.add_middleware(OwnOrigin)
-    if host not in ALL_ADDRESSES:  # a page that has its own name point to this machine would send that name as the host
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]", host], www_redirect=False)
-    app.on_startup(lambda: print(f"The page of {model} is at {url} (Ctrl+C stops it).", flush=True))
+    app.add_middleware(SameOrigin)
+    if host not in ALL_ADDRESSES:  # against DNS rebinding: another site's name that points to this machine
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, host], www_redirect=False)
+    app.on_startup(lambda: print(f"Serving {model} at {url} (Ctrl+C stops it).", flush=True))
 
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server stops at Ctrl+C, but then raises it once more
     try:
         ui.run(
-            lambda: Page(explorer),
+            lambda: page(explorer),
             host=host,
             port=port,
             title=f"dfcvae · {explorer.model.name}",
@@ -58,3 +63,41 @@ def serve(
         )
     finally:
         signal.signal(signal.SIGINT, previous)
+
+
+def free_port(host: str, port: int) -> int:
+    """The port itself, or the next one that is free.
+
+    Raises:
+        UserError: if none of 20 is, or there is no such host.
+    """
+    try:
+        family, _, _, _, (address, *_) = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
+    except (OSError, UnicodeError) as error:  # the latter: not even possible as a name
+        raise UserError(f"There is no address {host!r} to listen on; use 127.0.0.1 or 0.0.0.0.") from error
+    for candidate in range(port, min(port + PORTS, 65536)):
+        with suppress(OSError), socket.create_server((str(address), candidate), family=family):
+            return candidate
+    raise UserError(f"No port from {port} to {port + PORTS - 1} is free on {host}; choose another with --port.")
+
+
+class SameOrigin:
+    """Refuses requests and WebSockets made by pages of another origin that are open in the same browser.
+
+    Browsers name the asking page in the header Origin; WebSockets have no other protection. Programs send none.
+    """
+
+    def __init__(self, app: "ASGIApp"):
+        self.app = app
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Pass a request on, or answer 403."""
+        headers = dict(scope.get("headers", ()))
+        origin = headers.get(b"origin")
+        if origin is None or origin.partition(b"://")[2] == headers.get(b"host"):
+            await self.app(scope, receive, send)
+        else:
+            from starlette.responses import PlainTextResponse
+
+            refusal = PlainTextResponse("Requests from other pages are refused.", status_code=403)
+            await refusal(scope, receive, send)

@@ -1,4 +1,4 @@
-"""The few things all parts of the page are made of."""
+"""What the page is made of: pictures, thumbnails, labelled sliders, and the style sheet."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -6,108 +6,100 @@ from dataclasses import dataclass
 from nicegui import ui
 
 BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="  # one transparent pixel
+ACCENT = "#1f5fa8"
 
 
 class Slider(ui.slider):
-    """A slider whose thumb the browser moves by itself: an answer that comes late does not pull it back."""
+    """A slider whose thumb moves in the browser alone: a late answer does not pull it back."""
 
     LOOPBACK = False
 
 
 class Picture:
-    """A picture with a caption, in a box that keeps its size when the picture changes or is missing."""
+    """A picture with a caption, in a box that keeps its size."""
 
     def __init__(self, caption: str, mark: str):
         with ui.element("figure").classes("picture"):
-            self.image = ui.element("img").props(f"src={BLANK}")
+            self.image = ui.element("img").props(f"src={BLANK} data-mark={mark}")
             self.image.props["alt"] = caption
-            self.image.props["data-mark"] = mark
             with ui.element("figcaption"):
-                self.caption = ui.label(caption)
+                self.caption = ui.label(caption).classes("ellipsis")
 
     def show(self, url: str | None, caption: str | None = None) -> None:
-        """Another picture, or an empty box; the caption stays if none is given."""
+        """Replace the picture (None: an empty box) and, if given, the caption."""
         self.image.props["src"] = url or BLANK
         if caption is not None:
-            self.caption.set_text(caption)
-            self.image.props["alt"] = caption
+            self.caption.text = self.image.props["alt"] = caption
 
 
 class Thumbnail:
     """A picture that is a button."""
 
-    def __init__(self, large: bool = False):
-        self.button = ui.element("button").classes("large thumbnail" if large else "thumbnail")
-        self.button.props["type"] = "button"
-        with self.button:
-            self.image = ui.element("img").props(f"src={BLANK}").props('alt=""')
+    def __init__(self, on_click: Callable[[], Awaitable[None]]):
+        with ui.element("button").classes("thumbnail").props("type=button").on("click", on_click) as self.button:
+            self.image = ui.element("img").props(f'src={BLANK} alt=""')
 
     def show(self, url: str, name: str) -> None:
-        """Another picture."""
+        """Replace the picture."""
         self.image.props["src"] = url
         self.button.props["title"] = self.button.props["aria-label"] = name
 
 
 @dataclass(frozen=True)
 class Range:
-    """What a slider is for, its ends, and where it stands at first."""
+    """Label, ends and initial value of a slider."""
 
     label: str
     low: float
     high: float
-    value: float
+    value: float = 0
 
 
 class Sliders:
     """Sliders with labels and numbers, in columns.
 
-    The numbers are those of the picture that is shown: whoever draws it sets both, and the page changes once.
-
     Args:
-        ranges: one for each.
-        changed: called when any of them moves; draws, and calls `tell`.
+        ranges: one for each slider.
+        on_change: called when any of them moves.
         step: of all.
     """
 
-    def __init__(self, ranges: Sequence[Range], changed: Callable[[], Awaitable[None]], step: float = 0.1):
-        self.ranges = ranges
+    def __init__(self, ranges: Sequence[Range], on_change: Callable[[], Awaitable[None]], step: float = 0.1):
+        self.ranges, decimals = ranges, len(f"{step:g}".partition(".")[2])
         self.sliders: list[Slider] = []
         self.rows: list[ui.element] = []
-        self.numbers: list[ui.label] = []
-        self.places = len(f"{step:g}".partition(".")[2])
+
+        def number(value: float | None) -> str:
+            return f"{round(value or 0, decimals) + 0.0:.{decimals}f}"  # + 0.0: no "-0.0"
+
         with ui.element("div").classes("sliders"):
             for given in ranges:
                 with ui.element("div").classes("slider") as row:
-                    ui.label(given.label).classes("name").props["title"] = given.label
-                    slider = Slider(min=given.low, max=given.high, step=step, value=given.value, on_change=changed)
+                    ui.label(given.label).classes("name ellipsis").props["title"] = given.label
+                    slider = Slider(min=given.low, max=given.high, step=step, value=given.value, on_change=on_change)
                     slider.props["aria-label"] = given.label
-                    if given.low < 0:  # a bar from the left end would say that the value is large
+                    if given.low < 0:  # a bar from the left end would suggest a large value
                         slider.props["selection-color"] = "transparent"
-                    self.numbers.append(ui.label().classes("value"))
+                    ui.label().classes("value").bind_text_from(slider, "value", number)
                 self.rows.append(row)
                 self.sliders.append(slider)
-        self.tell(self.values())
 
+    @property
     def values(self) -> list[float]:
-        """Where they stand."""
+        """Their positions."""
         return [float(slider.value or 0) for slider in self.sliders]
 
-    def tell(self, values: Sequence[float]) -> None:
-        """Write numbers beside the sliders."""
-        for number, value in zip(self.numbers, values, strict=True):
-            number.set_text(f"{round(value, self.places) + 0.0:.{self.places}f}")  # + 0.0: no "-0.0"
-
-    def set(self, values: Sequence[float]) -> None:
-        """Move them."""
+    @values.setter
+    def values(self, values: Sequence[float]) -> None:
         for slider, value in zip(self.sliders, values, strict=True):
-            slider.set_value(value)
+            slider.value = value
 
     def reset(self) -> None:
-        """Move all to where they stood at first."""
-        self.set([given.value for given in self.ranges])
+        """Move all to their initial values."""
+        self.values = [given.value for given in self.ranges]
 
     def filter(self, text: str) -> None:
-        """Show those alone whose label holds the text."""
+        """Show only those whose label contains the text."""
         for given, row in zip(self.ranges, self.rows, strict=True):
             row.set_visibility(text.strip().lower() in given.label.lower())
 
@@ -117,6 +109,51 @@ def button(text: str, on_click: Callable[[], object] | None = None) -> ui.button
     return ui.button(text, on_click=on_click).props("unelevated no-caps outline")
 
 
-def sentence(text: str) -> ui.label:
-    """A sentence that says why something is missing, or what to do."""
-    return ui.label(text).classes("sentence")
+CSS = """
+:root { --line: #d8dade; --soft: #f3f4f6; --muted: #5c6470; --empty: #e4e6ea; }
+body { font-family: system-ui, sans-serif; font-size: 15px; color: #1d2126; background: #fff; }
+.nicegui-content { display: block; padding: 0; }
+.page { max-width: 1240px; margin: 0 auto; padding: 14px 20px 32px; }
+.top, .bar, .current, .faces, .controls { display: flex; flex-wrap: wrap; align-items: center; gap: 10px 20px; }
+.top { align-items: baseline; gap: 4px 16px; margin-bottom: 12px; }
+.top h1 { font-size: 20px; line-height: 28px; font-weight: 650; letter-spacing: 0; margin: 0; }
+.top .about, .sentence, figcaption { color: var(--muted); }
+.sentence { max-width: 46em; line-height: 1.4; margin: 0; }
+.bar { padding: 10px 12px; background: var(--soft); border-radius: 6px; min-height: 96px; }
+.bar .sentence { flex: 1 1 300px; }
+.bar .message { order: 1; flex: 1 1 160px; line-height: 15px; font-size: 13px; max-height: 76px;
+                overflow: auto; color: #a32b1f; }
+@media (max-width: 1000px) { .bar .message { order: 0; min-height: 30px; align-content: center; } }
+.current { flex-wrap: nowrap; gap: 12px; width: 290px; }
+.current img { width: 76px; height: 76px; border-radius: 4px; background: var(--empty); }
+.current .text { display: flex; flex-direction: column; gap: 6px; min-width: 0; align-items: flex-start; }
+.current .name { font-weight: 600; max-width: 190px; }
+.faces { gap: 6px; }
+.thumbnail { padding: 0; border: 0; border-radius: 4px; background: var(--empty); cursor: pointer;
+             line-height: 0; overflow: hidden; }
+.thumbnail img { width: 60px; height: 60px; }
+.thumbnail:hover { outline: 2px solid #9db9d8; }
+.thumbnail:focus-visible, .q-btn:focus-visible { outline: 2px solid var(--q-primary); outline-offset: 1px; }
+.samples { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(192px, 45%), 1fr)); gap: 8px;
+           max-width: 960px; }
+.samples .thumbnail img { width: 100%; height: auto; aspect-ratio: 1; }
+.controls { min-height: 48px; margin-bottom: 12px; }
+.controls .sliders { width: min(360px, 100%); }
+.controls + .sentence { margin-bottom: 8px; min-height: 21px; }
+.pictures { display: flex; gap: 16px; padding: 4px 0 10px; position: sticky; top: 0; background: #fff; z-index: 2; }
+.picture { margin: 0; flex: 0 1 256px; min-width: 0; }
+.picture img { width: 100%; aspect-ratio: 1; display: block; border-radius: 4px; background: var(--soft); }
+figcaption { line-height: 20px; height: 24px; padding-top: 4px; font-size: 14px; }
+img { object-fit: cover; }
+.sliders { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(330px, 100%), 1fr)); gap: 0 40px; }
+.slider { display: grid; grid-template-columns: 10.5em 1fr 2.6em; align-items: center; gap: 14px; height: 30px; }
+.slider .name { font-size: 14px; }
+.slider .value { font-variant-numeric: tabular-nums; text-align: right; }
+.wide .sliders { grid-template-columns: minmax(0, 800px); }
+.q-tab { padding: 0 14px; } .q-tab__label { font-size: 15px; font-weight: 500; }
+.q-tabs { border-bottom: 1px solid var(--line); margin-top: 10px; }
+.q-tab-panel { display: block; padding: 14px 0 0; }
+.q-tab-panels { overflow: visible; } .q-panel { overflow: visible !important; }
+.q-field--outlined .q-field__control { border-radius: 4px; }
+.q-btn { min-height: 34px; } .q-uploader, .q-loading-bar { display: none; }
+"""

@@ -1,0 +1,73 @@
+"""What one browser tab works on, and how it computes without blocking the server."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import ParamSpec, TypeVar
+
+from nicegui import Client, Event, context, run
+from torch import Tensor
+
+from dfcvae.explore.explorer import Explorer, Face
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Session:
+    """The state of one browser tab.
+
+    Args:
+        explorer: the model, shared by all tabs.
+
+    Attributes:
+        face: the current face.
+        chosen: called with every newly chosen face and the data URL of its reconstruction.
+    """
+
+    def __init__(self, explorer: Explorer):
+        self.explorer, self.face = explorer, explorer.face(0)
+        self.chosen = Event[Face, str]()
+
+    async def choose(self, face: Face) -> None:
+        """Make a face the current one."""
+        self.face = face
+        reconstruction = await self.picture(face.z)
+        if face is self.face:  # no other one was chosen meanwhile
+            await self.chosen.call(face, reconstruction)
+
+    async def picture(self, z: Tensor) -> str:
+        """What a latent (D,) decodes to, as a data URL."""
+        return (await in_thread(self.explorer.pictures, z[None]))[0]
+
+
+async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a function in another thread, so that the server stays responsive.
+
+    Raises:
+        asyncio.CancelledError: if the tab was closed or the server stopped meanwhile.
+    """
+    client = context.client
+    result = await run.io_bound(function, *args, **kwargs)
+    if result is None or client.id not in Client.instances:
+        raise asyncio.CancelledError
+    return result
+
+
+def newest(work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    """Run at most one call at a time, and let at most one wait, which stands for all that arrive meanwhile.
+
+    A slider sends values faster than pictures can be drawn. ``work`` reads the current values when it starts, so
+    there is no backlog and the last value is always drawn.
+    """
+    lock, waiting = asyncio.Lock(), False
+
+    async def call() -> None:
+        nonlocal waiting
+        if waiting:
+            return
+        waiting = True
+        async with lock:
+            waiting = False
+            await work()
+
+    return call

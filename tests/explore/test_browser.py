@@ -1,0 +1,204 @@
+"""The page of a real server in a real browser: what NiceGUI's simulation cannot show."""
+
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from PIL import Image
+
+from dfcvae.data.synthetic import render_faces
+from tests.explore.conftest import png, save_model
+from tests.layouts import small_album, write_images
+
+pytestmark = pytest.mark.slow
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+FIRST = "5 o Clock Shadow"
+# Records when a slider first moves and when the picture that follows is decoded, in window.times.
+RECORD = """([label, mark]) => {
+    const slider = document.querySelector(`[role=slider][aria-label="${label}"]`);
+    const image = document.querySelector(`img[data-mark="${mark}"]`);
+    new MutationObserver(() => window.times ??= [performance.now()]).observe(
+        slider, {attributeFilter: ["aria-valuenow"]});
+    new MutationObserver(async () => { await image.decode(); window.times.push(performance.now()); }).observe(
+        image, {attributeFilter: ["src"]});
+}"""
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    if not os.environ.get("DFCVAE_REQUIRE_BROWSER"):
+        pytest.importorskip("nicegui")
+        pytest.importorskip("playwright")
+        if not Path(CHROMIUM).exists():
+            pytest.skip(f"there is no browser at {CHROMIUM}")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        context = browser.new_context(viewport={"width": 1280, "height": 800})
+        context.set_default_timeout(60_000)  # for machines that are busy
+        yield context
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """A server of a model of 64 pixels, on held-out faces from a folder; stopped with Ctrl+C afterwards."""
+    folder = tmp_path_factory.mktemp("explore-page")
+    write_images(folder / "faces", small_album())
+    model, log = save_model(folder / "model", size=64, latent_dim=100), folder / "log.txt"
+    environment = {key: value for key, value in os.environ.items() if key != "PYTEST_CURRENT_TEST"}  # NiceGUI heeds it
+    environment |= {"DFCVAE_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", "from dfcvae.cli import main; raise SystemExit(main())"]
+    command += ["explore", str(model), "--source", str(folder / "faces"), "--port", "8230"]
+    with log.open("w") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
+    try:
+        yield _address(process, log)
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(timeout=20)
+        finally:
+            process.kill()
+    said = log.read_text()
+    assert process.returncode == 0, said
+    assert "Traceback" not in said
+    assert "deleted" not in said
+
+
+def _address(process, log):
+    for _ in range(600):
+        found = [word for word in log.read_text().split() if word.startswith("http://")]
+        if found:
+            return found[0]
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.1)
+    raise AssertionError(f"The server did not start: {log.read_text()}")
+
+
+@pytest.fixture
+def page(chromium, address):
+    """A new tab; it asks no other server, and no script in it fails."""
+    page = chromium.new_page()
+    asked, wrong = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("websocket", lambda websocket: asked.append(websocket.url))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(address)
+    wait_for_picture(page, "edit-edited")
+    yield page
+    page.close()
+    origins = {urlsplit(url).netloc for url in asked if urlsplit(url).scheme not in ("data", "blob")}
+    assert origins == {urlsplit(address).netloc}
+    assert not wrong
+
+
+def wait_for_picture(page, mark, other_than=""):
+    """The picture, once it is there and another than it was."""
+    changed = """([mark, other]) => {
+        const image = document.querySelector(`img[data-mark="${mark}"]`);
+        return image && image.src.startsWith("data:image/png") && image.src !== other && image.src;
+    }"""
+    return page.wait_for_function(changed, arg=[mark, other_than]).json_value()
+
+
+def press(page, key):
+    page.locator(f'[role=slider][aria-label="{FIRST}"] [tabindex]').focus()
+    page.keyboard.press(key)
+
+
+def test_a_slider_moves_an_attribute_and_reset_takes_it_back(page, record_property):
+    """Also measures how soon a key press is answered, and only reports it: machines differ."""
+    before, taken = wait_for_picture(page, "edit-edited"), []
+    page.evaluate(RECORD, [FIRST, "edit-edited"])
+    for i in range(35):
+        page.evaluate("window.times = null")
+        press(page, "ArrowRight" if i % 10 < 5 else "ArrowLeft")
+        page.wait_for_function("window.times?.length > 1")
+        taken.append(page.evaluate("window.times[1] - window.times[0]"))
+        page.wait_for_timeout(70)  # longer than the throttle of the slider
+    report = f"median {statistics.median(taken):.0f} ms, 95th percentile {statistics.quantiles(taken, n=20)[-1]:.0f} ms"
+    record_property("key press to picture", report)
+    print(report)
+    page.get_by_text("0.5", exact=True).wait_for()
+    assert wait_for_picture(page, "edit-edited", before)
+    page.get_by_role("button", name="Reset").click()
+    page.wait_for_function("src => document.querySelector('img[data-mark=edit-edited]').src === src", arg=before)
+    assert page.locator(f'[role=slider][aria-label="{FIRST}"]').get_attribute("aria-valuenow") == "0"
+
+
+@pytest.mark.parametrize(("width", "side"), [(1280, 192), (800, 192), (390, 100)])
+def test_the_page_fits_and_nothing_moves_while_one_slides(page, width, side):
+    page.set_viewport_size({"width": width, "height": 800})
+    for tab in ("Sample", "Interpolate", "Traverse", "Edit"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
+    shown = page.locator("img[data-mark=edit-edited]").bounding_box()
+    assert shown["width"] >= side
+    assert shown["width"] == pytest.approx(shown["height"], abs=1)
+    press(page, "ArrowRight")
+    page.wait_for_timeout(200)
+    assert page.locator("img[data-mark=edit-edited]").bounding_box() == shown
+
+
+def test_files_are_uploaded_or_refused_with_the_reason(page, tmp_path):
+    before = wait_for_picture(page, "edit-original")
+    face = Image.fromarray(render_faces([5], size=200)[0][0].permute(1, 2, 0).numpy())
+    (tmp_path / "me.png").write_bytes(png(face))
+    (tmp_path / "notes.json").write_bytes(b" " * 4096)
+    with (tmp_path / "large.png").open("wb") as file:
+        file.truncate(51 * 2**20)
+    for name, sentence in (("notes.json", "notes.json is not an image file"), ("large.png", "larger than 50 MB")):
+        page.locator("input[type=file]").set_input_files(tmp_path / name)
+        page.locator(".message", has_text=sentence).wait_for()
+    for _ in range(2):  # the same file again: after another face, it is the current one again
+        page.locator("input[type=file]").set_input_files(tmp_path / "me.png")
+        page.locator(".current", has_text="me.png").wait_for()
+        uploaded = wait_for_picture(page, "edit-original", before)
+        assert not page.locator(".message").inner_text()
+        page.locator(".faces .thumbnail").nth(0).click()
+        assert wait_for_picture(page, "edit-original", uploaded) == before
+
+
+def test_a_tab_closed_while_its_slider_moves_leaves_no_trace(chromium, address):
+    """The log is examined when the server has stopped."""
+    page = chromium.new_page()
+    page.goto(address)
+    wait_for_picture(page, "edit-edited")
+    for _ in range(8):
+        press(page, "ArrowRight")
+    page.close()
+
+
+def answer(address, path="/", **headers):
+    with closing(HTTPConnection(urlsplit(address).netloc, timeout=10)) as connection:
+        connection.request("GET", path, headers=headers)
+        with connection.getresponse() as response:
+            return response.status
+
+
+def test_other_machines_hosts_and_origins_are_refused(address):
+    assert answer(address) == 200
+    assert answer(address, Host=f"localhost:{urlsplit(address).port}") == 200
+    assert answer(address, Host="elsewhere.example") == 400
+    assert answer(address, Origin="http://elsewhere.example") == 403
+    websocket = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    websocket["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ=="
+    path = "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
+    assert answer(address, path, **websocket) == 101
+    assert answer(address, path, **websocket, Origin="http://elsewhere.example") == 403
+    assert answer(address, path, **websocket, Host="elsewhere.example") in (400, 403)
+    with pytest.raises(ConnectionRefusedError):  # it does not listen on the machine's other addresses
+        socket.create_connection(("127.0.0.2", urlsplit(address).port), timeout=5)
