@@ -13,8 +13,8 @@ from dfcvae.config import DataConfig, Experiment, FeatureConfig, LossConfig, Mod
 from dfcvae.data import Faces, Splits, load_faces
 from dfcvae.errors import UserError
 from dfcvae.evaluation import evaluate, measure_samples
-from dfcvae.evaluation.mesh import plaid_energy, power_spectrum
-from dfcvae.evaluation.protocol import ATTRIBUTE_JUDGE
+from dfcvae.evaluation.measures import ATTRIBUTE_JUDGE
+from dfcvae.evaluation.quality import plaid_energy, power_spectrum
 from dfcvae.evaluation.samples import FEWEST, compared
 from dfcvae.feature_config import FeatureTraining
 from dfcvae.fitted import load_prior

@@ -19,7 +19,7 @@ def posterior_noise(images: Iterable[int], draws: int, latent_dim: int, seed: in
 def posterior_draws(
     decode: Callable[[Tensor], Tensor], x: Tensor, mu: Tensor, logvar: Tensor, eps: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """What the bounds need of K draws from the posterior of each image, each (N, K) in float64 on the CPU.
+    """Squared errors and log ratios of K draws from the posterior of each image, each (N, K) in float64 on the CPU.
 
     Args:
         decode: maps latents (N, D) to images (N, C, H, W).
