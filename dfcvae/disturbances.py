@@ -1,4 +1,4 @@
-"""Ways in which a face can be wrong, as reconstructions are: what a perceptual loss has to tell from the original."""
+"""Distortions of faces, as in reconstructions, that a perceptual loss has to tell from the original."""
 
 from collections.abc import Callable
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, grid_sample, interpolate, pad
 
+WEAKEST = 0.05  # of the strengths, up to 1
 Disturbance = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 """Images (N, C, H, W) in [0, 1], strengths (N,) in (0, 1] and a generator to disturbed images."""
 
@@ -102,15 +103,15 @@ DISTURBANCES: dict[str, Disturbance] = {
     "pixelation": pixelation,
     "mixture": mixture,
 }
-"""Those that a distilled network is trained on."""
+"""On which a distilled network is trained."""
 
 UNSEEN: dict[str, Disturbance] = {"shift": shift, "occlusion": occlusion, "posterisation": posterisation}
-"""Further ones, which it is measured on."""
+"""On which it is measured too."""
 
 
-def disturb(x: Tensor, disturbance: Disturbance, generator: torch.Generator, weakest: float = 0.05) -> Tensor:
-    """Images (N, C, H, W) in [0, 1], each disturbed at its own random strength, from ``weakest`` to 1; in [0, 1]."""
-    strength = weakest + (1 - weakest) * torch.rand(len(x), generator=generator)
+def disturb(x: Tensor, disturbance: Disturbance, generator: torch.Generator) -> Tensor:
+    """Images (N, C, H, W) in [0, 1], each disturbed at its own random strength; in [0, 1]."""
+    strength = WEAKEST + (1 - WEAKEST) * torch.rand(len(x), generator=generator)
     return disturbance(x, strength, generator).clamp(0, 1)
 
 

@@ -51,9 +51,7 @@ def importance_weighted_bound(log_likelihood: Tensor, log_ratio: Tensor) -> Tens
     Burda, Grosse and Salakhutdinov 2016, "Importance Weighted Autoencoders" (arXiv 1509.00519), equation 8. Its
     expectation is the ELBO for one draw, never falls with K, and approaches ln p(x).
 
-    Args:
-        log_likelihood: ``ln p(x|z_k)``, (N, K).
-        log_ratio: ``ln p(z_k) - ln q(z_k|x)``, (N, K).
+    Of ``ln p(x|z_k)`` and ``ln p(z_k) - ln q(z_k|x)``, each (N, K).
     """
     return torch.logsumexp(log_likelihood + log_ratio, dim=1) - log(log_likelihood.shape[1])
 

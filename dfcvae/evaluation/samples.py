@@ -113,14 +113,8 @@ def embed(network: Embedding, images: Tensor, device: torch.device | str = "cpu"
 def put_rows(value: Tensor, kept: Tensor | None, start: int, images: int) -> Tensor:
     """Values of all images (N, ...) on the CPU, with those of a batch (B, ...) written to their rows.
 
-    One block of memory from the first batch on: small tensors kept from batch to batch fragment the memory between the
-    large ones that are freed (10 MB for every 100 images of 64 pixels).
-
-    Args:
-        value: of the batch, on any device.
-        kept: the result for the batch before; None for the first one.
-        start: the batch's first row.
-        images: N.
+    ``kept`` is the result for the batch before, None for the first one. One block of memory from the first batch on:
+    small tensors of every batch would fragment the memory (10 MB for every 100 images of 64 pixels).
     """
     if kept is None:
         kept = torch.empty(images, *value.shape[1:], dtype=value.dtype)
@@ -131,13 +125,9 @@ def put_rows(value: Tensor, kept: Tensor | None, start: int, images: int) -> Ten
 def frechet_distance(real: Tensor, fake: Tensor) -> float:
     """``|m - m'|^2 + tr(S + S' - 2 (S S')^(1/2))`` of the means m and covariances S of two sets of features.
 
-    Heusel et al. 2017 (arXiv 1706.08500), computed by torchmetrics. It is the FID only in the features of Inception;
-    in those of another network it has another scale, and must be named after that network. It falls with the number of
-    images: compare sets of equal size, and with the distance between two halves of the real ones.
-
-    Args:
-        real: features (N, F), N above 1.
-        fake: features (M, F), M above 1.
+    Of features (N, F) and (M, F): Heusel et al. 2017 (arXiv 1706.08500), computed by torchmetrics. It is the FID only
+    in the features of Inception; in those of another network it has another scale, and must be named after that
+    network. It falls with the number of images: compare sets of equal size.
     """
     from torchmetrics.image.fid import FrechetInceptionDistance
 
@@ -156,16 +146,12 @@ class _Given(nn.Identity):
 
 
 def kernel_distance(real: Tensor, fake: Tensor) -> float:
-    """Unbiased squared maximum mean discrepancy of two sets of features, kernel ``(a.b / F + 1)^3``.
+    """Unbiased squared maximum mean discrepancy of features (N, F) and (M, F), kernel ``(a.b / F + 1)^3``.
 
     ``mean_{i != j} k(r_i, r_j) + mean_{i != j} k(f_i, f_j) - 2 mean_{i, j} k(r_i, f_j)``: Gretton et al. 2012, "A
     Kernel Two-Sample Test", lemma 6, with the kernel of Binkowski et al. 2018 (arXiv 1801.01401), over the whole sets
-    instead of the mean over subsets of them. It is the KID only in the features of Inception. Its
-    expectation is 0 for sets from the same source, whatever their size; single values may be below.
-
-    Args:
-        real: features (N, F), N above 1.
-        fake: features (M, F), M above 1.
+    instead of the mean over subsets. It is the KID only in the features of Inception. Its expectation is 0 for sets
+    from the same source, whatever their size; single values may be below.
     """
     real, fake = real.double(), fake.double()
 
@@ -185,15 +171,11 @@ def _kernel(product: Tensor, numbers: int) -> Tensor:
 
 
 def precision_recall(real: Tensor, fake: Tensor) -> tuple[float, float]:
-    """The share of fakes near a real image, and the share of real images near a fake, both in [0, 1].
+    """The share of fakes near a real image, and the share of real images near a fake, of features (N, F) and (M, F).
 
     Near is no farther than that image's third nearest neighbour in its own set: Kynkaanniemi et al. 2019, "Improved
     Precision and Recall Metric for Assessing Generative Models" (arXiv 1904.06991), equations 1 and 2. Both depend on
     the number of images: compare sets of equal size.
-
-    Args:
-        real: features (N, F), N above 3.
-        fake: features (M, F), M above 3.
     """
     real, fake = real.double(), fake.double()
     return _covered(fake, real), _covered(real, fake)

@@ -64,7 +64,7 @@ def balanced_rows(has: Tensor, others: Tensor, generator: torch.Generator | None
 
     Args:
         has: bool (N,).
-        others: bool (N, K); K may be 0.
+        others: bool (N, K).
         generator: of the draw, without replacement.
 
     Returns:
@@ -109,7 +109,6 @@ class AttributeVectors:
         *,
         method: Method = "means",
         balance: Sequence[str] = (),
-        seed: int = 0,
     ) -> "AttributeVectors":
         """The vectors of all attributes with at least 10 faces of both kinds; others are skipped.
 
@@ -119,12 +118,11 @@ class AttributeVectors:
             names: of the attributes.
             method: see `attribute_vector`.
             balance: attributes to balance by `balanced_rows`; with none, all faces are used.
-            seed: of the choice of faces.
 
         Raises:
             UserError: if there is no such attribute to balance, or no attribute has enough faces of both kinds.
         """
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(0)
         columns = [_index(names, name) for name in balance]
         found: dict[str, Tensor] = {}
         for i, name in enumerate(names):

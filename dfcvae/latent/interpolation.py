@@ -10,6 +10,7 @@ from torch.nn.functional import cosine_similarity
 from dfcvae.gaussian import kl_per_dimension
 from dfcvae.images import to_float
 
+ENCODED_AT_ONCE = 200
 PARALLEL = 1e-4  # radians between two directions, below which the great circle through them is ill-conditioned
 
 Between = Callable[[Tensor, Tensor, int], Tensor]  # `interpolate` or `slerp`
@@ -17,21 +18,17 @@ Between = Callable[[Tensor, Tensor, int], Tensor]  # `interpolate` or `slerp`
 
 @torch.no_grad()
 def encode_images(
-    encode: Callable[[Tensor], tuple[Tensor, Tensor]],
-    images: Tensor,
-    device: torch.device | str | None = None,
-    batch_size: int = 200,
+    encode: Callable[[Tensor], tuple[Tensor, Tensor]], images: Tensor, device: torch.device | str | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Posterior ``mu, logvar``, each (N, D) on the CPU, of many images.
+    """Posterior ``mu, logvar``, each (N, D) on the CPU, of many images (N, C, H, W): uint8, or float in [0, 1].
 
     Args:
         encode: maps images in [0, 1] to ``mu, logvar``; in eval mode, as `VAE.load` leaves it.
-        images: (N, C, H, W), uint8 or float in [0, 1].
-        device: where ``encode`` computes (default: where the images are).
-        batch_size: images at a time; the result does not depend on it.
+        images: encoded 200 at a time.
+        device: of ``encode`` (default: that of the images).
     """
     parts = []
-    for part in images.split(batch_size):
+    for part in images.split(ENCODED_AT_ONCE):
         x = part.to(device or part.device)
         parts.append(encode(to_float(x) if x.dtype == torch.uint8 else x))
     mu, logvar = (torch.cat([values.float().cpu() for values in column]) for column in zip(*parts, strict=True))
@@ -39,14 +36,9 @@ def encode_images(
 
 
 def interpolate(start: Tensor, end: Tensor, steps: int) -> Tensor:
-    """``(1 - t) start + t end`` for ``steps`` values of t from 0 to 1: latents (steps, D), both ends included.
+    """``(1 - t) start + t end`` of two latents (D,), for ``steps`` values of t from 0 to 1: latents (steps, D).
 
-    Hou et al. 2016 (arXiv 1610.00291), section 4.2. Decode the result to see the faces in between.
-
-    Args:
-        start: latent (D,).
-        end: latent (D,).
-        steps: number of points, at least 2.
+    Both ends included. Hou et al. 2016 (arXiv 1610.00291), section 4.2. Decode the result to see the faces in between.
 
     Raises:
         ValueError: for fewer than two steps.
@@ -70,12 +62,7 @@ def slerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
 
 
 def path(points: Tensor, steps: int, between: Between = interpolate) -> Tensor:
-    """A path through several points, each once: latents (1 + (P - 1) (steps - 1), D).
-
-    Args:
-        points: latents (P, D), at least two.
-        steps: points from one to the next, both included.
-        between: ``interpolate`` or ``slerp``.
+    """A path through points (P, D), each once: latents (1 + (P - 1) (steps - 1), D), ``steps`` from each to the next.
 
     Raises:
         ValueError: for fewer than two points or steps.
@@ -86,7 +73,7 @@ def path(points: Tensor, steps: int, between: Between = interpolate) -> Tensor:
 
 
 def face_grid(corners: Tensor, rows: int, columns: int, between: Between = interpolate) -> Tensor:
-    """Mixtures of four latents, (rows, columns, D), with the corners at the corners; bilinear with ``interpolate``.
+    """Mixtures of four latents, (rows, columns, D); bilinear with ``interpolate``.
 
     Args:
         corners: latents (4, D): top left, top right, bottom left, bottom right.
@@ -106,11 +93,8 @@ def face_grid(corners: Tensor, rows: int, columns: int, between: Between = inter
 def by_kl(mu: Tensor, logvar: Tensor) -> tuple[Tensor, Tensor]:
     """The latent dimensions by how much they encode: ``indices, nats``, each (D,), most informative first.
 
-    The measure is the mean of ``KL(q(z_d|x) || N(0, 1))`` over faces; near 0, a dimension is unused.
-
-    Args:
-        mu: posterior means (N, D) of many faces.
-        logvar: logarithms of the posterior variances (N, D).
+    The measure is the mean of ``KL(q(z_d|x) || N(0, 1))`` over the posteriors of many faces, ``mu`` and ``logvar``
+    (N, D); near 0, a dimension is unused.
     """
     nats, indices = kl_per_dimension(mu, logvar).mean(dim=0).sort(descending=True)
     return indices, nats

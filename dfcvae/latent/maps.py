@@ -10,12 +10,7 @@ QUERIES_AT_ONCE = 256  # their distances to 200,000 references take 200 MB
 
 
 def nearest_neighbours(queries: Tensor, references: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
-    """Euclidean ``distances, indices``, each (Q, k), of the k references nearest to each query, nearest first.
-
-    Args:
-        queries: (Q, D): latents, or features of any kind.
-        references: (R, D) with R >= k.
-        k: how many.
+    """Euclidean ``distances, indices``, each (Q, k), of the k references (R, D) nearest to each query (Q, D).
 
     Raises:
         ValueError: if there are fewer than k references.
@@ -37,19 +32,14 @@ def principal_components(mu: Tensor) -> Tensor:
     return torch.as_tensor(PCA(2).fit_transform(mu.double().numpy())).float()
 
 
-def tsne(mu: Tensor, seed: int = 0, perplexity: float = 30) -> Tensor:
+def tsne(mu: Tensor, seed: int = 0) -> Tensor:
     """Coordinates (N, 2) in which neighbours among latents (N, D) are neighbours: scikit-learn's t-SNE.
 
     van der Maaten and Hinton 2008. Distances between groups, and the sizes of groups, mean little in it.
-
-    Args:
-        mu: latents.
-        seed: of the optimisation.
-        perplexity: roughly the number of neighbours considered; reduced for few latents.
     """
     from sklearn.manifold import TSNE
 
-    perplexity = min(perplexity, (len(mu) - 1) / 3)
+    perplexity = min(30, (len(mu) - 1) / 3)
     layout = TSNE(2, perplexity=perplexity, init="pca", learning_rate="auto", random_state=seed)
     return torch.as_tensor(layout.fit_transform(mu.double().numpy())).float()
 

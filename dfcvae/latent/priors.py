@@ -116,11 +116,7 @@ class Prior:
 def fit_gaussian(mu: Tensor, logvar: Tensor) -> Prior:
     """The Gaussian with the mean and covariance of the aggregate posterior ``1/N sum_n N(mu_n, diag exp logvar_n)``.
 
-    Its covariance is that of the means plus the mean of the variances (the law of total variance): no draw is needed.
-
-    Args:
-        mu: posterior means (N, D), N above 1.
-        logvar: logarithms of the posterior variances (N, D).
+    Its covariance is that of the means (N, D) plus the mean of the variances (the law of total variance).
     """
     covariance = torch.cov(mu.double().T, correction=0) + torch.diag(logvar.double().exp().mean(dim=0))
     return Prior(torch.ones(1), mu.mean(dim=0, keepdim=True), torch.linalg.cholesky(covariance).float()[None])
@@ -130,7 +126,6 @@ def fit_mixture(
     posterior: tuple[Tensor, Tensor],
     held_out: tuple[Tensor, Tensor],
     components: tuple[int, ...] = COMPONENTS,
-    seed: int = 0,
 ) -> tuple[Prior, dict[str, float]]:
     """A mixture of Gaussians with full covariances, fitted by expectation maximisation to a draw from each posterior.
 
@@ -143,7 +138,6 @@ def fit_mixture(
         posterior: ``mu, logvar``, each (N, D), of training faces.
         held_out: ``mu, logvar``, each (M, D), of faces for the choice among the mixtures.
         components: numbers to try, ascending.
-        seed: of the draws and the start.
 
     Returns:
         The mixture whose held-out likelihood is highest, and the likelihoods: mean ``ln p(z)`` in nats by kind.
@@ -151,7 +145,7 @@ def fit_mixture(
     Raises:
         UserError: if there are too few faces for any mixture.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     z, z_held_out = (
         sample_posterior(mu, logvar, torch.randn(mu.shape, generator=generator)) for mu, logvar in (posterior, held_out)
     )
@@ -166,6 +160,8 @@ def fit_mixture(
             f"A mixture in {z.shape[1]} latent dimensions needs at least {min(needed.values())} faces, got {len(z)}; "
             "use the Gaussian, or more faces."
         )
+    from sklearn.mixture import GaussianMixture
+
     mixtures, likelihood = {}, {}
     for kind in FACES_PER_DIMENSION:
         before = -inf
@@ -173,7 +169,7 @@ def fit_mixture(
             if len(z) < needed.get((kind, k), inf):
                 continue
             name = f"{k} {kind}"
-            mixtures[name] = _mixture(k, kind, seed)
+            mixtures[name] = GaussianMixture(k, covariance_type=kind, reg_covar=RIDGE, random_state=0, warm_start=True)
             likelihood[name] = _fit(mixtures[name], z, z_held_out, SEARCHED)
             if likelihood[name] <= before:
                 break
@@ -185,12 +181,6 @@ def fit_mixture(
         return searched, likelihood
     likelihood[best] = converged
     return _prior(mixtures[best]), likelihood
-
-
-def _mixture(k: int, kind: str, seed: int) -> Any:
-    from sklearn.mixture import GaussianMixture
-
-    return GaussianMixture(k, covariance_type=kind, reg_covar=RIDGE, random_state=seed, warm_start=True)
 
 
 def _fit(mixture: Any, z: Tensor, held_out: Tensor, how: dict[str, float]) -> float:
