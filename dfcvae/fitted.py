@@ -78,14 +78,7 @@ def kept_mixture(model: str | Path, vae: VAE) -> Prior | None:
 
 
 def prior_of(model: str | Path, vae: VAE, kind: str, data: DataConfig) -> Prior:
-    """The prior of a kind that is kept beside a model; fitted to its training faces first if there is none.
-
-    Args:
-        model: where the VAE was loaded from.
-        vae: the VAE itself.
-        kind: ``"gaussian"`` or ``"gmm"``; the standard normal needs no fit.
-        data: the faces to fit to.
-    """
+    """The prior ``"gaussian"`` or ``"gmm"`` kept beside a model; fitted to its training faces first if missing."""
 
     def load(file: Path, model_digest: str) -> Prior:
         return Prior.load(file, model_digest, source_name(data))
@@ -155,15 +148,7 @@ def keep(model: str | Path, save: Callable[[], Path]) -> bool:
 
 
 def fit_prior(vae: VAE, kind: str, splits: Splits, at_most: int = AT_MOST, *, progress: bool = True) -> Prior:
-    """A Gaussian or a mixture fitted to the training split; held-out faces choose the number of components.
-
-    Args:
-        vae: whose latents.
-        kind: ``"gaussian"`` or ``"gmm"``.
-        splits: the faces.
-        at_most: use the first N faces of a split.
-        progress: print the held-out likelihoods.
-    """
+    """The prior ``"gaussian"`` or ``"gmm"`` fitted to the training split; held-out faces choose among mixtures."""
     posterior = posteriors(vae, filled(splits, "train"), at_most)
     if kind == "gaussian":
         return fit_gaussian(*posterior)

@@ -21,16 +21,15 @@ def posterior_draws(
 ) -> tuple[Tensor, Tensor]:
     """Squared errors and log ratios of K draws from the posterior of each image, each (N, K) in float64 on the CPU.
 
+    ``|x - decode(z)|^2``, summed over all numbers of an image, and ``ln p(z) - ln q(z|x)`` in nats, which is
+    ``1/2 sum_d (eps_d^2 + logvar_d - z_d^2)``.
+
     Args:
         decode: maps latents (N, D) to images (N, C, H, W).
         x: the images, (N, C, H, W).
         mu: posterior means, (N, D).
         logvar: logarithms of the posterior variances, (N, D).
         eps: standard normal noise, (N, K, D).
-
-    Returns:
-        ``|x - decode(z)|^2``, summed over all numbers of the image; and ``ln p(z) - ln q(z|x)`` in nats, which is
-        ``1/2 sum_d (eps_d^2 + logvar_d - z_d^2)``.
     """
     errors, ratios = [], []
     for noise in eps.unbind(dim=1):  # one draw at a time, as K batches of images may not fit into memory

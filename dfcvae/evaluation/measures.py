@@ -215,16 +215,8 @@ def protocol(
 ) -> dict[str, Any]:
     """What one must know to compare these numbers with others, by name, without any path of this machine.
 
-    Args:
-        vae: the model.
-        data: where its images came from.
-        images: size of the test split.
-        judge: file of the attribute network, if there is one.
-        judges: networks of other kinds.
-        samples: images in each set of samples that was compared; 0 for none.
-        mixture: the fitted prior that samples were drawn from too, if there is one.
-        draws: latents drawn from each posterior.
-        seed: of samples, draws and resampled images.
+    Of ``images`` test images, measured with the file of an attribute network and other judges, with ``draws`` from each
+    posterior; of ``samples`` images in each set of samples (0 for none), drawn from a fitted mixture too.
     """
     card: dict[str, Any] = {
         "model": digest(vae),

@@ -102,20 +102,13 @@ def probe(
     *,
     progress: bool = False,
 ) -> dict[str, dict[str, Scores]]:
-    """Scores of linear classifiers of codes, by classifier and attribute.
+    """Scores of linear classifiers of codes (N, D) for bool labels (N, A), by classifier and attribute.
 
     Each code is standardised, ``(c - m) / s`` with mean m and standard deviation s over the training codes. For labels
     y = -1 or 1, with ``t = y (w . c + b)``, scikit-learn minimises ``|w|^2 / 2 + sum over images of f(t)``: logistic
     regression has ``f(t) = ln(1 + e^-t)``, the linear SVM ``f(t) = max(0, 1 - t)^2``. Classes are not weighted, which
-    favours the accuracy: the balanced accuracy of a rare attribute is low even where its AUROC is high.
-
-    Args:
-        train_codes: (N, D) on the CPU.
-        train_labels: bool (N, A).
-        test_codes: (M, D) on the CPU.
-        test_labels: bool (M, A).
-        names: of the A attributes; those that `one_valued` names are left out.
-        progress: show a bar.
+    favours the accuracy: the balanced accuracy of a rare attribute is low even where its AUROC is high. Attributes that
+    `one_valued` names are skipped.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
@@ -194,15 +187,10 @@ def untrained(vae: VAE) -> VAE:
 
 
 def pixel_components(train: Tensor, test: Tensor, dimensions: int) -> tuple[Tensor, Tensor]:
-    """Principal components of raw pixels: the codes (N, K) and (M, K) of training and test images.
+    """Principal components of raw pixels: the codes (N, K) and (M, K) of training and test images, uint8 (N, C, H, W).
 
     Fitted to the first 10,000 training images with scikit-learn's IncrementalPCA, a few hundred images at a time
-    (Ross et al. 2008, "Incremental learning for robust visual tracking").
-
-    Args:
-        train: uint8 (N, C, H, W).
-        test: uint8 (M, C, H, W).
-        dimensions: the number K of components; less where there are fewer images or pixels.
+    (Ross et al. 2008, "Incremental learning for robust visual tracking"). K is smaller for fewer images or pixels.
     """
     from sklearn.decomposition import IncrementalPCA
     from sklearn.utils import gen_batches

@@ -47,13 +47,8 @@ def tsne(mu: Tensor, seed: int = 0) -> Tensor:
 def image_map(points: Tensor, images: Tensor, cells: int = 30, side: int = 40) -> Tensor:
     """A picture (3, cells * side, cells * side) in [0, 1] of images at their places, on white.
 
-    The plane is cut into ``cells`` by ``cells``; each shows the image nearest to its centre, of those that lie in it.
-
-    Args:
-        points: coordinates (N, 2), the second upwards.
-        images: (N, C, H, W) in [0, 1].
-        cells: along a side.
-        side: pixels of a shown image.
+    The plane of the points (N, 2), the second coordinate upwards, is cut into ``cells`` by ``cells``; each shows the
+    image nearest to its centre, of those that lie in it, with ``side`` pixels.
     """
     low, high = points.min(dim=0).values, points.max(dim=0).values
     scaled = (points - low) / (high - low).clamp_min(1e-9) * cells  # (N, 2) in [0, cells]

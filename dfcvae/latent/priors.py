@@ -94,12 +94,7 @@ class Prior:
 
     @classmethod
     def load(cls, path: str | Path, model: str, source: str | None = None) -> "Prior":
-        """The prior in a file, in float32.
-
-        Args:
-            path: of the file.
-            model: digest of the VAE it should belong to.
-            source: name of the faces it should be fitted to (default: any).
+        """The prior in a file, in float32, fitted to the model with this digest and the faces of this name (or any).
 
         Raises:
             UserError: if it is another model's or other faces', or the file holds something else.
