@@ -1,7 +1,4 @@
-"""Judges: frozen networks of any kind that say how alike two images are, for example in identity.
-
-A judge is a classification network of torchvision or an ONNX file, described by a YAML file (docs/evaluation.md).
-"""
+"""Judges: frozen networks of any kind that compare images, for example by identity (docs/evaluation.md)."""
 
 import hashlib
 import math
@@ -321,20 +318,17 @@ def _onnx_network(about: JudgeFile, file: Path, device: Device) -> tuple[Run, st
     names = list(dict.fromkeys([embedding, *about.layers]))
 
     def run(x: Tensor) -> dict[str, Tensor]:
-        size = batch if isinstance(batch, int) and batch > 0 else len(x)  # some files fix it
-        rows = [run_batch(part, size) for part in x.split(size)]
+        size, rows = batch if isinstance(batch, int) and batch > 0 else len(x), []  # some files fix the batch
+        for part in x.split(size):
+            padded = torch.cat([part, part[-1:].expand(size - len(part), -1, -1, -1)]).cpu().contiguous()
+            try:
+                found = session.run(names, {inputs[0].name: padded.numpy()})
+            except Exception as error:
+                raise UserError(f"onnx: {file} does not take images of {list(padded.shape)}: {_line(error)}") from error
+            if any(len(output) != size for output in found):
+                raise UserError(f"onnx: expected a row for each image in the outputs {', '.join(names)}.")
+            rows.append([torch.from_numpy(output)[: len(part)].float() for output in found])
         return {name: torch.cat(parts).to(x.device) for name, parts in zip(names, zip(*rows, strict=True), strict=True)}
-
-    def run_batch(x: Tensor, size: int) -> list[Tensor]:
-        padded = torch.cat([x, x[-1:].expand(size - len(x), -1, -1, -1)]).cpu().contiguous()
-        try:
-            found = session.run(names, {inputs[0].name: padded.numpy()})
-        except Exception as error:
-            raise UserError(f"onnx: {file} does not take images of {list(padded.shape)}: {_line(error)}") from error
-        for name, output in zip(names, found, strict=True):
-            if len(output) != size:
-                raise UserError(f"onnx: output {name!r} has {len(output)} rows for {size} images.")
-        return [torch.from_numpy(output)[: len(x)].float() for output in found]
 
     return run, embedding
 
