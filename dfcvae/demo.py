@@ -16,8 +16,8 @@ from dfcvae.data import Faces, Splits, load_faces
 from dfcvae.device import environment, pick_device
 from dfcvae.errors import UserError
 from dfcvae.evaluation import evaluate, measure_samples
-from dfcvae.evaluation.mesh import plaid_energy, power_spectrum
-from dfcvae.evaluation.protocol import ATTRIBUTE_JUDGE
+from dfcvae.evaluation.measures import ATTRIBUTE_JUDGE
+from dfcvae.evaluation.quality import plaid_energy, power_spectrum
 from dfcvae.evaluation.samples import FEWEST, compared
 from dfcvae.feature_config import FeatureTraining
 from dfcvae.fitted import load_prior

@@ -1,4 +1,4 @@
-"""Ways in which a face can be wrong, as reconstructions are: what a perceptual loss has to tell from the original."""
+"""Distortions of faces, as in reconstructions, that a perceptual loss has to tell from the original."""
 
 from collections.abc import Callable
 
@@ -6,20 +6,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, grid_sample, interpolate, pad
 
+WEAKEST = 0.05  # of the strengths, up to 1
 Disturbance = Callable[[Tensor, Tensor, torch.Generator], Tensor]
-"""Images (N, C, H, W) in [0, 1], strengths (N,) in (0, 1] and a generator to disturbed images."""
+"""Images (N, C, H, W) in [0, 1], strengths (N, 1, 1, 1) in (0, 1] and a generator to disturbed images."""
 
 
 def noise(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
     """White noise with a standard deviation of at most 0.25."""
-    return x + 0.25 * _wide(strength) * torch.randn(x.shape, generator=generator)
+    return x + 0.25 * strength * torch.randn(x.shape, generator=generator)
 
 
 def blur(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
     """A Gaussian filter with a standard deviation of at most a sixteenth of the side."""
     radius = max(2, x.shape[-1] // 8)
     at = torch.arange(-radius, radius + 1)
-    sigma = (strength * x.shape[-1] / 16).clamp_min(0.3).view(-1, 1)
+    sigma = (strength * x.shape[-1] / 16).clamp_min(0.3).flatten(1)  # (N, 1)
     kernel = (-0.5 * (at / sigma).square()).softmax(dim=1)  # (N, K)
     n, c, height, width = x.shape
     flat = pad(x, (radius,) * 4, mode="replicate").reshape(1, n * c, height + 2 * radius, width + 2 * radius)
@@ -31,7 +32,7 @@ def lines(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
     """Coloured horizontal and vertical lines of random strength, at most 0.2."""
     n, c, height, width = x.shape
     rows, columns = torch.randn(n, c, height, 1, generator=generator), torch.randn(n, c, 1, width, generator=generator)
-    return x + 0.14 * _wide(strength) * (rows + columns)
+    return x + 0.14 * strength * (rows + columns)
 
 
 def mesh(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
@@ -41,15 +42,15 @@ def mesh(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
     tile = torch.randn(n, c, period, period, generator=generator)
     tile = tile - tile.mean(dim=(2, 3), keepdim=True)
     tiled = tile.repeat(1, 1, -(-height // period), -(-width // period))
-    return x + 0.15 * _wide(strength) * tiled[..., :height, :width]
+    return x + 0.15 * strength * tiled[..., :height, :width]
 
 
 def colour(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
     """A cast of at most about 0.3 in each channel, and a contrast changed by at most a third."""
     cast = torch.randn(*x.shape[:2], 1, 1, generator=generator)
-    contrast = 1 + _wide(strength) * (torch.rand(len(x), 1, 1, 1, generator=generator) - 0.5) * 2 / 3
+    contrast = 1 + strength * (torch.rand(len(x), 1, 1, 1, generator=generator) - 0.5) * 2 / 3
     mean = x.mean(dim=(1, 2, 3), keepdim=True)
-    return mean + contrast * (x - mean) + 0.15 * _wide(strength) * cast
+    return mean + contrast * (x - mean) + 0.15 * strength * cast
 
 
 def pixelation(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
@@ -57,18 +58,18 @@ def pixelation(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tenso
     side = int(2 ** torch.randint(1, 4, (1,), generator=generator))
     coarse = avg_pool2d(x, side, ceil_mode=True)
     large = interpolate(coarse, scale_factor=side)[..., : x.shape[-2], : x.shape[-1]]
-    return x + _wide(strength) * (large - x)
+    return x + strength * (large - x)
 
 
 def mixture(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
     """A double exposure with the next face of the batch, which makes up at most 60 %."""
-    return x + 0.6 * _wide(strength) * (x.roll(1, dims=0) - x)
+    return x + 0.6 * strength * (x.roll(1, dims=0) - x)
 
 
 def shift(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
     """A smooth warp: every place moves by at most about a sixteenth of the side."""
     n, size = len(x), x.shape[-1]
-    field = torch.randn(n, 2, 4, 4, generator=generator) * (strength / 16).view(-1, 1, 1, 1)
+    field = torch.randn(n, 2, 4, 4, generator=generator) * (strength / 16)
     field = interpolate(field, size=x.shape[-2:], mode="bicubic", align_corners=False).permute(0, 2, 3, 1)
     at = (torch.arange(size) + 0.5) * 2 / size - 1
     identity = torch.stack(torch.meshgrid(at, at, indexing="xy"), dim=-1)
@@ -78,18 +79,16 @@ def shift(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
 def occlusion(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
     """A grey square over at most half of the side, at a random place."""
     height, width = x.shape[-2:]
-    centre = torch.rand(len(x), 2, generator=generator)
-    half = strength / 4
-    down, right = torch.linspace(0, 1, height), torch.linspace(0, 1, width)
-    inside = ((down[None] - centre[:, :1]).abs() < half[:, None])[:, None, :, None] & (
-        (right[None] - centre[:, 1:]).abs() < half[:, None]
-    )[:, None, None, :]
+    centre = torch.rand(len(x), 2, generator=generator).view(-1, 2, 1, 1)
+    below = (torch.linspace(0, 1, height)[:, None] - centre[:, :1]).abs()  # (N, 1, H, 1)
+    beside = (torch.linspace(0, 1, width) - centre[:, 1:]).abs()  # (N, 1, 1, W)
+    inside = (below < strength / 4) & (beside < strength / 4)
     return torch.where(inside, torch.full_like(x, 0.5), x)
 
 
 def posterisation(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
     """Only 3 to 12 levels of each channel."""
-    levels = (12 - 9 * _wide(strength)).round()
+    levels = (12 - 9 * strength).round()
     return (x * levels).round() / levels
 
 
@@ -102,17 +101,13 @@ DISTURBANCES: dict[str, Disturbance] = {
     "pixelation": pixelation,
     "mixture": mixture,
 }
-"""Those that a distilled network is trained on."""
+"""On which a distilled network is trained."""
 
 UNSEEN: dict[str, Disturbance] = {"shift": shift, "occlusion": occlusion, "posterisation": posterisation}
-"""Further ones, which it is measured on."""
+"""On which it is measured too."""
 
 
-def disturb(x: Tensor, disturbance: Disturbance, generator: torch.Generator, weakest: float = 0.05) -> Tensor:
-    """Images (N, C, H, W) in [0, 1], each disturbed at its own random strength, from ``weakest`` to 1; in [0, 1]."""
-    strength = weakest + (1 - weakest) * torch.rand(len(x), generator=generator)
+def disturb(x: Tensor, disturbance: Disturbance, generator: torch.Generator) -> Tensor:
+    """Images (N, C, H, W) in [0, 1], each disturbed at its own random strength; in [0, 1]."""
+    strength = WEAKEST + (1 - WEAKEST) * torch.rand(len(x), 1, 1, 1, generator=generator)
     return disturbance(x, strength, generator).clamp(0, 1)
-
-
-def _wide(strength: Tensor) -> Tensor:
-    return strength.view(-1, 1, 1, 1)

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ PRIORS = ("normal", "gaussian", "gmm")
 AT_MOST = 50_000  # training faces: more change the result by little and take minutes
 AFTER_TRAINING = 20_000  # training faces that the mixture at the end of a training is fitted to
 VECTORS = "attributes.safetensors"
+Fitted = TypeVar("Fitted", Prior, AttributeVectors)
 
 
 def latent_folder(model: str | Path) -> Path:
@@ -41,12 +43,11 @@ def ships(model: str | Path) -> bool:
 
 def posteriors(vae: VAE, faces: Faces, at_most: int = AT_MOST) -> tuple[Tensor, Tensor]:
     """``mu, logvar``, each (N, D), of the first faces of a split, at most 50,000."""
-    device = next(vae.parameters()).device
-    return encode_images(vae.encode, faces.images[:at_most], device)
+    return encode_images(vae.encode, faces.images[:at_most], next(vae.parameters()).device)
 
 
 def load_prior(model: str | Path, kind: str = "auto", *, vae: VAE | None = None, source: str | None = None) -> Prior:
-    """The distribution of latents to sample from; ``str(prior)`` says which one it is.
+    """The distribution of latents to sample from; ``str(prior)`` describes it.
 
     Args:
         model: a run folder, a checkpoint, an exported folder, or the name of a shipped model.
@@ -61,105 +62,30 @@ def load_prior(model: str | Path, kind: str = "auto", *, vae: VAE | None = None,
     if kind not in ("auto", *PRIORS):
         raise UserError(f"prior: expected one of auto, {', '.join(PRIORS)}, got {kind!r}{nearest(kind, PRIORS)}.")
     vae = vae or VAE.load(model)
-    if kind == "auto":
-        return kept_mixture(model, vae) or Prior.standard(vae.latent_dim)
-    if kind == "normal":
-        return Prior.standard(vae.latent_dim)
-    return prior_of(model, vae, kind, data_of(model, source, held_out=False, needed=False))
+    if kind in ("gaussian", "gmm"):
+        return prior_of(model, vae, kind, data_of(model, source, held_out=False, needed=False))
+    mixture = kept_mixture(model, vae) if kind == "auto" else None
+    return mixture or Prior.standard(vae.latent_dim)
 
 
 def kept_mixture(model: str | Path, vae: VAE) -> Prior | None:
     """The mixture kept beside a model, whatever faces it was fitted to; None if there is none for these weights."""
     file = prior_file(model, "gmm")
-    if not file.is_file():
-        return None
     try:
-        return Prior.load(file, digest(vae))
+        return Prior.load(file, digest(vae)) if file.is_file() else None
     except OtherFitError as error:
         print(error, file=sys.stderr)
         return None
 
 
 def prior_of(model: str | Path, vae: VAE, kind: str, data: DataConfig) -> Prior:
-    """The prior of a kind that is kept beside a model; fitted to its training faces first if there is none.
+    """The prior ``"gaussian"`` or ``"gmm"`` kept beside a model; fitted to its training faces first if missing."""
 
-    Args:
-        model: where the VAE was loaded from.
-        vae: the VAE itself.
-        kind: ``"gaussian"`` or ``"gmm"``; the standard normal needs no fit.
-        data: the faces to fit to.
-    """
-    file, model_digest, source = prior_file(model, kind), digest(vae), source_name(data)
-    if file.is_file():
-        try:
-            return Prior.load(file, model_digest, source)
-        except OtherFitError as error:
-            print(error)
-    check_at_hand(model, data)
-    print(f"Fitting the prior {kind!r} to the training faces{_once(model, file)}.", flush=True)
-    prior = fit_prior(vae, kind, load_faces(data))
-    keep(model, lambda: prior.save(file, model_digest, source))
-    return prior
+    def load(file: Path, model_digest: str) -> Prior:
+        return Prior.load(file, model_digest, source_name(data))
 
-
-def _once(model: str | Path, file: Path) -> str:
-    return "" if ships(model) else f" (once: it is kept in {file})"
-
-
-def keep(model: str | Path, save: Callable[[], Path]) -> bool:
-    """Save what was fitted, or say why not: a model's folder may be somebody else's, or the package's."""
-    if ships(model):
-        print(f"Not saved: {model} ships with the package, which keeps its own. Export it to a folder to save there.")
-        return False
-    try:
-        save()
-    except OSError as error:
-        print(f"Could not save ({error}); will refit next time.")
-        return False
-    return True
-
-
-def fit_prior(vae: VAE, kind: str, splits: Splits, at_most: int = AT_MOST, *, progress: bool = True) -> Prior:
-    """A Gaussian or a mixture fitted to the training split; held-out faces choose the number of components.
-
-    Args:
-        vae: whose latents.
-        kind: ``"gaussian"`` or ``"gmm"``.
-        splits: the faces.
-        at_most: use the first so many of a split.
-        progress: print the held-out likelihoods.
-    """
-    posterior = posteriors(vae, filled(splits, "train"), at_most)
-    if kind == "gaussian":
-        return fit_gaussian(*posterior)
-    held_out = splits["val"] if len(splits["val"]) else filled(splits, "test")
-    prior, likelihood = fit_mixture(posterior, posteriors(vae, held_out, at_most))
-    if progress:
-        print("Held-out ln p(z) by components and covariance, nats:", end=" ")
-        print(", ".join(f"{kind} {value:.2f}" for kind, value in likelihood.items()), end=". ")
-        print(f"Kept: {max(likelihood, key=likelihood.__getitem__)}.")
-    return prior
-
-
-def fit_after_training(run: str | Path, splits: Splits, device: torch.device, *, progress: bool = True) -> None:
-    """Fit the mixture to the model of a finished run and keep it in the run folder, unless it is there already.
-
-    Training has succeeded by then: whatever prevents the fit is told in a sentence on stderr.
-    """
-    vae = VAE.load(run, device=device)
-    try:
-        if kept_mixture(run, vae) is None:
-            prior = fit_prior(vae, "gmm", splits, AFTER_TRAINING, progress=progress)
-            file = prior.save(prior_file(run, "gmm"), digest(vae), _name_of(run))
-            if progress:
-                print(f"Prior for samples: {prior}, fitted to the latents of the training images; kept in {file}.")
-    except (UserError, OSError, ValueError, RuntimeError, MemoryError) as error:
-        told = " ".join(str(error).split()).rstrip(".")
-        print(f"No mixture was fitted to the latents, so samples come from N(0, I): {told}.", file=sys.stderr)
-
-
-def _name_of(run: str | Path) -> str:
-    return source_name(data_of(run, held_out=False, needed=False))
+    file, what = prior_file(model, kind), f"the prior {kind!r}"
+    return _kept_or_fitted(file, model, vae, data, what, load, lambda splits: fit_prior(vae, kind, splits))
 
 
 def load_vectors(model: str | Path) -> AttributeVectors:
@@ -176,19 +102,82 @@ def load_vectors(model: str | Path) -> AttributeVectors:
 
 def vectors_of(model: str | Path, vae: VAE, data: DataConfig) -> AttributeVectors:
     """The attribute vectors kept beside a model; fitted to its training faces first if there are none."""
-    file, model_digest = latent_folder(model) / VECTORS, digest(vae)
+
+    def fit(splits: Splits) -> AttributeVectors:
+        return fit_vectors(vae, filled(splits, "train"))
+
+    file = latent_folder(model) / VECTORS
+    vectors = _kept_or_fitted(file, model, vae, data, "attribute vectors", AttributeVectors.load, fit)
+    print(f"Attribute vectors: {vectors.how}.")
+    return vectors
+
+
+def _kept_or_fitted(
+    file: Path,
+    model: str | Path,
+    vae: VAE,
+    data: DataConfig,
+    what: str,
+    load: Callable[[Path, str], Fitted],
+    fit: Callable[[Splits], Fitted],
+) -> Fitted:
+    """What a file beside a model holds; fitted first, and kept there, if it is missing or for other weights."""
     if file.is_file():
         try:
-            vectors = AttributeVectors.load(file, model_digest)
-            print(f"Attribute vectors: {vectors.how}.")
-            return vectors
+            return load(file, digest(vae))
         except OtherFitError as error:
             print(error)
     check_at_hand(model, data)
-    print(f"Fitting attribute vectors to the training faces{_once(model, file)}.", flush=True)
-    vectors = fit_vectors(vae, filled(load_faces(data), "train"))
-    keep(model, lambda: vectors.save(file, model_digest, source_name(data)))
-    return vectors
+    once = "" if ships(model) else f" (once: it is kept in {file})"
+    print(f"Fitting {what} to the training faces{once}.", flush=True)
+    fitted = fit(load_faces(data))
+    keep(model, lambda: fitted.save(file, digest(vae), source_name(data)))
+    return fitted
+
+
+def keep(model: str | Path, save: Callable[[], Path]) -> bool:
+    """Save what was fitted, or say why not: a model's folder may be read-only, or part of the package."""
+    if ships(model):
+        print(f"Not saved: {model} ships with the package, which keeps its own. Export it to a folder to save there.")
+        return False
+    try:
+        save()
+    except OSError as error:
+        print(f"Could not save ({error}); will refit next time.")
+        return False
+    return True
+
+
+def fit_prior(vae: VAE, kind: str, splits: Splits, at_most: int = AT_MOST, *, progress: bool = True) -> Prior:
+    """The prior ``"gaussian"`` or ``"gmm"`` fitted to the training split; held-out faces choose among mixtures."""
+    posterior = posteriors(vae, filled(splits, "train"), at_most)
+    if kind == "gaussian":
+        return fit_gaussian(*posterior)
+    held_out = splits["val"] if len(splits["val"]) else filled(splits, "test")
+    prior, likelihood = fit_mixture(posterior, posteriors(vae, held_out, at_most))
+    if progress:
+        values = ", ".join(f"{kind} {value:.2f}" for kind, value in likelihood.items())
+        best = max(likelihood, key=likelihood.__getitem__)
+        print(f"Held-out ln p(z) by components and covariance, nats: {values}. Kept: {best}.")
+    return prior
+
+
+def fit_after_training(run: str | Path, splits: Splits, device: torch.device, *, progress: bool = True) -> None:
+    """Fit the mixture to the model of a finished run and keep it in the run folder, unless it is there already.
+
+    Training has succeeded by then: a failure of the fit is reported on stderr and ends nothing.
+    """
+    vae = VAE.load(run, device=device)
+    try:
+        if kept_mixture(run, vae) is None:
+            prior = fit_prior(vae, "gmm", splits, AFTER_TRAINING, progress=progress)
+            source = source_name(data_of(run, held_out=False, needed=False))
+            file = prior.save(prior_file(run, "gmm"), digest(vae), source)
+            if progress:
+                print(f"Prior for samples: {prior}, fitted to the latents of the training images; kept in {file}.")
+    except (UserError, OSError, ValueError, RuntimeError, MemoryError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        print(f"No mixture was fitted to the latents, so samples come from N(0, I): {reason}.", file=sys.stderr)
 
 
 def fit_vectors(vae: VAE, faces: Faces, method: Method = "means", balance: Sequence[str] = ()) -> AttributeVectors:
@@ -200,7 +189,7 @@ def fit_vectors(vae: VAE, faces: Faces, method: Method = "means", balance: Seque
     if not faces.names:
         raise UserError(
             "These faces have no attributes to fit vectors to. Name a data set that has them with --source: CelebA, a "
-            "folder with a csv of attributes, or 'synthetic'."
+            "folder with a CSV of attributes, or 'synthetic'."
         )
     mu, _ = posteriors(vae, faces)
     return AttributeVectors.fit(mu, faces.attributes[: len(mu)], faces.names, method=method, balance=balance)

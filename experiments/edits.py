@@ -24,6 +24,7 @@ from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.data import data_of, load_faces
 from dfcvae.evaluation import embed
 from dfcvae.fitted import fit_vectors, posteriors
+from dfcvae.latent import label_correlation
 from dfcvae.plots import labelled_grid, save_figure
 
 ATTRIBUTES = ("Smiling", "Eyeglasses", "Male", "Blond_Hair", "Mustache")
@@ -38,16 +39,11 @@ def kinds(vae: VAE, splits: dict) -> dict:
     train = splits["train"]
     means, normals = (fit_vectors(vae, train, method) for method in ("means", "classifier"))
     balanced = fit_vectors(vae, train, "means", ["Male", "Young"])
+    labels = label_correlation(train.attributes).abs()
     found: dict[str, dict[str, Tensor]] = {}
     for name in ATTRIBUTES:
-        has = train.attributes[:, train.names.index(name)].float()
-        keep = []
-        for other in means.names:
-            correlation = torch.corrcoef(torch.stack([has, train.attributes[:, train.names.index(other)].float()]))[
-                0, 1
-            ]
-            if other != name and abs(float(correlation)) >= CORRELATED:
-                keep.append(other)
+        with_name = dict(zip(train.names, labels[train.names.index(name)], strict=True))
+        keep = [other for other in means.names if other != name and with_name[other] >= CORRELATED]
         found[name] = {
             "means": means[name],
             "means, balanced by Male and Young": balanced[name],

@@ -184,7 +184,7 @@ def test_faces_without_attributes_and_too_few_faces_are_told(run, capsys, tmp_pa
     assert main(["attributes", str(run), "--source", "faces"]) == 1
     assert "These faces have no attributes to fit vectors to. Name a data set that has" in capsys.readouterr().err
     assert main(["probe", str(run), "--source", "faces"]) == 1
-    assert "faces with 0 attributes came, and none varies in both. Name a data set" in capsys.readouterr().err
+    assert "of the 0 attributes of these" in capsys.readouterr().err
     assert main(["sample", str(run), "--prior", "gmm", "--source", "faces"]) == 1
     assert "needs at least 32 faces, got 10; use the Gaussian" in capsys.readouterr().err
 

@@ -26,16 +26,16 @@ def test_each_changes_faces_within_the_range_and_is_a_function_of_its_generator(
 @pytest.mark.parametrize("kind", ALL)
 def test_stronger_is_farther_from_the_original(kind):
     x = torch.rand(64, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    near, far = (ALL[kind](x, torch.full((64,), strength), generator()) for strength in (0.1, 1.0))
+    near, far = (ALL[kind](x, torch.full((64, 1, 1, 1), strength), generator()) for strength in (0.1, 1.0))
     assert (far - x).square().mean() > 2 * (near - x).square().mean()
 
 
 def test_kinds_that_can_be_written_by_hand():
     x = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    whole = torch.ones(4)
+    whole = torch.ones(4, 1, 1, 1)
     torch.testing.assert_close(mixture(x, whole, generator()), 0.4 * x + 0.6 * x[[3, 0, 1, 2]])
     constant = torch.full((2, 3, 32, 32), 0.3)
-    torch.testing.assert_close(blur(constant, torch.tensor([0.5, 1.0]), generator()), constant)
+    torch.testing.assert_close(blur(constant, torch.tensor([0.5, 1.0]).view(2, 1, 1, 1), generator()), constant)
     assert len(posterisation(x, whole, generator()).unique()) == 4
     coarse = pixelation(x, whole, generator())
     torch.testing.assert_close(coarse[..., ::2, ::2], coarse[..., 1::2, 1::2])
@@ -44,7 +44,7 @@ def test_kinds_that_can_be_written_by_hand():
 def test_a_blur_is_separable_and_gaussian():
     x = torch.zeros(1, 1, 33, 33)
     x[..., 16, 16] = 1
-    y = blur(x, torch.tensor([1.0]), generator())[0, 0]
+    y = blur(x, torch.ones(1, 1, 1, 1), generator())[0, 0]
     at = torch.arange(-4.0, 5.0)
     kernel = torch.exp(-0.5 * (at / (33 / 16)) ** 2)
     kernel /= kernel.sum()

@@ -10,7 +10,7 @@ from dfcvae.data import data_of, load_faces, source_name, tell_other_data
 from dfcvae.device import environment, pick_device
 from dfcvae.errors import UserError
 from dfcvae.evaluation import compared, probe_model, probe_record, probe_table
-from dfcvae.evaluation.lpips import left_out
+from dfcvae.evaluation.quality import lpips_skipped
 from dfcvae.evaluation.samples import FEWEST
 from dfcvae.fitted import kept_mixture
 from dfcvae.reports.evaluated import KINDS, NAMED, SETS, SPACES, Evaluated, distance_keys, evaluate_model, spaces_of
@@ -43,7 +43,7 @@ def evaluate(arguments: Any) -> None:
         print_samples(found, compared(splits["val"], splits["test"]))
     here = {name: value for name, value in environment().items() if name in ("commit", "device", "versions")}
     print_card(found.card | here)
-    if told := left_out(observers.lpips):
+    if told := lpips_skipped(observers.lpips):
         print(f"\n{told}")
     if arguments.out:
         numbers = found.as_json(seed)

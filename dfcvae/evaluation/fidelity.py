@@ -1,11 +1,10 @@
-"""How faithfully a small feature network stands in for a large one: features, distances and gradients compared."""
+"""How faithfully a small feature network replaces a large one: features, distances and gradients compared."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
-from torchmetrics.functional.regression import spearman_corrcoef
 from tqdm import tqdm
 
 from dfcvae.disturbances import DISTURBANCES, UNSEEN, Disturbance, disturb
@@ -26,20 +25,18 @@ def fidelity(
     taps: Sequence[str],
     *,
     kinds: Mapping[str, Disturbance] | None = None,
-    seed: int = 0,
     progress: bool = False,
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Compare what two networks see, by kind of disturbance and tap.
+    """Compare the features of two networks, by kind of disturbance and tap.
 
     Args:
         student: the small network: features by tap of images in [0, 1].
         teacher: the large one.
-        fitting: uint8 faces (N, C, H, W), to which a linear map from the student's channels to the teacher's is fitted,
-            clean and disturbed in every way.
+        fitting: uint8 faces (N, C, H, W), clean and disturbed in every way, for a linear map from the student's
+            channels to the teacher's.
         held_out: uint8 faces (M, C, H, W), on which everything is measured.
         taps: layers of both.
-        kinds: disturbances by name; by default all, those that students are trained on and further ones.
-        seed: of the disturbances.
+        kinds: disturbances by name (default: all).
         progress: show a bar.
 
     Returns:
@@ -50,7 +47,7 @@ def fidelity(
         over C, H and W, in the networks' own features, as in a perceptual loss. Clean faces have no distance.
     """
     kinds = kinds or DISTURBANCES | UNSEEN
-    generator = seeded_generator(seed, Stream.EVALUATION)
+    generator = seeded_generator(0, Stream.EVALUATION)
     maps = _fit(student, teacher, fitting, taps, kinds, generator)
     rows: dict[str, dict[str, list[Tensor]]] = {}
     parts = [(kind, part) for kind in (CLEAN, *kinds) for part in held_out.split(AT_ONCE)]
@@ -65,7 +62,7 @@ def fidelity(
 
 
 def fidelity_table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    """What `fidelity` found as text: a row for each kind of disturbance, a column for each tap."""
+    """The result of `fidelity` as text: a row for each kind of disturbance, a column for each tap."""
     taps = list(found[CLEAN])
     lines = [f"{'':<16}" + "".join(f"{tap:>24}" for tap in taps)]
     for kind, by_tap in found.items():
@@ -75,6 +72,8 @@ def fidelity_table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> st
 
 
 def _summary(values: Tensor, kind: str) -> dict[str, float]:
+    from torchmetrics.functional.regression import spearman_corrcoef
+
     residual, total, mine, theirs, cosine = values.T
     summary = {"unexplained": float(residual.sum() / total.sum())}
     if kind != CLEAN:

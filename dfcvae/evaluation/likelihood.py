@@ -19,7 +19,10 @@ def posterior_noise(images: Iterable[int], draws: int, latent_dim: int, seed: in
 def posterior_draws(
     decode: Callable[[Tensor], Tensor], x: Tensor, mu: Tensor, logvar: Tensor, eps: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """What the bounds need of K draws from the posterior of each image, each (N, K) in float64 on the CPU.
+    """Squared errors and log ratios of K draws from the posterior of each image, each (N, K) in float64 on the CPU.
+
+    ``|x - decode(z)|^2``, summed over all numbers of an image, and ``ln p(z) - ln q(z|x)`` in nats, which is
+    ``1/2 sum_d (eps_d^2 + logvar_d - z_d^2)``.
 
     Args:
         decode: maps latents (N, D) to images (N, C, H, W).
@@ -27,10 +30,6 @@ def posterior_draws(
         mu: posterior means, (N, D).
         logvar: logarithms of the posterior variances, (N, D).
         eps: standard normal noise, (N, K, D).
-
-    Returns:
-        ``|x - decode(z)|^2``, summed over all numbers of the image; and ``ln p(z) - ln q(z|x)`` in nats, which is
-        ``1/2 sum_d (eps_d^2 + logvar_d - z_d^2)``.
     """
     errors, ratios = [], []
     for noise in eps.unbind(dim=1):  # one draw at a time, as K batches of images may not fit into memory
@@ -51,9 +50,7 @@ def importance_weighted_bound(log_likelihood: Tensor, log_ratio: Tensor) -> Tens
     Burda, Grosse and Salakhutdinov 2016, "Importance Weighted Autoencoders" (arXiv 1509.00519), equation 8. Its
     expectation is the ELBO for one draw, never falls with K, and approaches ln p(x).
 
-    Args:
-        log_likelihood: ``ln p(x|z_k)``, (N, K).
-        log_ratio: ``ln p(z_k) - ln q(z_k|x)``, (N, K).
+    Of ``ln p(x|z_k)`` and ``ln p(z_k) - ln q(z_k|x)``, each (N, K).
     """
     return torch.logsumexp(log_likelihood + log_ratio, dim=1) - log(log_likelihood.shape[1])
 

@@ -1,35 +1,38 @@
-"""Measures of a trained VAE on held-out faces, none of which needs the loss it was trained on."""
+"""Measures of a trained VAE on held-out faces, none of which needs the loss it was trained on, and their protocol."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dfcvae.data import Batches, Faces
+from dfcvae.config import DataConfig
+from dfcvae.data import Batches, Faces, source_name
 from dfcvae.device import keep_freed_memory
 from dfcvae.errors import UserError
-from dfcvae.evaluation.intervals import bootstrap_means, percentile_interval
-from dfcvae.evaluation.judges import NetworkJudge, compare_by, stranger_of
+from dfcvae.evaluation.intervals import LEVEL, RESAMPLES, bootstrap_means, percentile_interval
+from dfcvae.evaluation.judges import NetworkJudge, stranger_of
 from dfcvae.evaluation.likelihood import likelihood_bounds, posterior_draws, posterior_noise
-from dfcvae.evaluation.lpips import Distance
-from dfcvae.evaluation.mesh import mesh_energy, plaid_energy, power_spectrum
-from dfcvae.evaluation.rows import put_rows
-from dfcvae.evaluation.sharpness import laplacian_variance
+from dfcvae.evaluation.quality import Distance, laplacian_variance, mesh_energy, plaid_energy, power_spectrum, psnr
+from dfcvae.evaluation.samples import put_rows
 from dfcvae.features import VGGFeatures
 from dfcvae.gaussian import active_units, kl_per_dimension
 from dfcvae.images import to_float
+from dfcvae.latent import Prior
 from dfcvae.losses import PerceptualLoss, SSIMLoss, mean_squared_error, measure_scales
-from dfcvae.vae import VAE, evaluating
+from dfcvae.tensorfiles import digest as digest_of_tensors
+from dfcvae.vae import VAE, digest, evaluating
+from dfcvae.weights import read_metadata
 
 JUDGE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")  # the layers of a judging network to compare, in any VGG
-LARGEST_WITHOUT_MS_SSIM = 160  # pixels: its window of 11 has no place on the fifth scale
+LARGEST_WITHOUT_MS_SSIM = 160  # pixels: its window of 11 does not fit into the fifth scale
+ATTRIBUTE_JUDGE = "attribute-trained judge"
 
-
-def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio ``-10 log10 MSE`` in dB of images in [0, 1], (N,)."""
-    return -10 * mean_squared_error(x_hat, x).log10()
+Attributes = Callable[[Tensor], Tensor]  # images (N, C, H, W) in [0, 1] to attribute logits (N, A)
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Measurements:
         return self._reported(dict(zip(self.per_image, draws.T, strict=True)))
 
     def _reported(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Measures from means of values per image, whatever shape these have."""
+        """Measures from means of values per image, of any shape."""
         means = {name: value / self.scales.get(name, 1) for name, value in means.items()}
         means["sharpness"] = means["sharpness"] / means.pop("original_sharpness")
         return means
@@ -78,7 +81,7 @@ def evaluate(
     faces: Faces,
     *,
     features: VGGFeatures | None = None,
-    judge: Callable[[Tensor], Tensor] | None = None,
+    judge: Attributes | None = None,
     batch_size: int = 100,
     progress: bool = False,
 ) -> dict[str, float]:
@@ -95,7 +98,7 @@ def evaluate(
     Returns:
         ``mse``, ``psnr`` (dB), ``ssim``, and ``ms_ssim`` for sides over 160 pixels; ``sharpness``, the Laplacian
         variance of all reconstructions relative to that of the originals (1: as sharp); ``mesh`` and ``plaid``, the
-        energy of a grid and of lines across them (see `dfcvae.evaluation.mesh`); ``kl`` (nats) and ``active_units``;
+        energy of a grid and of lines across them (`mesh_energy`, `plaid_energy`); ``kl`` (nats) and ``active_units``;
         ``negative_elbo`` (nats) with a decoder of variance ``decoder_variance`` (see
         `dfcvae.evaluation.likelihood.likelihood_bounds`); with ``features``, ``features/<layer>``, the fraction of the
         layer's variance left unexplained (0: perfect, 1: no better than the mean face); with ``judge``,
@@ -113,7 +116,7 @@ def measure(
     faces: Faces,
     *,
     features: VGGFeatures | None = None,
-    judge: Callable[[Tensor], Tensor] | None = None,
+    judge: Attributes | None = None,
     lpips: Mapping[str, Distance] | None = None,
     judges: Sequence[NetworkJudge] = (),
     draws: int = 1,
@@ -123,14 +126,14 @@ def measure(
 ) -> Measurements:
     """As `evaluate`, with every image's values, from which intervals are computed.
 
-    Memory holds one batch of images, and of each image its values and posterior mean alone.
+    Memory holds one batch of images, and of each image only its values and posterior mean.
 
     Args:
         vae: the model.
         faces: held-out faces.
         features: a feature network.
         judge: maps images in [0, 1] to attribute logits (N, A).
-        lpips: distances of `dfcvae.evaluation.lpips.lpips_distances`; adds ``lpips_<name>``.
+        lpips: distances of `lpips_distances`; adds ``lpips_<name>``.
         judges: networks of other kinds; each adds ``<name>/cosine``, where it names layers ``<name>/distance``, and the
             same between each image and another one, with ``_strangers`` at the end (`NetworkJudge.compare`).
         draws: latents drawn from each posterior and decoded; more than one adds ``negative_iwae``.
@@ -142,25 +145,29 @@ def measure(
         UserError: if there are fewer than two faces.
     """
     if len(faces) < 2:
-        raise UserError(f"Measures need at least 2 faces, but {len(faces)} came.")
+        raise UserError(f"Measures need at least 2 faces, got {len(faces)}.")
     keep_freed_memory()
     device = next(vae.parameters()).device
+
+    def batches() -> Iterator[Tensor]:
+        return (to_float(batch.images.to(device)) for batch in Batches(faces, batch_size))
+
     loss = PerceptualLoss(features) if features is not None else None
-    scales = measure_scales(lambda: _images(faces, batch_size, device), loss) if loss is not None else {}
+    scales = measure_scales(batches, loss) if loss is not None else {}
     found: dict[str, Tensor] = {}
     spectra, done = torch.zeros(2, *faces.images.shape[1:]), 0
     with evaluating(vae):
-        batches = len(Batches(faces, batch_size))
-        for x in tqdm(_images(faces, batch_size, device), "measuring", batches, disable=not progress):
+        for x in tqdm(batches(), "measuring", len(Batches(faces, batch_size)), disable=not progress):
+            rows = torch.arange(done, done + len(x))
             mu, logvar = vae.encode(x)
             x_hat = vae.decode(mu)
-            eps = posterior_noise(range(done, done + len(x)), draws, mu.shape[1], seed).to(device)
+            eps = posterior_noise(rows.tolist(), draws, mu.shape[1], seed).to(device)
             errors, ratios = posterior_draws(vae.decode, x, mu, logvar, eps)
             values = {"mu": mu, "kl_per_dimension": kl_per_dimension(mu, logvar), "errors": errors, "ratios": ratios}
             values |= _of_pairs(x_hat, x, loss, judge, lpips or {})
-            if judges:
-                rows = stranger_of(torch.arange(done, done + len(x)), len(faces))
-                values |= compare_by(judges, x_hat, x, to_float(faces.images[rows].to(device)))
+            for network in judges:
+                strangers = faces.images[stranger_of(rows, len(faces))].to(device)
+                values |= network.compare(x_hat, x, to_float(strangers))
             for name, value in values.items():
                 found[name] = put_rows(value, found.get(name), done, len(faces))
             spectra += torch.stack([power_spectrum(images).sum(dim=0).cpu() for images in (x_hat, x)])
@@ -174,11 +181,7 @@ def measure(
 
 
 def _of_pairs(
-    x_hat: Tensor,
-    x: Tensor,
-    loss: PerceptualLoss | None,
-    judge: Callable[[Tensor], Tensor] | None,
-    lpips: Mapping[str, Distance],
+    x_hat: Tensor, x: Tensor, loss: PerceptualLoss | None, judge: Attributes | None, lpips: Mapping[str, Distance]
 ) -> dict[str, Tensor]:
     """Measures of each reconstruction and its original, (N,) by name."""
     values = {
@@ -198,5 +201,41 @@ def _of_pairs(
     return values
 
 
-def _images(faces: Faces, batch_size: int, device: torch.device) -> Iterator[Tensor]:
-    return (to_float(batch.images.to(device)) for batch in Batches(faces, batch_size))
+def protocol(
+    vae: VAE,
+    data: DataConfig,
+    *,
+    images: int,
+    judge: Path | None,
+    judges: Sequence[NetworkJudge] = (),
+    samples: int,
+    mixture: Prior | None = None,
+    draws: int,
+    seed: int,
+) -> dict[str, Any]:
+    """What one must know to compare these numbers with others, by name, without any path of this machine.
+
+    Of ``images`` test images, measured with the file of an attribute network and other judges, with ``draws`` from each
+    posterior; of ``samples`` images in each set of samples (0 for none), drawn from a fitted mixture too.
+    """
+    card: dict[str, Any] = {
+        "model": digest(vae),
+        "network": f"{vae.config['network']}, {vae.latent_dim} latent dimensions",
+        "data": f"{source_name(data)}, test split, {images} images",
+        "split_seed": data.split_seed,
+        "pixels": f"{data.size}x{data.size} {'RGB' if data.channels == 3 else 'grey'}, crop {data.crop}, {data.filter}",
+    }
+    if judge is not None:
+        about = read_metadata(judge)
+        card["judge"] = f"{ATTRIBUTE_JUDGE}: {about['arch']}, width {about['width']}"
+        card["judge_sha256"] = hashlib.sha256(judge.read_bytes()).hexdigest()
+    if judges:
+        card["judges"] = {network.name: network.card() for network in judges}
+        card["strangers"] = "each test image against the one a third of the test split farther on"
+    if samples:
+        card["samples"] = f"{samples} in each set, from N(0, I)"
+    if samples and mixture is not None:
+        card["samples"] += f" and from what was fitted to the latents: {mixture}"
+        tensors = {"weights": mixture.weights, "means": mixture.means, "factors": mixture.factors}
+        card["mixture_sha256"] = digest_of_tensors(tensors)
+    return card | {"draws": draws, "seed": seed, "intervals": f"{100 * LEVEL:g} %, {RESAMPLES} resamples of the images"}

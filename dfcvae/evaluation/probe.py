@@ -1,31 +1,40 @@
-"""Linear probes: what a linear classifier reads of a face's attributes in its latents, beside three controls."""
+"""Linear probes: how well a linear classifier reads attributes from latents, beside three controls and literature."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from sklearn.decomposition import IncrementalPCA
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
-from sklearn.utils import gen_batches
 from torch import Tensor
 from tqdm import tqdm
 
 from dfcvae.data import Splits
+from dfcvae.data.synthetic import ATTRIBUTES
 from dfcvae.errors import UserError
 from dfcvae.images import to_float
 from dfcvae.latent import encode_images
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.vae import VAE, evaluating
 
-AT_MOST = 50_000  # training faces: a hundred weights are known well by then, and more take an SVM minutes
+AT_MOST = 50_000  # training faces: more change a hundred weights by little and take an SVM minutes
 CONTROL_SEED = 0  # of the weights of the untrained encoder
-ITERATIONS = 10_000  # at most; some ten are needed, and scikit-learn warns if these do not do
+ITERATIONS = 10_000  # at most; about ten are needed, and scikit-learn warns if these do not suffice
 PCA_IMAGES = 10_000  # training images that the components of the pixels are fitted to
 PCA_AT_ONCE = 200  # images, as their pixels in floating point are large
+MEASURES = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "auroc": "AUROC"}
+CELEBA_ATTRIBUTES = 40
+LIU = "Liu et al. 2015 (arXiv 1411.7766), mean as in the code of Hou et al."
+PUBLISHED = {  # mean accuracy over CelebA's 40 attributes, and where it is from
+    "LNets+ANet": (0.8730, LIU),
+    "DFC-VAE, linear SVM": (0.8695, "Hou et al. 2016 (arXiv 1610.00291)"),
+    "PANDA-l": (0.8542, LIU),
+    "FaceTracer": (0.8113, LIU),
+    "majority class": (0.8058, "counted in the first 20,000 images"),
+    "PANDA-w": (0.7985, LIU),
+}
+OTHER_DATA = "Measured on all 202,599 images of CelebA, cropped and split by their authors: other data than above."
+
 Scores = dict[str, float]
 """``accuracy``, ``balanced_accuracy`` and ``auroc``, each from 0 to 1."""
 
@@ -38,9 +47,9 @@ class Probe:
         train_images: faces the probes were fitted to.
         test_images: faces they were scored on.
         dimensions: numbers in a code, by kind of codes.
-        majority: by attribute, of always saying what most training faces are.
+        majority: of always predicting the majority of the training faces, by attribute.
         scores: by kind of codes, classifier and attribute.
-        left_out: why there are no scores, by attribute.
+        left_out: why an attribute was skipped, by attribute.
     """
 
     train_images: int
@@ -54,8 +63,7 @@ class Probe:
 def probe_model(vae: VAE, splits: Splits, *, progress: bool = False) -> Probe:
     """Probe a model's posterior means, those of the same network untrained, and as many principal components of pixels.
 
-    Fitted to the training split, its first 50,000 faces if it has more, and scored on all of the test split. The codes
-    of one kind are in memory at a time.
+    Fitted to the training split (at most 50,000 faces) and scored on the test split, one kind of codes at a time.
 
     Args:
         vae: the model.
@@ -71,9 +79,9 @@ def probe_model(vae: VAE, splits: Splits, *, progress: bool = False) -> Probe:
     left_out = one_valued(train.attributes, test.attributes, train.names)
     if len(left_out) == len(train.names):
         raise UserError(
-            "A probe needs an attribute that some faces have and some have not, in the training and in the test split, "
-            f"but {len(train):,} and {len(test):,} faces with {len(train.names)} attributes came, and none varies in "
-            "both. Name a data set with --source that has attributes and both splits: CelebA, or 'synthetic'."
+            f"A probe needs an attribute that varies in the training and in the test split; none of the "
+            f"{len(train.names)} attributes of these {len(train):,} and {len(test):,} faces does. Name a data set with "
+            "--source that has attributes and both splits: CelebA, or 'synthetic'."
         )
     dimensions, scores = {}, {}
     kinds = codes_by_kind(vae, train.images, test.images)
@@ -94,21 +102,18 @@ def probe(
     *,
     progress: bool = False,
 ) -> dict[str, dict[str, Scores]]:
-    """Scores of linear classifiers of codes, by classifier and attribute.
+    """Scores of linear classifiers of codes (N, D) for bool labels (N, A), by classifier and attribute.
 
     Each code is standardised, ``(c - m) / s`` with mean m and standard deviation s over the training codes. For labels
     y = -1 or 1, with ``t = y (w . c + b)``, scikit-learn minimises ``|w|^2 / 2 + sum over images of f(t)``: logistic
     regression has ``f(t) = ln(1 + e^-t)``, the linear SVM ``f(t) = max(0, 1 - t)^2``. Classes are not weighted, which
-    favours the accuracy: the balanced accuracy of a rare attribute is low even where its AUROC is high.
-
-    Args:
-        train_codes: (N, D) on the CPU.
-        train_labels: bool (N, A).
-        test_codes: (M, D) on the CPU.
-        test_labels: bool (M, A).
-        names: of the A attributes; those that `one_valued` names are left out.
-        progress: show a bar.
+    favours the accuracy: the balanced accuracy of a rare attribute is low even where its AUROC is high. Attributes that
+    `one_valued` names are skipped.
     """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import LinearSVC
+
     scaler = StandardScaler().fit(train_codes.double().numpy())
     x, held_out = (scaler.transform(codes.double().numpy()) for codes in (train_codes, test_codes))
     classifiers = {
@@ -127,10 +132,9 @@ def probe(
 
 
 def majority_scores(train_labels: Tensor, test_labels: Tensor, names: Sequence[str]) -> dict[str, Scores]:
-    """Scores on labels (M, A) of always saying what most of the training labels (N, A) are; `one_valued` is left out.
+    """Scores on labels (M, A) of always predicting the majority of the training labels (N, A), without `one_valued`.
 
-    The accuracy is the share of the test faces that are like most training faces; its balanced accuracy and its AUROC
-    are 1/2 for every attribute.
+    The balanced accuracy and the AUROC are 1/2 for every attribute.
     """
     common = train_labels.double().mean(dim=0) > 0.5
     left_out = one_valued(train_labels, test_labels, names)
@@ -147,7 +151,7 @@ def mean_scores(scores: dict[str, Scores]) -> Scores:
 
 
 def one_valued(train_labels: Tensor, test_labels: Tensor, names: Sequence[str]) -> dict[str, str]:
-    """The attributes that all faces have, or none, in the labels of a split (N, A): where, by name.
+    """Why attributes are skipped, by name: all faces of a split have them, or none, in the labels (N, A).
 
     Nothing can be learned from such a training split, and a test split without one of the classes has no AUROC.
     """
@@ -158,7 +162,7 @@ def one_valued(train_labels: Tensor, test_labels: Tensor, names: Sequence[str]) 
 
 
 def codes_by_kind(vae: VAE, train: Tensor, test: Tensor) -> dict[str, Callable[[], tuple[Tensor, Tensor]]]:
-    """What makes the codes (N, D) and (M, D) of training and test images: of the model, and of the two controls.
+    """Functions that make the codes (N, D) and (M, D) of training and test images: of the model and two controls.
 
     ``latents``: the posterior means. ``random encoder``: those of `untrained`. ``pixel PCA``: `pixel_components`.
     """
@@ -183,36 +187,87 @@ def untrained(vae: VAE) -> VAE:
 
 
 def pixel_components(train: Tensor, test: Tensor, dimensions: int) -> tuple[Tensor, Tensor]:
-    """Principal components of raw pixels: the codes (N, K) and (M, K) of training and test images.
+    """Principal components of raw pixels: the codes (N, K) and (M, K) of training and test images, uint8 (N, C, H, W).
 
     Fitted to the first 10,000 training images with scikit-learn's IncrementalPCA, a few hundred images at a time
-    (Ross et al. 2008, "Incremental learning for robust visual tracking").
-
-    Args:
-        train: uint8 (N, C, H, W).
-        test: uint8 (M, C, H, W).
-        dimensions: the number K of components; less where there are fewer images or pixels.
+    (Ross et al. 2008, "Incremental learning for robust visual tracking"). K is smaller for fewer images or pixels.
     """
+    from sklearn.decomposition import IncrementalPCA
+    from sklearn.utils import gen_batches
+
+    def pixels(images: Tensor) -> NDArray:
+        return to_float(images).flatten(1).numpy()
+
     images = train[:PCA_IMAGES]
     components = min(dimensions, len(images), images[0].numel())
     pca = IncrementalPCA(components)
     for part in gen_batches(len(images), max(PCA_AT_ONCE, components), min_batch_size=components):
-        pca.partial_fit(_pixels(images[part]))
-    codes, held_out = (
-        torch.cat([torch.as_tensor(pca.transform(_pixels(part))).float() for part in images.split(PCA_AT_ONCE)])
-        for images in (train, test)
-    )
-    return codes, held_out
+        pca.partial_fit(pixels(images[part]))
 
+    def codes(images: Tensor) -> Tensor:
+        return torch.cat([torch.as_tensor(pca.transform(pixels(part))).float() for part in images.split(PCA_AT_ONCE)])
 
-def _pixels(images: Tensor) -> NDArray:
-    return to_float(images).flatten(1).numpy()
+    return codes(train), codes(test)
 
 
 def _scores(decision: NDArray, labels: NDArray) -> Scores:
-    """Of decision values (M,), positive for those said to have the attribute, and labels, bool (M,)."""
+    """Of decision values (M,), positive where the attribute is predicted, and labels, bool (M,)."""
+    from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
+
     return {
         "accuracy": float(accuracy_score(labels, decision > 0)),
         "balanced_accuracy": float(balanced_accuracy_score(labels, decision > 0)),
         "auroc": float(roc_auc_score(labels, decision)),
     }
+
+
+def probe_table(result: Probe) -> str:
+    """The means over attributes, then every attribute, then published results on the same attributes."""
+    lines = [
+        f"Linear probes, fitted to {result.train_images:,} training faces and scored on {result.test_images:,} others.",
+        "Codes: " + ", ".join(f"{kind} ({count})" for kind, count in result.dimensions.items()) + ".",
+        "",
+        f"{f'mean over {len(result.majority)} attributes':<40}" + "".join(f"{name:>10}" for name in MEASURES.values()),
+    ]
+    lines += [f"{name:<40}" + "".join(f"{mean[key]:>10.3f}" for key in MEASURES) for name, mean in _means(result)]
+    lines += ["", *_by_attribute(result)]
+    lines += [f"Skipped: {name}, {why}." for name, why in result.left_out.items()]
+    if _celeba(result):
+        lines += ["", "Published mean accuracies over CelebA's 40 attributes.", OTHER_DATA]
+        lines += [f"{name:<40}{value:>10.4f}  {source}" for name, (value, source) in PUBLISHED.items()]
+    return "\n".join(lines)
+
+
+def probe_record(result: Probe) -> dict[str, Any]:
+    """Plain values for JSON: the fields of `Probe`, the means over attributes, published results."""
+    published = {name: {"accuracy": value, "source": source} for name, (value, source) in PUBLISHED.items()}
+    settings = {"control_seed": CONTROL_SEED, "pca_images": min(PCA_IMAGES, result.train_images)}
+    record = asdict(result) | settings | {"mean": dict(_means(result))}
+    return record | ({"published": {"data": OTHER_DATA, "rows": published}} if _celeba(result) else {})
+
+
+def _means(result: Probe) -> Iterator[tuple[str, dict[str, float]]]:
+    yield "majority class", mean_scores(result.majority)
+    for kind, by_classifier in result.scores.items():
+        for classifier, scores in by_classifier.items():
+            yield f"{kind}, {classifier}", mean_scores(scores)
+
+
+def _by_attribute(result: Probe) -> Iterator[str]:
+    """Both classifiers of the latents, and the AUROC of logistic regression on the controls' codes."""
+    yield f"{'':<22}{'accuracy':>30}{'balanced':>10}{'AUROC':>30}"
+    columns = ("majority", "SVM", "logistic", "logistic", "latents", "random", "pixels")
+    yield f"{'attribute':<22}" + "".join(f"{column:>10}" for column in columns)
+    own = result.scores["latents"]
+    for name, majority in result.majority.items():
+        logistic = own["logistic regression"][name]
+        values = [majority["accuracy"], own["linear SVM"][name]["accuracy"]]
+        values += [logistic["accuracy"], logistic["balanced_accuracy"]]
+        values += [by_classifier["logistic regression"][name]["auroc"] for by_classifier in result.scores.values()]
+        yield f"{name:<22}" + "".join(f"{value:>10.3f}" for value in values)
+
+
+def _celeba(result: Probe) -> bool:
+    """Whether the faces have CelebA's attributes; those of synthetic faces are a part of them."""
+    names = {*result.majority, *result.left_out}
+    return len(names) == CELEBA_ATTRIBUTES and names >= set(ATTRIBUTES)

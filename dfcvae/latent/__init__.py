@@ -1,4 +1,4 @@
-"""The latent space, for any `decode` callable: nothing here knows a network."""
+"""The latent space, for any `encode` and `decode` callables: nothing here knows a network."""
 
 from dfcvae.latent.attributes import (
     AttributeVectors,
@@ -7,12 +7,9 @@ from dfcvae.latent.attributes import (
     label_correlation,
     project_out,
 )
-from dfcvae.latent.encoding import encode_images
-from dfcvae.latent.interpolation import face_grid, interpolate, path, slerp
-from dfcvae.latent.maps import image_map, principal_components, tsne
-from dfcvae.latent.neighbours import nearest_neighbours
+from dfcvae.latent.interpolation import by_kl, encode_images, face_grid, interpolate, path, slerp, traverse
+from dfcvae.latent.maps import image_map, nearest_neighbours, principal_components, tsne
 from dfcvae.latent.priors import Prior, fit_gaussian, fit_mixture
-from dfcvae.latent.traversal import by_kl, traverse
 
 __all__ = [
     "AttributeVectors",

@@ -7,11 +7,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from dfcvae.errors import UserError, nearest
 from dfcvae.latent.stored import damaged, read_stored, write_stored
 
 FEWEST = 10  # faces with and without an attribute, below which a mean of a hundred dimensions is mostly noise
+KIND = "attribute vectors"
 Method = Literal["means", "classifier"]
 HOW = {"means": "differences of class means", "classifier": "normals of linear classifiers"}
 
@@ -21,10 +23,10 @@ def attribute_vector(mu: Tensor, has: Tensor, method: Method = "means") -> Tenso
 
     ``"means"``: the difference d of the class means (Hou et al. 2016, arXiv 1610.00291, section 4.3; Larsen et al.
     2016, arXiv 1512.09300). ``"classifier"``: along the unit normal n of the hyperplane by which a logistic regression
-    tells the classes apart, ``n (n . d)``. Either way a step of 1 covers the distance between the class means along it.
+    separates the classes, ``n (n . d)``. Either way a step of 1 covers the distance between the class means along it.
 
-    The difference holds all that goes along with the attribute in these faces. A normal points where the classes are
-    told apart best, given all latents: shorter steps, that change less besides the attribute, and less of it.
+    The difference holds all that correlates with the attribute in these faces. A normal points where the classes are
+    separated best, given all latents: a shorter step, with less effect and fewer side effects.
 
     Args:
         mu: posterior means (N, D).
@@ -45,36 +47,24 @@ def attribute_vector(mu: Tensor, has: Tensor, method: Method = "means") -> Tenso
     classifier = LogisticRegression(max_iter=1000, class_weight="balanced")
     classifier.fit((mu / spread).double().numpy(), has.numpy())
     normal = torch.as_tensor(classifier.coef_[0]).to(mu) / spread
-    return along(normal, difference)
-
-
-def along(direction: Tensor, difference: Tensor) -> Tensor:
-    """The part of a difference (D,) that lies along a direction (D,)."""
-    return direction * (direction @ difference) / direction.square().sum()
+    return normal * (normal @ difference) / normal.square().sum()
 
 
 def project_out(vector: Tensor, others: Tensor) -> Tensor:
-    """The part of a vector (D,) at right angles to all others (K, D): a step that changes none of them.
-
-    Only as much is taken away as the others span: vectors that are copies of one another count once.
-    """
-    if len(others) == 0:
-        return vector
-    basis = torch.linalg.svd(others.double().T, full_matrices=False)
-    rank = int((basis.S / basis.S[0] > 1e-6).sum())
-    spanned = basis.U[:, :rank]
-    return vector - (spanned @ (spanned.T @ vector.double())).to(vector)
+    """The part of a vector (D,) orthogonal to all others (K, D), which may be linearly dependent."""
+    basis = others.double()
+    return vector - (torch.linalg.pinv(basis, rtol=1e-6) @ (basis @ vector.double())).to(vector)
 
 
 def balanced_rows(has: Tensor, others: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Rows of as many faces with an attribute as without, of whom as many have each combination of other attributes.
+    """Rows of as many faces with an attribute as without, for every combination of other attributes.
 
     In CelebA most faces with glasses are men: the difference of the means of all is in part a change of sex. Drawn in
     this way, the two classes differ in nothing but the attribute as far as ``others`` go.
 
     Args:
         has: bool (N,).
-        others: bool (N, K); K may be 0.
+        others: bool (N, K).
         generator: of the draw, without replacement.
 
     Returns:
@@ -92,10 +82,8 @@ def balanced_rows(has: Tensor, others: Tensor, generator: torch.Generator | None
 
 def label_correlation(attributes: Tensor) -> Tensor:
     """Correlation (A, A) between the attributes (N, A) of faces: the phi coefficient; NaN for one that never varies."""
-    centred = attributes.double() - attributes.double().mean(dim=0)
-    covariance = centred.T @ centred
-    spread = covariance.diagonal().sqrt()
-    return (covariance / spread / spread[:, None]).float()
+    count = attributes.shape[1]
+    return torch.corrcoef(attributes.double().T).reshape(count, count).float()
 
 
 @dataclass(frozen=True)
@@ -121,24 +109,20 @@ class AttributeVectors:
         *,
         method: Method = "means",
         balance: Sequence[str] = (),
-        seed: int = 0,
     ) -> "AttributeVectors":
-        """The vectors of all attributes that enough faces have and enough do not; others are left out.
+        """The vectors of all attributes with at least 10 faces of both kinds; others are skipped.
 
         Args:
             mu: posterior means (N, D).
             attributes: bool (N, A).
             names: of the attributes.
             method: see `attribute_vector`.
-            balance: attributes in which the faces with and without another shall not differ; see `balanced_rows`. With
-                none, all faces are used.
-            seed: of the choice of faces.
+            balance: attributes to balance by `balanced_rows`; with none, all faces are used.
 
         Raises:
             UserError: if there is no such attribute to balance, or no attribute has enough faces of both kinds.
         """
-        names = tuple(names)
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(0)
         columns = [_index(names, name) for name in balance]
         found: dict[str, Tensor] = {}
         for i, name in enumerate(names):
@@ -149,8 +133,8 @@ class AttributeVectors:
                 found[name] = attribute_vector(mu[rows], has[rows], method)
         if not found:
             raise UserError(
-                f"Attribute vectors need at least {FEWEST} faces with and {FEWEST} without an attribute; "
-                f"{len(mu)} faces with {len(names)} attributes came, and none has so many. Use a larger data set."
+                f"Attribute vectors need at least {FEWEST} faces with and {FEWEST} without an attribute; none of the "
+                f"{len(names)} attributes of these {len(mu)} faces has that many. Use a larger data set."
             )
         how = HOW[method] + (f", balanced by {' and '.join(balance)}" if balance else "")
         return cls(tuple(found), torch.stack(list(found.values())), how)
@@ -164,16 +148,16 @@ class AttributeVectors:
         return self.vectors[_index(self.names, name)]
 
     def step(self, strengths: Mapping[str, float], keep: Sequence[str] = ()) -> Tensor:
-        """The sum (D,) of the vectors times their strengths, with no part along the vectors of ``keep``."""
+        """The sum (D,) of the vectors times their strengths, orthogonal to the vectors of ``keep``."""
         total = torch.stack([strength * self[name] for name, strength in strengths.items()]).sum(dim=0)
-        return project_out(total, torch.stack([self[name] for name in keep]) if keep else total[:0])
+        return project_out(total, torch.stack([self[name] for name in keep])) if keep else total
 
     def edit(self, z: Tensor, strengths: Mapping[str, float], keep: Sequence[str] = ()) -> Tensor:
         """Latents (N, D) moved by several attributes at once: ``{"Smiling": 1.5, "Eyeglasses": -1}``.
 
         Args:
             z: latents (N, D).
-            strengths: 1 is the distance between faces without and with the attribute; negative takes it away.
+            strengths: 1 is the distance between faces without and with the attribute; negative removes it.
             keep: attributes whose vectors are projected out of the step, so that it changes them less.
 
         Raises:
@@ -182,30 +166,30 @@ class AttributeVectors:
         return z + self.step(strengths, keep).to(z)
 
     def correlation(self) -> Tensor:
-        """Cosine similarity (A, A) of the vectors: what else changes when one moves along one of them."""
-        unit = self.vectors / self.vectors.norm(dim=1, keepdim=True)
+        """Cosine similarity (A, A) of the vectors: what else changes along one of them."""
+        unit = normalize(self.vectors, dim=1)
         return unit @ unit.T
 
     def save(self, path: str | Path, model: str, source: str, dtype: torch.dtype = torch.float32) -> Path:
-        """Write safetensors that say to which model (`dfcvae.vae.digest`) and faces they belong."""
+        """Write safetensors with the model (`dfcvae.vae.digest`) and the faces to which they belong."""
         about = {"names": self.names, "how": self.how}
-        return write_stored(path, {"vectors": self.vectors.to(dtype)}, "attribute vectors", model, source, about)
+        return write_stored(path, {"vectors": self.vectors.to(dtype)}, KIND, model, source, about)
 
     @classmethod
     def load(cls, path: str | Path, model: str) -> "AttributeVectors":
-        """The vectors kept in a file, whatever faces of whatever source they shall move.
+        """The vectors in a file, whatever faces they were fitted to.
 
         Raises:
             UserError: if they are another model's, or the file holds something else.
         """
-        tensors, about = read_stored(path, "attribute vectors", model)
-        names, steps = about.get("names"), tensors.get("vectors")
-        if not isinstance(names, list) or steps is None or steps.dim() != 2 or len(steps) != len(names):
-            raise damaged(path, "attribute vectors", "names and vectors do not belong together")
-        return cls(tuple(map(str, names)), steps.float(), str(about.get("how")))
+        tensors, about = read_stored(path, KIND, model)
+        names, vectors = about.get("names"), tensors.get("vectors")
+        if not isinstance(names, list) or vectors is None or vectors.dim() != 2 or len(vectors) != len(names):
+            raise damaged(path, KIND, "names and vectors do not belong together")
+        return cls(tuple(map(str, names)), vectors.float(), str(about.get("how")))
 
 
 def _index(names: Sequence[str], name: str) -> int:
     if name not in names:
         raise UserError(f"There is no attribute {name!r}{nearest(name, names)}; there are {', '.join(names)}.")
-    return names.index(name)
+    return list(names).index(name)

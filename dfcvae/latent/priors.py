@@ -1,4 +1,4 @@
-"""What latents to draw: from N(0, I), or from what the encoder makes of the training faces."""
+"""Distributions to draw latents from: N(0, I), or one fitted to the latents of the training faces."""
 
 import warnings
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ CONVERGED = {"tol": 1e-3, "max_iter": 100}
 class Prior:
     """A mixture of Gaussians over the latents: ``p(z) = sum_k w_k N(z; m_k, L_k L_k^T)``. One component is a Gaussian.
 
-    A VAE is trained towards ``N(0, I)``, but the latents of the data never quite fill it; where they do not, the
-    decoder has seen nothing. A distribution fitted to them after training avoids such places (Ghosh et al. 2020, "From
-    Variational to Deterministic Autoencoders", arXiv 1903.12436).
+    A VAE is trained towards ``N(0, I)``, but the latents of the data never quite fill it, and the decoder is untrained
+    in the gaps. A distribution fitted to the latents after training avoids them (Ghosh et al. 2020, "From Variational
+    to Deterministic Autoencoders", arXiv 1903.12436).
 
     Args:
         weights: w, (K,), sum 1.
@@ -62,18 +62,16 @@ class Prior:
 
         Args:
             n: how many.
-            temperature: factor of every component's standard deviation: below 1, draws are nearer to the means, so
-                more ordinary and less varied.
+            temperature: factor of every component's standard deviation: below 1, draws are more ordinary and less
+                varied.
             generator: of the draws. Those of the standard normal are the ones of `VAE.sample`.
         """
         device = generator.device if generator is not None else torch.device("cpu")
         eps = torch.randn(n, self.means.shape[1], generator=generator, device=device)
         weights, means, factors = (tensor.to(device) for tensor in (self.weights, self.means, self.factors))
-        k = (
-            torch.multinomial(weights, n, replacement=True, generator=generator)
-            if len(weights) > 1
-            else eps.new_zeros(n)
-        )
+        k = torch.zeros(n, device=device)  # with one component nothing is drawn: the seeds of `VAE.sample` are kept
+        if len(weights) > 1:
+            k = torch.multinomial(weights, n, replacement=True, generator=generator)
         z = torch.empty_like(eps)
         for component in range(len(weights)):
             rows = k == component
@@ -86,7 +84,7 @@ class Prior:
         return MixtureSameFamily(Categorical(probs=self.weights), components).log_prob(z)
 
     def save(self, path: str | Path, model: str, source: str, dtype: torch.dtype = torch.float32) -> Path:
-        """Write safetensors that say to which model (`dfcvae.vae.digest`) and faces they belong.
+        """Write safetensors with the model (`dfcvae.vae.digest`) and the faces to which they belong.
 
         A covariance that all components share is written once; ``dtype`` is that of the covariances' factors.
         """
@@ -96,12 +94,7 @@ class Prior:
 
     @classmethod
     def load(cls, path: str | Path, model: str, source: str | None = None) -> "Prior":
-        """The prior kept in a file, in float32.
-
-        Args:
-            path: of the file.
-            model: digest of the VAE it should belong to.
-            source: name of the faces it should be fitted to (default: any).
+        """The prior in a file, in float32, fitted to the model with this digest and the faces of this name (or any).
 
         Raises:
             UserError: if it is another model's or other faces', or the file holds something else.
@@ -109,11 +102,7 @@ class Prior:
         tensors, _ = read_stored(path, "a prior", model, source)
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         k, d = (*shapes.get("means", ()), 0, 0)[:2]
-        covariances = shapes.get("factors", ())[:1]  # one for all, or one for each
-        if shapes != {"weights": (k,), "means": (k, d), "factors": (*covariances, d, d)} or covariances not in (
-            (1,),
-            (k,),
-        ):
+        if not any(shapes == {"weights": (k,), "means": (k, d), "factors": (n, d, d)} for n in (1, k)):
             raise damaged(path, "a prior", f"shapes {shapes}")
         read = {name: tensor.float() for name, tensor in tensors.items()}
         return cls(read["weights"], read["means"], read["factors"].expand(k, -1, -1))
@@ -122,11 +111,7 @@ class Prior:
 def fit_gaussian(mu: Tensor, logvar: Tensor) -> Prior:
     """The Gaussian with the mean and covariance of the aggregate posterior ``1/N sum_n N(mu_n, diag exp logvar_n)``.
 
-    Its covariance is that of the means plus the mean of the variances (the law of total variance): no draw is needed.
-
-    Args:
-        mu: posterior means (N, D), N above 1.
-        logvar: logarithms of the posterior variances (N, D).
+    Its covariance is that of the means (N, D) plus the mean of the variances (the law of total variance).
     """
     covariance = torch.cov(mu.double().T, correction=0) + torch.diag(logvar.double().exp().mean(dim=0))
     return Prior(torch.ones(1), mu.mean(dim=0, keepdim=True), torch.linalg.cholesky(covariance).float()[None])
@@ -136,20 +121,18 @@ def fit_mixture(
     posterior: tuple[Tensor, Tensor],
     held_out: tuple[Tensor, Tensor],
     components: tuple[int, ...] = COMPONENTS,
-    seed: int = 0,
 ) -> tuple[Prior, dict[str, float]]:
     """A mixture of Gaussians with full covariances, fitted by expectation maximisation to a draw from each posterior.
 
     Numbers of components are tried in turn with a covariance for each (``"8 full"``) and with one that all share
-    (``"8 tied"``), which needs fewer faces, until held-out faces find the next number no more likely. A covariance
-    needs several faces for each latent dimension; kinds that have too few are left out. The search stops each fit
-    early; the best mixture is then fitted to convergence.
+    (``"8 tied"``), which needs fewer faces, until the likelihood of held-out faces stops rising. A covariance needs
+    several faces for each latent dimension; mixtures with too few are skipped. The search stops each fit early; the
+    best mixture is then fitted to convergence.
 
     Args:
         posterior: ``mu, logvar``, each (N, D), of training faces.
         held_out: ``mu, logvar``, each (M, D), of faces for the choice among the mixtures.
         components: numbers to try, ascending.
-        seed: of the draws and the start.
 
     Returns:
         The mixture whose held-out likelihood is highest, and the likelihoods: mean ``ln p(z)`` in nats by kind.
@@ -157,45 +140,50 @@ def fit_mixture(
     Raises:
         UserError: if there are too few faces for any mixture.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     z, z_held_out = (
         sample_posterior(mu, logvar, torch.randn(mu.shape, generator=generator)) for mu, logvar in (posterior, held_out)
     )
-    kinds = [(kind, k) for kind in FACES_PER_DIMENSION for k in components if k > 1 or kind == "full"]
-    needed = {(kind, k): FACES_PER_DIMENSION[kind] * k * z.shape[1] for kind, k in kinds}
+    needed = {  # faces
+        (kind, k): faces * k * z.shape[1]
+        for kind, faces in FACES_PER_DIMENSION.items()
+        for k in components
+        if k > 1 or kind == "full"
+    }
     if len(z) < min(needed.values()):
         raise UserError(
             f"A mixture in {z.shape[1]} latent dimensions needs at least {min(needed.values())} faces, got {len(z)}; "
             "use the Gaussian, or more faces."
         )
-    fitted, likelihood = {}, {}
+    from sklearn.mixture import GaussianMixture
+
+    mixtures, likelihood = {}, {}
     for kind in FACES_PER_DIMENSION:
         before = -inf
-        for k in (k for of, k in kinds if of == kind and len(z) >= needed[kind, k]):
-            name, mixture = f"{k} {kind}", _mixture(k, kind, seed)
-            fitted[name], likelihood[name] = mixture, _fit(mixture, z, z_held_out, SEARCHED)
+        for k in components:
+            if len(z) < needed.get((kind, k), inf):
+                continue
+            name = f"{k} {kind}"
+            mixtures[name] = GaussianMixture(k, covariance_type=kind, reg_covar=RIDGE, random_state=0, warm_start=True)
+            likelihood[name] = _fit(mixtures[name], z, z_held_out, SEARCHED)
             if likelihood[name] <= before:
                 break
             before = likelihood[name]
     best = max(likelihood, key=likelihood.__getitem__)
-    searched, searched_likelihood = _prior(fitted[best]), likelihood[best]
-    likelihood[best] = _fit(fitted[best], z, z_held_out, CONVERGED)
-    if likelihood[best] >= searched_likelihood:
-        return _prior(fitted[best]), likelihood
-    likelihood[best] = searched_likelihood
-    return searched, likelihood
-
-
-def _mixture(k: int, kind: str, seed: int) -> Any:
-    from sklearn.mixture import GaussianMixture
-
-    return GaussianMixture(k, covariance_type=kind, reg_covar=RIDGE, random_state=seed, warm_start=True)
+    searched = _prior(mixtures[best])
+    converged = _fit(mixtures[best], z, z_held_out, CONVERGED)
+    if converged < likelihood[best]:
+        return searched, likelihood
+    likelihood[best] = converged
+    return _prior(mixtures[best]), likelihood
 
 
 def _fit(mixture: Any, z: Tensor, held_out: Tensor, how: dict[str, float]) -> float:
-    """Fit from where the mixture is, in float32 (a third of the time); the mean ln p(z) of held-out latents."""
+    """Fit further, in float32 (a third of the time); the mean ln p(z) of held-out latents."""
+    from sklearn.exceptions import ConvergenceWarning
+
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*did not converge")  # as is meant, see `SEARCHED`
+        warnings.simplefilter("ignore", ConvergenceWarning)  # on purpose, see `SEARCHED`
         mixture.set_params(**how).fit(z.float().numpy())
     return float(_prior(mixture).log_prob(held_out).mean())
 

@@ -15,19 +15,17 @@ class OtherFitError(UserError):
 
 
 def damaged(path: str | Path, kind: str, why: str) -> UserError:
-    """The sentence for a file that is not what it should be."""
+    """The error for a file that holds something else."""
     return UserError(f"{path} does not hold {kind}, or is damaged ({why}); delete it.")
 
 
 def write_stored(
     path: str | Path, tensors: dict[str, Tensor], kind: str, model: str, source: str, about: dict[str, Any]
 ) -> Path:
-    """Write tensors as safetensors, with what they are, and the digest of the model and the name of the data they fit.
-
-    The file appears whole or not at all.
+    """Write safetensors with what they are, the digest of the model and the name of the data; atomically.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: if they cannot be written.
     """
     metadata = {"dfcvae": json.dumps({"kind": kind, "model": model, "source": source} | about)}
     return write_tensors(path, tensors, metadata)
@@ -36,7 +34,7 @@ def write_stored(
 def read_stored(
     path: str | Path, kind: str, model: str, source: str | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `write_stored` wrote: the tensors, and what it says of them.
+    """What `write_stored` wrote: the tensors, and the description.
 
     Raises:
         UserError: if the file is damaged or holds something else.
@@ -45,15 +43,15 @@ def read_stored(
     try:
         tensors, metadata = read_tensors(path)
         about = json.loads(metadata["dfcvae"])
-        wrong, _ = about["kind"] != kind, (about["model"], about["source"])  # all of which an older file may lack
+        found = about["kind"], about["model"], about["source"]
     except UnreadableError as error:
         raise damaged(path, kind, str(error)) from error
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise damaged(path, kind, type(error).__name__) from error
-    if wrong:
-        raise UserError(f"{path} holds {about['kind']} instead of {kind}.")
-    if about["model"] != model:
+    if found[0] != kind:
+        raise UserError(f"{path} holds {found[0]} instead of {kind}.")
+    if found[1] != model:
         raise OtherFitError(f"{path} was fitted to other weights: of another checkpoint, or before more training.")
-    if source is not None and about["source"] != source:
-        raise OtherFitError(f"{path} was fitted to the faces of {about['source']!r}, not of {source!r}.")
+    if source not in (None, found[2]):
+        raise OtherFitError(f"{path} was fitted to the faces of {found[2]!r}, not of {source!r}.")
     return tensors, about

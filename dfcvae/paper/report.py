@@ -5,8 +5,7 @@ from statistics import fmean
 
 from dfcvae.data import Splits, source_name
 from dfcvae.device import pick_device
-from dfcvae.evaluation.probe import Scores
-from dfcvae.evaluation.probe_table import CELEBA_ATTRIBUTES, OTHER_DATA, PUBLISHED
+from dfcvae.evaluation.probe import CELEBA_ATTRIBUTES, OTHER_DATA, PUBLISHED, Scores
 from dfcvae.evaluation.seeds import over_seeds
 from dfcvae.paper.figures import correlations, latent_map, vectors_of, walks
 from dfcvae.paper.hypothesis import hypothesis

@@ -9,9 +9,8 @@ from dfcvae.config import DataConfig
 from dfcvae.data import Splits, source_name
 from dfcvae.errors import UserError
 from dfcvae.evaluation import Measurements, compared, inception_card, measure, measure_samples, protocol
-from dfcvae.evaluation.inception import Embedding
-from dfcvae.evaluation.protocol import ATTRIBUTE_JUDGE
-from dfcvae.evaluation.samples import FEWEST
+from dfcvae.evaluation.measures import ATTRIBUTE_JUDGE
+from dfcvae.evaluation.samples import FEWEST, Embedding
 from dfcvae.latent import Prior
 from dfcvae.latent.stored import read_stored, write_stored
 from dfcvae.reports.observers import Observers

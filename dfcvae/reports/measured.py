@@ -6,9 +6,8 @@ from typing import Literal
 
 from dfcvae.evaluation import JUDGE_LAYERS
 from dfcvae.evaluation.judges import COSINE, DISTANCE, STRANGERS
-from dfcvae.evaluation.measures import Measurements
+from dfcvae.evaluation.measures import ATTRIBUTE_JUDGE, Measurements
 from dfcvae.evaluation.paired import Difference, paired_differences
-from dfcvae.evaluation.protocol import ATTRIBUTE_JUDGE
 from dfcvae.evaluation.seeds import OverSeeds, over_seeds
 from dfcvae.reports.blocks import Table
 

@@ -10,8 +10,8 @@ from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.device import pick_device
 from dfcvae.errors import UserError
 from dfcvae.evaluation import JUDGE_LAYERS, NetworkJudge, inception_network, lpips_distances
-from dfcvae.evaluation.inception import Embedding
-from dfcvae.evaluation.lpips import Distance
+from dfcvae.evaluation.quality import Distance
+from dfcvae.evaluation.samples import Embedding
 from dfcvae.features import VGGFeatures
 from dfcvae.weights import COMPACT, read_metadata
 
@@ -55,8 +55,8 @@ class Observers:
 
     Args:
         judge: for attributes, distances at layers, and distances of samples.
-        inception: of `dfcvae.evaluation.inception.inception_network`, for FID and KID.
-        lpips: distances of `dfcvae.evaluation.lpips.lpips_distances`.
+        inception: of `dfcvae.evaluation.inception_network`, for FID and KID.
+        lpips: distances of `dfcvae.evaluation.lpips_distances`.
         judges: networks of other kinds.
     """
 

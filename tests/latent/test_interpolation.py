@@ -2,8 +2,10 @@ import math
 
 import pytest
 import torch
+from torch.distributions import Normal, kl_divergence
 
-from dfcvae.latent import face_grid, interpolate, path, slerp
+from dfcvae.latent import by_kl, encode_images, face_grid, interpolate, path, slerp, traverse
+from dfcvae.latent import interpolation as module
 from dfcvae.vae import VAE
 
 
@@ -64,10 +66,45 @@ def test_a_grid_has_its_corners_and_the_mean_in_the_middle():
     torch.testing.assert_close(grid[:, -1], interpolate(corners[1], corners[3], 3))
 
 
-def test_too_few_points_are_errors():
-    with pytest.raises(ValueError, match="at least 2 steps"):
-        interpolate(torch.zeros(2), torch.ones(2), 1)
-    with pytest.raises(ValueError, match="at least 2 points"):
-        path(torch.zeros(1, 2), 3)
-    with pytest.raises(ValueError, match="4 corners; 3 came"):
-        face_grid(torch.zeros(3, 2), 2, 2)
+def test_a_traversal_changes_one_dimension():
+    z, values = torch.randn(6), torch.tensor([-3.0, 0.0, 3.0])
+    walked = traverse(z, 4, values)
+    assert torch.equal(walked[:, 4], values)
+    rest = [0, 1, 2, 3, 5]
+    assert torch.equal(walked[:, rest], z[rest].expand(3, 5))
+
+
+def test_dimensions_are_ordered_by_their_mean_kl():
+    mu, logvar = torch.randn(50, 5) * torch.tensor([0.1, 2.0, 0.0, 1.0, 0.5]), torch.randn(50, 5)
+    mu[:, 2], logvar[:, 2] = 0, 0  # a dimension that says nothing
+    indices, nats = by_kl(mu, logvar)
+    expected = kl_divergence(Normal(mu, (logvar / 2).exp()), Normal(0.0, 1.0)).mean(dim=0)
+    torch.testing.assert_close(nats, expected[indices])
+    assert (nats.diff() <= 0).all()
+    assert indices[-1] == 2
+    assert nats[-1] == 0
+
+
+def test_many_images_are_encoded_as_few_are(monkeypatch):
+    monkeypatch.setattr(module, "ENCODED_AT_ONCE", 3)
+    vae = VAE("hou2016", 32, 3, 8).eval()
+    images = torch.randint(0, 256, (7, 3, 32, 32), dtype=torch.uint8)
+    mu, logvar = encode_images(vae.encode, images)
+    expected = vae.encode(images / 255)
+    torch.testing.assert_close(mu, expected[0].detach(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(logvar, expected[1].detach(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(encode_images(vae.encode, images / 255)[0], mu, rtol=1e-4, atol=1e-5)
+    assert not mu.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: interpolate(torch.zeros(2), torch.ones(2), 1), "at least 2 steps, got 1"),
+        (lambda: path(torch.zeros(1, 2), 3), "at least 2 points, got 1"),
+        (lambda: face_grid(torch.zeros(3, 2), 2, 2), "4 corners, got 3"),
+    ],
+)
+def test_too_few_points_are_errors(call, said):
+    with pytest.raises(ValueError, match=said):
+        call()

@@ -65,7 +65,7 @@ def test_the_gradient_term_is_one_minus_the_cosine_plus_the_variance_of_log_rati
     student = Student("vgg11", 0.25, "relu2_1").eval()
     maps, _ = _throw_away(TINY, student, teacher, splits["train"])
     x = torch.rand(4, 3, 32, 32)
-    y = blur(x, torch.linspace(0.3, 1, 4), seeded_generator(0, Stream.EVALUATION))
+    y = blur(x, torch.linspace(0.3, 1, 4).view(4, 1, 1, 1), seeded_generator(0, Stream.EVALUATION))
     torch.manual_seed(1)  # of the places that are compared
     plain, _ = _terms(student, maps, teacher, x, y.clone(), {})
     torch.manual_seed(1)
@@ -86,7 +86,7 @@ def test_the_gradient_term_trains_the_student(teacher, splits):
     student = Student("vgg11", 0.25, "relu2_1").eval()
     maps, _ = _throw_away(TINY, student, teacher, splits["train"])
     x = torch.rand(4, 3, 32, 32)
-    y = blur(x, torch.linspace(0.3, 1, 4), seeded_generator(0, Stream.EVALUATION))
+    y = blur(x, torch.linspace(0.3, 1, 4).view(4, 1, 1, 1), seeded_generator(0, Stream.EVALUATION))
 
     def slope(weights):
         student.zero_grad()

@@ -2,8 +2,7 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from dfcvae.latent import encode_images, image_map, nearest_neighbours, principal_components, tsne
-from dfcvae.vae import VAE
+from dfcvae.latent import image_map, nearest_neighbours, principal_components, tsne
 
 
 def test_neighbours_are_scikit_learns_and_a_copy_is_at_distance_0():
@@ -42,14 +41,3 @@ def test_an_image_map_puts_images_where_their_points_are():
     middle = [(6, 1), (6, 6), (1, 1)]  # bottom left, bottom right, top left: the second coordinate points upwards
     assert [picture[:, y, x].tolist() for y, x in middle] == [[0, 0, 0], [0, 1, 0], [0, 0, 1]]  # (0.2, 0.2) is nearer
     assert (picture[:, :4, 4:] == 1).all()  # nobody is there
-
-
-def test_many_images_are_encoded_as_few_are():
-    vae = VAE("hou2016", 32, 3, 8).eval()
-    images = torch.randint(0, 256, (7, 3, 32, 32), dtype=torch.uint8)
-    mu, logvar = encode_images(vae.encode, images, batch_size=3)
-    expected = vae.encode(images / 255)
-    torch.testing.assert_close(mu, expected[0].detach(), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(logvar, expected[1].detach(), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(encode_images(vae.encode, images / 255)[0], mu, rtol=1e-4, atol=1e-5)
-    assert not mu.requires_grad
