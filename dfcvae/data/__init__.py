@@ -1,12 +1,22 @@
-"""Faces to train on: CelebA as it lies on disk, any folder of images, or synthetic ones."""
+"""Faces to train on: CelebA as it is on disk, any folder of images, or synthetic faces."""
 
 from dfcvae.data.batches import Batches, TrainingBatches
 from dfcvae.data.cache import prepare
 from dfcvae.data.faces import Faces, Splits, filled
-from dfcvae.data.of_model import absent, at_hand, check_at_hand, data_of, decode_face, read_face, tell_other_data
-from dfcvae.data.source import SYNTHETIC, load_faces, source_name, synthetic_faces
-from dfcvae.intake import ImageSet, open_images
-from dfcvae.intake.rendering import Rendering
+from dfcvae.data.source import (
+    SYNTHETIC,
+    absent,
+    at_hand,
+    check_at_hand,
+    data_of,
+    decode_face,
+    load_faces,
+    read_face,
+    source_name,
+    synthetic_faces,
+    tell_other_data,
+)
+from dfcvae.intake import ImageSet, Rendering, open_images
 
 __all__ = [
     "SYNTHETIC",

@@ -1,8 +1,18 @@
-"""From a path on disk to a list of encoded images with what is known of each."""
+"""From a path on disk to a list of encoded images with their labels."""
 
-from dfcvae.intake.decode import Undecodable, decode, quiet_pillow
-from dfcvae.intake.imageset import ImageSet
-from dfcvae.intake.layouts import open_images
-from dfcvae.intake.splits import SPLITS
+from dfcvae.intake.celeba import open_images
+from dfcvae.intake.decode import FORMATS, Rendering, Undecodable, decode, quiet_pillow
+from dfcvae.intake.folders import ImageSet, read_file
+from dfcvae.intake.labels import SPLITS
 
-__all__ = ["SPLITS", "ImageSet", "Undecodable", "decode", "open_images", "quiet_pillow"]
+__all__ = [
+    "FORMATS",
+    "SPLITS",
+    "ImageSet",
+    "Rendering",
+    "Undecodable",
+    "decode",
+    "open_images",
+    "quiet_pillow",
+    "read_file",
+]

@@ -1,27 +1,27 @@
 """Lists joined to image files: which image has which attributes, split and identity."""
 
+import hashlib
 import posixpath
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dfcvae.errors import UserError, some
-from dfcvae.intake.lists import Table, normal
-from dfcvae.intake.splits import SPLIT_FOLDERS, complete, is_whole_celeba, official_split, stem
+from dfcvae.intake.lists import SPLIT_NAMES, Table, normal
+
+SPLITS = ("train", "val", "test")
+SHARE = 0.1  # of the training images, for a validation or test split that is drawn
+CELEBA_COUNTS = 162_770, 19_867, 19_962  # in the order of the numbered images
+SPLIT_FOLDERS = {name: place for name, place in SPLIT_NAMES.items() if len(name) > 1}
+"""What splits are called in the names of folders and shards."""
 
 
-@dataclass(frozen=True)
-class Labels:
-    """What is known of ``n`` files.
-
-    Attributes:
-        files: the labelled ones, as the tree names them.
-        attributes, names, split, missing, about: as in `ImageSet`.
-    """
+class Labels(NamedTuple):
+    """The labelled files, as the tree names them, and their labels as in `ImageSet`."""
 
     files: tuple[str, ...]
     attributes: NDArray[np.bool_]
@@ -31,36 +31,50 @@ class Labels:
     about: tuple[tuple[str, str], ...]
 
 
+Rows = Mapping[str, Mapping[str, int]]
+"""By a table's label: the row of each file in it."""
+
+
 def join(files: Sequence[str], tables: Sequence[Table], seed: int, numbered: bool = False) -> Labels:
     """Gives every file the row of each table that names it.
 
     Args:
         files: relative names, in natural order.
-        tables: what the lists say; one that names none of the files is left aside.
+        tables: the content of the lists; one that names none of the files is not used.
         seed: of the splits that no table gives.
-        numbered: whether tables and files are CelebA-HQ's, which go by number, with leading zeros or without.
+        numbered: whether tables and files are CelebA-HQ's, which are numbers, with or without leading zeros.
 
     Raises:
-        UserError: a list of CelebA names none of the files, lists disagree, or two bring the same attribute.
+        UserError: a list of CelebA names none of the files, lists disagree, or two have the same attribute.
     """
     rows = {table.label: match(files, table.filenames, NUMBERED if numbered else KEYS) for table in tables}
     for table in tables:
-        if not rows[table.label] and table.required:
+        if table.required and not rows[table.label]:
             raise UserError(
                 f"None of the images that {table.label} names (first: {next(iter(table.filenames), '-')}) is among the "
                 f"{len(files):,} images found (first: {files[0]}), or several have the same name. Use lists and images "
                 "that belong together."
             )
-    used = [table for table in tables if table.says_something and _is_about(table, rows[table.label])]
-    listing = [table for table in used if table.names] or [table for table in used if table.split is not None]
-    for other in used:
-        if listing and (other.names or other.split is not None):
-            _must_agree(listing[0], other, rows)
-    chosen = [file for file in files if not listing or file in rows[listing[0].label]]
-    if not any(table.split is not None for table in used):
+    used = [
+        table
+        for table in tables
+        if (table.names or table.split is not None or table.identities is not None)
+        # a table in a folder above should be mostly about these files
+        and len(rows[table.label]) > (0 if table.near else len(table.filenames) / 2)
+    ]
+    listing = next((table for table in used if table.names), _splitting(used))
+    missing: tuple[str, ...] = ()
+    chosen = list(files)
+    if listing:
+        for other in used:
+            if other.names or other.split is not None:
+                _must_agree(listing, other, rows)
+        listed = rows[listing.label]
+        chosen = [file for file in files if file in listed]
+        matched = set(listed.values())
+        missing = tuple(name for i, name in enumerate(listing.filenames) if i not in matched)
+    if not _splitting(used):
         chosen = _without_strays(chosen)
-    matched = set(rows[listing[0].label].values()) if listing else set()
-    absent = [name for i, name in enumerate(listing[0].filenames) if i not in matched] if listing else []
     attributes, names = _attributes(chosen, used, rows)
     split, how = _split(chosen, used, rows, seed)
     about = [*(("labels", table.label) for table in used), ("split", how)]
@@ -70,16 +84,21 @@ def join(files: Sequence[str], tables: Sequence[Table], seed: int, numbered: boo
     unused += [posixpath.basename(table.label) for table in tables if table not in used]
     if unused:
         about.append(("not used", ", ".join(unused)))
-    return Labels(tuple(chosen), attributes, names, split, tuple(absent), tuple(about))
+    return Labels(tuple(chosen), attributes, names, split, missing, tuple(about))
 
 
 def relative_to_common_folder(files: Sequence[str]) -> tuple[str, list[str]]:
     """The deepest folder that holds all files, and their names in it."""
-    # Not by `os.path.commonpath`: names in a zip need not be paths of this system, nor of any.
+    # Not by `os.path.commonpath`: names in a zip need not be valid paths of this system.
     folders = [file.split("/")[:-1] for file in files]
     pairs = zip(min(folders, default=[]), max(folders, default=[]), strict=False)
     common = [one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
     return "/".join(common), ["/".join(file.split("/")[len(common) :]) for file in files]
+
+
+def stem(name: str) -> str:
+    """A file's name without folders and suffix."""
+    return posixpath.splitext(posixpath.basename(name))[0]
 
 
 Key = Callable[[str], str]
@@ -96,9 +115,9 @@ NUMBERED: tuple[Key, ...] = (lambda name: stem(name).lstrip("0") or "0",)
 
 
 def match(files: Sequence[str], listed: Sequence[str], keys: Sequence[Key] = KEYS) -> dict[str, int]:
-    """The row of each file in a list, by the way of naming that finds most files.
+    """The row of each file in a list, by the key that finds most files.
 
-    A way by which two files, or two rows of a file, could be meant is none.
+    A key by which two files, or two rows of a file, could be meant is not used.
     """
     best: dict[str, int] = {}
     spelled = [normal(name) for name in listed]
@@ -113,12 +132,11 @@ def match(files: Sequence[str], listed: Sequence[str], keys: Sequence[Key] = KEY
     return {file: best[file] for file in files if file in best}
 
 
-def _is_about(table: Table, rows: Mapping[str, int]) -> bool:
-    """Whether a table names the files; one that was found elsewhere should be about them for the most part."""
-    return len(rows) > (0 if table.near else len(table.filenames) / 2)
+def _splitting(tables: Sequence[Table]) -> Table | None:
+    return next((table for table in tables if table.split is not None), None)
 
 
-def _must_agree(one: Table, other: Table, rows: Mapping[str, dict[str, int]]) -> None:
+def _must_agree(one: Table, other: Table, rows: Rows) -> None:
     ours, theirs = rows[one.label], rows[other.label]
     lacking = sorted(ours.keys() - theirs.keys())
     if lacking:
@@ -128,9 +146,7 @@ def _must_agree(one: Table, other: Table, rows: Mapping[str, dict[str, int]]) ->
         raise UserError(f"{other.label} lists images unknown to {one.label}: {some(unknown)}. Use lists that match.")
 
 
-def _attributes(
-    files: Sequence[str], tables: Sequence[Table], rows: Mapping[str, dict[str, int]]
-) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+def _attributes(files: Sequence[str], tables: Sequence[Table], rows: Rows) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
     columns = [np.zeros((len(files), 0), np.bool_)]
     names: list[str] = []
     for table in tables:
@@ -144,37 +160,79 @@ def _attributes(
 
 
 def _tops(files: Sequence[str]) -> list[str]:
-    """The first folder of each file below what they have in common."""
+    """The first folder of each file below the folder that all are in."""
     return [file.partition("/")[0].lower() for file in relative_to_common_folder(files)[1]]
 
 
 def _without_strays(files: list[str]) -> list[str]:
-    """Without what lies beside folders called train, val and test, if there are such."""
+    """Without files beside folders called train, val and test, if there are such folders."""
     tops = _tops(files)
     if len(SPLIT_FOLDERS.keys() & set(tops)) < 2:
         return files
     return [file for file, top in zip(files, tops, strict=True) if top in SPLIT_FOLDERS]
 
 
-def _split(
-    files: Sequence[str], tables: Sequence[Table], rows: Mapping[str, dict[str, int]], seed: int
-) -> tuple[NDArray[np.int8], str]:
-    """The split of each file, and in words where it comes from."""
+def _split(files: Sequence[str], tables: Sequence[Table], rows: Rows, seed: int) -> tuple[NDArray[np.int8], str]:
+    """The split of each file, and in words where it is from."""
     split, how = np.zeros(len(files), np.int8), ""
-    tops = Counter(_tops(files))
-    given = next((table for table in tables if table.split is not None), None)
+    tops = _tops(files)
+    given = _splitting(tables)
     if given is not None and given.split is not None:
         split = given.split[[rows[given.label][file] for file in files]]
         how = f"as in {posixpath.basename(given.label)}"
-    elif is_whole_celeba(files):
+    elif len(files) == sum(CELEBA_COUNTS) and all(stem(name) == f"{i:06d}" for i, name in enumerate(files, 1)):
         split, how = official_split(), "CelebA's official one, by number"
-    elif SPLIT_FOLDERS.keys() >= tops.keys():
-        split = np.array([SPLIT_FOLDERS[top] for top in _tops(files)], np.int8)
-        how = f"by folder: {', '.join(tops)}"
-    keys = relative_to_common_folder(files)[1]  # the same from whichever folder above one has started
+    elif SPLIT_FOLDERS.keys() >= set(tops):
+        split = np.array([SPLIT_FOLDERS[top] for top in tops], np.int8)
+        how = f"by folder: {', '.join(Counter(tops))}"
+    keys = relative_to_common_folder(files)[1]  # the same from whichever folder above
     known = next((table for table in tables if table.identities is not None), None)
     if known is not None and known.identities is not None:
         place = rows[known.label]
         people = [known.identities[place[file]] if file in place else "" for file in files]
         keys = [person or key for person, key in zip(people, keys, strict=True)]
     return complete(split, how, keys, "identity" if known else "file name", seed)
+
+
+def official_split() -> NDArray[np.int8]:
+    """CelebA's split of its images in their order, as in ``list_eval_partition.txt``."""
+    return np.repeat(np.arange(3, dtype=np.int8), CELEBA_COUNTS)
+
+
+def complete(
+    split: NDArray[np.int8], how: str, keys: Sequence[str], by: str, seed: int
+) -> tuple[NDArray[np.int8], str]:
+    """Fills an empty validation or test split with a tenth of the training images.
+
+    Images of one key stay together. The draw is a function of the seed and the keys alone, not of their order or of a
+    random generator: keys are ranked by a hash, and the first ones taken.
+
+    Args:
+        split: int8 ``(n,)``, indices into `SPLITS`.
+        how: in words, where it is from; empty if nothing is known.
+        keys: ``n`` identities, or file names where identities are not known.
+        by: in a word, what the keys are.
+        seed: of the hash.
+
+    Returns:
+        The completed split, and in words where it is from.
+    """
+    empty = [i for i in (1, 2) if not (split == i).any()]
+    rows: dict[str, list[int]] = {}
+    for i in np.flatnonzero(split == 0).tolist():
+        rows.setdefault(keys[i], []).append(i)
+    if not empty or len(rows) <= len(empty):  # some training images must remain
+        return split, how or "all train: there are too few images to draw others"
+    split = split.copy()
+    wanted = max(1, round(SHARE * sum(map(len, rows.values()))))
+    ranked = sorted(
+        rows, key=lambda key: hashlib.sha256(f"{seed}/{key}".encode(errors="replace")).digest(), reverse=True
+    )
+    for later, i in zip(reversed(range(len(empty))), empty, strict=True):
+        taken = 0
+        while taken == 0 or (taken < wanted and len(ranked) > later + 1):  # leave a key for what is drawn later
+            group = rows[ranked.pop()]
+            split[group] = i
+            taken += len(group)
+    drawn = f"{' and '.join(SPLITS[i] for i in empty)} drawn from train by {by}, a tenth each, seed {seed}"
+    return split, f"{how}; {drawn}" if how else drawn

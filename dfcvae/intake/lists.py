@@ -1,4 +1,4 @@
-"""Lists of labels: CelebA's text files, and csv files of any origin."""
+"""Lists of labels: CelebA's text files, and CSV files of any origin."""
 
 import csv
 import io
@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfcvae.errors import UserError
-from dfcvae.intake.splits import SPLIT_NAMES
 
 ATTRIBUTES = "list_attr_celeba"
 PARTITION = "list_eval_partition"
@@ -22,6 +21,13 @@ HQ_ATTRIBUTES = "CelebAMask-HQ-attribute-anno.txt"
 HQ_MAPPING = "CelebA-HQ-to-CelebA-mapping.txt"
 ATTRIBUTE_COUNT = 40
 CELEBA_CSV = (f"{ATTRIBUTES}.csv", f"{PARTITION}.csv")  # as on Kaggle
+
+SPLIT_NAMES = {
+    **dict.fromkeys(("0", "train", "training"), 0),
+    **dict.fromkeys(("1", "val", "valid", "validation", "dev"), 1),
+    **dict.fromkeys(("2", "test", "testing"), 2),
+}
+"""What splits are called in lists."""
 
 NAME_COLUMNS = ("image_id", "file_name", "filename", "file", "image", "img", "path", "name", "id")
 SPLIT_COLUMNS = ("partition", "split", "set", "subset")
@@ -32,22 +38,22 @@ YES_OR_NO = YES | {"0", "-1", "0.0", "-1.0", "false", "no"}
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """What one list says.
+    """The content of one list.
 
     Attributes:
         label: the file it was read from, for messages.
         filenames: ``n`` names as the list spells them, each once.
         names: the attributes in it, if any.
         attributes: bool ``(n, A)``.
-        split: int8 ``(n,)``, or None if it does not say.
-        identities: ``n`` of them, or None if it does not say.
+        split: int8 ``(n,)``, if it has one.
+        identities: ``n`` of them, if it has any.
         unused: columns that are none of these.
         required: whether it must be about the images found beside it, as CelebA's own lists must.
-        near: whether it lies with the images, not just in a folder above.
+        near: whether it is with the images, not just in a folder above.
     """
 
     label: str
-    filenames: tuple[str, ...]
+    filenames: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     attributes: NDArray[np.bool_] | None = None
     split: NDArray[np.int8] | None = None
@@ -56,47 +62,45 @@ class Table:
     required: bool = True
     near: bool = True
 
-    @property
-    def says_something(self) -> bool:
-        """Whether there is more in it than names."""
-        return bool(self.names) or self.split is not None or self.identities is not None
+    def __post_init__(self) -> None:
+        if len(set(self.filenames)) < len(self.filenames):
+            [(repeated, _)] = Counter(self.filenames).most_common(1)
+            raise UserError(f"{self.label} lists {repeated} more than once. Remove a line, or use the official file.")
 
     def rows(self, rows: Sequence[int], filenames: Sequence[str]) -> "Table":
         """These rows, under other names."""
-        chosen = np.array(rows, np.intp)
         return replace(
             self,
             filenames=tuple(filenames),
-            attributes=None if self.attributes is None else self.attributes[chosen],
-            split=None if self.split is None else self.split[chosen],
+            attributes=None if self.attributes is None else self.attributes[list(rows)],
+            split=None if self.split is None else self.split[list(rows)],
             identities=None if self.identities is None else tuple(self.identities[i] for i in rows),
         )
 
 
 def read_attributes(label: str, text: str) -> Table:
-    """``list_attr_celeba.txt`` or its like for CelebA-HQ: the count, the names, then a row ``name -1 1 ...`` each.
+    """``list_attr_celeba.txt``, or its like for CelebA-HQ: the count, the names, then rows ``name -1 1 ...``.
 
     Raises:
         UserError: it is malformed or cut short.
     """
     lines = text.splitlines()
     if len(lines) < 2 or not re.fullmatch("[0-9]{1,18}", lines[0].strip()):
-        first = lines[0][:60] if lines else ""
         raise UserError(
             f"{label} is not CelebA's attribute list: its first line should be the number of images, "
-            f"not {first!r}. Use the official file."
+            f"got {''.join(lines[:1])[:60]!r}. Use the official file."
         )
     names = tuple(lines[1].split())
-    if len(set(names)) != ATTRIBUTE_COUNT or len(names) != ATTRIBUTE_COUNT:
+    if not len(set(names)) == len(names) == ATTRIBUTE_COUNT:
         raise UserError(
-            f"Line 2 of {label} should hold CelebA's {ATTRIBUTE_COUNT} attribute names, but holds {len(names)} "
+            f"Line 2 of {label} should hold CelebA's {ATTRIBUTE_COUNT} attribute names, got {len(names)} "
             f"({len(set(names))} different). Use the official file."
         )
     filenames, values = _read_rows(label, lines, start=2, columns=ATTRIBUTE_COUNT, valid=(-1, 1))
     if len(filenames) != int(lines[0]):
         raise UserError(
             f"{label} announces {int(lines[0]):,} images in its first line, but lists {len(filenames):,}. "
-            "It may be cut short: get it again, or correct the first line."
+            "It may be cut short: download it again, or correct the first line."
         )
     return Table(label, filenames, names, values == 1)
 
@@ -112,40 +116,37 @@ def read_partition(label: str, text: str) -> Table:
 
 
 def read_identities(label: str, text: str) -> Table:
-    """``identity_CelebA.txt``: rows ``name number``.
+    """``identity_CelebA.txt``: rows ``name number``, with or without a header.
 
     Raises:
         UserError: it is malformed.
     """
     rows = [line.split() for line in text.splitlines() if line.strip()]
-    if rows and not rows[0][-1].isdecimal():
-        del rows[0]  # a header, which some copies have
+    rows = rows[1 if rows and not rows[0][-1].isdecimal() else 0 :]
     for number, row in enumerate(rows, 1):
         if len(row) != 2:
-            raise UserError(f"Row {number} of {label} should be a file name and a number, not {' '.join(row)!r}.")
-    filenames = tuple(name for name, _ in rows)
-    _refuse_repeats(label, filenames)
-    return Table(label, filenames, identities=tuple(identity for _, identity in rows))
+            raise UserError(f"Row {number} of {label} should be a file name and a number, got {' '.join(row)!r}.")
+    return Table(label, tuple(name for name, _ in rows), identities=tuple(identity for _, identity in rows))
 
 
 def read_mapping(label: str, text: str) -> dict[str, str]:
-    """``CelebA-HQ-to-CelebA-mapping.txt``: number in CelebA-HQ to file name in CelebA.
+    """``CelebA-HQ-to-CelebA-mapping.txt``: number in CelebA-HQ to file name in CelebA, with or without a header.
 
     Raises:
         UserError: it is malformed.
     """
     rows = [line.split() for line in text.splitlines() if line.strip()]
-    rows = rows[0 if rows and rows[0][0].isdecimal() else 1 :]  # some copies have no header
+    rows = rows[0 if rows and rows[0][0].isdecimal() else 1 :]
     if not rows or any(len(row) != 3 or not re.fullmatch("[0-9]{1,18}", row[0]) for row in rows):
         raise UserError(f"{label} should have rows of three: number in CelebA-HQ, number and file name in CelebA.")
     return {str(int(row[0])): row[2] for row in rows}
 
 
 def read_csv(label: str, text: str, files: Collection[str] = ()) -> Table | None:
-    """A csv with a header and a column of file names; None if it has no such thing.
+    """A CSV file with a header and a column of file names; None if it is something else.
 
-    Columns of yes and no (1 and 0, 1 and -1, true and false) are attributes. A column ``partition`` or ``split``, and
-    one of identities, are taken for that; the others are left aside.
+    Columns of yes and no (1 and 0, 1 and -1, true and false) are attributes. A column ``partition`` or ``split`` is the
+    split, and one of `IDENTITY_COLUMNS` the identity; others are not used.
 
     Args:
         label: the file, for messages.
@@ -154,14 +155,14 @@ def read_csv(label: str, text: str, files: Collection[str] = ()) -> Table | None
             the first one of `NAME_COLUMNS`, or of all.
 
     Raises:
-        UserError: a row has too many or too few cells, a file or a column comes twice, there is no header, or a split
+        UserError: a row has too many or too few cells, a file or a column is repeated, there is no header, or a split
             has an unknown name.
     """
     delimiter = max(",;\t", key=text.partition("\n")[0].count)  # spreadsheets write what their language asks for
     try:
         lines = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(cell.strip() for cell in row)]
     except csv.Error as error:
-        raise UserError(f"{label} is no proper csv file ({error}). Correct it, or move it elsewhere.") from error
+        raise UserError(f"{label} is not a valid CSV file ({error}). Correct it, or move it elsewhere.") from error
     if len(lines) < 2 or len(lines[0]) < 2:
         return None
     header = [cell.strip() for cell in lines[0]]
@@ -177,12 +178,11 @@ def read_csv(label: str, text: str, files: Collection[str] = ()) -> Table | None
         raise UserError(f"{label} has two columns of the same name in its header. Rename one.")
     columns = dict(zip(header, zip(*lines[1:], strict=True), strict=True))
     filenames = tuple(cell.strip() for cell in columns.pop(header[at]))
-    _refuse_repeats(label, filenames)
-    return _with_columns(Table(label, filenames), columns)
+    return _with_columns(Table(label, filenames, required=basename(label) in CELEBA_CSV), columns)
 
 
 def _name_column(header: list[str], lines: list[list[str]], files: Collection[str]) -> int | None:
-    """Where the file names are: by what the cells are, then by what the header says."""
+    """The column of the file names: judged by its cells, then by its header."""
     ranks = {name: -rank for rank, name in enumerate(NAME_COLUMNS)}
     words = [ranks.get(name.lower(), -len(ranks)) for name in header]
     if not files:
@@ -199,34 +199,28 @@ def base(cell: str) -> str:
 
 
 def normal(name: str) -> str:
-    """A file name as every system would write it: slashes, and letters with their accents in one."""
+    """A file name in one spelling for all systems: slashes, and accents composed with their letters."""
     return unicodedata.normalize("NFC", name.replace("\\", "/"))
 
 
 def _with_columns(table: Table, columns: dict[str, tuple[str, ...]]) -> Table:
-    names, attributes, unused, split, identities = [], [], [], None, None
+    attributes, unused = {}, []
     for name, cells in columns.items():
         plain = {cell: cell.strip().lower() for cell in set(cells)}
         if name.lower() in SPLIT_COLUMNS:
-            split = _split(table.label, cells, plain)
+            unknown = sorted(set(plain.values()) - SPLIT_NAMES.keys())
+            if unknown:
+                raise UserError(f"{table.label}: unknown split {unknown[0]!r}; use train, val and test, or 0, 1 and 2.")
+            table = replace(table, split=np.array([SPLIT_NAMES[plain[cell]] for cell in cells], np.int8))
         elif name.lower() in IDENTITY_COLUMNS:
-            identities = tuple(cell.strip() for cell in cells)
+            table = replace(table, identities=tuple(cell.strip() for cell in cells))
         elif YES_OR_NO.issuperset(plain.values()):
             yes = {cell for cell, word in plain.items() if word in YES}
-            names.append(name)
-            attributes.append([cell in yes for cell in cells])
+            attributes[name] = [cell in yes for cell in cells]
         else:
             unused.append(name)
-    values = np.array(attributes, np.bool_).T if attributes else None
-    required = basename(table.label) in CELEBA_CSV
-    return Table(table.label, table.filenames, tuple(names), values, split, identities, tuple(unused), required)
-
-
-def _split(label: str, cells: tuple[str, ...], plain: dict[str, str]) -> NDArray[np.int8]:
-    unknown = sorted(set(plain.values()) - SPLIT_NAMES.keys())
-    if unknown:
-        raise UserError(f"{label} names a split {unknown[0]!r}; use train, val and test, or 0, 1 and 2.")
-    return np.array([SPLIT_NAMES[plain[cell]] for cell in cells], np.int8)
+    values = np.array([*attributes.values()], np.bool_).T if attributes else None
+    return replace(table, names=tuple(attributes), attributes=values, unused=tuple(unused))
 
 
 def _read_rows(
@@ -236,31 +230,17 @@ def _read_rows(
     if not any(line.strip() for line in lines[start:]):
         raise UserError(f"{label} lists no images. Use the official file.")
     try:
-        row = [("name", "O"), ("values", "i1", (columns,))]
-        table = np.loadtxt(lines[start:], row, comments=None, ndmin=1)
-        right = bool(np.isin(table["values"], valid).all())
+        table = np.loadtxt(lines[start:], [("name", "O"), ("values", "i1", (columns,))], comments=None, ndmin=1)
+        if np.isin(table["values"], valid).all():
+            return tuple(table["name"].tolist()), table["values"]
     except ValueError:
-        right = False
-    if not right:
-        raise UserError(_first_bad_row(label, lines, start, columns, valid))
-    names = tuple(table["name"].tolist())
-    _refuse_repeats(label, names)
-    return names, table["values"]
-
-
-def _first_bad_row(label: str, lines: list[str], start: int, columns: int, valid: tuple[int, ...]) -> str:
+        pass
     allowed = {str(value) for value in valid}
     expected = f"a file name and {columns} value{'s' * (columns > 1)} out of {', '.join(map(str, valid))}"
     for number, line in enumerate(lines[start:], start + 1):
         _, *values = line.split() or [""]
         wrong = [value for value in values if value not in allowed]
         if line.strip() and (wrong or len(values) != columns):
-            came = f"the value {wrong[0]!r}" if wrong else f"{len(values)} values"
-            return f"Line {number} of {label} should be {expected}, but has {came}. Use the official file."
-    return f"{label} could not be read: each row should be {expected}. Use the official file."
-
-
-def _refuse_repeats(label: str, filenames: Sequence[str]) -> None:
-    if len(set(filenames)) < len(filenames):
-        [(repeated, _)] = Counter(filenames).most_common(1)
-        raise UserError(f"{label} lists {repeated} more than once. Remove a line, or use the official file.")
+            found = f"the value {wrong[0]!r}" if wrong else f"{len(values)} values"
+            raise UserError(f"Line {number} of {label} should be {expected}, got {found}. Use the official file.")
+    raise UserError(f"{label} could not be read: each row should be {expected}. Use the official file.")
