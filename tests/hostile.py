@@ -312,9 +312,9 @@ def make_hostile_folder(folder: Path) -> dict[str, Outcome]:
 
 def main() -> None:
     """Makes the folder and prints a table."""
+    from dfcvae.data.cache import examine
     from dfcvae.errors import printable
     from dfcvae.intake import open_images, quiet_pillow
-    from dfcvae.intake.survey import examine
 
     folder = Path(sys.argv[1])
     outcomes = make_hostile_folder(folder)

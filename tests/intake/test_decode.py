@@ -1,4 +1,4 @@
-"""What becomes of odd, exotic and broken files."""
+"""Odd, exotic and broken files; crop and resize against a naive computation."""
 
 import io
 import random
@@ -6,11 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from dfcvae.data import open_images, prepare
-from dfcvae.intake import Undecodable, decode, quiet_pillow
-from dfcvae.intake.survey import read_looks
+from dfcvae.data.cache import read_looks
+from dfcvae.errors import UserError
+from dfcvae.intake.decode import FILTERS, Rendering, Undecodable, decode, is_aligned, quiet_pillow
 from tests.hostile import HEIGHT, Ignored, Refused, Right, encoded, hostile_files, make_hostile_folder, reference
 
 FILES = hostile_files()
@@ -26,7 +28,7 @@ def expected(outcome: Right) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_a_readable_file_comes_out_right(name):
+def test_a_readable_file_is_read_right(name):
     data, outcome = IMAGES[name]
     with quiet_pillow():
         image = decode(data)
@@ -58,13 +60,10 @@ def test_what_is_transparent_is_white():
     assert (palette[changed] == 255).all()
 
 
-def test_one_bit_is_black_and_white_and_of_the_same_mean():
+def test_other_depths_are_scaled_not_clipped():
     pixels = np.asarray(decode(FILES["1 bit.png"][0]))
     assert set(np.unique(pixels)) == {0, 255}
     assert abs(pixels.mean() - np.asarray(reference().convert("L")).mean()) < 5
-
-
-def test_sixteen_bits_are_scaled_not_clipped():
     ramp = np.linspace(0, 65_535, 256).astype(np.uint16).reshape(16, 16)
     pixels = np.asarray(decode(encoded(Image.fromarray(ramp), "PNG")))[..., 0]
     np.testing.assert_allclose(pixels, ramp / 257, atol=0.51)
@@ -82,19 +81,9 @@ def test_nothing_but_undecodable_is_raised_for_any_damage():
     def damaged() -> bytes:
         data = bytearray(dice.choice(contents))
         for _ in range(dice.randint(1, 8)):
-            if not data:
-                break
-            place, length = dice.randrange(len(data)), dice.randint(1, 64)
-            kind = dice.randrange(4)
-            if kind == 0:
-                data[place] = dice.randrange(256)
-            elif kind == 1:
-                del data[place : place + length]
-            elif kind == 2:
-                data[place:place] = data[place : place + length]
-            else:
-                other = dice.choice(contents)
-                data[place : place + length] = other[place : place + length]
+            place, length, other = dice.randrange(len(data) + 1), dice.randint(1, 64), dice.choice(contents)
+            piece = dice.choice([bytes([dice.randrange(256)]), b"", data[place : place + length] * 2, other[:64]])
+            data[place : place + length] = piece
         return bytes(data)
 
     with quiet_pillow():
@@ -116,7 +105,7 @@ def test_threads_do_not_disturb_each_other():
         assert together == [decode(IMAGES[name][0]).tobytes() for name in names]
 
 
-def test_every_file_of_a_hostile_folder_comes_out_right_or_is_listed_or_passed_over(tmp_path):
+def test_every_file_of_a_hostile_folder_is_read_right_or_listed_or_ignored(tmp_path):
     outcomes = make_hostile_folder(tmp_path / "hostile")
     assert len(outcomes) >= 80
     images = open_images(tmp_path / "hostile")
@@ -134,3 +123,93 @@ def test_every_file_of_a_hostile_folder_comes_out_right_or_is_listed_or_passed_o
     right = sum(isinstance(outcome, Right) for outcome in outcomes.values())
     assert sum(map(len, splits.values())) == right
     assert dict(images.about)["not read"] == "1 .db, 1 .gif, 1 .heic, 1 no suffix"
+
+
+# Crop and resize.
+
+
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (109, 89, 3), np.uint8)
+
+
+def naive(pixels: NDArray[np.uint8], left: int, top: int, side: int, size: int) -> NDArray[np.float64]:
+    """Crop by slicing, then antialiased bilinear resize as a product with hat-shaped weights."""
+    scale = side / size
+    centre = (np.arange(size) + 0.5) * scale
+    distance = np.abs(np.arange(side) + 0.5 - centre[:, None]) / max(scale, 1)
+    weight = np.clip(1 - distance, 0, None)
+    weight /= weight.sum(1, keepdims=True)
+    face = pixels[top : top + side, left : left + side].astype(float)
+    return np.einsum("ai,bj,ijc->cab", weight, weight, face, optimize=True)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "crop", "left", "top", "side"),
+    [
+        (178, 218, 148, 15, 35, 148),
+        (89, 109, 148, 8, 18, 74),
+        (178, 218, 108, 35, 55, 108),
+        (178, 218, "auto", 15, 35, 148),
+        (178, 218, 140, 19, 39, 140),
+        (178, 218, 138, 20, 40, 138),
+        (178, 218, "authors", 30, 40, 138),
+        (89, 109, "authors", 15, 20, 69),
+        (178, 218, "full", 0, 20, 178),
+        (356, 436, 178, 0, 40, 356),
+        (356, 436, "auto", 30, 70, 296),
+        (256, 256, "auto", 0, 0, 256),
+        (256, 256, 148, 22, 22, 213),
+        (300, 100, "full", 100, 0, 100),
+        (100, 300, "auto", 0, 100, 100),
+    ],
+)
+def test_crop_and_resize_equal_a_naive_computation(width, height, crop, left, top, side):
+    pixels = np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
+    rendered = Rendering(32, 3, crop, "bilinear").render(Image.fromarray(pixels))
+    assert rendered.shape == (3, 32, 32)
+    assert rendered.dtype == np.uint8
+    # Pillow rounds to 8 bits between rows and columns
+    np.testing.assert_allclose(rendered, naive(pixels, left, top, side, 32), atol=1.01)
+
+
+def test_a_crop_of_its_own_size_is_only_cut_out_and_one_channel_is_luma(pixels):
+    face = pixels[18:92, 8:82]
+    rendered = Rendering(74, 3, 148, "bilinear").render(Image.fromarray(pixels))
+    np.testing.assert_array_equal(rendered, face.transpose(2, 0, 1))
+    rendered = Rendering(74, 1, 148, "bilinear").render(Image.fromarray(pixels))
+    assert rendered.shape == (1, 74, 74)
+    np.testing.assert_allclose(rendered[0], face @ np.array([0.299, 0.587, 0.114]), atol=0.51)
+
+
+def test_the_box_filter_is_the_mean_of_each_block_and_others_differ(pixels):
+    rendered = Rendering(37, 3, 148, "box").render(Image.fromarray(pixels))
+    blocks = pixels[18:92, 8:82].reshape(37, 2, 37, 2, 3).astype(float).mean(axis=(1, 3))
+    np.testing.assert_allclose(rendered, blocks.transpose(2, 0, 1), atol=1.01)
+    results = [Rendering(16, 3, 148, name).render(Image.fromarray(pixels)).tobytes() for name in FILTERS]
+    assert len(set(results)) == len(FILTERS) == 3
+
+
+def test_aligned_celeba_is_known_by_its_shape():
+    for size in ((178, 218), (89, 109), (45, 55), (712, 872)):
+        assert is_aligned(*size)
+    for size in ((256, 256), (1080, 1350), (218, 178), (180, 218)):
+        assert not is_aligned(*size)
+    with pytest.raises(UserError, match=r"'authors' needs aligned CelebA images .* got an image of 256 x 256"):
+        Rendering(64, 3, "authors", "bilinear").box(256, 256)
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ((0, 3, 148, "box"), "size: expected at least 1 pixel, got 0"),
+        ((64, 4, 148, "box"), r"channels: expected 3 \(RGB\) or 1 \(luma\), got 4"),
+        ((64, 3, 0, "box"), "crop: expected 1 to 178 pixels of CelebA's width, got 0"),
+        ((64, 3, 179, "box"), "crop: expected 1 to 178 pixels of CelebA's width, got 179"),
+        ((64, 3, "ful", "box"), r"pixels or one of auto, authors, full, got 'ful' \(did you mean 'full'\?\)"),
+        ((64, 3, 148, "bicubi"), r"one of bilinear, bicubic, box, got 'bicubi' \(did you mean 'bicubic'\?\)"),
+    ],
+)
+def test_impossible_settings_are_refused(setting, sentence):
+    with pytest.raises(UserError, match=sentence):
+        Rendering(*setting)
