@@ -1,8 +1,7 @@
 """A data set in words and as a contact sheet."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ def describe(images: ImageSet, rendering: Rendering, *, full: bool = False, prog
     """
     made = caches_of(images)
     looks, how = _looks(images, made, full, progress)
-    rows = [("path", str(images.path)), *images.about, *_findings(survey(looks), rendering)]
+    rows = [("path", str(images.path)), *images.about, *findings(looks, rendering)]
     rows.append(("missing", f"{some(images.missing)}: listed, but not there" if images.missing else "none"))
     rows.append(("looked at", how))
     rows.append(("decoded", "\n".join(f"{_rendering(about['identity'])}: {at}" for at, about in made) or "not yet"))
@@ -83,57 +82,31 @@ def _spread(n: int, count: int) -> list[int]:
     return np.unique(np.linspace(0, n - 1, min(n, count)).round().astype(int)).tolist() if n else []
 
 
-@dataclass(frozen=True)
-class Survey:
-    """What was found in many files.
-
-    Attributes:
-        sizes: how many images there are of each (width, height), the most frequent first.
-        unreadable: files that are not images, with the reason.
-        duplicates: groups of files with the same bytes.
-        tiny: images whose shorter side is below `TINY` pixels.
-    """
-
-    sizes: dict[tuple[int, int], int]
-    unreadable: tuple[tuple[str, str], ...]
-    duplicates: tuple[tuple[str, ...], ...]
-    tiny: tuple[str, ...]
-
-
-def survey(looks: Iterable[Look]) -> Survey:
-    """Summarises what was found in files."""
-    looks = list(looks)
-    images = [look for look in looks if not look.problem]
-    alike = defaultdict(list)
-    for look in images:
-        alike[look.digest].append(look.name)
-    return Survey(
-        dict(Counter((look.width, look.height) for look in images).most_common()),
-        tuple((look.name, look.problem) for look in looks if look.problem),
-        tuple(tuple(names) for names in alike.values() if len(names) > 1),
-        tuple(look.name for look in images if min(look.width, look.height) < TINY),
-    )
-
-
-def _findings(found: Survey, rendering: Rendering) -> Iterator[tuple[str, str]]:
-    sizes = [f"{width} x {height}: {count:,}" for (width, height), count in found.sizes.items()]
-    more = [f"{len(sizes) - 5:,} other sizes"] * (len(sizes) > 5)
-    yield "sizes", "\n".join([*sizes[:5], *more]) or "-"
-    if found.sizes:
-        width, height = next(iter(found.sizes))
+def findings(looks: Sequence[Look], rendering: Rendering) -> Iterator[tuple[str, str]]:
+    """What was found in files, and how the most frequent size is cropped, as (what, which)."""
+    good = [look for look in looks if not look.problem]
+    frequent = Counter((look.width, look.height) for look in good).most_common()
+    sizes = [f"{width} x {height}: {count:,}" for (width, height), count in frequent]
+    yield "sizes", "\n".join([*sizes[:5], *[f"{len(sizes) - 5:,} other sizes"] * (len(sizes) > 5)]) or "-"
+    if frequent:
+        width, height = frequent[0][0]
         try:
             left, top, right, _ = rendering.box(width, height)
             crop = f"{right - left} x {right - left} from ({left}, {top}) of {width} x {height}"
         except UserError as error:
             crop = str(error)
         yield "crop", f"{rendering.crop}: {crop}"
-    bad = [f"{printable(name)}: {problem}" for name, problem in found.unreadable]
+    bad = [f"{printable(look.name)}: {look.problem}" for look in looks if look.problem]
     more = [f"and {len(bad) - SHOWN:,} more"] * (len(bad) > SHOWN)
     yield "unreadable", "\n".join([f"{len(bad):,}", *bad[:SHOWN], *more]) if bad else "none"
-    groups = [" = ".join(printable(name) for name in group[:4]) for group in found.duplicates]
+    alike = defaultdict(list)
+    for look in good:
+        alike[look.digest].append(printable(look.name))
+    groups = [" = ".join(names[:4]) for names in alike.values() if len(names) > 1]
     head = f"{len(groups):,} group{'s' * (len(groups) > 1)} of files with the same bytes"
     yield "duplicates", "\n".join([head, *groups[:5], *["..."] * (len(groups) > 5)]) if groups else "none"
-    yield "tiny", f"{some(found.tiny)}: below {TINY} pixels" if found.tiny else "none"
+    tiny = [look.name for look in good if min(look.width, look.height) < TINY]
+    yield "tiny", f"{some(tiny)}: below {TINY} pixels" if tiny else "none"
 
 
 def _counts(images: ImageSet) -> Iterator[str]:

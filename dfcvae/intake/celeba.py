@@ -17,14 +17,13 @@ from dfcvae.intake.lists import (
     HQ_ATTRIBUTES,
     HQ_MAPPING,
     IDENTITIES,
+    OF_CELEBA,
     PARTITION,
+    READERS,
     Table,
     normal,
-    read_attributes,
     read_csv,
-    read_identities,
     read_mapping,
-    read_partition,
 )
 
 ALIGNED = "img_align_celeba"
@@ -32,13 +31,6 @@ IMAGE_FOLDERS = (ALIGNED, f"{ALIGNED}_png", "CelebA-HQ-img")
 """Folders that hold the faces; beside them are other images, such as masks or uncropped pictures."""
 
 FEW = 20  # images that may as well illustrate a zip or parquet files beside them
-READERS = {
-    f"{ATTRIBUTES}.txt": read_attributes,
-    f"{PARTITION}.txt": read_partition,
-    IDENTITIES: read_identities,
-    HQ_ATTRIBUTES: read_attributes,
-}
-OF_CELEBA = (*READERS, HQ_MAPPING, *CELEBA_CSV)
 HQ_COUNTS = 24_183, 2_993, 2_824
 
 

@@ -96,7 +96,7 @@ def read_attributes(label: str, text: str) -> Table:
             f"Line 2 of {label} should hold CelebA's {ATTRIBUTE_COUNT} attribute names, got {len(names)} "
             f"({len(set(names))} different). Use the official file."
         )
-    filenames, values = _read_rows(label, lines, start=2, columns=ATTRIBUTE_COUNT, valid=(-1, 1))
+    filenames, values = _read_rows(label, lines, 2, ATTRIBUTE_COUNT, {"-1": 0, "1": 1})
     if len(filenames) != int(lines[0]):
         raise UserError(
             f"{label} announces {int(lines[0]):,} images in its first line, but lists {len(filenames):,}. "
@@ -111,7 +111,7 @@ def read_partition(label: str, text: str) -> Table:
     Raises:
         UserError: it is malformed.
     """
-    filenames, values = _read_rows(label, text.splitlines(), start=0, columns=1, valid=(0, 1, 2))
+    filenames, values = _read_rows(label, text.splitlines(), 0, 1, {"0": 0, "1": 1, "2": 2})
     return Table(label, filenames, split=values[:, 0])
 
 
@@ -224,23 +224,31 @@ def _with_columns(table: Table, columns: dict[str, tuple[str, ...]]) -> Table:
 
 
 def _read_rows(
-    label: str, lines: list[str], *, start: int, columns: int, valid: tuple[int, ...]
+    label: str, lines: list[str], start: int, columns: int, codes: dict[str, int]
 ) -> tuple[tuple[str, ...], NDArray[np.int8]]:
-    """Rows ``name value ...`` from line index ``start`` on: the names, and int8 values ``(n, columns)``."""
-    if not any(line.strip() for line in lines[start:]):
-        raise UserError(f"{label} lists no images. Use the official file.")
-    try:
-        table = np.loadtxt(lines[start:], [("name", "O"), ("values", "i1", (columns,))], comments=None, ndmin=1)
-        if np.isin(table["values"], valid).all():
-            return tuple(table["name"].tolist()), table["values"]
-    except ValueError:
-        pass
-    allowed = {str(value) for value in valid}
-    expected = f"a file name and {columns} value{'s' * (columns > 1)} out of {', '.join(map(str, valid))}"
+    """Rows ``name value ...`` from line index ``start`` on: the names, and the codes of the values ``(n, columns)``."""
+    names, values = [], bytearray()
     for number, line in enumerate(lines[start:], start + 1):
-        _, *values = line.split() or [""]
-        wrong = [value for value in values if value not in allowed]
-        if line.strip() and (wrong or len(values) != columns):
-            found = f"the value {wrong[0]!r}" if wrong else f"{len(values)} values"
-            raise UserError(f"Line {number} of {label} should be {expected}, got {found}. Use the official file.")
-    raise UserError(f"{label} could not be read: each row should be {expected}. Use the official file.")
+        name, *cells = line.split() or [""]
+        wrong = set(cells) - codes.keys()
+        if name and (wrong or len(cells) != columns):
+            found = f"the value {min(wrong)!r}" if wrong else f"{len(cells)} values"
+            raise UserError(
+                f"Line {number} of {label} should be a file name and {columns} value{'s' * (columns > 1)} out of "
+                f"{', '.join(codes)}, got {found}. Use the official file."
+            )
+        if name:
+            names.append(name)
+            values.extend(map(codes.__getitem__, cells))
+    if not names:
+        raise UserError(f"{label} lists no images. Use the official file.")
+    return tuple(names), np.array(values, np.int8).reshape(-1, columns)
+
+
+READERS = {
+    f"{ATTRIBUTES}.txt": read_attributes,
+    f"{PARTITION}.txt": read_partition,
+    IDENTITIES: read_identities,
+    HQ_ATTRIBUTES: read_attributes,
+}
+OF_CELEBA = (*READERS, HQ_MAPPING, *CELEBA_CSV)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from dfcvae.data import Rendering, open_images, prepare
 from dfcvae.data.cache import Look, read_looks, write_looks
-from dfcvae.data.describe import SHEET, contact_sheet, describe, survey
+from dfcvae.data.describe import SHEET, contact_sheet, describe, findings
 from dfcvae.errors import UserError
 from tests.layouts import COUNT, official_zip, small_album, write_images
 
@@ -111,8 +111,8 @@ def test_looks_are_kept_as_they_were(tmp_path):
     write_looks(tmp_path / "files.csv", looks)
     assert read_looks(tmp_path / "files.csv") == looks
     assert (tmp_path / "files.csv").read_bytes().startswith(b"file,width,height,digest,problem\r\n")
-    found = survey(looks)
-    assert found.sizes == {(3, 4): 1, (30, 40): 1}
-    assert found.duplicates == (("a,b.jpg", "c.jpg"),)
-    assert found.unreadable == (("\udcff\n.png", 'not "an" image'),)
-    assert found.tiny == ("a,b.jpg", "c.jpg")
+    found = dict(findings(looks, RENDERING))
+    assert found["sizes"] == "3 x 4: 1\n30 x 40: 1"
+    assert found["duplicates"].endswith("same bytes\na,b.jpg = c.jpg")
+    assert found["unreadable"] == '1\n\\udcff\\n.png: not "an" image'
+    assert found["tiny"] == "2 (a,b.jpg, c.jpg): below 32 pixels"

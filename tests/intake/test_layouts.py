@@ -19,11 +19,12 @@ from tests.layouts import (
     jpeg,
     official_folder,
     official_zip,
-    pack,
     small_album,
+    write,
     write_csv,
     write_images,
     write_lines,
+    zipped,
 )
 
 MINI = Path(__file__).parents[3] / "shared" / "celeba-mini"
@@ -42,6 +43,12 @@ def write_jpegs(folder: Path, *names: str) -> None:
         (folder / name).write_bytes(jpeg(i))
 
 
+def pack(folder: Path, archive: Path) -> None:
+    """A zip of all files of a folder."""
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    write(archive.parent, {archive.name: zipped(files)})
+
+
 def cached_bytes(path: Path, cache: Path) -> tuple[str, str, str]:
     """Checksums of the pixels, the attributes and the splits that preparing a path leaves on disk."""
     prepare(open_images(path), size=32, cache_dir=cache, progress=False)
@@ -50,9 +57,26 @@ def cached_bytes(path: Path, cache: Path) -> tuple[str, str, str]:
     return tuple(hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files)
 
 
+WORDS = {
+    "kaggle_folder": "CelebA with csv lists, as on Kaggle (folder)",
+    "kaggle_zip": "CelebA with csv lists, as on Kaggle (zip, read in place)",
+    "official_zip": "CelebA with its text lists (zip, read in place)",
+    "published_tree": "CelebA with its text lists (zip, read in place)",
+    "hugging_face": "4 parquet files, as on Hugging Face",
+    "celeba_hq": "CelebA-HQ, numbered images (folder)",
+    "celeba_mask_hq": "CelebA-HQ, numbered images (folder)",
+    "folder_with_csv": "images (folder)",
+    "folder_of_splits": "images (folder)",
+}
+OFFICIAL = {"celeba_hq": (24_183, 2_993, 2_824), "celeba_mask_hq": (24_183, 2_993, 2_824)}
+OFFICIAL |= {"folder_with_csv": None, "folder_of_splits": None}
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_gives_its_labels(layout, album, tmp_path):
+def test_every_layout_is_recognised_and_gives_its_labels(layout, album, tmp_path):
     images = open_images(LAYOUTS[layout](tmp_path, album))
+    assert images.layout == WORDS.get(layout, "CelebA with its text lists (folder)")
+    assert images.official == OFFICIAL.get(layout, (162_770, 19_867, 19_962))
     order = np.argsort(images.split, kind="stable")  # folders called train, valid and test have another order
     np.testing.assert_array_equal(images.attributes[order], album.values)
     np.testing.assert_array_equal(images.split[order], album.split)
@@ -68,9 +92,7 @@ def test_every_layout_gives_the_same_cached_bytes(faces, album, tmp_path):
         chosen = np.arange(0, 8_000, 16)
         jpegs = [mini.files.read(i) for i in chosen]
         album = Album(jpegs, mini.names, mini.attributes[chosen], mini.split[chosen], np.arange(len(chosen)) // 3)
-    found = {
-        name: cached_bytes(write(tmp_path / name, album), tmp_path / f"{name}-c") for name, write in LAYOUTS.items()
-    }
+    found = {name: cached_bytes(make(tmp_path / name, album), tmp_path / f"{name}-c") for name, make in LAYOUTS.items()}
     assert len(found) == 12
     assert len(set(found.values())) == 1, found
     again = open_images(tmp_path / "official_zip")
@@ -90,27 +112,6 @@ def test_real_images(tmp_path):
     # faces look at the camera: on average they are their own mirror image, and not upside down
     mean = splits["train"].images.float().mean(0)
     assert (mean - mean.flip(2)).abs().mean() < 6 < (mean - mean.flip(1)).abs().mean()
-
-
-WORDS = {
-    "official_folder": "CelebA with its text lists (folder)",
-    "official_zip": "CelebA with its text lists (zip, read in place)",
-    "torchvision_folder": "CelebA with its text lists (folder)",
-    "kaggle_folder": "CelebA with csv lists, as on Kaggle (folder)",
-    "kaggle_zip": "CelebA with csv lists, as on Kaggle (zip, read in place)",
-    "hugging_face": "4 parquet files, as on Hugging Face",
-    "celeba_hq": "CelebA-HQ, numbered images (folder)",
-    "celeba_mask_hq": "CelebA-HQ, numbered images (folder)",
-    "folder_with_csv": "images (folder)",
-}
-
-
-@pytest.mark.parametrize(("layout", "words"), WORDS.items())
-def test_a_layout_says_what_it_is(layout, words, album, tmp_path):
-    images = open_images(LAYOUTS[layout](tmp_path, album))
-    assert images.layout == words
-    whole = {"CelebA-HQ": (24_183, 2_993, 2_824), "images (fol": None}
-    assert images.official == whole.get(words[: 9 if "HQ" in words else 11], (162_770, 19_867, 19_962))
 
 
 # CelebA: which part of it may be named, and what may be missing or lie beside it.

@@ -93,5 +93,7 @@ def test_a_file_that_is_not_parquet_or_has_no_images_is_told(tmp_path):
     with pytest.raises(UserError, match=r"has no column of encoded images; its columns are age"):
         open_images(tmp_path)
     write(tmp_path / "y.parquet", 2)
-    with pytest.raises(UserError, match=r"y.parquet has other columns than .*x.parquet. Give the path of a single data set"):
+    with pytest.raises(
+        UserError, match=r"y.parquet has other columns than .*x.parquet. Give the path of a single data set"
+    ):
         open_images(tmp_path)
