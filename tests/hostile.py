@@ -312,9 +312,10 @@ def make_hostile_folder(folder: Path) -> dict[str, Outcome]:
 
 def main() -> None:
     """Makes the folder and prints a table."""
+    from dfcvae.data import open_images
     from dfcvae.data.cache import examine
+    from dfcvae.data.decode import quiet_pillow
     from dfcvae.errors import printable
-    from dfcvae.intake import open_images, quiet_pillow
 
     folder = Path(sys.argv[1])
     outcomes = make_hostile_folder(folder)

@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from dfcvae import cli
 from dfcvae.data import open_images
 from dfcvae.data.cache import FORMAT
-from dfcvae.intake import Undecodable
+from dfcvae.data.decode import Undecodable
 from dfcvae.vgg import vgg_layers
 from dfcvae.weights import load_vgg_weights
 from tests import broken
@@ -371,8 +371,8 @@ for name, says, lists in [
     ("cut short", "announces 24 images in its first line, but lists 20", {"list_attr_celeba": text(ATTRIBUTES[:-4])}),
     ("wrong count", "announces 99 images in its first line", {"list_attr_celeba": text(["99", *ATTRIBUTES[1:]])}),
     ("endless count", "first line should be the number", {"list_attr_celeba": text(["9" * 9999, *ATTRIBUTES[1:]])}),
-    ("extra column", "Line 3 of .*, got 41 values", {"list_attr_celeba": text(ATTRIBUTES).replace(".jpg", ".jpg 1", 1)}),
-    ("number too large", "Line 3 of .*, got the value '300'", {"list_attr_celeba": text(ATTRIBUTES).replace(" 1", " 300", 1)}),
+    ("extra column", "got 41 values", {"list_attr_celeba": text(ATTRIBUTES).replace(".jpg", ".jpg 1", 1)}),
+    ("number too large", "got the value '300'", {"list_attr_celeba": text(ATTRIBUTES).replace(" 1", " 300", 1)}),
     ("empty", "first line should be the number of images", {"list_attr_celeba": ""}),
     ("zeros", "first line should be the number of images", {"list_attr_celeba": bytes(500)}),
     ("not text", "is not UTF-8 text", {"list_attr_celeba": bytes(range(128, 256))}),

@@ -2,7 +2,10 @@
 
 from dfcvae.data.batches import Batches, TrainingBatches
 from dfcvae.data.cache import prepare
+from dfcvae.data.celeba import open_images
+from dfcvae.data.decode import Rendering
 from dfcvae.data.faces import Faces, Splits, filled
+from dfcvae.data.folders import ImageSet
 from dfcvae.data.source import (
     SYNTHETIC,
     absent,
@@ -16,7 +19,6 @@ from dfcvae.data.source import (
     synthetic_faces,
     tell_other_data,
 )
-from dfcvae.intake import ImageSet, Rendering, open_images
 
 __all__ = [
     "SYNTHETIC",

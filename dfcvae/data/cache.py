@@ -19,10 +19,12 @@ from filelock import FileLock, Timeout
 from PIL import Image
 from tqdm import tqdm
 
+from dfcvae.data.decode import Rendering, Undecodable, decode, quiet_pillow
 from dfcvae.data.faces import Faces, Splits
+from dfcvae.data.folders import ImageSet
+from dfcvae.data.labels import SPLITS
 from dfcvae.data.workers import in_chunks, workers_by_default
 from dfcvae.errors import UserError, printable, some
-from dfcvae.intake import SPLITS, ImageSet, Rendering, Undecodable, decode, quiet_pillow
 from dfcvae.paths import cache_root
 
 FORMAT = 2  # increment when the files of a cache, or the pixels that decoding and rendering give, change

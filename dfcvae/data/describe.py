@@ -12,10 +12,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dfcvae.data.cache import Look, caches_of, examine, read_looks
+from dfcvae.data.decode import Rendering, quiet_pillow
+from dfcvae.data.folders import ImageSet
+from dfcvae.data.labels import SPLITS
 from dfcvae.data.workers import in_chunks, workers_by_default
 from dfcvae.errors import UserError, printable, some
 from dfcvae.images import grid, to_float
-from dfcvae.intake import SPLITS, ImageSet, Rendering, quiet_pillow
 
 SAMPLE = 10_000  # files looked at by default: a few seconds
 SHOWN = 40  # unreadable files named one by one

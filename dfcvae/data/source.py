@@ -13,10 +13,12 @@ from tqdm import tqdm
 
 from dfcvae.config import DataConfig, Experiment
 from dfcvae.data.cache import prepare
+from dfcvae.data.celeba import open_images
+from dfcvae.data.decode import Rendering, Undecodable, decode, quiet_pillow
 from dfcvae.data.faces import Faces, Splits
+from dfcvae.data.folders import read_file
 from dfcvae.data.synthetic import ATTRIBUTES, render_faces
 from dfcvae.errors import UserError
-from dfcvae.intake import Rendering, Undecodable, decode, open_images, quiet_pillow, read_file
 from dfcvae.vae import read_model
 
 SYNTHETIC = "synthetic"

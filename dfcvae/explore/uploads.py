@@ -8,8 +8,8 @@ from PIL import Image
 
 from dfcvae.config import DataConfig
 from dfcvae.data import decode_face
+from dfcvae.data.decode import FORMATS, Undecodable, quiet_pillow
 from dfcvae.errors import UserError, printable
-from dfcvae.intake import FORMATS, Undecodable, quiet_pillow
 
 LARGEST = 50 * 2**20  # bytes of a file
 MOST_PIXELS = 64_000_000  # of a picture: they take 3 bytes each, and a second or so, before they are made small

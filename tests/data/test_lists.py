@@ -5,11 +5,10 @@ import hashlib
 import numpy as np
 import pytest
 
-from dfcvae.data import open_images
+from dfcvae.data import labels, open_images
+from dfcvae.data.labels import complete, join, official_split
+from dfcvae.data.lists import read_csv, read_identities, read_mapping
 from dfcvae.errors import UserError
-from dfcvae.intake import labels
-from dfcvae.intake.labels import complete, join, official_split
-from dfcvae.intake.lists import read_csv, read_identities, read_mapping
 from tests.layouts import official_zip, small_album, write_lines
 
 ALBUM = small_album()

@@ -11,8 +11,8 @@ from PIL import Image
 
 from dfcvae.data import open_images, prepare
 from dfcvae.data.cache import read_looks
+from dfcvae.data.decode import FILTERS, Rendering, Undecodable, decode, is_aligned, quiet_pillow
 from dfcvae.errors import UserError
-from dfcvae.intake.decode import FILTERS, Rendering, Undecodable, decode, is_aligned, quiet_pillow
 from tests.hostile import HEIGHT, Ignored, Refused, Right, encoded, hostile_files, make_hostile_folder, reference
 
 FILES = hostile_files()

@@ -14,8 +14,8 @@ from typing import NoReturn, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dfcvae.data.decode import Undecodable
 from dfcvae.errors import UserError
-from dfcvae.intake.decode import Undecodable
 
 # Errors of a single file, not of the disk or the connection to it.
 OF_ONE_FILE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)

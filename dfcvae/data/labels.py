@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dfcvae.data.lists import SPLIT_NAMES, Table, normal
 from dfcvae.errors import UserError, some
-from dfcvae.intake.lists import SPLIT_NAMES, Table, normal
 
 SPLITS = ("train", "val", "test")
 SHARE = 0.1  # of the training images, for a validation or test split that is drawn

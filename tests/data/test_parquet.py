@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dfcvae.data import open_images, prepare
+from dfcvae.data import open_images, parquet, prepare
 from dfcvae.errors import UserError
-from dfcvae.intake import parquet
 from tests.layouts import hugging_face, jpeg, small_album
 
 pa = pytest.importorskip("pyarrow")

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from posixpath import basename, splitext
 
-from dfcvae.errors import UserError, some
-from dfcvae.intake.decode import SUFFIXES, Undecodable
-from dfcvae.intake.folders import Folder, ImageSet, Tree, TreeImages, Zip, read_file
-from dfcvae.intake.labels import CELEBA_COUNTS, join, relative_to_common_folder, stem
-from dfcvae.intake.lists import (
+from dfcvae.data.decode import SUFFIXES, Undecodable
+from dfcvae.data.folders import Folder, ImageSet, Tree, TreeImages, Zip, read_file
+from dfcvae.data.labels import CELEBA_COUNTS, join, relative_to_common_folder, stem
+from dfcvae.data.lists import (
     ATTRIBUTES,
     CELEBA_CSV,
     HQ_ATTRIBUTES,
@@ -25,6 +24,7 @@ from dfcvae.intake.lists import (
     read_csv,
     read_mapping,
 )
+from dfcvae.errors import UserError, some
 
 ALIGNED = "img_align_celeba"
 IMAGE_FOLDERS = (ALIGNED, f"{ALIGNED}_png", "CelebA-HQ-img")
@@ -92,7 +92,7 @@ def open_images(path: str | Path, *, split_seed: int = 0) -> ImageSet:
 
 
 def _open_parquet(shards: list[Path], path: Path, split_seed: int) -> ImageSet:
-    from dfcvae.intake.parquet import open_parquet  # its library is an extra
+    from dfcvae.data.parquet import open_parquet  # its library is an extra
 
     return open_parquet(shards, path, split_seed)
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dfcvae.data.decode import Undecodable
+from dfcvae.data.folders import ImageSet, natural
+from dfcvae.data.labels import CELEBA_COUNTS, SPLIT_FOLDERS, complete
+from dfcvae.data.lists import ATTRIBUTE_COUNT, IDENTITY_COLUMNS
 from dfcvae.errors import UserError
-from dfcvae.intake.decode import Undecodable
-from dfcvae.intake.folders import ImageSet, natural
-from dfcvae.intake.labels import CELEBA_COUNTS, SPLIT_FOLDERS, complete
-from dfcvae.intake.lists import ATTRIBUTE_COUNT, IDENTITY_COLUMNS
 
 try:
     import pyarrow as pa
