@@ -3,7 +3,6 @@
 import hashlib
 import shutil
 import unicodedata
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -409,27 +408,3 @@ def test_a_path_without_images_is_told(tmp_path):
         open_images(tmp_path)
     with pytest.raises(UserError, match=r"d.7z is not a folder, a zip or a parquet file. Unpack other archives first"):
         open_images(tmp_path / "d.7z")
-
-
-def test_a_cut_zip_and_a_web_page_are_told(album, tmp_path):
-    path = official_zip(tmp_path, album) / "img_align_celeba.zip"
-    path.write_bytes(path.read_bytes()[:-5000])
-    with pytest.raises(UserError, match=r"is not a complete zip file \(File is not a zip file\). Download it again"):
-        open_images(tmp_path)
-    path.write_text("\n<!DOCTYPE html><html>Quota exceeded</html>")
-    with pytest.raises(UserError, match=r"It is a web page: the download was refused"):
-        open_images(tmp_path)
-
-
-def test_a_damaged_zip_member_is_left_out(album, tmp_path):
-    path = tmp_path / "faces.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in zip(album.files, album.jpegs, strict=True):
-            archive.writestr(name, content)
-    content = bytearray(path.read_bytes())
-    content[content.index(album.jpegs[4]) + 600] ^= 255
-    path.write_bytes(content)
-    splits = prepare(open_images(path), size=8, cache_dir=tmp_path / "cache", progress=False)
-    assert sum(map(len, splits.values())) == COUNT - 1
-    found = next(tmp_path.glob("cache/*/files.csv")).read_text()
-    assert "000005.jpg,0,0,,damaged in the zip: Bad CRC-32 for file '000005.jpg'" in found

@@ -5,31 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from dfcvae.data.synthetic import face, surroundings
 from dfcvae.data.synthetic.canvas import Canvas, paint_some
 from dfcvae.data.synthetic.dice import Dice, lattice_noise
-from dfcvae.data.synthetic.head import (
-    comb,
-    paint_age,
-    paint_beard,
-    paint_ears,
-    paint_eyebrows,
-    paint_eyes,
-    paint_freckles,
-    paint_hair,
-    paint_mouth,
-    paint_scalp,
-    paint_skin,
-)
 from dfcvae.data.synthetic.people import ATTRIBUTES, People, attributes_of, draw_people
-from dfcvae.data.synthetic.scene import (
-    paint_background,
-    paint_clothes,
-    paint_earrings,
-    paint_glasses,
-    paint_hat,
-    paint_neck,
-    paint_necklace,
-)
 
 MIN_SIZE, MAX_SIZE = 16, 256
 _EYE_LINE = -0.10  # screen height of the eyes in [-1, 1]: 45 % from the top
@@ -108,24 +87,24 @@ def _paint(people: People, size: int) -> Tensor:
     # for the front of a head that is turned aside: the middle moves more than the edges
     front = canvas._replace(u=u - pose.yaw * 0.055 * (1 - u * u * 3).clamp(min=-0.3))
 
-    paint_background(canvas, scene)
-    mane = comb(canvas, hair, head)
+    surroundings.paint_background(canvas, scene)
+    mane = face.comb(canvas, hair, head)
     canvas.paint(canvas.edge(mane.distance), mane.color * 0.62)  # the hair behind neck and ears, in the shade
-    paint_neck(canvas, head)
-    paint_clothes(canvas, head, wear)
-    paint_some(canvas, wear.necklace, paint_necklace, wear)
-    paint_ears(canvas, head)
-    paint_skin(canvas, head)
-    paint_some(front, head.freckled, paint_freckles, head, scene)
-    paint_some(front, head.old, paint_age, head)
-    paint_eyes(front, eyes, head)
-    paint_eyebrows(front, eyes, head, hair)
+    surroundings.paint_neck(canvas, head)
+    surroundings.paint_clothes(canvas, head, wear)
+    paint_some(canvas, wear.necklace, surroundings.paint_necklace, wear)
+    face.paint_ears(canvas, head)
+    face.paint_skin(canvas, head)
+    paint_some(front, head.freckled, face.paint_freckles, head, scene)
+    paint_some(front, head.old, face.paint_age, head)
+    face.paint_eyes(front, eyes, head)
+    face.paint_eyebrows(front, eyes, head, hair)
     hairy = beard.stubble | beard.mustache | beard.goatee | beard.full | beard.sideburns
-    paint_some(canvas, hairy, paint_beard, beard, head)
-    paint_mouth(front, mouth, head)
-    paint_hair(canvas, hair, mane)
-    paint_some(canvas, hair.bald, paint_scalp, head)
-    paint_some(canvas, wear.earrings, paint_earrings, wear, head)
-    paint_some(front, wear.glasses, paint_glasses, wear, eyes, head)
-    paint_some(canvas, wear.hat > 0, paint_hat, wear, hair, head)
+    paint_some(canvas, hairy, face.paint_beard, beard, head)
+    face.paint_mouth(front, mouth, head)
+    face.paint_hair(canvas, hair, mane)
+    paint_some(canvas, hair.bald, face.paint_scalp, head)
+    paint_some(canvas, wear.earrings, surroundings.paint_earrings, wear, head)
+    paint_some(front, wear.glasses, surroundings.paint_glasses, wear, eyes, head)
+    paint_some(canvas, wear.hat > 0, surroundings.paint_hat, wear, hair, head)
     return canvas.rgb.mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8).transpose(0, 1)
