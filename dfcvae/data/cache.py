@@ -6,7 +6,9 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -29,6 +31,7 @@ from dfcvae.paths import cache_root
 
 FORMAT = 2  # increment when the files of a cache, or the pixels that decoding and rendering give, change
 FILES = ("images.npy", "attributes.npy", "split.npy", "files.csv")
+A_DAY = 86_400  # seconds
 WHAT_TO_DO = " Complete the data set, or omit --strict to leave them out."
 
 
@@ -135,7 +138,10 @@ def _build(
 ) -> None:
     """Decodes all images into a hidden folder, which is renamed once it is complete and on the disk."""
     unfinished = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(unfinished, ignore_errors=True)  # left by a process that was killed
+    for leftover in folder.parent.glob(".*.partial"):  # of killed processes
+        with suppress(FileNotFoundError):  # another process has just finished it
+            if leftover == unfinished or time.time() - leftover.stat().st_mtime > A_DAY:
+                shutil.rmtree(leftover, ignore_errors=True)
     unfinished.mkdir()
     try:
         order = np.argsort(images.split, kind="stable")  # makes each split a run of rows

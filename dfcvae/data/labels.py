@@ -137,13 +137,10 @@ def _splitting(tables: Sequence[Table]) -> Table | None:
 
 
 def _must_agree(one: Table, other: Table, rows: Rows) -> None:
-    ours, theirs = rows[one.label], rows[other.label]
-    lacking = sorted(ours.keys() - theirs.keys())
-    if lacking:
-        raise UserError(f"{other.label} lacks images of {one.label}: {some(lacking)}. Use lists that match.")
-    unknown = sorted(theirs.keys() - ours.keys())
-    if unknown:
-        raise UserError(f"{other.label} lists images unknown to {one.label}: {some(unknown)}. Use lists that match.")
+    for listing, short in ((one, other), (other, one)):
+        lacking = sorted(rows[listing.label].keys() - rows[short.label].keys())
+        if lacking:
+            raise UserError(f"{short.label} lacks images of {listing.label}: {some(lacking)}. Use lists that match.")
 
 
 def _attributes(files: Sequence[str], tables: Sequence[Table], rows: Rows) -> tuple[NDArray[np.bool_], tuple[str, ...]]:

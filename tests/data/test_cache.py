@@ -164,10 +164,14 @@ def test_other_settings_sources_and_versions_are_other_caches(source, prepared, 
 
 
 def test_result_does_not_depend_on_the_number_of_workers_or_on_interruptions(many, tmp_path):
+    abandoned, fresh = tmp_path / "1" / ".8px-a.partial", tmp_path / "1" / ".8px-b.partial"
+    for folder, age in ((abandoned, 100_000), (fresh, 0)):
+        folder.mkdir(parents=True)
+        os.utime(folder, (time.time() - age,) * 2)
     many.files.fail_at = 30
     with pytest.raises(KeyboardInterrupt):
         prepare(many, size=24, cache_dir=tmp_path / "1", workers=1, progress=False)
-    assert list((tmp_path / "1").glob("*[!k]")) == []  # nothing but a lock
+    assert list((tmp_path / "1").glob("*[!k]")) == [fresh]  # otherwise nothing but a lock
     many.files.fail_at = None
     for count in (1, 2, 5):
         prepare(many, size=24, cache_dir=tmp_path / str(count), workers=count, progress=False)
