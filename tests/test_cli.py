@@ -266,7 +266,7 @@ def test_a_damaged_cache_is_found_by_check(capsys, tmp_path, cache):
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     assert main(["data", "check"]) == 1
     told = capsys.readouterr()
-    assert re.search(r"16px-\w+: good\n.*8px-\w+: images.npy has changed", told.out)
+    assert re.search(r"16px-\w+: good\n.*8px-\w+: images.npy is corrupted: checksum mismatch", told.out)
     assert "1 of 2 caches are damaged; delete their folders and prepare them again" in told.err
 
 
@@ -382,7 +382,7 @@ MISTAKES = [
     (["data", "inof", "x"], 2, r"There is no 'inof' \(did you mean 'info'\?\)"),
     (["data", "info", "nowhere"], 1, "There is no .*nowhere."),
     (["data", "info", "."], 1, "holds no images. It holds .*.safetensors"),
-    (["data", "prepare", "nowhere", "--crop", "ful"], 1, r"not 'ful' \(did you mean 'full'"),
+    (["data", "prepare", "nowhere", "--crop", "ful"], 1, r"got 'ful' \(did you mean 'full'"),
     (["data", "info", "synthetic", "--sheet", "x.png", "--size", "0"], 1, "size: expected at least 1 pixel"),
     (["data", "prepare", "synthetic"], 1, "Synthetic faces are drawn when they are needed"),
     (["data", "prepare", "x", "--filter", "lanczos"], 2, "filter: expected one of bilinear, bicubic, box"),
