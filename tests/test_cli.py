@@ -402,9 +402,9 @@ MISTAKES = [
     (["train", EXPERIMENT, "--training.accelerator", "cuda"], 1, "PyTorch finds no CUDA GPU here; use auto or cpu"),
     (["features", "train", "--training.width", "0"], 1, "width should be between 0.015625 and 4, but 0 came."),
     (["features", "train", "--out", "x.pt"], 1, "--out should end in that, not 'x.pt'"),
-    (["features", "train", "--data.channels", "2"], 1, r"Images have 3 channels \(RGB\) or 1 \(luma\), not 2."),
+    (["features", "train", "--data.channels", "2"], 1, r"channels: expected 3 \(RGB\) or 1 \(luma\), got 2."),
     (["features", "train", "--data.size", "0"], 1, "size: expected at least 1 pixel, got 0."),
-    (["features", "train", "--data.crop", "ful"], 1, r"one of auto, authors, full, not 'ful' \(did you mean 'full'"),
+    (["features", "train", "--data.crop", "ful"], 1, r"one of auto, authors, full, got 'ful' \(did you mean 'full'"),
     (["demo", "--out", "."], 1, ". is not empty; choose another folder with --out"),
 ]
 
