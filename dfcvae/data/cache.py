@@ -152,7 +152,7 @@ def _build(
                 f"None of the {len(looks):,} files of {images.path} is a readable image; the first one, "
                 f"{looks[0].name}: {looks[0].problem}."
             )
-        np.save(unfinished / "attributes.npy", images.attributes[kept])
+        np.save(unfinished / "attributes.npy", np.ascontiguousarray(images.attributes[kept]))
         np.save(unfinished / "split.npy", images.split[kept])
         write_looks(unfinished / "files.csv", looks)
         about = {

@@ -27,11 +27,7 @@ class EncodedImages(Protocol):
     """Image files by number; cheap to send to another process."""
 
     def read(self, i: int) -> bytes:
-        """The encoded image ``i``.
-
-        Raises:
-            Undecodable: this file cannot be read.
-        """
+        """The encoded image ``i``; raises `Undecodable` if this file cannot be read."""
 
     def stamp(self) -> str:
         """A digest that changes when an image does; cheap, decodes nothing."""

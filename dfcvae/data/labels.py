@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dfcvae.data.lists import SPLIT_NAMES, Table, normal
+from dfcvae.data.lists import IDENTITY, SPLIT, SPLIT_NAMES, Table, normal
 from dfcvae.errors import UserError, some
 
 SPLITS = ("train", "val", "test")
@@ -58,22 +58,22 @@ def join(files: Sequence[str], tables: Sequence[Table], seed: int, numbered: boo
     used = [
         table
         for table in tables
-        if (table.names or table.split is not None or table.identities is not None)
+        if table.columns
         # a table in a folder above should be mostly about these files
         and len(rows[table.label]) > (0 if table.near else len(table.filenames) / 2)
     ]
-    listing = next((table for table in used if table.names), _splitting(used))
+    listing = next((table for table in used if table.names), _with(SPLIT, used))
     missing: tuple[str, ...] = ()
     chosen = list(files)
     if listing:
         for other in used:
-            if other.names or other.split is not None:
+            if other.names or SPLIT in other.columns:
                 _must_agree(listing, other, rows)
         listed = rows[listing.label]
         chosen = [file for file in files if file in listed]
         matched = set(listed.values())
         missing = tuple(name for i, name in enumerate(listing.filenames) if i not in matched)
-    if not _splitting(used):
+    if not _with(SPLIT, used):
         chosen = _without_strays(chosen)
     attributes, names = _attributes(chosen, used, rows)
     split, how = _split(chosen, used, rows, seed)
@@ -132,8 +132,8 @@ def match(files: Sequence[str], listed: Sequence[str], keys: Sequence[Key] = KEY
     return {file: best[file] for file in files if file in best}
 
 
-def _splitting(tables: Sequence[Table]) -> Table | None:
-    return next((table for table in tables if table.split is not None), None)
+def _with(column: str, tables: Sequence[Table]) -> Table | None:
+    return next((table for table in tables if column in table.columns), None)
 
 
 def _must_agree(one: Table, other: Table, rows: Rows) -> None:
@@ -144,16 +144,15 @@ def _must_agree(one: Table, other: Table, rows: Rows) -> None:
 
 
 def _attributes(files: Sequence[str], tables: Sequence[Table], rows: Rows) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
-    columns = [np.zeros((len(files), 0), np.bool_)]
-    names: list[str] = []
+    columns: dict[str, NDArray[np.bool_]] = {}
     for table in tables:
-        if table.attributes is not None:
-            repeated = sorted(set(names) & set(table.names))
-            if repeated:
-                raise UserError(f"{table.label} has attributes that another list has: {some(repeated)}. Remove one.")
-            names += table.names
-            columns.append(table.attributes[[rows[table.label][file] for file in files]])
-    return np.concatenate(columns, axis=1), tuple(names)
+        repeated = sorted(columns.keys() & set(table.names))
+        if repeated:
+            raise UserError(f"{table.label} has attributes that another list has: {some(repeated)}. Remove one.")
+        if table.names:
+            order = [rows[table.label][file] for file in files]
+            columns |= {name: table.columns[name][order] for name in table.names}
+    return np.array([*columns.values()], np.bool_).reshape(len(columns), len(files)).T, tuple(columns)
 
 
 def _tops(files: Sequence[str]) -> list[str]:
@@ -173,9 +172,9 @@ def _split(files: Sequence[str], tables: Sequence[Table], rows: Rows, seed: int)
     """The split of each file, and in words where it is from."""
     split, how = np.zeros(len(files), np.int8), ""
     tops = _tops(files)
-    given = _splitting(tables)
-    if given is not None and given.split is not None:
-        split = given.split[[rows[given.label][file] for file in files]]
+    given, known = _with(SPLIT, tables), _with(IDENTITY, tables)
+    if given:
+        split = given.columns[SPLIT][[rows[given.label][file] for file in files]]
         how = f"as in {posixpath.basename(given.label)}"
     elif len(files) == sum(CELEBA_COUNTS) and all(stem(name) == f"{i:06d}" for i, name in enumerate(files, 1)):
         split, how = official_split(), "CelebA's official one, by number"
@@ -183,10 +182,9 @@ def _split(files: Sequence[str], tables: Sequence[Table], rows: Rows, seed: int)
         split = np.array([SPLIT_FOLDERS[top] for top in tops], np.int8)
         how = f"by folder: {', '.join(Counter(tops))}"
     keys = relative_to_common_folder(files)[1]  # the same from whichever folder above
-    known = next((table for table in tables if table.identities is not None), None)
-    if known is not None and known.identities is not None:
+    if known:
         place = rows[known.label]
-        people = [known.identities[place[file]] if file in place else "" for file in files]
+        people = [known.columns[IDENTITY][place[file]] if file in place else "" for file in files]
         keys = [person or key for person, key in zip(people, keys, strict=True)]
     return complete(split, how, keys, "identity" if known else "file name", seed)
 
@@ -201,18 +199,11 @@ def complete(
 ) -> tuple[NDArray[np.int8], str]:
     """Fills an empty validation or test split with a tenth of the training images.
 
-    Images of one key stay together. The draw is a function of the seed and the keys alone, not of their order or of a
-    random generator: keys are ranked by a hash, and the first ones taken.
-
-    Args:
-        split: int8 ``(n,)``, indices into `SPLITS`.
-        how: in words, where it is from; empty if nothing is known.
-        keys: ``n`` identities, or file names where identities are not known.
-        by: in a word, what the keys are.
-        seed: of the hash.
+    Images of one key (identity or file name: ``by``) stay together. The draw is a function of the seed and the keys
+    alone, not of their order or of a random generator: keys are ranked by a hash, and the first ones taken.
 
     Returns:
-        The completed split, and in words where it is from.
+        The completed split, and ``how``, the words that say where it is from, completed too.
     """
     empty = [i for i in (1, 2) if not (split == i).any()]
     rows: dict[str, list[int]] = {}

@@ -1,13 +1,17 @@
-"""Lists of labels: CelebA's text files, and CSV files of any origin."""
+"""Lists of labels: CelebA's text files, and CSV files of any origin.
+
+Every reader raises a UserError that names the fault and its line if a list is malformed or cut short.
+"""
 
 import csv
 import io
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from posixpath import basename
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +34,9 @@ SPLIT_NAMES = {
 """What splits are called in lists."""
 
 NAME_COLUMNS = ("image_id", "file_name", "filename", "file", "image", "img", "path", "name", "id")
-SPLIT_COLUMNS = ("partition", "split", "set", "subset")
-IDENTITY_COLUMNS = ("identity", "celeb_id", "person", "person_id", "subject", "subject_id")
+SPLIT, IDENTITY = "partition", "identity"
+SPLIT_COLUMNS = (SPLIT, "split", "set", "subset")
+IDENTITY_COLUMNS = (IDENTITY, "celeb_id", "person", "person_id", "subject", "subject_id")
 YES = frozenset(("1", "1.0", "true", "yes"))
 YES_OR_NO = YES | {"0", "-1", "0.0", "-1.0", "false", "no"}
 
@@ -43,10 +48,7 @@ class Table:
     Attributes:
         label: the file it was read from, for messages.
         filenames: ``n`` names as the list spells them, each once.
-        names: the attributes in it, if any.
-        attributes: bool ``(n, A)``.
-        split: int8 ``(n,)``, if it has one.
-        identities: ``n`` of them, if it has any.
+        columns: arrays ``(n,)`` by name: bool for attributes, int8 for `SPLIT`, text for `IDENTITY`.
         unused: columns that are none of these.
         required: whether it must be about the images found beside it, as CelebA's own lists must.
         near: whether it is with the images, not just in a folder above.
@@ -54,10 +56,7 @@ class Table:
 
     label: str
     filenames: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
-    attributes: NDArray[np.bool_] | None = None
-    split: NDArray[np.int8] | None = None
-    identities: tuple[str, ...] | None = None
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
     required: bool = True
     near: bool = True
@@ -67,23 +66,19 @@ class Table:
             [(repeated, _)] = Counter(self.filenames).most_common(1)
             raise UserError(f"{self.label} lists {repeated} more than once. Remove a line, or use the official file.")
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The attributes in it."""
+        return tuple(name for name, column in self.columns.items() if column.dtype == np.bool_)
+
     def rows(self, rows: Sequence[int], filenames: Sequence[str]) -> "Table":
         """These rows, under other names."""
-        return replace(
-            self,
-            filenames=tuple(filenames),
-            attributes=None if self.attributes is None else self.attributes[list(rows)],
-            split=None if self.split is None else self.split[list(rows)],
-            identities=None if self.identities is None else tuple(self.identities[i] for i in rows),
-        )
+        columns = {name: column[list(rows)] for name, column in self.columns.items()}
+        return replace(self, filenames=tuple(filenames), columns=columns)
 
 
 def read_attributes(label: str, text: str) -> Table:
-    """``list_attr_celeba.txt``, or its like for CelebA-HQ: the count, the names, then rows ``name -1 1 ...``.
-
-    Raises:
-        UserError: it is malformed or cut short.
-    """
+    """``list_attr_celeba.txt``, or its like for CelebA-HQ: the count, the names, then rows ``name -1 1 ...``."""
     lines = text.splitlines()
     if len(lines) < 2 or not re.fullmatch("[0-9]{1,18}", lines[0].strip()):
         raise UserError(
@@ -102,39 +97,27 @@ def read_attributes(label: str, text: str) -> Table:
             f"{label} announces {int(lines[0]):,} images in its first line, but lists {len(filenames):,}. "
             "It may be cut short: download it again, or correct the first line."
         )
-    return Table(label, filenames, names, values == 1)
+    return Table(label, filenames, dict(zip(names, (values == 1).T, strict=True)))
 
 
 def read_partition(label: str, text: str) -> Table:
-    """``list_eval_partition.txt``: rows ``name 0``, where 0 is train, 1 val and 2 test.
-
-    Raises:
-        UserError: it is malformed.
-    """
+    """``list_eval_partition.txt``: rows ``name 0``, where 0 is train, 1 val and 2 test."""
     filenames, values = _read_rows(label, text.splitlines(), 0, 1, {"0": 0, "1": 1, "2": 2})
-    return Table(label, filenames, split=values[:, 0])
+    return Table(label, filenames, {SPLIT: values[:, 0]})
 
 
 def read_identities(label: str, text: str) -> Table:
-    """``identity_CelebA.txt``: rows ``name number``, with or without a header.
-
-    Raises:
-        UserError: it is malformed.
-    """
+    """``identity_CelebA.txt``: rows ``name number``, with or without a header."""
     rows = [line.split() for line in text.splitlines() if line.strip()]
     rows = rows[1 if rows and not rows[0][-1].isdecimal() else 0 :]
     for number, row in enumerate(rows, 1):
         if len(row) != 2:
             raise UserError(f"Row {number} of {label} should be a file name and a number, got {' '.join(row)!r}.")
-    return Table(label, tuple(name for name, _ in rows), identities=tuple(identity for _, identity in rows))
+    return Table(label, tuple(name for name, _ in rows), {IDENTITY: np.array([person for _, person in rows], object)})
 
 
 def read_mapping(label: str, text: str) -> dict[str, str]:
-    """``CelebA-HQ-to-CelebA-mapping.txt``: number in CelebA-HQ to file name in CelebA, with or without a header.
-
-    Raises:
-        UserError: it is malformed.
-    """
+    """``CelebA-HQ-to-CelebA-mapping.txt``: number in CelebA-HQ to file name in CelebA, with or without a header."""
     rows = [line.split() for line in text.splitlines() if line.strip()]
     rows = rows[0 if rows and rows[0][0].isdecimal() else 1 :]
     if not rows or any(len(row) != 3 or not re.fullmatch("[0-9]{1,18}", row[0]) for row in rows):
@@ -153,10 +136,6 @@ def read_csv(label: str, text: str, files: Collection[str] = ()) -> Table | None
         text: its content.
         files: names and stems of the images; the column that holds most of them names the files. Without them it is
             the first one of `NAME_COLUMNS`, or of all.
-
-    Raises:
-        UserError: a row has too many or too few cells, a file or a column is repeated, there is no header, or a split
-            has an unknown name.
     """
     delimiter = max(",;\t", key=text.partition("\n")[0].count)  # spreadsheets write what their language asks for
     try:
@@ -203,24 +182,24 @@ def normal(name: str) -> str:
     return unicodedata.normalize("NFC", name.replace("\\", "/"))
 
 
-def _with_columns(table: Table, columns: dict[str, tuple[str, ...]]) -> Table:
-    attributes, unused = {}, []
-    for name, cells in columns.items():
+def _with_columns(table: Table, cells_of: dict[str, tuple[str, ...]]) -> Table:
+    columns: dict[str, NDArray[Any]] = {}
+    unused = []
+    for name, cells in cells_of.items():
         plain = {cell: cell.strip().lower() for cell in set(cells)}
         if name.lower() in SPLIT_COLUMNS:
             unknown = sorted(set(plain.values()) - SPLIT_NAMES.keys())
             if unknown:
                 raise UserError(f"{table.label}: unknown split {unknown[0]!r}; use train, val and test, or 0, 1 and 2.")
-            table = replace(table, split=np.array([SPLIT_NAMES[plain[cell]] for cell in cells], np.int8))
+            columns[SPLIT] = np.array([SPLIT_NAMES[plain[cell]] for cell in cells], np.int8)
         elif name.lower() in IDENTITY_COLUMNS:
-            table = replace(table, identities=tuple(cell.strip() for cell in cells))
+            columns[IDENTITY] = np.array([cell.strip() for cell in cells], object)
         elif YES_OR_NO.issuperset(plain.values()):
             yes = {cell for cell, word in plain.items() if word in YES}
-            attributes[name] = [cell in yes for cell in cells]
+            columns[name] = np.array([cell in yes for cell in cells], np.bool_)
         else:
             unused.append(name)
-    values = np.array([*attributes.values()], np.bool_).T if attributes else None
-    return replace(table, names=tuple(attributes), attributes=values, unused=tuple(unused))
+    return replace(table, columns=columns, unused=tuple(unused))
 
 
 def _read_rows(

@@ -60,7 +60,7 @@ def test_a_malformed_list_of_celeba_is_told(zipped, fault):
 
 
 def test_identities_and_mapping():
-    assert read_identities("i.txt", "a.jpg 5\nb.jpg 6\n").identities == ("5", "6")
+    assert read_identities("i.txt", "a.jpg 5\nb.jpg 6\n").columns["identity"].tolist() == ["5", "6"]
     assert read_identities("i.txt", "image identity\na.jpg 5\n").filenames == ("a.jpg",)
     with pytest.raises(UserError, match=r"Row 2 of i.txt should be a file name and a number, got 'b.jpg'"):
         read_identities("i.txt", "a.jpg 5\nb.jpg\n")
@@ -75,13 +75,13 @@ def test_a_csv_is_read_by_what_its_columns_hold():
     table = read_csv("labels.csv", text)
     assert table.filenames == ("a.jpg", "b.jpg")
     assert table.names == ("Smiling", "Hat", "Tall")
-    assert table.attributes.tolist() == [[True, True, False], [False, False, True]]
-    assert table.split.tolist() == [0, 1]
-    assert table.identities == ("7", "8")
+    assert [table.columns[name].tolist() for name in table.names] == [[True, False], [True, False], [False, True]]
+    assert table.columns["partition"].tolist() == [0, 1]
+    assert table.columns["identity"].tolist() == ["7", "8"]
     assert table.unused == ("Age",)
     for mark in ",;\t":  # as spreadsheets separate
         table = read_csv("x.csv", f'name{mark}Smiling\r\n"a, b.jpg"{mark}1\r\n')
-        assert (table.filenames, table.attributes.tolist()) == (("a, b.jpg",), [[True]])
+        assert (table.filenames, table.columns["Smiling"].tolist()) == (("a, b.jpg",), [True])
 
 
 def test_the_column_that_holds_the_images_names_them_whatever_its_header():
@@ -91,7 +91,7 @@ def test_the_column_that_holds_the_images_names_them_whatever_its_header():
         text = "\n".join([header, *(",".join(map(str, row)) for row in rows)])
         table = read_csv("x.csv", text, files)
         assert table.filenames == ("faces/2.jpg", "faces\\0.jpg", "1.jpg")
-        assert table.attributes[:, table.names.index("Smiling")].tolist() == [True, False, False]
+        assert table.columns["Smiling"].tolist() == [True, False, False]
 
 
 def test_a_csv_that_names_no_image_is_not_a_table_however_malformed():
