@@ -64,7 +64,9 @@ def open_images(path: str | Path, *, split_seed: int = 0) -> ImageSet:
             f"files, CelebA's {ALIGNED}.zip, or parquet files."
         )
     aligned = any(ALIGNED in part for part in (*tree.path.parts[-2:], *files[0].split("/")[:-1]))
-    lists = _lists_beside(tree.path, aligned) | _lists_inside(tree) | _lists_inside(outer)
+    lists = _lists_beside(tree.path, aligned) | _lists_inside(tree)
+    if tree is not outer:
+        lists |= _lists_inside(outer)
     numbered = (
         not aligned
         and all(stem(name).isdecimal() for name in files)
