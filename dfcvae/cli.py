@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print(
-            "dfcvae: interrupted; decoding goes on where it was, training from its last checkpoint with --resume.",
+            "dfcvae: interrupted; training resumes from its last checkpoint with --resume.",
             file=sys.stderr,
         )
         return 130

@@ -1,19 +1,16 @@
-"""Measures the intake of images: speed, sameness and memory. Writes ``intake.json``.
+"""Measures the speed and memory of decoding images into the cache and of serving them. Writes ``intake.json``.
 
     python experiments/intake.py CELEBA OUT
 
 Speed: images per second of preparing CELEBA against torchvision's per-item path (its CelebA dataset's steps: open,
 convert, crop, resize, to tensor) in a DataLoader with as many worker processes, alternating, and in this process alone.
-Sameness: checksums of the cache from 1 and 2 workers and from a run that was killed in the middle.
 Memory: resident memory of all processes together (what they share counted once) while as many images as CelebA has
-(those of CELEBA, repeated) are prepared and then served as shuffled training batches, at 64 and 128 pixels. Linux only.
+(those of CELEBA, repeated) are prepared and then served in shuffled batches, at 64 and 128 pixels. Linux only.
 """
 
-import hashlib
 import json
 import os
 import platform
-import signal
 import statistics
 import subprocess
 import sys
@@ -31,7 +28,6 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from dfcvae.data import open_images
-from dfcvae.data.building import FILES
 
 ROUNDS = 5
 WORKERS = os.cpu_count() or 1
@@ -46,18 +42,15 @@ prepare(images, size=int(sys.argv[2]), cache_dir=sys.argv[3], workers=int(sys.ar
 print(time.perf_counter() - start)
 """
 SERVE = """
-import sys
-from dfcvae.data import TrainingBatches, open_images, prepare
-splits = prepare(open_images(sys.argv[1]), size=int(sys.argv[2]), cache_dir=sys.argv[3], progress=False)
-images = 0
-for batch, *_ in TrainingBatches(splits["train"], 64, seed=0):
-    images += int(batch.float().mean() >= 0) * len(batch)
-print(images)
+import sys, torch
+from dfcvae.data import open_images, prepare
+images = prepare(open_images(sys.argv[1]), size=int(sys.argv[2]), cache_dir=sys.argv[3], progress=False)["train"].images
+print(sum(images[rows].float().mean().item() for rows in torch.randperm(len(images)).split(64)))
 """
 
 
 class PerItem(Dataset):
-    """Image files as torchvision's data sets serve them: each is opened, cropped and resized when it is asked for."""
+    """Image files as torchvision's data sets serve them: each is opened, cropped and resized on access."""
 
     def __init__(self, paths: list[Path]) -> None:
         self.paths = paths
@@ -71,7 +64,7 @@ class PerItem(Dataset):
 
 
 def main() -> None:
-    """All of it."""
+    """Measure speed and memory, and write both."""
     source, out = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as scratch:
@@ -84,7 +77,6 @@ def main() -> None:
                 "pillow": PIL.__version__,
             },
             "speed": speed(source, Path(scratch)),
-            "sameness": sameness(source, Path(scratch)),
             "memory": memory(source, Path(scratch)),
         }
     (out / "intake.json").write_text(json.dumps(result, indent=2) + "\n")
@@ -92,7 +84,7 @@ def main() -> None:
 
 
 def speed(source: Path, scratch: Path) -> dict[str, object]:
-    """Images per second, in alternation: start of the processes included."""
+    """Images per second of both ways in turn, starting the processes included."""
     paths = unpack(source, scratch / "files")
     rates: dict[str, list[float]] = {name: [] for name in ("prepare", "per_item", "prepare_1", "per_item_1")}
     for round_ in range(ROUNDS):
@@ -108,25 +100,6 @@ def speed(source: Path, scratch: Path) -> dict[str, object]:
     for name, (ours, theirs) in ratios.items():
         summary[name] = spread([a / b for a, b in zip(rates[ours], rates[theirs], strict=True)])
     return {"images": len(paths), "workers": WORKERS, "rounds": ROUNDS, "images_per_second": summary}
-
-
-def sameness(source: Path, scratch: Path) -> dict[str, object]:
-    """Checksums of the files of a cache that came about in different ways."""
-    found = {}
-    for name, workers in (("1 worker", 1), ("2 workers", 2)):
-        run(PREPARE, source, 64, scratch / name, workers)
-        found[name] = checksum(scratch / name)
-    cache = scratch / "killed"
-    process = subprocess.Popen([sys.executable, "-c", PREPARE, str(source), "64", str(cache), "2"])
-    while not any(log.stat().st_size > 200_000 for log in cache.glob(".*.partial/log.jsonl")):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    [log] = cache.glob(".*.partial/log.jsonl")
-    chunks = len(log.read_text().splitlines())
-    run(PREPARE, source, 64, cache, 2)
-    found["killed and gone on with"] = checksum(cache)
-    return {"checksums": found, "same": len(set(found.values())) == 1, "chunks_done_when_killed": chunks}
 
 
 def memory(source: Path, scratch: Path) -> dict[str, object]:
@@ -185,21 +158,13 @@ def resident(pid: int, fields: tuple[str, ...]) -> float:
 
 
 def repeat(source: Path, folder: Path) -> Path:
-    """A zip of as many images as CelebA has, those of a smaller set over and over, with lists."""
+    """A zip of as many images as CelebA has, under its names: those of a smaller set over and over."""
     images = open_images(source)
+    encoded = [images.files.read(i) for i in range(len(images))]
     folder.mkdir()
     with zipfile.ZipFile(folder / "img_align_celeba.zip", "w") as archive:
-        encoded = [images.files.read(i) for i in range(len(images))]
-        names = [f"{i + 1:06d}.jpg" for i in range(CELEBA_COUNT)]
-        for i, name in enumerate(names):
-            archive.writestr(f"img_align_celeba/{name}", encoded[i % len(encoded)])
-    values = [" ".join("1" if value else "-1" for value in row) for row in images.attributes]
-    rows = [f"{name} {values[i % len(values)]}" for i, name in enumerate(names)]
-    head = [str(CELEBA_COUNT), " ".join(images.names)]
-    (folder / "list_attr_celeba.txt").write_text("\n".join([*head, *rows]) + "\n")
-    places = [int(i >= 162_770) + int(i >= 182_637) for i in range(CELEBA_COUNT)]
-    rows = [f"{name} {place}" for name, place in zip(names, places, strict=True)]
-    (folder / "list_eval_partition.txt").write_text("\n".join(rows) + "\n")
+        for i in range(CELEBA_COUNT):
+            archive.writestr(f"img_align_celeba/{i + 1:06d}.jpg", encoded[i % len(encoded)])
     return folder
 
 
@@ -216,12 +181,6 @@ def run(code: str, *arguments: object) -> str:
     """What a script prints, run in a process of its own."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-def checksum(cache: Path) -> str:
-    """Of all files of the one cache in a folder."""
-    [folder] = (path for path in cache.glob("[!.]*") if path.is_dir())
-    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in FILES)).hexdigest()[:16]
 
 
 def spread(values: list[float]) -> dict[str, float]:

@@ -6,7 +6,6 @@ import json
 import os
 import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.latent import AttributeVectors, Prior
 from dfcvae.vae import VAE, digest
 from tests.conftest import tiny_experiment
-from tests.hostile import encoded, reference
-from tests.layouts import small_album, write_images
+from tests.hostile import encoded, raw_png, reference
+from tests.layouts import small_album, write
 
 CANARY = "executed"  # a file that no program should make
 ALBUM = small_album()
@@ -102,13 +101,8 @@ def bomb(megabytes: int = 8) -> bytes:
 
 
 def wide_png(width: int, height: int) -> bytes:
-    """The head of a picture of so many pixels, and none of them."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+    """The header of a picture of this size, without its pixels."""
+    return raw_png(2, 8, 0, b"\0", (width, height))
 
 
 def picture(**how: Any) -> bytes:
@@ -118,10 +112,8 @@ def picture(**how: Any) -> bytes:
 
 def celeba(folder: Path, **lists: str | bytes) -> Path:
     """CelebA's folder in small; lists by their names without suffix instead of the right ones."""
-    write_images(folder / "img_align_celeba", ALBUM)
-    right = {"list_attr_celeba": ALBUM.attribute_lines(), "list_eval_partition": ALBUM.partition_lines()}
-    for name, lines in right.items():
-        content = lists.get(name, "\n".join(lines) + "\n")
+    write(folder, ALBUM.images() | ALBUM.lists())
+    for name, content in lists.items():
         (folder / f"{name}.txt").write_bytes(content if isinstance(content, bytes) else content.encode())
     return folder
 

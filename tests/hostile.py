@@ -138,7 +138,7 @@ def _png16(picture: Image.Image) -> bytes:
     """RGB of 16 bits, which Pillow cannot write."""
     deep = (np.asarray(picture).astype(">u2") * 257).astype(">u2")
     rows = b"".join(b"\0" + row.tobytes() for row in deep)
-    return _png(2, 16, 0, rows, picture.size)
+    return raw_png(2, 16, 0, rows, picture.size)
 
 
 def _interlaced(picture: Image.Image) -> bytes:
@@ -154,10 +154,10 @@ def _interlaced(picture: Image.Image) -> bytes:
         (0, 1, 1, 2),
     ):
         rows += b"".join(b"\0" + row.tobytes() for row in pixels[y::dy, x::dx])
-    return _png(2, 8, 1, rows, picture.size)
+    return raw_png(2, 8, 1, rows, picture.size)
 
 
-def _png(colour: int, bits: int, interlace: int, rows: bytes, size: tuple[int, int]) -> bytes:
+def raw_png(colour: int, bits: int, interlace: int, rows: bytes, size: tuple[int, int]) -> bytes:
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
@@ -256,8 +256,8 @@ def _broken() -> dict[str, tuple[bytes, Outcome]]:
         "flipped byte.png": (bytes(flipped), Refused("damaged")),
         "empty.jpg": (b"", Refused("empty file")),
         "zeros.jpg": (b"\0" * 4000, Refused("not a JPEG")),
-        "bomb.png": (_png(2, 8, 0, b"\0", (60_000, 60_000)), Refused("too many pixels")),
-        "no size.png": (_png(2, 8, 0, b"\0", (0, 0)), Refused("")),
+        "bomb.png": (raw_png(2, 8, 0, b"\0", (60_000, 60_000)), Refused("too many pixels")),
+        "no size.png": (raw_png(2, 8, 0, b"\0", (0, 0)), Refused("")),
     }
 
 
@@ -312,9 +312,10 @@ def make_hostile_folder(folder: Path) -> dict[str, Outcome]:
 
 def main() -> None:
     """Makes the folder and prints a table."""
+    from dfcvae.data import open_images
+    from dfcvae.data.cache import examine
+    from dfcvae.data.decode import quiet_pillow
     from dfcvae.errors import printable
-    from dfcvae.intake import open_images, quiet_pillow
-    from dfcvae.intake.survey import examine
 
     folder = Path(sys.argv[1])
     outcomes = make_hostile_folder(folder)

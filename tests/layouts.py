@@ -1,8 +1,8 @@
 """The same labelled faces, written as every layout that CelebA is found in."""
 
-import csv
 import io
 import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from PIL import Image
 
 COUNT = 24
 SPLIT_WORDS = ("train", "valid", "test")
+Files = dict[str, bytes | list[str]]
+"""Contents, or lines, by name."""
 
 
 @dataclass
@@ -39,12 +41,25 @@ class Album:
     def identity_lines(self) -> list[str]:
         return [f"{name} {person}" for name, person in zip(self.files, self.identities, strict=True)]
 
+    def lists(self) -> Files:
+        return {"list_attr_celeba.txt": self.attribute_lines(), "list_eval_partition.txt": self.partition_lines()}
+
+    def images(self, folder: str = "img_align_celeba", files: list[str] | None = None) -> Files:
+        return {f"{folder}/{name}": data for name, data in zip(files or self.files, self.jpegs, strict=True)}
+
 
 def jpeg(seed: int, width: int = 178, height: int = 218) -> bytes:
     """A smooth picture, another one for each seed."""
     small = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
     encoded = io.BytesIO()
     Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC).save(encoded, "JPEG", quality=90)
+    return encoded.getvalue()
+
+
+def as_png(data: bytes) -> bytes:
+    """An image encoded without loss."""
+    encoded = io.BytesIO()
+    Image.open(io.BytesIO(data)).save(encoded, "PNG", compress_level=1)
     return encoded.getvalue()
 
 
@@ -59,98 +74,92 @@ def small_album() -> Album:
     )
 
 
-def write_lines(path: Path, lines: list[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
+def content_of(content: bytes | list[str]) -> bytes:
+    return content if isinstance(content, bytes) else "".join(f"{line}\n" for line in content).encode()
 
 
-def write_lists(folder: Path, album: Album) -> None:
-    write_lines(folder / "list_attr_celeba.txt", album.attribute_lines())
-    write_lines(folder / "list_eval_partition.txt", album.partition_lines())
-
-
-def write_csv(path: Path, header: list[str], rows: list[list[object]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
+def write(folder: Path, files: Files) -> Path:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content_of(content))
+    return folder
 
 
 def write_images(folder: Path, album: Album, files: list[str] | None = None) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in zip(files or album.files, album.jpegs, strict=True):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
+    write(folder, album.images(".", files))
 
 
-def pack(folder: Path, archive: Path, *, but: tuple[str, ...] = ()) -> None:
-    """A zip of all files of a folder, in an order of its own and with a foreign member."""
-    archive.parent.mkdir(parents=True, exist_ok=True)
+def write_lines(path: Path, lines: list[str]) -> None:
+    write(path.parent, {path.name: lines})
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    write(path.parent, {path.name: table(header, rows)})
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """The lines of a CSV file."""
+    return [",".join(map(str, row)) for row in (header, *rows)]
+
+
+def zipped(files: Files) -> bytes:
+    """A zip of files in an order of its own and with a foreign member."""
+    archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
-        for path in sorted(folder.rglob("*"), reverse=True):
-            if path.name not in but:
-                packed.write(path, path.relative_to(folder))
+        for name in sorted(files, reverse=True):
+            packed.writestr(name, content_of(files[name]))
         packed.writestr("__MACOSX/img_align_celeba/._000001.jpg", b"not an image")
+    return archive.getvalue()
 
 
 def official_folder(root: Path, album: Album) -> Path:
-    write_lists(root, album)
-    write_images(root / "img_align_celeba", album)
-    return root
+    return write(root, album.images() | album.lists())
 
 
 def official_zip(root: Path, album: Album) -> Path:
-    write_lists(root, album)
-    write_images(root / "unpacked" / "img_align_celeba", album)
-    pack(root / "unpacked", root / "img_align_celeba.zip")
-    for path in (root / "unpacked").rglob("*.jpg"):
-        path.unlink()
-    return root
+    return write(root, {"img_align_celeba.zip": zipped(album.images())} | album.lists())
 
 
 def published_tree(root: Path, album: Album) -> Path:
     """``Img``, ``Anno`` and ``Eval``, as on the project's drive."""
-    write_images(root / "packed" / "img_align_celeba", album)
-    pack(root / "packed", root / "CelebA" / "Img" / "img_align_celeba.zip")
-    write_lines(root / "CelebA" / "Anno" / "list_attr_celeba.txt", album.attribute_lines())
-    write_lines(root / "CelebA" / "Anno" / "identity_CelebA.txt", album.identity_lines())
-    write_lines(root / "CelebA" / "Eval" / "list_eval_partition.txt", album.partition_lines())
-    return root / "CelebA"
+    lists = {
+        "Anno/list_attr_celeba.txt": album.attribute_lines(),
+        "Anno/identity_CelebA.txt": album.identity_lines(),
+        "Eval/list_eval_partition.txt": album.partition_lines(),
+    }
+    return write(root / "CelebA", {"Img/img_align_celeba.zip": zipped(album.images())} | lists)
 
 
 def torchvision_folder(root: Path, album: Album) -> Path:
     """What ``torchvision.datasets.CelebA(root)`` leaves."""
-    official_folder(root / "celeba", album)
-    write_lines(root / "celeba" / "identity_CelebA.txt", album.identity_lines())
-    boxes = [f"{name} 95 71 226 313" for name in album.files]
-    write_lines(root / "celeba" / "list_bbox_celeba.txt", [str(len(boxes)), "image_id x_1 y_1 width height", *boxes])
-    return root
+    boxes = [str(COUNT), "image_id x_1 y_1 width height", *(f"{name} 95 71 226 313" for name in album.files)]
+    others = {"identity_CelebA.txt": album.identity_lines(), "list_bbox_celeba.txt": boxes}
+    return write(root / "celeba", album.images() | album.lists() | others).parent
 
 
 def png_folder(root: Path, album: Album) -> Path:
     """The lossless variant, whose files are png while the lists say jpg."""
-    write_lists(root, album)
-    (root / "img_align_celeba_png").mkdir(parents=True)
-    for name, content in zip(album.files, album.jpegs, strict=True):
-        Image.open(io.BytesIO(content)).save(root / "img_align_celeba_png" / name.replace("jpg", "png"))
-    return root
+    images = album.images("img_align_celeba_png").items()
+    return write(root, {name.replace("jpg", "png"): as_png(data) for name, data in images} | album.lists())
+
+
+def kaggle(album: Album) -> Files:
+    """Images one folder deeper than expected, and the lists as CSV."""
+    attributes = [line.split() for line in album.attribute_lines()[2:]]
+    boxes = [[name, 95, 71, 226, 313] for name in album.files]
+    return album.images("img_align_celeba/img_align_celeba") | {
+        "list_attr_celeba.csv": table(["image_id", *album.names], attributes),
+        "list_eval_partition.csv": table(["image_id", "partition"], [one.split() for one in album.partition_lines()]),
+        "list_bbox_celeba.csv": table(["image_id", "x_1", "y_1", "width", "height"], boxes),
+    }
 
 
 def kaggle_folder(root: Path, album: Album) -> Path:
-    """Images one folder deeper than expected, and the lists as csv."""
-    write_images(root / "img_align_celeba" / "img_align_celeba", album)
-    rows = [[name, *np.where(row, 1, -1)] for name, row in zip(album.files, album.values, strict=True)]
-    write_csv(root / "list_attr_celeba.csv", ["image_id", *album.names], rows)
-    rows = [[name, split] for name, split in zip(album.files, album.split, strict=True)]
-    write_csv(root / "list_eval_partition.csv", ["image_id", "partition"], rows)
-    boxes = [[name, 95, 71, 226, 313] for name in album.files]
-    write_csv(root / "list_bbox_celeba.csv", ["image_id", "x_1", "y_1", "width", "height"], boxes)
-    return root
+    return write(root, kaggle(album))
 
 
 def kaggle_zip(root: Path, album: Album) -> Path:
-    kaggle_folder(root / "unpacked", album)
-    pack(root / "unpacked", root / "celeba-dataset.zip")
-    return root / "celeba-dataset.zip"
+    return write(root, {"celeba-dataset.zip": zipped(kaggle(album))}) / "celeba-dataset.zip"
 
 
 def hugging_face(root: Path, album: Album) -> Path:
@@ -160,14 +169,9 @@ def hugging_face(root: Path, album: Album) -> Path:
 
     (root / "img_align+identity+attr").mkdir(parents=True)
     for place, word in enumerate(SPLIT_WORDS):
-        chosen = np.flatnonzero(album.split == place)
-        shards = np.array_split(chosen, 2 if place == 0 else 1)
+        shards = np.array_split(np.flatnonzero(album.split == place), 2 if place == 0 else 1)
         for number, rows in enumerate(shards):
-            images = []
-            for i in rows:
-                png = io.BytesIO()
-                Image.open(io.BytesIO(album.jpegs[i])).save(png, "PNG", compress_level=1)
-                images.append({"bytes": png.getvalue(), "path": None})
+            images = [{"bytes": as_png(album.jpegs[i]), "path": None} for i in rows]
             encoded = pa.struct({"bytes": pa.binary(), "path": pa.string()})
             columns = {"image": pa.array(images, encoded), "celeb_id": album.identities[rows]}
             columns |= {name: album.values[rows, k] for k, name in enumerate(album.names)}
@@ -177,61 +181,47 @@ def hugging_face(root: Path, album: Album) -> Path:
 
 
 def celeba_hq(root: Path, album: Album) -> Path:
-    """Numbered images with the mapping to CelebA, whose lists lie beside."""
-    write_images(root / "celeba_hq_256", album, [f"{i:05d}.jpg" for i in range(len(album.jpegs))])
-    lines = [f"{i:<8}{i:<12}{name}" for i, name in enumerate(album.files)]
-    write_lines(root / "CelebA-HQ-to-CelebA-mapping.txt", ["idx     orig_idx    orig_file", *lines])
-    write_lists(root, album)
-    return root
+    """Numbered images with the mapping to CelebA, whose lists are beside."""
+    numbered = [f"{i:05d}.jpg" for i in range(len(album.jpegs))]
+    mapping = ["idx     orig_idx    orig_file", *(f"{i:<8}{i:<12}{name}" for i, name in enumerate(album.files))]
+    lists = album.lists() | {"CelebA-HQ-to-CelebA-mapping.txt": mapping}
+    return write(root, album.images("celeba_hq_256", numbered) | lists)
 
 
 def celeba_mask_hq(root: Path, album: Album) -> Path:
-    """CelebAMask-HQ: attributes by number, masks to be passed over; CelebA's partition put beside."""
-    root = root / "CelebAMask-HQ"
+    """CelebAMask-HQ: attributes by number, masks to be ignored; CelebA's partition put beside."""
     numbered = [f"{i}.jpg" for i in range(len(album.jpegs))]
-    write_images(root / "CelebA-HQ-img", album, numbered)
-    (root / "CelebAMask-HQ-mask-anno" / "0").mkdir(parents=True)
-    Image.new("L", (512, 512)).save(root / "CelebAMask-HQ-mask-anno" / "0" / "00000_skin.png")
-    lines = [line.replace(".jpg ", ".jpg  ") for line in album.attribute_lines(numbered)]
-    write_lines(root / "CelebAMask-HQ-attribute-anno.txt", lines)
-    lines = [f"{i}     {i}      {name}" for i, name in enumerate(album.files)]
-    write_lines(root / "CelebA-HQ-to-CelebA-mapping.txt", ["idx orig_idx orig_file", *lines])
-    write_lines(root / "list_eval_partition.txt", album.partition_lines())
-    return root
+    mapping = ["idx orig_idx orig_file", *(f"{i}     {i}      {name}" for i, name in enumerate(album.files))]
+    others = {
+        "CelebAMask-HQ-mask-anno/0/00000_skin.png": as_png(jpeg(0)),
+        "CelebAMask-HQ-attribute-anno.txt": [
+            line.replace(".jpg ", ".jpg  ") for line in album.attribute_lines(numbered)
+        ],
+        "CelebA-HQ-to-CelebA-mapping.txt": mapping,
+        "list_eval_partition.txt": album.partition_lines(),
+    }
+    return write(root / "CelebAMask-HQ", album.images("CelebA-HQ-img", numbered) | others)
 
 
 def folder_with_csv(root: Path, album: Album) -> Path:
-    """Any folder of images, a csv of attributes and splits beside it."""
-    write_images(root / "faces", album)
+    """Any folder of images, a CSV file of attributes and splits beside it."""
     words = [SPLIT_WORDS[place] for place in album.split]
     rows = [[n, w, *map(int, row)] for n, w, row in zip(album.files, words, album.values, strict=True)]
-    write_csv(root / "faces.csv", ["file_name", "split", *album.names], rows)
+    write(root, album.images("faces") | {"faces.csv": table(["file_name", "split", *album.names], rows)})
     return root / "faces"
 
 
 def folder_of_splits(root: Path, album: Album) -> Path:
-    """A folder for each split, and a csv within of the attributes alone."""
+    """A folder for each split, and a CSV file within of the attributes alone."""
     files = [f"{SPLIT_WORDS[place]}/{name}" for place, name in zip(album.split, album.files, strict=True)]
-    write_images(root, album, files)
     rows = [[name, *np.where(row, "True", "False")] for name, row in zip(files, album.values, strict=True)]
-    write_csv(root / "metadata.csv", ["file_name", *album.names], rows)
-    return root
+    return write(root, album.images(".", files) | {"metadata.csv": table(["file_name", *album.names], rows)})
 
 
-LAYOUTS = {
+LAYOUTS: dict[str, Callable[[Path, Album], Path]] = {
     function.__name__: function
     for function in (
-        official_folder,
-        official_zip,
-        published_tree,
-        torchvision_folder,
-        png_folder,
-        kaggle_folder,
-        kaggle_zip,
-        hugging_face,
-        celeba_hq,
-        celeba_mask_hq,
-        folder_with_csv,
-        folder_of_splits,
+        *(official_folder, official_zip, published_tree, torchvision_folder, png_folder, kaggle_folder, kaggle_zip),
+        *(hugging_face, celeba_hq, celeba_mask_hq, folder_with_csv, folder_of_splits),
     )
 }

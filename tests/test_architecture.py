@@ -18,7 +18,6 @@ LAYERS = [
         "disturbances",
         "gaussian",
         "images",
-        "intake",
         "seeding",
         "tensorfiles",
         "vgg",

@@ -266,7 +266,7 @@ def test_a_damaged_cache_is_found_by_check(capsys, tmp_path, cache):
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     assert main(["data", "check"]) == 1
     told = capsys.readouterr()
-    assert re.search(r"16px-\w+: good\n.*8px-\w+: images.npy has changed", told.out)
+    assert re.search(r"16px-\w+: good\n.*8px-\w+: images.npy is corrupted: checksum mismatch", told.out)
     assert "1 of 2 caches are damaged; delete their folders and prepare them again" in told.err
 
 
@@ -374,16 +374,16 @@ MISTAKES = [
     (["evaluate", "x", "--jugde", "3"], 2, r"There is no option '--jugde' \(did you mean '--judge'\?\); see --help"),
     (["features", "train", "--training.widht", "1"], 2, r"'training.widht' \(did you mean 'training.width'\?\)"),
     (["features", "train", "--features.width", "1"], 2, r"There is no field 'features.width'.*see --help"),
-    (["reconstruct", "RUN", "no.png"], 1, "no.png is no image that can be read"),
-    (["reconstruct", "RUN", "bad.yaml"], 1, "bad.yaml is no image that can be read"),
+    (["reconstruct", "RUN", "no.png"], 1, "no.png is not a readable image"),
+    (["reconstruct", "RUN", "bad.yaml"], 1, "bad.yaml is not a readable image"),
     (["evaluate", "RUN", "--judge", "bad.yaml"], 1, "bad.yaml: loss: unknown field; the fields are name, size, "),
     (["evaluate", "RUN", "--iwae", "1"], 1, "--iwae takes 2 draws or more"),
     (["features"], 2, "Name a command"),
     (["data", "inof", "x"], 2, r"There is no 'inof' \(did you mean 'info'\?\)"),
     (["data", "info", "nowhere"], 1, "There is no .*nowhere."),
     (["data", "info", "."], 1, "holds no images. It holds .*.safetensors"),
-    (["data", "prepare", "nowhere", "--crop", "ful"], 1, r"not 'ful' \(did you mean 'full'"),
-    (["data", "info", "synthetic", "--sheet", "x.png", "--size", "0"], 1, "The image size should be at least 1 pixel"),
+    (["data", "prepare", "nowhere", "--crop", "ful"], 1, r"got 'ful' \(did you mean 'full'"),
+    (["data", "info", "synthetic", "--sheet", "x.png", "--size", "0"], 1, "size: expected at least 1 pixel"),
     (["data", "prepare", "synthetic"], 1, "Synthetic faces are drawn when they are needed"),
     (["data", "prepare", "x", "--filter", "lanczos"], 2, "filter: expected one of bilinear, bicubic, box"),
     (["data", "prepare", "x", "--sizes", "3"], 2, r"There is no option '--sizes' \(did you mean '--size'\?\)"),
@@ -402,9 +402,9 @@ MISTAKES = [
     (["train", EXPERIMENT, "--training.accelerator", "cuda"], 1, "PyTorch finds no CUDA GPU here; use auto or cpu"),
     (["features", "train", "--training.width", "0"], 1, "width should be between 0.015625 and 4, but 0 came."),
     (["features", "train", "--out", "x.pt"], 1, "--out should end in that, not 'x.pt'"),
-    (["features", "train", "--data.channels", "2"], 1, r"Images have 3 channels \(RGB\) or 1 \(luma\), not 2."),
-    (["features", "train", "--data.size", "0"], 1, "The image size should be at least 1 pixel, not 0."),
-    (["features", "train", "--data.crop", "ful"], 1, r"one of auto, authors, full, not 'ful' \(did you mean 'full'"),
+    (["features", "train", "--data.channels", "2"], 1, r"channels: expected 3 \(RGB\) or 1 \(luma\), got 2."),
+    (["features", "train", "--data.size", "0"], 1, "size: expected at least 1 pixel, got 0."),
+    (["features", "train", "--data.crop", "ful"], 1, r"one of auto, authors, full, got 'ful' \(did you mean 'full'"),
     (["demo", "--out", "."], 1, ". is not empty; choose another folder with --out"),
 ]
 

@@ -157,12 +157,12 @@ MISTAKES = [
     (["edit", "Smilin=2"], r"There is no attribute 'Smilin' \(did you mean 'Smiling'\?\)"),
     (["edit", "Smiling=a"], "An edit is written Smiling=.1.5, or Smiling=-2:2 for a way, but 'Smiling=a' came"),
     (["edit", "face.png"], "Say what to change: Smiling=.1.5"),
-    (["edit", "Smiling=1", "nowhere.png"], "nowhere.png is no image that can be read"),
+    (["edit", "Smiling=1", "nowhere.png"], "nowhere.png is not a readable image"),
     (["edit", "Smiling=1", "--keep", "Hat"], "There is no attribute 'Hat'"),
     (["attributes", "--balance", "Hat"], "There is no attribute 'Hat'"),
     (["map", "--attributes", "Hat"], "There is no attribute 'Hat'; there are"),
     (["sample", "--temperature", "-1"], "A temperature is a number from 0 to 10; -1 came"),
-    (["traverse", "nowhere.png"], "nowhere.png is no image that can be read"),
+    (["traverse", "nowhere.png"], "nowhere.png is not a readable image"),
     (["neighbours", "--judge", "face.png"], "face.png is no attribute network"),
 ]
 

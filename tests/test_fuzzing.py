@@ -16,14 +16,12 @@ from dfcvae.checkpoint import load_checkpoint
 from dfcvae.commands.moving import parse_edits
 from dfcvae.config import DataConfig, Experiment
 from dfcvae.data import open_images, prepare
-from dfcvae.data.building import FILES
-from dfcvae.data.cache import caches, check, load
+from dfcvae.data.cache import FILES, caches, check, load, read_looks
+from dfcvae.data.decode import Undecodable, quiet_pillow
+from dfcvae.data.labels import join
+from dfcvae.data.lists import read_attributes, read_csv, read_identities, read_mapping, read_partition
 from dfcvae.errors import UserError
 from dfcvae.explore.explorer import read_upload
-from dfcvae.intake import Undecodable, quiet_pillow
-from dfcvae.intake.labels import join
-from dfcvae.intake.lists import read_attributes, read_csv, read_identities, read_mapping, read_partition
-from dfcvae.intake.survey import read_looks
 from dfcvae.latent import AttributeVectors, Prior
 from dfcvae.parsing import load_experiment
 from dfcvae.vae import VAE, digest

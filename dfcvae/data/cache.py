@@ -1,32 +1,67 @@
 """The cache: images decoded, cropped and resized once into one memory-mapped array."""
 
+import csv
 import hashlib
 import json
+import os
+import shutil
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from tokenize import TokenError
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import PIL
 import torch
 from filelock import FileLock, Timeout
+from PIL import Image
+from tqdm import tqdm
 
-from dfcvae.data.building import FILES, Builder, sha256
+from dfcvae.data.decode import Rendering, Undecodable, decode, quiet_pillow
 from dfcvae.data.faces import Faces, Splits
-from dfcvae.data.workers import workers_by_default
+from dfcvae.data.folders import ImageSet
+from dfcvae.data.labels import SPLITS
+from dfcvae.data.workers import in_chunks, workers_by_default
 from dfcvae.errors import UserError, printable, some
-from dfcvae.intake import SPLITS, ImageSet
-from dfcvae.intake.rendering import Rendering
-from dfcvae.intake.survey import read_looks
 from dfcvae.paths import cache_root
 
-OF_A_DAMAGED_FILE = (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError)
-OF_A_DAMAGED_HEAD = (SyntaxError, TokenError, OverflowError, MemoryError)  # NumPy reads it as Python
-LABELS = ("attributes.npy", "split.npy")
-FORMAT = 2  # raise it when the files of a cache or the pixels of `decode` or `Rendering` change
+FORMAT = 2  # increment when the files of a cache, or the pixels that decoding and rendering give, change
+FILES = ("images.npy", "attributes.npy", "split.npy", "files.csv")
+A_DAY = 86_400  # seconds
+WHAT_TO_DO = " Complete the data set, or omit --strict to leave them out."
+
+
+class Look(NamedTuple):
+    """What was found in one file.
+
+    Attributes:
+        name: of the file.
+        width, height: in pixels, upright; 0 if it could not be decoded.
+        digest: of its bytes; empty if they could not be read.
+        problem: why it could not be decoded, or empty.
+    """
+
+    name: str
+    width: int = 0
+    height: int = 0
+    digest: str = ""
+    problem: str = ""
+
+
+def examine(images: ImageSet, i: int) -> tuple[Image.Image | None, Look]:
+    """Image ``i`` decoded, or None, and what was found in its file."""
+    name, digest = images.filenames[i], ""
+    try:
+        data = images.files.read(i)
+        digest = hashlib.blake2b(data, digest_size=8).hexdigest()
+        image = decode(data)
+    except Undecodable as reason:
+        return None, Look(name, digest=digest, problem=str(reason))
+    return image, Look(name, image.width, image.height, digest)
 
 
 def prepare(
@@ -41,18 +76,17 @@ def prepare(
     workers: int | None = None,
     progress: bool = True,
 ) -> Splits:
-    """The faces of every split; decoded on the first call, only memory-mapped on later ones.
+    """The faces of every split: decoded on the first call, memory-mapped on later ones.
 
-    An interrupted call is gone on with by the next one. Of two processes that want the same, one decodes and the other
-    waits for it.
+    If two processes prepare the same data set, one decodes it and the other waits. An interrupted call starts again.
 
     Args:
         images: an opened data set.
         size, channels, crop, filter: see `Rendering`.
-        strict: refuse images that are missing or unreadable, instead of leaving them out and saying so on stderr.
+        strict: refuse images that are missing or unreadable, instead of leaving them out with a message on stderr.
         cache_dir: where decoded images are kept, see `cache_root`.
-        workers: decoding processes, by default one for each processor. The result does not depend on it.
-        progress: show a bar on stderr while decoding, and say there what was left out.
+        workers: decoding processes, by default one per processor. The result does not depend on it.
+        progress: show a progress bar, and what was left out, on stderr.
 
     Returns:
         ``train``, ``val`` and ``test``, each in the order of the data set; images are views of one memory map.
@@ -62,7 +96,7 @@ def prepare(
     """
     rendering = Rendering(size, channels, crop, filter)
     if workers is not None and workers < 1:
-        raise UserError(f"Decoding needs at least 1 worker, not {workers}.")
+        raise UserError(f"workers: expected at least 1, got {workers}.")
     if not len(images):
         raise UserError(f"None of the {len(images.missing):,} listed images is in {images.path}.")
     if strict and images.missing:
@@ -71,39 +105,111 @@ def prepare(
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     folder = cache_root(cache_dir) / f"{size}px-{name}"
     if not folder.exists():
-        _build(Builder(images, rendering, folder), identity, workers or workers_by_default(), progress)
+        try:
+            with _locked(folder, progress):
+                if not folder.exists():  # else another process has just made it
+                    _build(images, rendering, folder, identity, workers or workers_by_default(), progress)
+        except (OSError, NotImplementedError) as error:  # the latter from file systems without locks
+            raise UserError(
+                f"Could not write the decoded images to {folder.parent}: {getattr(error, 'strerror', None) or error}. "
+                "Free some space, or choose another folder (environment variable DFCVAE_CACHE)."
+            ) from error
     splits = load(folder)
     if splits["train"].names != images.names:
-        raise _damaged(folder, "its attributes are not those of the data set")
-    _tell_left_out(images, folder, len(images) - sum(map(len, splits.values())), strict, progress)
+        raise _corrupted(folder, "its attributes are not those of the data set")
+    _report_left_out(images, folder, len(images) - sum(map(len, splits.values())), strict, progress)
     return splits
 
 
-WHAT_TO_DO = " Complete the data set, or go without --strict to leave them out."
-
-
-def _build(builder: Builder, identity: dict[str, Any], workers: int, progress: bool) -> None:
-    root = builder.folder.parent
+def _locked(folder: Path, progress: bool) -> Any:
+    """The lock on making a folder, acquired; another process that holds it is waited for."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.parent / f".{folder.name}.lock")
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(root / f".{builder.folder.name}.lock")
-        try:
-            held = lock.acquire(timeout=0)
-        except Timeout:
-            if progress:
-                print("Another process is decoding this data set; waiting for it.", file=sys.stderr)
-            held = lock.acquire()
-        with held:
-            if not builder.folder.exists():  # else another process has made it
-                builder.build(identity, workers, progress)
-    except (OSError, NotImplementedError) as error:  # the latter is of file systems without locks
+        return lock.acquire(timeout=0)
+    except Timeout:
+        if progress:
+            print("Another process is decoding this data set; waiting for it.", file=sys.stderr)
+        return lock.acquire()
+
+
+def _build(
+    images: ImageSet, rendering: Rendering, folder: Path, identity: dict[str, Any], workers: int, progress: bool
+) -> None:
+    """Decodes all images into a hidden folder, which is renamed once it is complete and on the disk."""
+    unfinished = folder.with_name(f".{folder.name}.partial")
+    for leftover in folder.parent.glob(".*.partial"):  # of killed processes
+        with suppress(FileNotFoundError):  # another process has just finished it
+            if leftover == unfinished or time.time() - leftover.stat().st_mtime > A_DAY:
+                shutil.rmtree(leftover, ignore_errors=True)
+    unfinished.mkdir()
+    try:
+        order = np.argsort(images.split, kind="stable")  # makes each split a run of rows
+        looks = _decode(images, rendering, unfinished / "images.npy", order.tolist(), workers, progress)
+        kept = order[[not look.problem for look in looks]]
+        if not len(kept):
+            raise UserError(
+                f"None of the {len(looks):,} files of {images.path} is a readable image; the first one, "
+                f"{looks[0].name}: {looks[0].problem}."
+            )
+        np.save(unfinished / "attributes.npy", np.ascontiguousarray(images.attributes[kept]))
+        np.save(unfinished / "split.npy", images.split[kept])
+        write_looks(unfinished / "files.csv", looks)
+        about = {
+            "identity": identity,
+            "names": images.names,
+            "made_from": str(images.path),
+            "images": len(kept),
+            "checksums": {name: sha256(unfinished / name) for name in FILES},
+        }
+        (unfinished / "cache.json").write_text(json.dumps(about, indent=1))
+        for path in unfinished.iterdir():
+            with open(path, "r+b") as file:  # Windows syncs only files that are open for writing
+                os.fsync(file.fileno())
+        os.rename(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _decode(
+    images: ImageSet, rendering: Rendering, path: Path, order: Sequence[int], workers: int, progress: bool
+) -> list[Look]:
+    """Decodes images in an order into an npy file; returns what was found in each of their files.
+
+    The array has a row for every file. Readable images come first, so that unreadable ones leave no gap; the rest
+    stays zero.
+    """
+    shape = (len(order), rendering.channels, rendering.size, rendering.size)
+    total, free = int(np.prod(shape)), shutil.disk_usage(path.parent).free
+    if total > free:
         raise UserError(
-            f"Could not write the decoded images to {root}: {getattr(error, 'strerror', None) or error}. Free some "
-            "space, or choose another folder (environment variable DFCVAE_CACHE); what is decoded already is kept."
-        ) from error
+            f"Decoding {len(order):,} images at {rendering.size} px needs {total / 1e9:.1f} GB in "
+            f"{path.parent.parent}, but only {free / 1e9:.1f} GB are free. Free some space, or choose another folder "
+            "(environment variable DFCVAE_CACHE)."
+        )
+    looks: list[Look] = []
+    bar = tqdm(total=len(order), desc="decoding", unit=" images", disable=not progress)
+    # Written, not memory-mapped: on a full disk a write raises an error, a mapping kills the process.
+    with bar, open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        end = file.tell() + total
+        for pixels, found in in_chunks(partial(_render, images, rendering), order, workers):
+            file.write(pixels)
+            looks += found
+            bar.update(len(found))
+        file.truncate(end)
+    return looks
 
 
-def _tell_left_out(images: ImageSet, folder: Path, unreadable: int, strict: bool, progress: bool) -> None:
+def _render(images: ImageSet, rendering: Rendering, rows: Sequence[int]) -> tuple[bytes, list[Look]]:
+    """The pixels of the readable ones of some images, (C, size, size) each, and what was found in all their files."""
+    with quiet_pillow():
+        examined = [examine(images, row) for row in rows]
+        pixels = b"".join(rendering.render(image).tobytes() for image, _ in examined if image is not None)
+    return pixels, [look for _, look in examined]
+
+
+def _report_left_out(images: ImageSet, folder: Path, unreadable: int, strict: bool, progress: bool) -> None:
     if not unreadable and not images.missing:
         return
     looks = [look for look in read_looks(folder / "files.csv") if look.problem]
@@ -113,33 +219,33 @@ def _tell_left_out(images: ImageSet, folder: Path, unreadable: int, strict: bool
     if progress:
         parts = [f"{len(images.missing):,} listed but missing"] * bool(images.missing)
         parts += [f"{len(looks):,} unreadable ({shown}{'; ...' if len(looks) > 3 else ''})"] * bool(looks)
-        print(f"Left out: {', '.join(parts)}. `dfcvae data info` tells more.", file=sys.stderr)
+        print(f"Left out: {', '.join(parts)}. `dfcvae data info` shows details.", file=sys.stderr)
 
 
 def load(folder: Path) -> Splits:
     """The splits in the folder of a cache, memory-mapped.
 
-    Labels are compared with their checksums. Of the pixels, which take minutes to read, only `check` does this.
+    Labels are compared with their checksums. Pixels, which take minutes to read, are checked only by `check`.
 
     Raises:
-        UserError: it is damaged.
+        UserError: it is corrupted.
     """
     try:
         about = json.loads((folder / "cache.json").read_text())
+        for name in ("attributes.npy", "split.npy"):
+            if sha256(folder / name) != about["checksums"][name]:
+                raise ValueError(f"checksum mismatch of {name}")
         # Copy-on-write: torch warns about read-only arrays, and nobody can change the file by accident.
         images = torch.from_numpy(np.load(folder / "images.npy", mmap_mode="c"))
-        for name in LABELS:
-            if sha256(folder / name) != about["checksums"][name]:
-                raise ValueError(f"the checksum of {name} is another")
-        attributes, split = torch.from_numpy(np.load(folder / LABELS[0])), np.load(folder / LABELS[1])
+        attributes, split = torch.from_numpy(np.load(folder / "attributes.npy")), np.load(folder / "split.npy")
         names, n = tuple(about["names"]), about["images"]
-        if not (n == len(images) == len(split) and attributes.shape == (n, len(names))) or images.dim() != 4:
+        if not (n == len(split) <= len(images) and attributes.shape == (n, len(names))) or images.dim() != 4:
             raise ValueError("its files do not belong together")
         if (images.dtype, attributes.dtype, split.dtype) != (torch.uint8, torch.bool, np.int8):
-            raise ValueError("its files hold other numbers than they should")
+            raise ValueError("its files have the wrong data types")
         fingerprint = hashlib.sha256(json.dumps([about["names"], about["checksums"]]).encode()).hexdigest()
-    except (*OF_A_DAMAGED_FILE, *OF_A_DAMAGED_HEAD) as error:
-        raise _damaged(folder, str(error)) from error
+    except Exception as error:  # NumPy reads the header of a file as Python: damage raises almost anything
+        raise _corrupted(folder, str(error)) from error
     bounds = np.searchsorted(split, range(len(SPLITS) + 1)).tolist()
     return {
         name: Faces(images[start:stop], attributes[start:stop], names, fingerprint)
@@ -147,12 +253,12 @@ def load(folder: Path) -> Splits:
     }
 
 
-def _damaged(folder: Path, why: str) -> UserError:
-    return UserError(f"The decoded images in {folder} are damaged: {why}. Delete this folder and start again.")
+def _corrupted(folder: Path, why: str) -> UserError:
+    return UserError(f"The decoded images in {folder} are corrupted: {why}. Delete this folder and start again.")
 
 
 def caches(cache_dir: str | Path | None = None) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Every cache: its folder and what its ``cache.json`` says, which is empty if it cannot be read."""
+    """Every cache: its folder and the content of its ``cache.json``, empty if that cannot be read."""
     for file in sorted(cache_root(cache_dir).glob("[!.]*/cache.json")):
         try:
             about = json.loads(file.read_text())
@@ -162,28 +268,50 @@ def caches(cache_dir: str | Path | None = None) -> Iterator[tuple[Path, dict[str
 
 
 def caches_of(images: ImageSet, cache_dir: str | Path | None = None) -> list[tuple[Path, dict[str, Any]]]:
-    """Those that were made from this set as it is now."""
+    """The caches that were made from this data set in its present state."""
     origin = _origin(images).items()
     found = ((folder, about, about.get("identity")) for folder, about in caches(cache_dir))
     return [(folder, about) for folder, about, made in found if isinstance(made, dict) and made.items() >= origin]
 
 
 def check(folder: Path, about: dict[str, Any]) -> list[str]:
-    """What is wrong with a cache, by its checksums: a sentence for each damaged file."""
+    """What is wrong with a cache according to its checksums: a sentence for each corrupted file."""
     checksums = about.get("checksums")
     if not isinstance(checksums, dict):
-        return ["cache.json is damaged, or of an earlier version: it holds no checksums"]
-    problems = []
-    for name in FILES:
-        if not (folder / name).is_file():
-            problems.append(f"{name} is missing")
-        elif sha256(folder / name) != checksums.get(name):
-            problems.append(f"{name} has changed: its checksum is not the one it was written with")
-    return problems
+        return ["cache.json is corrupted, or of an earlier version: it has no checksums"]
+    present = [name for name in FILES if (folder / name).is_file()]
+    return [f"{name} is missing" for name in FILES if name not in present] + [
+        f"{name} is corrupted: checksum mismatch" for name in present if sha256(folder / name) != checksums.get(name)
+    ]
+
+
+def write_looks(path: Path, looks: Iterable[Look]) -> None:
+    """Writes what was found in files as CSV, one line per file."""
+    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        csv.writer(file).writerows([("file", *Look._fields[1:]), *looks])
+
+
+def read_looks(path: Path) -> list[Look]:
+    """What `write_looks` wrote."""
+    try:
+        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+            rows = list(csv.reader(file))[1:]
+        return [Look(name, int(width), int(height), digest, problem) for name, width, height, digest, problem in rows]
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path} is corrupted ({error}). Delete the folder {path.parent} and start again.") from error
+
+
+def sha256(path: Path) -> str:
+    """Checksum of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _origin(images: ImageSet) -> dict[str, Any]:
-    """All that a cache depends on besides its `Rendering`."""
+    """Everything that a cache depends on besides its `Rendering`."""
     digest = hashlib.sha256(json.dumps([images.filenames, images.names, images.files.stamp()]).encode())
     digest.update(images.attributes.tobytes())
     digest.update(images.split.tobytes())

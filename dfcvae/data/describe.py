@@ -1,5 +1,6 @@
-"""What a data set is, in words and as a contact sheet."""
+"""A data set in words and as a contact sheet."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,17 +11,18 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dfcvae.data.cache import caches_of
+from dfcvae.data.cache import Look, caches_of, examine, read_looks
+from dfcvae.data.decode import Rendering, quiet_pillow
+from dfcvae.data.folders import ImageSet
+from dfcvae.data.labels import SPLITS
 from dfcvae.data.workers import in_chunks, workers_by_default
 from dfcvae.errors import UserError, printable, some
 from dfcvae.images import grid, to_float
-from dfcvae.intake import SPLITS, ImageSet, quiet_pillow
-from dfcvae.intake.rendering import Rendering
-from dfcvae.intake.survey import TINY, Look, Survey, examine, read_looks, survey
 
-SAMPLE = 10_000  # files looked at without being asked for all: a few seconds
+SAMPLE = 10_000  # files looked at by default: a few seconds
 SHOWN = 40  # unreadable files named one by one
 SHEET = 64  # faces on a contact sheet
+TINY = 32  # pixels of the shorter side: the smallest images that the networks are made for
 
 
 def describe(images: ImageSet, rendering: Rendering, *, full: bool = False, progress: bool = True) -> str:
@@ -28,20 +30,18 @@ def describe(images: ImageSet, rendering: Rendering, *, full: bool = False, prog
 
     Args:
         images: an opened data set.
-        rendering: whose crop is told.
+        rendering: whose crop is shown.
         full: look at every file, however many there are. Files that were decoded into a cache are not looked at again.
-        progress: show a bar on stderr.
+        progress: show a progress bar on stderr.
     """
     made = caches_of(images)
     looks, how = _looks(images, made, full, progress)
-    lines = [images.layout, *_line("path", str(images.path))]
-    for what, which in images.about:
-        lines += _line(what, which)
-    lines += _findings(survey(looks), rendering)
-    lines += _line("missing", f"{some(images.missing)}: listed, but not there" if images.missing else "none")
-    lines += _line("looked at", how)
-    lines += _lines("decoded", [f"{_rendering(about['identity'])}: {folder}" for folder, about in made] or ["not yet"])
-    return "\n".join([*lines, "", *_counts(images), "", *_attributes(images)])
+    rows = [("path", str(images.path)), *images.about, *findings(looks, rendering)]
+    rows.append(("missing", f"{some(images.missing)}: listed, but not there" if images.missing else "none"))
+    rows.append(("looked at", how))
+    rows.append(("decoded", "\n".join(f"{_rendering(about['identity'])}: {at}" for at, about in made) or "not yet"))
+    lines = [f"  {what:12}{which}".replace("\n", f"\n{'':14}") for what, which in rows]
+    return "\n".join([images.layout, *lines, "", *_counts(images), "", *_attributes(images)])
 
 
 def contact_sheet(images: ImageSet, rendering: Rendering) -> Tensor:
@@ -60,24 +60,18 @@ def contact_sheet(images: ImageSet, rendering: Rendering) -> Tensor:
 
 
 def _looks(images: ImageSet, made: Sequence[tuple[Path, Any]], full: bool, progress: bool) -> tuple[list[Look], str]:
-    """What is known of the files: from a cache, or from looking at all or some of them."""
+    """What is known of the files: from a cache, or from looking at all or some of them with all processors."""
     if made:
         return read_looks(made[0][0] / "files.csv"), f"all {len(images):,} files, when they were decoded"
-    chosen = range(len(images)) if full or len(images) <= SAMPLE else _spread(len(images), SAMPLE)
-    looks = look_at(images, chosen, progress=progress)
-    if len(chosen) == len(images):
-        return looks, f"all {len(images):,} files"
-    return looks, f"{len(chosen):,} of {len(images):,} files, evenly spread; --full looks at all"
-
-
-def look_at(images: ImageSet, chosen: Sequence[int], *, progress: bool = True) -> list[Look]:
-    """Decodes the chosen images, with all processors, and keeps what was seen of them, in their order."""
+    chosen = range(len(images)) if full else _spread(len(images), SAMPLE)
     looks: list[Look] = []
     with tqdm(total=len(chosen), desc="looking at images", unit=" images", disable=not progress, leave=False) as bar:
         for seen in in_chunks(partial(_look, images), chosen, workers_by_default()):
             looks += seen
             bar.update(len(seen))
-    return looks
+    if len(chosen) == len(images):
+        return looks, f"all {len(images):,} files"
+    return looks, f"{len(chosen):,} of {len(images):,} files, evenly spread; --full looks at all"
 
 
 def _look(images: ImageSet, rows: Sequence[int]) -> list[Look]:
@@ -90,41 +84,40 @@ def _spread(n: int, count: int) -> list[int]:
     return np.unique(np.linspace(0, n - 1, min(n, count)).round().astype(int)).tolist() if n else []
 
 
-def _findings(found: Survey, rendering: Rendering) -> Iterator[str]:
-    sizes = [f"{width} x {height}: {count:,}" for (width, height), count in found.sizes.items()]
-    yield from _lines("sizes", [*sizes[:5], *([f"{len(sizes) - 5:,} other sizes"] if len(sizes) > 5 else [])] or ["-"])
-    if found.sizes:
-        width, height = next(iter(found.sizes))
+def findings(looks: Sequence[Look], rendering: Rendering) -> Iterator[tuple[str, str]]:
+    """What was found in files, and how the most frequent size is cropped, as (what, which)."""
+    good = [look for look in looks if not look.problem]
+    frequent = Counter((look.width, look.height) for look in good).most_common()
+    sizes = [f"{width} x {height}: {count:,}" for (width, height), count in frequent]
+    yield "sizes", "\n".join([*sizes[:5], *[f"{len(sizes) - 5:,} other sizes"] * (len(sizes) > 5)]) or "-"
+    if frequent:
+        width, height = frequent[0][0]
         try:
             left, top, right, _ = rendering.box(width, height)
             crop = f"{right - left} x {right - left} from ({left}, {top}) of {width} x {height}"
         except UserError as error:
             crop = str(error)
-        yield from _line("crop", f"{rendering.crop}: {crop}")
-    bad = [f"{printable(name)}: {problem}" for name, problem in found.unreadable]
+        yield "crop", f"{rendering.crop}: {crop}"
+    bad = [f"{printable(look.name)}: {look.problem}" for look in looks if look.problem]
     more = [f"and {len(bad) - SHOWN:,} more"] * (len(bad) > SHOWN)
-    yield from _lines("unreadable", [f"{len(bad):,}", *bad[:SHOWN], *more] if bad else ["none"])
-    groups = [" = ".join(printable(name) for name in group[:4]) for group in found.duplicates]
-    alike = [
-        f"{len(groups):,} group{'s' * (len(groups) > 1)} of files with the same bytes",
-        *groups[:5],
-        *["..."] * (len(groups) > 5),
-    ]
-    yield from _lines("duplicates", alike if groups else ["none"])
-    yield from _line("tiny", f"{some(found.tiny)}: below {TINY} pixels" if found.tiny else "none")
+    yield "unreadable", "\n".join([f"{len(bad):,}", *bad[:SHOWN], *more]) if bad else "none"
+    alike = defaultdict(list)
+    for look in good:
+        alike[look.digest].append(printable(look.name))
+    groups = [" = ".join(names[:4]) for names in alike.values() if len(names) > 1]
+    head = f"{len(groups):,} group{'s' * (len(groups) > 1)} of files with the same bytes"
+    yield "duplicates", "\n".join([head, *groups[:5], *["..."] * (len(groups) > 5)]) if groups else "none"
+    tiny = [look.name for look in good if min(look.width, look.height) < TINY]
+    yield "tiny", f"{some(tiny)}: below {TINY} pixels" if tiny else "none"
 
 
 def _counts(images: ImageSet) -> Iterator[str]:
     counts = np.bincount(images.split, minlength=len(SPLITS)).tolist()
     official = images.official
     yield "  split       images" + ("    official count" if official else "")
-    for name, count, whole in zip(
-        (*SPLITS, "all"),
-        (*counts, sum(counts)),
-        (*official, sum(official)) if official else (None,) * 4,
-        strict=True,
-    ):
-        yield f"  {name:6}{count:12,}" + (f"{whole:18,}" if whole else "")
+    for i, name in enumerate((*SPLITS, "all")):
+        whole = f"{[*official, sum(official)][i]:18,}" if official else ""
+        yield f"  {name:6}{[*counts, sum(counts)][i]:12,}{whole}"
 
 
 def _attributes(images: ImageSet) -> Iterator[str]:
@@ -143,11 +136,3 @@ def _attributes(images: ImageSet) -> Iterator[str]:
 def _rendering(made: dict[str, Any]) -> str:
     kind = "RGB" if made["channels"] == 3 else "luma"
     return f"{made['size']} px {kind}, crop {made['crop']}, {made['filter']}"
-
-
-def _line(what: str, which: str) -> Iterator[str]:
-    return _lines(what, [which])
-
-
-def _lines(what: str, which: Sequence[str]) -> Iterator[str]:
-    yield from (f"  {what if i == 0 else '':12}{text}" for i, text in enumerate(which))

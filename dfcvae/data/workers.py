@@ -1,4 +1,4 @@
-"""Work on chunks of images by all processors."""
+"""A function applied to chunks of rows by several processes."""
 
 import os
 import sys
@@ -12,33 +12,32 @@ from dfcvae.errors import UserError
 
 Result = TypeVar("Result")
 
-CHUNK = 64  # images that one worker takes at a time
-FEW = 8  # chunks, which are done before processes would have started
+CHUNK = 64  # rows that one worker processes at a time
+FEW = 8  # chunks that are done before processes would have started
 
 
 def in_chunks(function: Callable[[Sequence[int]], Result], rows: Sequence[int], workers: int) -> Iterator[Result]:
     """The results of a function on runs of ``CHUNK`` rows, in order, from several processes.
 
-    Processes, not threads: half of the work on a small image holds Python's lock. They are PyTorch's data-loading
-    workers, so that they end with this process whatever ends it.
+    Processes, not threads: half of the work on a small image holds the GIL. They are PyTorch's data-loading workers,
+    which exit with this process even if it is killed.
 
     Raises:
-        UserError, OSError: that the function raised.
+        UserError, OSError: raised by the function.
     """
     chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
     if workers == 1 or len(chunks) <= FEW:
         yield from map(function, chunks)
         return
     with warnings.catch_warnings():
-        # Of more workers than processors, which is a choice; and of forking, after which these use no threads.
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # more workers than processors; forking, after which these use no threads
         results = iter(
             DataLoader(
                 Chunks(function, chunks),
                 batch_size=None,
                 num_workers=workers,
-                collate_fn=_as_it_is,
-                # Elsewhere a forked process may not live; there a script needs the usual guard around its main part.
+                collate_fn=_unchanged,
+                # Fork only on Linux; elsewhere a script needs the usual guard around its main part.
                 multiprocessing_context="fork" if sys.platform == "linux" else None,
             )
         )
@@ -49,7 +48,7 @@ def in_chunks(function: Callable[[Sequence[int]], Result], rows: Sequence[int], 
 
 
 class Chunks(Dataset[Any], Generic[Result]):
-    """The results of a function, one for each chunk; a mistake of the user among them, which workers cannot raise."""
+    """The results of a function, one per chunk; errors are returned, because a worker would wrap those it raises."""
 
     def __init__(self, function: Callable[[Sequence[int]], Result], chunks: Sequence[Sequence[int]]) -> None:
         self.function, self.chunks = function, chunks
@@ -69,5 +68,5 @@ def workers_by_default() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _as_it_is(result: Any) -> Any:
+def _unchanged(result: Any) -> Any:
     return result

@@ -13,12 +13,11 @@ from torch import Tensor
 
 from dfcvae.config import DataConfig
 from dfcvae.data import absent, at_hand, data_of, decode_face, load_faces
+from dfcvae.data.decode import FORMATS, Undecodable, quiet_pillow
 from dfcvae.device import pick_device
 from dfcvae.errors import UserError, printable
 from dfcvae.fitted import PRIORS, kept_mixture, prior_of, vectors_of
 from dfcvae.images import to_float, to_image, to_uint8
-from dfcvae.intake import Undecodable, quiet_pillow
-from dfcvae.intake.decode import FORMATS
 from dfcvae.latent import AttributeVectors, Prior, by_kl, encode_images
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.vae import VAE

@@ -64,9 +64,7 @@ def data(parser: Parser) -> None:
     info.add_argument("--sheet", type=Path | None, help="draw a contact sheet into this PNG, cropped as below")
     info.add_argument("--full", action="store_true", help="look at every file of a set of more than 10,000")
     info.add_class_arguments(DataConfig, skip={"source", "flip", "train_images", "strict"})
-    prepare = Parser(
-        description="Decode a data set into the cache ahead of training; goes on where it was interrupted."
-    )
+    prepare = Parser(description="Decode a data set into the cache ahead of training.")
     prepare.add_argument("source", type=str, help=SOURCE_PATH)
     prepare.add_argument(
         "--workers", type=PositiveInt, default=None, help="decoding processes (default: one per processor)"

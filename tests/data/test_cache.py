@@ -1,15 +1,17 @@
-"""The decoded cache, on a set of images that lives in memory."""
+"""The decoded cache, on a set of images in memory, and the processes that fill it."""
 
 import errno
 import io
-import json
+import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,12 +22,15 @@ import torch
 from filelock import FileLock
 from PIL import Image
 
-from dfcvae.data import TrainingBatches, building, workers
-from dfcvae.data.cache import cache_root, caches, caches_of, check, prepare
+from dfcvae.data import ImageSet, Rendering, open_images, workers
+from dfcvae.data import cache as caching
+from dfcvae.data.cache import FILES, _render, caches, caches_of, check, prepare, read_looks
+from dfcvae.data.decode import Undecodable
+from dfcvae.data.describe import _look
+from dfcvae.data.workers import CHUNK, Chunks, in_chunks, workers_by_default
 from dfcvae.errors import UserError
-from dfcvae.intake import ImageSet, Undecodable
-from dfcvae.intake.rendering import Rendering
-from dfcvae.intake.survey import read_looks
+from dfcvae.paths import cache_root
+from tests.layouts import hugging_face, official_folder, official_zip, small_album
 
 SPLIT = np.array([0, 2, 1, 0, 0, 2, 1, 0, 2, 0], np.int8)
 
@@ -50,11 +55,6 @@ class InMemory:
         return str([hash(data) for data in self.encoded])
 
 
-def set_chunk(monkeypatch, images: int) -> None:
-    monkeypatch.setattr(building, "CHUNK", images)
-    monkeypatch.setattr(workers, "CHUNK", images)
-
-
 def png(pixels: np.ndarray) -> bytes:
     encoded = io.BytesIO()
     Image.fromarray(pixels).save(encoded, "PNG")
@@ -75,6 +75,19 @@ def source() -> ImageSet:
     return make(len(SPLIT), SPLIT.copy())
 
 
+@pytest.fixture
+def many(monkeypatch) -> ImageSet:
+    """Many chunks, the last one short."""
+    monkeypatch.setattr(workers, "CHUNK", 7)
+    return make(100, np.random.default_rng(2).integers(0, 3, 100).astype(np.int8))
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    """`prepare` in this test's folder, without a progress bar."""
+    return partial(prepare, cache_dir=tmp_path, progress=False)
+
+
 def pixels_of(source: ImageSet, i: int) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(source.files.encoded[i])))
 
@@ -84,8 +97,14 @@ def folders(cache: Path) -> list[Path]:
     return sorted(folder for folder in cache.glob("[!.]*") if folder.is_dir())
 
 
-def test_splits_hold_their_own_rows_in_source_order(source, tmp_path):
-    splits = prepare(source, size=16, cache_dir=tmp_path, progress=False)
+def contents(cache: Path) -> list[bytes]:
+    """The files of the only cache."""
+    [folder] = folders(cache)
+    return [(folder / name).read_bytes() for name in FILES]
+
+
+def test_splits_hold_their_own_rows_in_source_order(source, prepared):
+    splits = prepared(source, size=16)
     assert list(splits) == ["train", "val", "test"]
     for index, faces in enumerate(splits.values()):
         rows = np.flatnonzero(source.split == index)
@@ -98,177 +117,105 @@ def test_splits_hold_their_own_rows_in_source_order(source, tmp_path):
         assert len(faces) == len(rows)
 
 
-def test_splits_are_views_of_one_map_that_cannot_change_the_file(source, tmp_path):
-    first = prepare(source, size=16, cache_dir=tmp_path, progress=False)
+def test_splits_are_views_of_one_map_that_cannot_change_the_file(source, prepared, tmp_path):
+    first = prepared(source, size=16)
+    before = first["train"].images.clone()
     storages = {faces.images.untyped_storage().data_ptr() for faces in first.values()}
     assert len(storages) == 1
-    before = first["train"].images.clone()
+    maps = Path("/proc/self/maps")
+    assert not maps.exists() or str(next(tmp_path.glob("*/images.npy"))) in maps.read_text()
     first["train"].images.zero_()
-    assert torch.equal(prepare(source, size=16, cache_dir=tmp_path)["train"].images, before)
+    assert torch.equal(prepared(source, size=16)["train"].images, before)
 
 
-@pytest.mark.parametrize("size", [32, 64, 128, 256])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_size_and_both_kinds_of_colour(source, tmp_path, size, channels):
-    splits = prepare(source, size=size, channels=channels, cache_dir=tmp_path, progress=False)
-    images = next(iter(TrainingBatches(splits["train"], 2, seed=0))).images
-    assert images.shape == (2, channels, size, size)
-    whole = np.stack([pixels_of(source, i) for i in np.flatnonzero(SPLIT == 0)]).astype(float)
+def test_both_kinds_of_colour_and_an_empty_split(source, prepared, channels):
+    source.split[SPLIT == 1] = 0
+    splits = prepared(source, size=32, channels=channels)
+    assert splits["val"].images.shape == (0, channels, 32, 32)
+    whole = np.stack([pixels_of(source, i) for i in np.flatnonzero(source.split == 0)]).astype(float)
     shown = splits["train"].images.float().mean().item()
     assert abs(shown - whole[:, 18:92, 8:82].mean()) < 2  # the crop's mean survives the resize and the luma
 
 
-def test_an_empty_split_is_empty(source, tmp_path):
-    source.split[:] = 2
-    splits = prepare(source, size=8, cache_dir=tmp_path, progress=False)
-    assert [len(faces) for faces in splits.values()] == [0, 0, 10]
-    assert splits["train"].images.shape == (0, 3, 8, 8)
-
-
-def test_second_call_reads_no_image(source, tmp_path):
-    first = prepare(source, size=16, cache_dir=tmp_path, progress=False)
-    assert len(source.files.reads) == len(SPLIT)
-    second = prepare(source, size=16, cache_dir=tmp_path, progress=False)
-    assert len(source.files.reads) == len(SPLIT)
+def test_second_call_reads_no_image(source, prepared):
+    first, second = prepared(source, size=16), prepared(source, size=16)
+    assert sorted(source.files.reads) == list(range(len(SPLIT)))
     for split in first:
         assert torch.equal(first[split].images, second[split].images)
         assert torch.equal(first[split].attributes, second[split].attributes)
 
 
-@pytest.mark.parametrize("setting", [{"size": 12}, {"channels": 1}, {"crop": 108}, {"filter": "bicubic"}])
-def test_other_settings_are_another_cache(source, tmp_path, setting):
-    usual = prepare(source, size=16, cache_dir=tmp_path, progress=False)
-    other = prepare(source, **{"size": 16, **setting}, cache_dir=tmp_path, progress=False)
-    assert len(source.files.reads) == 2 * len(SPLIT)
-    assert len(folders(tmp_path)) == 2
-    assert not torch.equal(usual["train"].images, other["train"].images)
-
-
-def test_another_source_is_another_cache(source, tmp_path):
-    changed_attributes = source.attributes.copy()
-    changed_attributes[3, 1] ^= True
+def test_other_settings_sources_and_versions_are_other_caches(source, prepared, tmp_path, monkeypatch):
+    usual = prepared(source, size=8)["train"].images
+    for setting in ({"size": 12}, {"channels": 1}, {"crop": 108}, {"filter": "bicubic"}):
+        assert not torch.equal(prepared(source, **{"size": 8, **setting})["train"].images, usual)
     others = [
         replace(source, files=InMemory(source.files.encoded[::-1])),
-        replace(source, attributes=changed_attributes),
+        replace(source, attributes=~source.attributes),
         replace(source, split=SPLIT[::-1].copy()),
         replace(source, names=("Smiling", "Young")),
     ]
-    for one in [source, *others]:
-        prepare(one, size=8, cache_dir=tmp_path, progress=False)
-    assert len(folders(tmp_path)) == 5
-
-
-def test_another_pillow_is_another_cache(source, tmp_path, monkeypatch):
-    prepare(source, size=8, cache_dir=tmp_path, progress=False)
+    for other in others:
+        prepared(other, size=8)
     monkeypatch.setattr(PIL, "__version__", "0.1")
-    prepare(source, size=8, cache_dir=tmp_path, progress=False)
-    assert len(folders(tmp_path)) == 2
+    prepared(source, size=8)
+    assert len(folders(tmp_path)) == 10
 
 
-def test_result_does_not_depend_on_the_number_of_workers(tmp_path, monkeypatch):
-    set_chunk(monkeypatch, 7)  # many chunks, the last one short
-    many = make(100, np.random.default_rng(2).integers(0, 3, 100).astype(np.int8))
-    files = []
+def test_result_does_not_depend_on_the_number_of_workers_or_on_interruptions(many, tmp_path):
+    abandoned, fresh = tmp_path / "1" / ".8px-a.partial", tmp_path / "1" / ".8px-b.partial"
+    for folder, age in ((abandoned, 100_000), (fresh, 0)):
+        folder.mkdir(parents=True)
+        os.utime(folder, (time.time() - age,) * 2)
+    many.files.fail_at = 30
+    with pytest.raises(KeyboardInterrupt):
+        prepare(many, size=24, cache_dir=tmp_path / "1", workers=1, progress=False)
+    assert list((tmp_path / "1").glob("*[!k]")) == [fresh]  # otherwise nothing but a lock
+    many.files.fail_at = None
     for count in (1, 2, 5):
         prepare(many, size=24, cache_dir=tmp_path / str(count), workers=count, progress=False)
-        [folder] = folders(tmp_path / str(count))
-        files.append([(folder / name).read_bytes() for name in building.FILES])
-    assert files[0] == files[1] == files[2]
+    assert contents(tmp_path / "1") == contents(tmp_path / "2") == contents(tmp_path / "5")
 
 
-def interrupted(many: ImageSet, cache: Path, at: int) -> None:
-    many.files.fail_at = at
-    with pytest.raises(KeyboardInterrupt):
-        prepare(many, size=24, cache_dir=cache, workers=1, progress=False)
-    many.files.fail_at = None
-    many.files.reads.clear()
-
-
-@pytest.fixture
-def many(monkeypatch):
-    set_chunk(monkeypatch, 8)
-    return make(60, np.zeros(60, np.int8))
-
-
-def test_an_interrupted_run_is_gone_on_with_and_gives_the_same_bytes(many, tmp_path):
-    prepare(many, size=24, cache_dir=tmp_path / "whole", progress=False)
-    interrupted(many, tmp_path / "parts", at=30)
-    assert folders(tmp_path / "parts") == []
-    prepare(many, size=24, cache_dir=tmp_path / "parts", progress=False)
-    assert set(many.files.reads) == set(range(24, 60))  # three chunks of eight were done
-    [whole], [parts] = folders(tmp_path / "whole"), folders(tmp_path / "parts")
-    for name in building.FILES:
-        assert (whole / name).read_bytes() == (parts / name).read_bytes()
-
-
-def test_what_was_lost_on_the_way_to_the_disk_is_decoded_again(many, tmp_path):
-    """After a crash of the machine the log may be ahead of the pixels, and its last line cut."""
-    interrupted(many, tmp_path, at=30)
-    [partial] = tmp_path.glob(".*.partial")
-    with open(partial / "images.npy", "r+b") as file:
-        file.seek(building.HEADER + 9 * 24 * 24 * 3)
-        file.write(b"\0" * 100)  # in the second chunk
-    log = (partial / building.LOG).read_text()
-    (partial / building.LOG).write_text(log[:-50])
-    splits = prepare(many, size=24, cache_dir=tmp_path, progress=False)
-    assert set(many.files.reads) == set(range(8, 60))
-    whole = prepare(many, size=24, cache_dir=tmp_path / "whole", progress=False)
-    assert torch.equal(splits["train"].images, whole["train"].images)
-
-
-def test_unreadable_images_leave_no_gap(many, tmp_path):
-    prepare(many, size=24, cache_dir=tmp_path / "all", progress=False)
-    everything = prepare(many, size=24, cache_dir=tmp_path / "all", progress=False)["train"]
-    for i, content in {3: b"", 17: b"no image", 59: many.files.encoded[59][:300]}.items():
+def test_unreadable_images_leave_no_gap(many, prepared, tmp_path):
+    everything = prepare(many, size=24, cache_dir=tmp_path / "all", progress=False)
+    broken = {3: b"", 17: b"no image", 99: many.files.encoded[99][:300]}
+    for i, content in broken.items():
         many.files.encoded[i] = content
-    few = prepare(many, size=24, cache_dir=tmp_path / "few", progress=False)["train"]
-    kept = [i for i in range(60) if i not in (3, 17, 59)]
-    assert torch.equal(few.images, everything.images[kept])
-    assert torch.equal(few.attributes, everything.attributes[kept])
-    [folder] = folders(tmp_path / "few")
-    assert (folder / "images.npy").stat().st_size == building.HEADER + 57 * 24 * 24 * 3
-    assert [look.name for look in read_looks(folder / "files.csv") if look.problem] == ["3.png", "17.png", "59.png"]
+    few = prepare(many, size=24, cache_dir=tmp_path / "few", progress=False)
+    for split, (name, faces) in enumerate(few.items()):
+        kept = [i not in broken for i in np.flatnonzero(many.split == split)]
+        assert torch.equal(faces.images, everything[name].images[kept])
+        assert torch.equal(faces.attributes, everything[name].attributes[kept])
+    looks = read_looks(next(tmp_path.glob("few/*/files.csv")))
+    assert {look.name for look in looks if look.problem} == {"3.png", "17.png", "99.png"}
 
 
-def test_unreadable_and_missing_images_are_told_and_refused_on_request(source, tmp_path, capsys):
+def test_unreadable_and_missing_images_are_told_and_refused_on_request(source, prepared, capsys):
     source.files.encoded[4] = b""
-    source = replace(source, missing=("x.png", "y.png"))
-    prepare(source, size=16, cache_dir=tmp_path)
-    error = capsys.readouterr().err
-    assert "Left out: 2 listed but missing, 1 unreadable (4.png: gone)." in error
+    some = replace(source, missing=("x.png", "y.png"))
+    prepared(some, size=16, progress=True)
+    assert "Left out: 2 listed but missing, 1 unreadable (4.png: gone)." in capsys.readouterr().err
     with pytest.raises(UserError, match=r"listed but not in memory: 2 \(x.png, y.png\). Complete the data set"):
-        prepare(source, size=16, cache_dir=tmp_path, strict=True)
+        prepared(some, size=16, strict=True)
     with pytest.raises(UserError, match=r"1 images of memory are unreadable \(4.png: gone\). Complete the data set"):
-        prepare(replace(source, missing=()), size=16, cache_dir=tmp_path, strict=True)
+        prepared(source, size=16, strict=True)
 
 
-def test_a_set_without_any_image_is_refused(source, tmp_path):
+def test_a_set_without_any_image_is_refused(source, prepared):
     source.files.encoded[:] = [b""] * len(SPLIT)
-    with pytest.raises(
-        UserError, match=r"None of the 10 files of memory is a readable image; the first one, 0.png: gone"
-    ):
-        prepare(source, size=16, cache_dir=tmp_path, progress=False)
+    with pytest.raises(UserError, match=r"None of the 10 files of memory is a readable image; the first one, 0.png: g"):
+        prepared(source, size=16)
     with pytest.raises(UserError, match=r"None of the 1 listed images is in memory"):
-        prepare(replace(make(0, SPLIT[:0]), missing=("a.jpg",)), cache_dir=tmp_path)
+        prepared(replace(make(0, SPLIT[:0]), missing=("a.jpg",)))
 
 
-def test_an_unfinished_cache_is_kept_for_a_month(many, tmp_path):
-    interrupted(many, tmp_path, at=30)
-    [leftover] = tmp_path.glob(".*.partial")
-    prepare(many, size=16, cache_dir=tmp_path, progress=False)
-    assert leftover.exists()
-    long_ago = time.time() - 31 * 86_400
-    os.utime(leftover, (long_ago, long_ago))
-    prepare(many, size=8, cache_dir=tmp_path, progress=False)
-    assert not leftover.exists()
-
-
-def test_who_comes_second_waits_and_decodes_nothing(source, tmp_path, capsys):
-    prepare(source, size=16, cache_dir=tmp_path, progress=False)
+def test_the_second_process_waits_and_decodes_nothing(source, prepared, tmp_path, capsys):
+    prepared(source, size=16)
     [folder] = folders(tmp_path)
     source.files.reads.clear()
     folder.rename(tmp_path / ".finished")  # as if another process, which holds the lock, had not published it yet
-
     working = threading.Event()
 
     def publish():
@@ -280,7 +227,7 @@ def test_who_comes_second_waits_and_decodes_nothing(source, tmp_path, capsys):
     other = threading.Thread(target=publish)
     other.start()
     working.wait()
-    prepare(source, size=16, cache_dir=tmp_path)
+    prepared(source, size=16, progress=True)
     other.join()
     assert source.files.reads == []
     assert "Another process is decoding this data set; waiting for it." in capsys.readouterr().err
@@ -294,71 +241,74 @@ print(sum(map(len, prepare(open_images(sys.argv[1]), size=64, cache_dir=sys.argv
 
 
 @pytest.mark.slow
-def test_processes_at_once_and_killed_ones_leave_one_right_cache(tmp_path):
+def test_simultaneous_and_killed_processes_leave_one_right_cache(tmp_path):
     """Real processes on real files: one is killed in the middle, then two run at once."""
-    many = make(700, np.zeros(700, np.int8))
+    images = make(700, np.zeros(700, np.int8))
     (tmp_path / "faces").mkdir()
-    for name, data in zip(many.filenames, many.files.encoded, strict=True):
+    for name, data in zip(images.filenames, images.files.encoded, strict=True):
         (tmp_path / "faces" / name).write_bytes(data)
     command = [sys.executable, "-c", PREPARE, str(tmp_path / "faces"), str(tmp_path / "cache")]
     first = subprocess.Popen(command)
     deadline = time.time() + 60
-    while not list(tmp_path.glob("cache/.*.partial/log.jsonl")) and time.time() < deadline:
+    while not any(file.stat().st_size for file in tmp_path.glob("cache/.*.partial/images.npy")):
+        assert time.time() < deadline
         time.sleep(0.005)
     first.send_signal(signal.SIGKILL)
     first.wait()
+    assert len(list(tmp_path.glob("cache/.*.partial"))) == 1
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert [process.communicate(timeout=120)[0] for process in both] == ["700\n", "700\n"]
-    [folder] = folders(tmp_path / "cache")
-    assert check(folder, json.loads((folder / "cache.json").read_text())) == []
+    [(folder, about)] = caches(tmp_path / "cache")
+    assert check(folder, about) == []
     assert list(tmp_path.glob("cache/.*.partial")) == []
 
 
-def test_too_small_a_disk_is_told_before_anything_is_written(many, tmp_path, monkeypatch):
-    monkeypatch.setattr(building.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(UserError, match=r"Decoding 60 images at 24 px takes 0.0 GB in .*DFCVAE_CACHE"):
-        prepare(many, size=24, cache_dir=tmp_path, progress=False)
+def test_too_small_a_disk_is_told_before_anything_is_decoded(many, prepared, monkeypatch):
+    monkeypatch.setattr(caching.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(UserError, match=r"Decoding 100 images at 24 px needs 0.0 GB in .*DFCVAE_CACHE"):
+        prepared(many, size=24)
     assert many.files.reads == []
 
 
-def test_a_full_disk_is_told_and_work_is_kept(many, tmp_path, monkeypatch):
+def test_a_full_disk_is_told_and_freed(many, prepared, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UserError, match=r"No space left on device. Free some space.*what is decoded already is kept"):
-        prepare(many, size=16, cache_dir=tmp_path, progress=False)
+    with pytest.raises(UserError, match=r"Could not write .*: No space left on device. Free some space"):
+        prepared(many, size=16)
     monkeypatch.undo()
-    many.files.reads.clear()
-    set_chunk(monkeypatch, 8)
-    prepare(many, size=16, cache_dir=tmp_path, progress=False)
-    assert len(many.files.reads) in (0, 60)
+    assert not list(tmp_path.glob(".*.partial"))
+    assert sum(map(len, prepared(many, size=16).values())) == 100
 
 
-def test_check_finds_any_flipped_bit(source, tmp_path):
-    prepare(source, size=16, cache_dir=tmp_path, progress=False)
+def test_less_than_one_worker_is_refused(source, tmp_path):
+    with pytest.raises(UserError, match="workers: expected at least 1, got 0"):
+        prepare(source, workers=0, cache_dir=tmp_path)
+
+
+def test_check_finds_any_flipped_bit_and_missing_file(source, prepared, tmp_path):
+    """What else is noticed, and by which command, is in test_bad_input.py."""
+    prepared(source, size=16)
     [(folder, about)] = caches(tmp_path)
     assert check(folder, about) == []
-    for name in building.FILES:
-        good = (folder / name).read_bytes()
-        bad = bytearray(good)
+    for name in FILES:
+        bad = bytearray((folder / name).read_bytes())
         bad[len(bad) // 2] ^= 1
         (folder / name).write_bytes(bad)
-        assert check(folder, about) == [f"{name} has changed: its checksum is not the one it was written with"]
-        (folder / name).write_bytes(good)
+    assert check(folder, about) == [f"{name} is corrupted: checksum mismatch" for name in FILES]
     (folder / "split.npy").unlink()
-    assert check(folder, about) == ["split.npy is missing"]
+    assert check(folder, about)[0] == "split.npy is missing"
     assert "no checksums" in check(folder, {})[0]
 
 
-def test_caches_of_a_set_are_those_made_from_it_as_it_is(source, tmp_path):
+def test_caches_of_a_set_are_those_made_from_it_as_it_is(source, prepared, tmp_path):
     assert caches_of(source, tmp_path) == []
-    prepare(source, size=16, channels=1, crop=108, filter="box", cache_dir=tmp_path, progress=False)
+    prepared(source, size=16, channels=1, crop=108, filter="box")
     [(folder, about)] = caches_of(source, tmp_path)
-    assert folder.is_dir()
     assert about["identity"].items() >= {"size": 16, "channels": 1, "crop": 108, "filter": "box"}.items()
     assert caches_of(replace(source, names=("Smiling", "Young")), tmp_path) == []
-    (folder / "cache.json").write_text("{")  # damaged: listed, but nobody's
+    (folder / "cache.json").write_text("{")  # corrupted: listed, but nobody's
     assert caches_of(source, tmp_path) == []
     assert [about for _, about in caches(tmp_path)] == [{}]
 
@@ -375,54 +325,64 @@ def test_cache_folder_is_chosen_by_argument_then_variable_then_system(tmp_path, 
     assert cache_root() == tmp_path / "home" / ".cache" / "dfcvae"
 
 
-def test_progress_goes_to_stderr_and_can_be_silenced(source, tmp_path, capsys):
-    prepare(source, size=8, cache_dir=tmp_path)
+def test_progress_goes_to_stderr_and_can_be_silenced(source, prepared, capsys):
+    prepared(source, size=8, progress=True)
     shown = capsys.readouterr()
     assert "decoding: 100%" in shown.err
     assert "10/10" in shown.err
     assert shown.out == ""
-    prepare(source, size=9, cache_dir=tmp_path, progress=False)
+    prepared(source, size=9)
     assert capsys.readouterr() == ("", "")
 
 
-def test_less_than_one_worker_is_refused(source, tmp_path):
-    with pytest.raises(UserError, match="at least 1 worker, not 0"):
-        prepare(source, workers=0, cache_dir=tmp_path)
-
-
-def test_a_cache_folder_that_cannot_be_written_is_told(source, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"Could not write the decoded images to .*file.*DFCVAE_CACHE"):
-        prepare(source, cache_dir=tmp_path / "file", progress=False)
-
-
-@pytest.mark.parametrize("name", ["images.npy", "attributes.npy", "split.npy", "cache.json"])
-@pytest.mark.parametrize("damage", ["cut", "gone"])
-def test_a_damaged_cache_is_told(source, tmp_path, name, damage):
-    prepare(source, size=16, cache_dir=tmp_path, progress=False)
-    [file] = tmp_path.glob(f"*/{name}")
-    if damage == "gone":
-        file.unlink()
-    else:
-        file.write_bytes(file.read_bytes()[:-5])
-    with pytest.raises(UserError, match=r"are damaged: .* Delete this folder and start again"):
-        prepare(source, size=16, cache_dir=tmp_path, progress=False)
-
-
-def test_faces_subset_is_the_first_ones_without_a_copy(source, tmp_path):
-    train = prepare(source, size=8, cache_dir=tmp_path, progress=False)["train"]
+def test_a_subset_of_faces_is_the_first_ones_without_a_copy(source, prepared):
+    train = prepared(source, size=8)["train"]
     few = train.subset(2)
-    assert len(few) == 2
-    assert few.names == train.names
+    assert (len(few), few.names) == (2, train.names)
     assert torch.equal(few.images, train.images[:2])
     assert torch.equal(few.attributes, train.attributes[:2])
     assert few.images.data_ptr() == train.images.data_ptr()
     for n in (0, 6):
         with pytest.raises(UserError, match=rf"first {n} faces, but there are 5. Choose 1 to 5"):
             train.subset(n)
-
-
-def test_faces_that_do_not_fit_together_are_refused(source, tmp_path):
-    train = prepare(source, size=8, cache_dir=tmp_path, progress=False)["train"]
     with pytest.raises(ValueError, match=r"5 images with 1 attribute names need attributes of shape \(5, 1\)"):
         replace(train, names=("Smiling",))
+
+
+# Chunks of work in several processes.
+
+
+def square(rows):
+    return [row * row for row in rows], os.getpid()
+
+
+def refuse(rows):
+    if 900 in rows:
+        raise UserError("not this one")
+    return len(rows)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_chunks_are_in_order_from_every_process_and_errors_arrive_as_they_are(count):
+    results = list(in_chunks(square, range(1_000), count))
+    assert [value for values, _ in results for value in values] == [i * i for i in range(1_000)]
+    assert len({pid for _, pid in results}) == count
+    assert (os.getpid() in {pid for _, pid in results}) == (count == 1)
+    assert multiprocessing.active_children() == []
+    with pytest.raises(UserError, match=r"^not this one$"):
+        list(in_chunks(refuse, range(1_000), count))
+
+
+def test_little_work_starts_no_process():
+    assert {pid for _, pid in in_chunks(square, range(CHUNK), 4)} == {os.getpid()}
+    assert 1 <= workers_by_default() <= os.cpu_count()
+
+
+@pytest.mark.slow
+def test_the_work_can_be_sent_to_processes_that_are_not_forked(tmp_path):
+    """As on macOS and Windows: the function with all it needs survives pickling, for every kind of source."""
+    for write in (official_zip, official_folder, hugging_face):
+        images = open_images(write(tmp_path / write.__name__, small_album()))
+        for function in (partial(_look, images), partial(_render, images, Rendering(16, 3, "auto", "box"))):
+            there = pickle.loads(pickle.dumps(Chunks(function, [range(5)])))
+            assert there[0] == function(range(5))

@@ -1,19 +1,16 @@
 """What `dfcvae data info` says of a set."""
 
-import csv
 import shutil
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from dfcvae.data import open_images, prepare
-from dfcvae.data.describe import SHEET, contact_sheet, describe
+from dfcvae.data import Rendering, open_images, prepare
+from dfcvae.data.cache import Look, read_looks, write_looks
+from dfcvae.data.describe import SHEET, contact_sheet, describe, findings
 from dfcvae.errors import UserError
-from dfcvae.intake.rendering import Rendering
-from dfcvae.intake.survey import Look, read_looks, survey, write_looks
-from tests.layouts import COUNT, jpeg, official_zip, small_album, write_images
+from tests.layouts import COUNT, official_zip, small_album, write_images
 
 RENDERING = Rendering(64, 3, "auto", "bilinear")
 
@@ -63,44 +60,29 @@ def test_celeba_is_described_in_full(tmp_path, cache):
     assert "looked at   all 24 files, when they were decoded" in said(images)
 
 
-def test_faults_of_a_folder_are_found(tmp_path):
-    album = small_album()
-    write_images(tmp_path / "faces", album)
+def test_faults_of_a_folder_are_found_in_all_files_or_a_sample(tmp_path, monkeypatch):
+    write_images(tmp_path / "faces", small_album())
     shutil.copy(tmp_path / "faces/000003.jpg", tmp_path / "faces/copy of 3.jpg")
-    (tmp_path / "faces/broken.png").write_bytes(b"")
+    with open(str(tmp_path / "faces").encode() + b"/line\nbreak \xff.png", "wb"):
+        pass
     Image.new("RGB", (20, 300)).save(tmp_path / "faces/thin.bmp")
-    text = said(open_images(tmp_path / "faces"))
-    assert "unreadable  1\n              broken.png: " in text
+    images = open_images(tmp_path / "faces")
+    text = said(images)
+    assert "unreadable  1\n              line\\nbreak \\udcff.png: empty file" in text
     assert "duplicates  1 group of files with the same bytes\n              000003.jpg = copy of 3.jpg" in text
     assert "tiny        1 (thin.bmp): below 32 pixels" in text
     assert "sizes       178 x 218: 25\n              20 x 300: 1" in text
     assert "no attributes" in text
     assert "official" not in text
-
-
-def test_a_large_set_is_sampled_unless_all_is_asked_for(tmp_path, monkeypatch):
-    write_images(tmp_path / "faces", small_album())
-    images = open_images(tmp_path / "faces")
     monkeypatch.setattr("dfcvae.data.describe.SAMPLE", 7)
-    assert "7 of 24 files, evenly spread; --full looks at all" in said(images)
-    assert "looked at   all 24 files" in said(images, full=True)
-
-
-def test_names_that_a_terminal_cannot_show_are_escaped(tmp_path):
-    (tmp_path / "faces").mkdir()
-    (tmp_path / "faces" / "good.jpg").write_bytes(jpeg(0))
-    with open(str(tmp_path / "faces").encode() + b"/line\nbreak \xff.jpg", "wb"):
-        pass
-    text = said(open_images(tmp_path / "faces"))
-    assert "line\\nbreak \\udcff.jpg: " in text
-    text.encode("utf-8")
-    prepare(open_images(tmp_path / "faces"), size=8, progress=False)
-    assert "line\\nbreak" in said(open_images(tmp_path / "faces"))
+    assert "7 of 27 files, evenly spread; --full looks at all" in said(images)
+    assert "looked at   all 27 files" in said(images, full=True)
+    prepare(images, size=8, progress=False)
+    assert "line\\nbreak" in said(images)
 
 
 def test_a_contact_sheet_shows_faces_of_the_whole_set_as_they_will_be_cropped(tmp_path):
-    album = small_album()
-    write_images(tmp_path / "faces", album)
+    write_images(tmp_path / "faces", small_album())
     (tmp_path / "faces" / "000002.jpg").write_bytes(b"broken")
     sheet = contact_sheet(open_images(tmp_path / "faces"), RENDERING)
     assert sheet.shape == (3, 3 * 66 + 2, 8 * 66 + 2)
@@ -115,7 +97,7 @@ def test_a_contact_sheet_shows_faces_of_the_whole_set_as_they_will_be_cropped(tm
 def test_a_contact_sheet_of_many_is_a_sample(tmp_path):
     (tmp_path / "faces").mkdir()
     for i in range(150):
-        Image.fromarray(np.full((40, 40, 3), i, np.uint8)).save(tmp_path / "faces" / f"{i}.png")
+        Image.new("RGB", (40, 40), (i, i, i)).save(tmp_path / "faces" / f"{i}.png")
     sheet = contact_sheet(open_images(tmp_path / "faces"), RENDERING)
     assert sheet.shape == (3, SHEET // 8 * 66 + 2, 8 * 66 + 2)
     shades = {int(sheet[0, 30 + 66 * row, 30 + 66 * column] * 255 + 0.5) for row in range(8) for column in range(8)}
@@ -128,10 +110,9 @@ def test_looks_are_kept_as_they_were(tmp_path):
     looks = [Look("a,b.jpg", 3, 4, "ab"), Look("\udcff\n.png", problem='not "an" image'), Look("c.jpg", 30, 40, "ab")]
     write_looks(tmp_path / "files.csv", looks)
     assert read_looks(tmp_path / "files.csv") == looks
-    with open(tmp_path / "files.csv", newline="", errors="surrogateescape") as file:
-        assert next(csv.reader(file)) == ["file", "width", "height", "digest", "problem"]
-    found = survey(looks)
-    assert found.sizes == {(3, 4): 1, (30, 40): 1}
-    assert found.duplicates == (("a,b.jpg", "c.jpg"),)
-    assert found.unreadable == (("\udcff\n.png", 'not "an" image'),)
-    assert found.tiny == ("a,b.jpg", "c.jpg")
+    assert (tmp_path / "files.csv").read_bytes().startswith(b"file,width,height,digest,problem\r\n")
+    found = dict(findings(looks, RENDERING))
+    assert found["sizes"] == "3 x 4: 1\n30 x 40: 1"
+    assert found["duplicates"].endswith("same bytes\na,b.jpg = c.jpg")
+    assert found["unreadable"] == '1\n\\udcff\\n.png: not "an" image'
+    assert found["tiny"] == "2 (a,b.jpg, c.jpg): below 32 pixels"

@@ -1,17 +1,16 @@
 """The canvas faces are painted on, and the few shapes and soft edges everything is made of.
 
-Only correctly rounded arithmetic (+ - * / sqrt, comparisons, integers) touches pixels.  Exponentials and
+Only correctly rounded arithmetic (+ - * / sqrt, comparisons, integers) touches pixels. Exponentials and
 sines differ in the last bit between vectorised and scalar code, which would make a face depend on its place
 in a batch.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-Group = TypeVar("Group", bound=tuple[Tensor, ...])
+from dfcvae.data.synthetic.people import Traits
 
 
 class Canvas(NamedTuple):
@@ -56,18 +55,12 @@ class Canvas(NamedTuple):
         return Canvas(self.rgb[:, chosen], self.u[chosen], self.v[chosen], self.grain[chosen], self.pixel)
 
 
-def take(group: Group, chosen: Tensor | slice) -> Group:
-    """The traits of some of the faces; the face axis is the third from the end of every field."""
-    fields = (f[:, chosen] if f.dim() == 4 else f[chosen] for f in group)
-    return type(group)(*fields)
-
-
-def paint_some(canvas: Canvas, mask: Tensor, painter: Callable[..., None], *groups: tuple[Tensor, ...]) -> None:
+def paint_some(canvas: Canvas, mask: Tensor, painter: Callable[..., None], *groups: Traits) -> None:
     """Call `painter(canvas, *groups)` for the faces in `mask` (N, 1, 1) only: most faces wear no hat."""
     chosen = mask.view(-1).nonzero().view(-1)
     if len(chosen):
         part = canvas.only(chosen)
-        painter(part, *(take(group, chosen) for group in groups))
+        painter(part, *(group.of(chosen) for group in groups))
         canvas.rgb[:, chosen] = part.rgb
 
 
@@ -112,18 +105,3 @@ def scatter(x: Tensor, y: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor
     index = row.long().bitwise_and_(side - 1).mul_(side).add_(column.long().bitwise_and_(side - 1)).flatten(1)
     right, down, tone = (cells[k].flatten(1).gather(1, index).view_as(x) for k in range(3))
     return x - column - 0.3 - 0.4 * right, y - row - 0.3 - 0.4 * down, tone
-
-
-def ramp(t: Tensor, stops: Tensor) -> Tensor:
-    """Colours along a path: t in [0, 1] (N, 1, 1) through `stops` (K, 3) gives (3, N, 1, 1)."""
-    stops = stops.to(t.device)
-    place = t.view(-1) * (len(stops) - 1)
-    left = place.long().clamp(max=len(stops) - 2)
-    mix = (place - left)[:, None]
-    return (stops[left] * (1 - mix) + stops[left + 1] * mix).T[:, :, None, None]
-
-
-def palette(*hex_colors: str) -> Tensor:
-    """Colours written as 'rrggbb', (K, 3) in [0, 1]."""
-    rows = [[int(h[i : i + 2], 16) * (1 / 255) for i in (0, 2, 4)] for h in hex_colors]
-    return torch.tensor(rows)

@@ -1,8 +1,9 @@
-"""Randomness as a pure function of (seed, face index, name, cell), and the smooth noise made from it.
+"""Randomness as a pure function of (seed, face index, name, cell): numbers, colours and smooth noise.
 
 Nothing here keeps state, so a face is the same whichever batch, order, thread or device it is drawn in.
 """
 
+import math
 import zlib
 
 import torch
@@ -23,21 +24,17 @@ def _mix(x: Tensor) -> Tensor:
 
 
 class Dice:
-    """Random numbers for the faces `indices`, int64 (N,).  Each name is an independent stream of numbers."""
+    """Random numbers for the faces `indices`, int64 (N,). Each name is an independent stream of numbers."""
 
     def __init__(self, indices: Tensor, seed: int) -> None:
-        words = (seed & _MASK, (seed >> 32) & _MASK)
         key = _mix((indices & _MASK) ^ 0x5BD1E995)
-        for word in ((indices >> 32) & _MASK, *words):
+        for word in ((indices >> 32) & _MASK, seed & _MASK, (seed >> 32) & _MASK):
             key = _mix((key + word) & _MASK)
         self._key = key
 
     def table(self, name: str, *shape: int) -> Tensor:
         """Uniform numbers in [0, 1), float32 (N, *shape)."""
-        count = 1
-        for length in shape:
-            count *= length
-        cells = torch.arange(count, device=self._key.device) * _STEP + zlib.crc32(name.encode())
+        cells = torch.arange(math.prod(shape), device=self._key.device) * _STEP + zlib.crc32(name.encode())
         words = _mix(_mix((self._key[:, None] + cells) & _MASK) ^ self._key[:, None])
         return ((words >> 8).float() * 2.0**-24).view(-1, *shape)
 
@@ -65,8 +62,18 @@ class Dice:
         return (palette.to(row.device)[row] + shift).clamp(0, 1).T[:, :, None, None]
 
 
-def _ease(t: Tensor) -> Tensor:
-    return t * t * (3 - 2 * t)
+def palette(*hex_colors: str) -> Tensor:
+    """Colours written as 'rrggbb', (K, 3) in [0, 1]."""
+    return torch.tensor([[int(h[i : i + 2], 16) * (1 / 255) for i in (0, 2, 4)] for h in hex_colors])
+
+
+def ramp(t: Tensor, stops: Tensor) -> Tensor:
+    """Colours along a path: t in [0, 1] (N, 1, 1) through `stops` (K, 3) gives (3, N, 1, 1)."""
+    stops = stops.to(t.device)
+    place = t.view(-1) * (len(stops) - 1)
+    left = place.long().clamp(max=len(stops) - 2)
+    mix = (place - left)[:, None]
+    return (stops[left] * (1 - mix) + stops[left + 1] * mix).T[:, :, None, None]
 
 
 def strand_table(dice: Dice, name: str, length: int = 1024) -> Tensor:
@@ -96,3 +103,7 @@ def lattice_noise(cells: Tensor, size: int) -> Tensor:
     here = rows.index_select(2, left)
     there = rows.index_select(2, left + 1)
     return there.sub_(here).mul_(mix).add_(here)
+
+
+def _ease(t: Tensor) -> Tensor:
+    return t * t * (3 - 2 * t)

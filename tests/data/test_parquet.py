@@ -1,4 +1,4 @@
-"""Parquet shards in the shapes that Hugging Face's data sets have."""
+"""Parquet shards as Hugging Face's data sets have them."""
 
 import io
 
@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dfcvae.data import open_images, prepare
+from dfcvae.data import open_images, parquet, prepare
 from dfcvae.errors import UserError
-from dfcvae.intake import parquet
 from tests.layouts import hugging_face, jpeg, small_album
 
 pa = pytest.importorskip("pyarrow")
@@ -85,7 +84,7 @@ def test_plain_binary_columns_and_empty_rows(tmp_path):
     assert "x/3,0,0,,no bytes in the table" in next(tmp_path.glob("cache/*/files.csv")).read_text()
 
 
-def test_what_is_no_parquet_or_has_no_images_is_told(tmp_path):
+def test_a_file_that_is_not_parquet_or_has_no_images_is_told(tmp_path):
     (tmp_path / "x.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(UserError, match=r"x.parquet is not a complete parquet file .* Download it again"):
         open_images(tmp_path)
@@ -93,5 +92,7 @@ def test_what_is_no_parquet_or_has_no_images_is_told(tmp_path):
     with pytest.raises(UserError, match=r"has no column of encoded images; its columns are age"):
         open_images(tmp_path)
     write(tmp_path / "y.parquet", 2)
-    with pytest.raises(UserError, match=r"y.parquet has other columns than .*x.parquet. Give the path of one data set"):
+    with pytest.raises(
+        UserError, match=r"y.parquet has other columns than .*x.parquet. Give the path of a single data set"
+    ):
         open_images(tmp_path)

@@ -1,17 +1,19 @@
-"""Skin, ears, nose, eyes, eyebrows and mouth."""
+"""The painted head: skin, ears, nose, eyes, eyebrows, mouth, hair and beard."""
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from dfcvae.data.synthetic.anatomy import Eyes, Hair, Head, Mouth, Scene
-from dfcvae.data.synthetic.canvas import Canvas, bump, ellipse, scatter, smooth, wave
+from dfcvae.data.synthetic.canvas import Canvas, arch, bump, ellipse, scatter, smooth, wave
+from dfcvae.data.synthetic.people import Traits
 
 MOUTH_V = 0.39
 NOSE_V = 0.21
 _THROAT = (0.28, 0.06, 0.07)
 
 
-def head_distance(canvas: Canvas, head: Head) -> Tensor:
+def head_distance(canvas: Canvas, head: Traits) -> Tensor:
     """Approximate signed distance to the outline of the head: a round skull over a jaw."""
     temples = -0.08
     below = (canvas.v - temples).clamp(min=0)
@@ -25,7 +27,7 @@ def head_distance(canvas: Canvas, head: Head) -> Tensor:
     return x.mul_(x).add_(above.mul_(above)).add_(down).sub_(1).mul_(head.width * 0.5)
 
 
-def paint_ears(canvas: Canvas, head: Head) -> None:
+def paint_ears(canvas: Canvas, head: Traits) -> None:
     """Two ears at the height between eyes and nose."""
     canvas = canvas.window(-0.85, 0.85, -0.35, 0.4)
     x, y = canvas.u.abs() - head.width * 0.99, canvas.v - 0.06
@@ -34,7 +36,7 @@ def paint_ears(canvas: Canvas, head: Head) -> None:
     canvas.paint(ear, head.skin * (0.88 - 0.35 * inner + canvas.u * head.light_x * 0.25))
 
 
-def paint_skin(canvas: Canvas, head: Head) -> None:
+def paint_skin(canvas: Canvas, head: Traits) -> None:
     """The face itself: light and shadow, cheeks, nose, freckles and the marks of age."""
     canvas = canvas.window(-0.8, 0.8, -1, 0.85)
     cover = canvas.edge(head_distance(canvas, head))
@@ -47,7 +49,7 @@ def paint_skin(canvas: Canvas, head: Head) -> None:
     canvas.rgb[2].mul_(1 - 0.40 * blush)
 
 
-def _relief(canvas: Canvas, head: Head) -> Tensor:
+def _relief(canvas: Canvas, head: Traits) -> Tensor:
     """Brightness of the skin: a lit dome with sockets, cheekbones and a nose on it."""
     u, v, side = canvas.u, canvas.v, head.light_x
     x, y = u * (1 / head.width), v * 1.4 - 0.05
@@ -62,7 +64,7 @@ def _relief(canvas: Canvas, head: Head) -> Tensor:
     return light.add_(_nose(canvas, head)).add_(0.02 * canvas.grain)
 
 
-def _nose(canvas: Canvas, head: Head) -> Tensor:
+def _nose(canvas: Canvas, head: Traits) -> Tensor:
     u, v, size = canvas.u, canvas.v, head.nose
     along = v - 0.04
     light = 0.09 * bump(u, along, 0.05 * size, 0.24)
@@ -76,7 +78,7 @@ def _nose(canvas: Canvas, head: Head) -> Tensor:
     return light
 
 
-def paint_freckles(canvas: Canvas, head: Head, scene: Scene) -> None:
+def paint_freckles(canvas: Canvas, head: Traits, scene: Traits) -> None:
     """Brown spots over nose and cheeks."""
     canvas = canvas.window(-0.7, 0.7, -0.25, 0.4)
     x, y, tone = scatter(canvas.u * 15 + canvas.v * 4, canvas.v * 15 - canvas.u * 4, scene.spots)
@@ -85,7 +87,7 @@ def paint_freckles(canvas: Canvas, head: Head, scene: Scene) -> None:
     canvas.shade(1 - 0.36 * spot * smooth(bump(canvas.u, canvas.v - 0.11, head.width, 0.22) * 3))
 
 
-def paint_age(canvas: Canvas, head: Head) -> None:
+def paint_age(canvas: Canvas, head: Traits) -> None:
     """Lines across the forehead, bags under the eyes, folds beside the mouth."""
     canvas = canvas.window(-0.7, 0.7, -0.65, 0.5)
     u, v = canvas.u, canvas.v
@@ -95,7 +97,7 @@ def paint_age(canvas: Canvas, head: Head) -> None:
     canvas.shade(1 - 0.10 * forehead - 0.16 * bags - 0.22 * folds)
 
 
-def paint_eyes(canvas: Canvas, eyes: Eyes, head: Head) -> None:
+def paint_eyes(canvas: Canvas, eyes: Traits, head: Traits) -> None:
     """Lids and lashes, the white of the eyes, iris, pupil and the light in them."""
     canvas = canvas.window(-0.75, 0.75, -0.36, 0.20)
     u, v = canvas.u, canvas.v
@@ -122,7 +124,7 @@ def paint_eyes(canvas: Canvas, eyes: Eyes, head: Head) -> None:
     canvas.shade(1 - 0.25 * canvas.line(floor, 0.006) * smooth(arc * 5))
 
 
-def paint_eyebrows(canvas: Canvas, eyes: Eyes, head: Head, hair: Hair) -> None:
+def paint_eyebrows(canvas: Canvas, eyes: Traits, head: Traits, hair: Traits) -> None:
     """Tapered arcs of fine hair."""
     canvas = canvas.window(-0.75, 0.75, -0.55, 0.05)
     half_width = head.width * 0.30
@@ -136,7 +138,7 @@ def paint_eyebrows(canvas: Canvas, eyes: Eyes, head: Head, hair: Hair) -> None:
     canvas.paint(body * strength, hair.color * 0.55)
 
 
-def paint_mouth(canvas: Canvas, mouth: Mouth, head: Head) -> None:
+def paint_mouth(canvas: Canvas, mouth: Traits, head: Traits) -> None:
     """Lips along a smile or a frown, closed or open on teeth."""
     canvas = canvas.window(-0.5, 0.5, 0.05, 0.65)
     u = canvas.u
@@ -158,3 +160,87 @@ def paint_mouth(canvas: Canvas, mouth: Mouth, head: Head) -> None:
     corner = bump(u.abs() - mouth.width, y - 0.0, 0.03, 0.03)
     crease = bump(u.abs() - mouth.width - 0.055 + (y + 0.05) * 0.5, y + 0.04, 0.02, 0.10) * mouth.smiling
     canvas.shade(1 - 0.55 * seam - 0.3 * corner - 0.13 * crease)
+
+
+_NOWHERE = 9.0  # a signed distance that is outside everything
+
+
+class Mane(NamedTuple):
+    """The hair of the head at every pixel, whether it will be seen there or not."""
+
+    strand: Tensor  # (N, h, w) dark and light strands, about [-1, 1]
+    distance: Tensor  # (N, h, w) signed distance to the outline
+    color: Tensor  # (3, N, h, w)
+
+
+def comb(canvas: Canvas, hair: Traits, head: Traits) -> Mane:
+    """Lay out the hair over the whole picture; bald heads have none inside any outline."""
+    u, v = canvas.u, canvas.v
+    # strands spring from the parting and run down the head
+    spread = (v + 1.15).clamp(0.30, 1.05)
+    across = (u - hair.part) / spread
+    across = across.add_(hair.swing * wave(v * hair.swings + hair.phase + across.abs()))
+    count, _, length = hair.strands.shape
+    place = (across * (length * 0.28)).add_(4 * length).long().bitwise_and_(length - 1)
+    strand = hair.strands.view(count, length).gather(1, place.view(count, -1)).view_as(u)
+
+    # an arch over the head with a ragged lower end
+    spring = hair.top * 0.2
+    flare = (v - spring).clamp_(min=0).mul_(0.10 * hair.long)
+    sway = hair.swing * 0.45 * wave(v * hair.swings + hair.phase)
+    outline = arch(u.abs() - flare + sway, v, spring, hair.width, spring - hair.top)
+    distance = torch.maximum(outline + 0.012 * strand, v - hair.length - 0.04 * strand)
+
+    band = v + 0.50 + 0.25 * u * u - 0.03 * strand
+    gloss = (1 - band * band * 40).clamp_(min=0) * hair.gloss * (0.7 + 0.5 * strand)
+    light = 0.90 + 0.27 * strand + u * head.light_x * 0.30 + 0.05 * canvas.grain
+    color = (hair.color * light + 0.28 * gloss * (hair.color * 0.6 + 0.4)).clamp_(0, 1)
+    return Mane(strand, distance.add_(hair.bald * _NOWHERE), color)
+
+
+def paint_hair(canvas: Canvas, hair: Traits, mane: Mane) -> None:
+    """The hair around the face: everything in the outline except an opening for the face."""
+    u, v = canvas.u, canvas.v
+    rise = hair.recede * smooth((u.abs() - 0.04) * 5)
+    crown = hair.hairline + 0.30
+    lean = v + rise - hair.sweep * ((u - hair.part).abs() - 0.2)
+    opening = arch(u, lean, crown, hair.opening, 0.30) + 0.015 * mane.strand
+    before = torch.maximum(mane.distance, -opening)
+    fringe = torch.maximum(mane.distance, v - hair.fringe - 0.05 * mane.strand)
+    before = torch.where(hair.bangs, torch.minimum(before, fringe), before)
+    shadow = canvas.edge(torch.maximum(mane.distance, -opening - 0.03))
+    canvas.shade(1 - 0.22 * shadow)
+    canvas.paint(canvas.edge(before), mane.color)
+
+
+def paint_scalp(canvas: Canvas, head: Traits) -> None:
+    """The shine of a bald head."""
+    canvas = canvas.window(-0.7, 0.7, -1, -0.2)
+    shine = bump(canvas.u - head.light_x * 0.16, canvas.v - head.crown * 0.72, 0.20, 0.12)
+    canvas.paint(shine * 0.45, 1.0)
+
+
+def paint_beard(canvas: Canvas, beard: Traits, head: Traits) -> None:
+    """Stubble, full beards, goatees, mustaches and sideburns."""
+    canvas = canvas.window(-0.8, 0.8, -0.35, 1)
+    u, v, x = canvas.u, canvas.v, canvas.u.abs()
+    hairs = canvas.grain * 0.6 + 0.4 * wave(u * 13 + v * v * u * 7) + 0.4 * wave(u * 9.3 - v * 2 * u)
+    skull = head_distance(canvas, head)
+    cheek_line = 0.34 - 0.30 * smooth(x * (1 / head.width) * 1.5 - 0.5)
+    lips = (1 - ellipse(u, v - MOUTH_V - 0.01, 0.19, 0.085)) * 0.08
+    jaw = torch.maximum(cheek_line - v, lips)
+    growth = beard.length * beard.full * smooth(v * 4 - 1)
+    full = torch.maximum(jaw, skull - growth - 0.015 * hairs - 0.012)
+    chin = (ellipse(u, v - head.chin + 0.06, 0.17, 0.15 + beard.length * 0.5) - 1) * 0.08
+    goatee = torch.maximum(chin, lips) + 0.012 * hairs
+    droop = v - MOUTH_V + 0.085 - x * 0.35
+    mustache = torch.maximum(droop.abs() - 0.042 * (1.15 - x * 3.2), x - 0.22) + 0.010 * hairs
+    strip = torch.maximum((x - head.width * 0.93).abs() - 0.055, (v - 0.06).abs() - 0.17) + 0.01 * hairs
+    strip = torch.maximum(strip, skull)
+    body = torch.full_like(u, _NOWHERE)
+    present = (beard.full, beard.goatee, beard.mustache, beard.sideburns)
+    for grown, shape in zip(present, (full, goatee, mustache, strip), strict=True):
+        body = torch.where(grown, torch.minimum(body, shape), body)
+    shade = smooth(0.5 - jaw * 12) * canvas.edge(skull) * (0.75 + 0.45 * canvas.grain)
+    canvas.paint(shade * (beard.stubble * 0.62), beard.color * 0.6 + 0.08)
+    canvas.paint(canvas.edge(body) * 0.94, beard.color * (0.88 + 0.28 * hairs))

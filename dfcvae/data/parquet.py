@@ -1,4 +1,4 @@
-"""Parquet shards, as Hugging Face keeps data sets: encoded images and their labels in one table."""
+"""Parquet shards, as Hugging Face stores data sets: encoded images and their labels in one table."""
 
 import hashlib
 import os
@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dfcvae.data.decode import Undecodable
+from dfcvae.data.folders import ImageSet, natural
+from dfcvae.data.labels import CELEBA_COUNTS, SPLIT_FOLDERS, complete
+from dfcvae.data.lists import ATTRIBUTE_COUNT, IDENTITY_COLUMNS
 from dfcvae.errors import UserError
-from dfcvae.intake.decode import Undecodable
-from dfcvae.intake.imageset import ImageSet
-from dfcvae.intake.lists import ATTRIBUTE_COUNT, IDENTITY_COLUMNS
-from dfcvae.intake.splits import CELEBA_COUNTS, SPLIT_FOLDERS, complete
-from dfcvae.intake.trees import natural
 
 try:
     import pyarrow as pa
@@ -39,16 +38,6 @@ class ShardImages:
     column: str
     places: tuple[tuple[Path, int, int], ...]
 
-    @classmethod
-    def open(cls, shards: Sequence[Path], column: str) -> "ShardImages":
-        """All rows of some files."""
-        places = []
-        for shard in shards:
-            metadata = pq.read_metadata(shard)
-            for group in range(metadata.num_row_groups):
-                places += [(shard, group, row) for row in range(metadata.row_group(group).num_rows)]
-        return cls(column, tuple(places))
-
     def read(self, i: int) -> bytes:
         """The encoded image ``i``."""
         shard, group, row = self.places[i]
@@ -58,23 +47,23 @@ class ShardImages:
         return content
 
     def stamp(self) -> str:
-        """A digest of sizes and times of change."""
+        """A digest of sizes and modification times."""
         status = [os.stat(shard) for shard in dict.fromkeys(shard for shard, _, _ in self.places)]
         marks = np.array([(one.st_size, one.st_mtime_ns) for one in status], np.int64)
         return hashlib.sha256(marks.tobytes()).hexdigest()
 
 
 @contextmanager
-def _damage_told(path: Path) -> Iterator[None]:
+def _reading(path: Path, problem: str = "corrupted") -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError, ValueError) as error:  # the last are of text that is none
-        raise UserError(f"{path} is damaged ({error}). Download it again.") from error
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: text that cannot be decoded
+        raise UserError(f"{path} is {problem} ({error}). Download it again.") from error
 
 
-@lru_cache(maxsize=2)  # neighbours come from the same group or the next one
+@lru_cache(maxsize=2)  # neighbours are in the same group or the next one
 def _row_group(shard: Path, group: int, column: str) -> Any:
-    with _damage_told(shard), pq.ParquetFile(shard) as file:
+    with _reading(shard), pq.ParquetFile(shard) as file:
         rows = file.read_row_group(group, columns=[column]).column(0).combine_chunks()
     return rows.field("bytes") if pa.types.is_struct(rows.type) else rows
 
@@ -87,27 +76,44 @@ def open_parquet(shards: Sequence[Path], path: Path, split_seed: int) -> ImageSe
     folder, is the split.
 
     Raises:
-        UserError: a file is no parquet, has no image column, or the shards differ in their columns.
+        UserError: a file is not parquet, has no image column, or the shards differ in their columns.
     """
     shards = sorted(shards, key=lambda shard: natural(str(shard)))
-    schema = _schema(shards)
-    image = _image_column(schema, path)
-    labels = [field.name for field in schema if pa.types.is_boolean(field.type) or pa.types.is_integer(field.type)]
+    schemas = []
+    for shard in shards:
+        with _reading(shard, "not a complete parquet file"):
+            schemas.append(pq.read_schema(shard).remove_metadata())
+        if schemas[-1] != schemas[0]:
+            raise UserError(f"{shard} has other columns than {shards[0]}. Give the path of a single data set.")
+    image = _image_column(schemas[0], path)
+    labels = [field.name for field in schemas[0] if pa.types.is_boolean(field.type) or pa.types.is_integer(field.type)]
     known = next((name for name in labels if name.lower() in IDENTITY_COLUMNS), None)
     paths = [f"{image.name}.path"] if _has(image, "path", pa.string()) else []
-    with _damage_told(path):
+    column = f"{image.name}.bytes" if pa.types.is_struct(image.type) else image.name
+    with _reading(path):
         table = pa.concat_tables([pq.ParquetFile(shard).read(columns=[*labels, *paths]) for shard in shards])
-        counts = [pq.read_metadata(shard).num_rows for shard in shards]
+        metadata = [pq.read_metadata(shard) for shard in shards]
+        counts = [one.num_rows for one in metadata]
         names, attributes = _attributes(table, [name for name in labels if name != known], sum(counts))
-        filenames = _filenames(table.column(image.name).to_pylist() if paths else [], shards, counts)
-        people = table.column(known).cast(pa.string()).to_pylist() if known else [None] * len(filenames)
+        rows = table.column(image.name).to_pylist() if paths else []
+        people = table.column(known).cast(pa.string()).to_pylist() if known else [None] * sum(counts)
+        places = [
+            (shard, group, row)
+            for shard, one in zip(shards, metadata, strict=True)
+            for group in range(one.num_row_groups)
+            for row in range(one.row_group(group).num_rows)
+        ]
+    given = [row["path"] for row in rows if row and row["path"]]
+    filenames = tuple(f"{shard.stem}/{k}" for shard, n in zip(shards, counts, strict=True) for k in range(n))
+    if len(set(given)) == len(filenames):  # each has a path of its own
+        filenames = tuple(given)
     split, how = _split(shards, counts)
     keys = [person or filename for person, filename in zip(people, filenames, strict=True)]
     split, how = complete(split, how, keys, known or "file name", split_seed)
     return ImageSet(
         path,
         f"{len(shards)} parquet file{'s' * (len(shards) > 1)}, as on Hugging Face",
-        ShardImages.open(shards, f"{image.name}.bytes" if pa.types.is_struct(image.type) else image.name),
+        ShardImages(column, tuple(places)),
         filenames,
         attributes,
         names,
@@ -115,18 +121,6 @@ def open_parquet(shards: Sequence[Path], path: Path, split_seed: int) -> ImageSe
         about=(("split", how),),
         official=CELEBA_COUNTS if len(names) == ATTRIBUTE_COUNT else None,
     )
-
-
-def _schema(shards: Sequence[Path]) -> Any:
-    schemas = []
-    for shard in shards:
-        try:
-            schemas.append(pq.read_schema(shard).remove_metadata())
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{shard} is not a complete parquet file ({error}). Download it again.") from error
-        if schemas[-1] != schemas[0]:
-            raise UserError(f"{shard} has other columns than {shards[0]}. Give the path of one data set alone.")
-    return schemas[0]
 
 
 def _image_column(schema: Any, path: Path) -> Any:
@@ -142,15 +136,10 @@ def _has(field: Any, name: str, kind: Any) -> bool:
 
 
 def _attributes(table: Any, labels: Sequence[str], n: int) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
-    """The columns that hold nothing but yes and no."""
+    """The columns that hold only yes and no."""
     columns = {name: np.asarray(table.column(name)) for name in labels if not table.column(name).null_count}
-    yes_or_no = {
-        name: values == 1
-        for name, values in columns.items()
-        if np.isin(values, (0, 1)).all() or np.isin(values, (-1, 1)).all()
-    }
-    empty = np.zeros((n, 0), np.bool_)
-    return tuple(yes_or_no), np.stack(list(yes_or_no.values()), axis=1) if yes_or_no else empty
+    names = tuple(name for name, values in columns.items() if any(np.isin(values, (no, 1)).all() for no in (0, -1)))
+    return names, np.array([columns[name] == 1 for name in names], np.bool_).reshape(len(names), n).T
 
 
 def _split(shards: Sequence[Path], counts: Sequence[int]) -> tuple[NDArray[np.int8], str]:
@@ -162,11 +151,3 @@ def _split(shards: Sequence[Path], counts: Sequence[int]) -> tuple[NDArray[np.in
     if None in places:
         return np.zeros(sum(counts), np.int8), ""
     return np.repeat(np.array(places, np.int8), counts), "as the shards are called"
-
-
-def _filenames(rows: Sequence[Any], shards: Sequence[Path], counts: Sequence[int]) -> tuple[str, ...]:
-    """What the rows say, if each has a path of its own; else the shard and the row in it."""
-    paths = [row["path"] for row in rows if row and row["path"]]
-    if len(set(paths)) == sum(counts):
-        return tuple(paths)
-    return tuple(f"{shard.stem}/{row}" for shard, count in zip(shards, counts, strict=True) for row in range(count))

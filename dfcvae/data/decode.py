@@ -1,0 +1,174 @@
+"""From the bytes of an image file to the square array that a network sees: decode, crop, resize."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from dfcvae.errors import UserError, nearest
+
+SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"))
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF")  # Pillow's names; none of them starts another program
+OTHER_KINDS = {
+    b"gif8": "a GIF image",
+    b"%pdf": "a PDF",
+    b"%!ps": "PostScript",
+    b"pk\x03\x04": "a zip",
+    b"8bps": "a Photoshop image",
+    b"<!do": "a web page",
+    b"<htm": "a web page",
+}
+FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "box": Image.Resampling.BOX,
+}
+CELEBA_WIDTH, CELEBA_HEIGHT = 178, 218
+DEFAULT_CROP = 148
+AUTHORS_CROP = 30, 40, 138  # left, top and side of the crop in the code of Hou et al.: not in the centre
+CROPS = ("auto", "authors", "full")
+
+
+class Undecodable(Exception):  # noqa: N818 - a finding about a file, not a failure of the program
+    """A file that is not a readable image; the text is a short clause that says why."""
+
+
+def decode(data: bytes) -> Image.Image:
+    """The picture in the bytes of a file: RGB, the first of several, upright, transparent parts on white.
+
+    The file's name does not matter. 16 bits are scaled to 8. Colour profiles are not applied.
+
+    Raises:
+        Undecodable: it is not a JPEG, PNG, WebP, BMP or TIFF image, or it is damaged or cut short.
+    """
+    try:
+        # JPEG's draft mode would be faster, but it changes pixels (by up to 7 of 255 after the resize).
+        image = Image.open(BytesIO(data), formats=FORMATS)
+        image.load()
+        if image.mode == "RGB" and image.format == "JPEG" and "exif" not in image.info:
+            return image
+        return _upright_rgb(image)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
+        raise Undecodable("too many pixels") from error
+    except Undecodable:
+        raise
+    except Exception as error:  # Pillow lets almost any exception out when a file is damaged
+        raise Undecodable(_reason(data, error)) from error
+
+
+@contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Silences Pillow's warnings about odd files; what matters is in the result."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    # old versions of Pillow read 16-bit PNG files in mode "I"
+    sixteen_bits = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
+    with suppress(Exception):  # unreadable EXIF says nothing about the pixels
+        image = ImageOps.exif_transpose(image)
+    if sixteen_bits:  # Pillow's own conversion clips
+        levels = np.asarray(image).astype(np.float64) * (255 / 65535)
+        image = Image.fromarray(levels.round().astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        raise Undecodable("its pixels are 32-bit numbers, whose range is not defined")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _reason(data: bytes, error: Exception) -> str:
+    if not data:
+        return "empty file"
+    start = data[:64].lstrip()[:4].lower()
+    if start in OTHER_KINDS:
+        return OTHER_KINDS[start]
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "not a JPEG, PNG, WebP, BMP or TIFF image"
+    return f"damaged or cut short ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """How an image becomes an array: a square crop, then an antialiased resize (Pillow's).
+
+    Args:
+        size: side of the result, in pixels.
+        channels: 3 for RGB, 1 for luma (ITU-R 601).
+        crop: which square to keep. A number is the side of the central square in pixels of an aligned CelebA image,
+            which is 178 wide; in an image of another size it is that fraction of the shorter side. ``"authors"``:
+            the 138 pixels from (30, 40) of the DFC-VAE authors' code, for aligned CelebA alone. ``"full"``: the
+            largest central square. ``"auto"``: 148 for aligned CelebA images of any size, else ``"full"``.
+        filter: a key of `FILTERS`.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+
+    size: int
+    channels: int
+    crop: int | str
+    filter: str
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise UserError(f"size: expected at least 1 pixel, got {self.size}.")
+        if self.channels not in (1, 3):
+            raise UserError(f"channels: expected 3 (RGB) or 1 (luma), got {self.channels}.")
+        if isinstance(self.crop, str) and self.crop not in CROPS:
+            hint = nearest(self.crop, CROPS)
+            raise UserError(f"crop: expected a number of pixels or one of {', '.join(CROPS)}, got {self.crop!r}{hint}.")
+        if isinstance(self.crop, int) and not 1 <= self.crop <= CELEBA_WIDTH:
+            raise UserError(f"crop: expected 1 to {CELEBA_WIDTH} pixels of CelebA's width, got {self.crop}.")
+        if self.filter not in FILTERS:
+            hint = nearest(self.filter, FILTERS)
+            raise UserError(f"filter: expected one of {', '.join(FILTERS)}, got {self.filter!r}{hint}.")
+
+    def box(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """The crop (left, top, right, bottom) in an image of this size, rounded as torchvision does.
+
+        Raises:
+            UserError: the authors' crop of an image that is not shaped like aligned CelebA.
+        """
+        aligned = is_aligned(width, height)
+        if self.crop == "authors":
+            if not aligned:
+                raise UserError(
+                    f"crop: 'authors' needs aligned CelebA images ({CELEBA_WIDTH} x {CELEBA_HEIGHT}, or scaled), "
+                    f"got an image of {width} x {height}. Choose 'full' or a number."
+                )
+            left, top, side = (round(length * width / CELEBA_WIDTH) for length in AUTHORS_CROP)
+            return left, top, left + side, top + side
+        pixels = self.crop if isinstance(self.crop, int) else CELEBA_WIDTH
+        if self.crop == "auto" and aligned:
+            pixels = DEFAULT_CROP
+        side = max(1, round(pixels / CELEBA_WIDTH * min(width, height)))
+        left, top = round((width - side) / 2), round((height - side) / 2)
+        return left, top, left + side, top + side
+
+    def render(self, image: Image.Image) -> NDArray[np.uint8]:
+        """An RGB image as uint8 ``(channels, size, size)``."""
+        # Not `resize(box=...)`, whose filter looks across the edge of the crop (differs by up to 11 of 255).
+        return self.fit(image.crop(self.box(*image.size)))
+
+    def fit(self, face: Image.Image) -> NDArray[np.uint8]:
+        """A square RGB image, not cropped further, as uint8 ``(channels, size, size)``."""
+        if self.channels == 1:
+            face = face.convert("L")
+        face = face.resize((self.size, self.size), FILTERS[self.filter])
+        pixels: NDArray[np.uint8] = np.asarray(face).reshape(self.size, self.size, -1).transpose(2, 0, 1)
+        return pixels
+
+
+def is_aligned(width: int, height: int) -> bool:
+    """Whether an image has the shape of an aligned CelebA image, 178 x 218, at any scale (to within a pixel)."""
+    return abs(width - height * CELEBA_WIDTH / CELEBA_HEIGHT) <= 1

@@ -1,0 +1,410 @@
+"""Every layout is recognised from its path, and gives the same faces."""
+
+import hashlib
+import shutil
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dfcvae.data import open_images, prepare
+from dfcvae.errors import UserError
+from tests.layouts import (
+    COUNT,
+    LAYOUTS,
+    Album,
+    jpeg,
+    official_folder,
+    official_zip,
+    small_album,
+    write,
+    write_csv,
+    write_images,
+    write_lines,
+    zipped,
+)
+
+MINI = Path(__file__).parents[3] / "shared" / "celeba-mini"
+real = pytest.mark.skipif(not MINI.is_dir(), reason="the sample of real CelebA images is not beside the repository")
+
+
+@pytest.fixture(scope="module")
+def album():
+    return small_album()
+
+
+def write_jpegs(folder: Path, *names: str) -> None:
+    """A picture of its own for each name."""
+    for i, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(jpeg(i))
+
+
+def pack(folder: Path, archive: Path) -> None:
+    """A zip of all files of a folder."""
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    write(archive.parent, {archive.name: zipped(files)})
+
+
+def cached_bytes(path: Path, cache: Path) -> tuple[str, str, str]:
+    """Checksums of the pixels, the attributes and the splits that preparing a path leaves on disk."""
+    prepare(open_images(path), size=32, cache_dir=cache, progress=False)
+    [folder] = [folder for folder in cache.iterdir() if folder.is_dir()]
+    files = ("images.npy", "attributes.npy", "split.npy")
+    return tuple(hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files)
+
+
+WORDS = {
+    "kaggle_folder": "CelebA with csv lists, as on Kaggle (folder)",
+    "kaggle_zip": "CelebA with csv lists, as on Kaggle (zip, read in place)",
+    "official_zip": "CelebA with its text lists (zip, read in place)",
+    "published_tree": "CelebA with its text lists (zip, read in place)",
+    "hugging_face": "4 parquet files, as on Hugging Face",
+    "celeba_hq": "CelebA-HQ, numbered images (folder)",
+    "celeba_mask_hq": "CelebA-HQ, numbered images (folder)",
+    "folder_with_csv": "images (folder)",
+    "folder_of_splits": "images (folder)",
+}
+OFFICIAL = {"celeba_hq": (24_183, 2_993, 2_824), "celeba_mask_hq": (24_183, 2_993, 2_824)}
+OFFICIAL |= {"folder_with_csv": None, "folder_of_splits": None}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_is_recognised_and_gives_its_labels(layout, album, tmp_path):
+    images = open_images(LAYOUTS[layout](tmp_path, album))
+    assert images.layout == WORDS.get(layout, "CelebA with its text lists (folder)")
+    assert images.official == OFFICIAL.get(layout, (162_770, 19_867, 19_962))
+    order = np.argsort(images.split, kind="stable")  # folders called train, valid and test have another order
+    np.testing.assert_array_equal(images.attributes[order], album.values)
+    np.testing.assert_array_equal(images.split[order], album.split)
+    assert (images.attributes.dtype, images.split.dtype) == (bool, np.int8)
+    assert (images.names, images.missing) == (album.names, ())
+    assert len(images) == len(images.filenames) == COUNT
+
+
+@pytest.mark.parametrize("faces", ["drawn", pytest.param("real", marks=real)])
+def test_every_layout_gives_the_same_cached_bytes(faces, album, tmp_path):
+    if faces == "real":
+        mini = open_images(MINI)
+        chosen = np.arange(0, 8_000, 16)
+        jpegs = [mini.files.read(i) for i in chosen]
+        album = Album(jpegs, mini.names, mini.attributes[chosen], mini.split[chosen], np.arange(len(chosen)) // 3)
+    found = {name: cached_bytes(make(tmp_path / name, album), tmp_path / f"{name}-c") for name, make in LAYOUTS.items()}
+    assert len(found) == 12
+    assert len(set(found.values())) == 1, found
+    again = open_images(tmp_path / "official_zip")
+    splits = prepare(again, size=32, cache_dir=tmp_path / "official_zip-c", progress=False)
+    for place, split in enumerate(splits.values()):
+        assert torch.equal(split.attributes, torch.from_numpy(album.values[album.split == place]))
+
+
+@real
+def test_real_images(tmp_path):
+    images = open_images(MINI)
+    for i, line in zip((0, 1), (MINI / "list_attr_celeba.txt").read_text().splitlines()[2:4], strict=True):
+        assert images.attributes[i].tolist() == [value == "1" for value in line.split()[1:]]
+    splits = prepare(images, cache_dir=tmp_path, progress=False)
+    assert [len(faces) for faces in splits.values()] == [7_000, 500, 500]
+    assert splits["train"].images.shape[1:] == (3, 64, 64)
+    # faces look at the camera: on average they are their own mirror image, and not upside down
+    mean = splits["train"].images.float().mean(0)
+    assert (mean - mean.flip(2)).abs().mean() < 6 < (mean - mean.flip(1)).abs().mean()
+
+
+# CelebA: which part of it may be named, and what may be missing or lie beside it.
+
+
+@pytest.mark.parametrize(
+    ("layout", "inner"),
+    [
+        ("official_folder", "img_align_celeba"),
+        ("kaggle_folder", "img_align_celeba/img_align_celeba"),
+        ("official_zip", "img_align_celeba.zip"),
+        ("published_tree", "Img/img_align_celeba.zip"),
+    ],
+)
+def test_the_images_themselves_may_be_named(layout, inner, album, tmp_path):
+    root = LAYOUTS[layout](tmp_path, album)
+    images = open_images(root / inner)
+    assert images.path == root / inner
+    np.testing.assert_array_equal(images.attributes, album.values)
+    np.testing.assert_array_equal(images.split, album.split)
+
+
+def test_the_zip_is_taken_before_the_folder_and_nothing_is_unpacked(album, tmp_path):
+    root = official_zip(tmp_path / "data", album)
+    write_images(root / "img_align_celeba", album)
+    before = sorted(root.rglob("*"))
+    images = open_images(root)
+    assert images.path == root / "img_align_celeba.zip"
+    prepare(images, size=8, cache_dir=tmp_path / "cache", progress=False)
+    assert sorted(root.rglob("*")) == before
+
+
+def test_other_pictures_and_lists_beside_the_aligned_ones_are_ignored(album, tmp_path):
+    LAYOUTS["kaggle_folder"](tmp_path / "other", album)
+    root = official_folder(tmp_path / "celeba", album)
+    write_images(root / "img_celeba", album)  # in the wild
+    for name in ("list_attr_celeba.csv", "list_eval_partition.csv"):
+        shutil.copy(tmp_path / "other" / name, root / name)
+    write_csv(root / "img_align_celeba" / "notes.csv", ["what", "n"], [["x", 1]])
+    images = open_images(root)
+    assert images.path == root / "img_align_celeba"
+    assert images.names == album.names
+    assert [which for what, which in images.about if what == "labels"] == [
+        str(root / "list_attr_celeba.txt"),
+        str(root / "list_eval_partition.txt"),
+    ]
+    np.testing.assert_array_equal(open_images(root / "img_align_celeba").attributes, album.values)
+    (root / "img_align_celeba").rename(root / "aligned")
+    shutil.rmtree(root / "img_celeba")
+    np.testing.assert_array_equal(open_images(root / "aligned").attributes, album.values)
+
+
+def test_celeba_hq_takes_labels_through_the_mapping_whatever_its_order(album, tmp_path):
+    numbers = np.random.default_rng(1).permutation(COUNT)  # image i of CelebA is number numbers[i]
+    write_images(tmp_path / "hq", album, [f"{number:05d}.png" for number in numbers])
+    lines = [f"{number} {i} {album.files[i]}" for i, number in enumerate(numbers)]
+    write_lines(tmp_path / "CelebA-HQ-to-CelebA-mapping.txt", ["idx orig_idx orig_file", *sorted(lines)])
+    write_lines(tmp_path / "list_attr_celeba.txt", album.attribute_lines())
+    write_lines(tmp_path / "list_eval_partition.txt", album.partition_lines())
+    images = open_images(tmp_path)
+    for place, name in enumerate(images.filenames):
+        original = numbers.tolist().index(int(name[:5]))
+        np.testing.assert_array_equal(images.attributes[place], album.values[original])
+        assert images.split[place] == album.split[original]
+        assert images.files.read(place) == album.jpegs[original]
+
+
+@pytest.mark.parametrize("beside", ["mapping", "all of CelebA-HQ"])
+def test_celeba_stays_celeba_when_files_of_celeba_hq_are_near(beside, album, tmp_path):
+    official_folder(tmp_path / "celeba", album)
+    other = Album(album.jpegs, album.names, ~album.values, album.split, album.identities)
+    LAYOUTS["celeba_mask_hq"](tmp_path / "other", other)
+    if beside == "mapping":
+        shutil.move(tmp_path / "other/CelebAMask-HQ/CelebA-HQ-to-CelebA-mapping.txt", tmp_path / "celeba")
+        shutil.rmtree(tmp_path / "other")
+    images = open_images(tmp_path / "celeba" if beside == "mapping" else tmp_path)
+    assert images.layout == "CelebA with its text lists (folder)"
+    np.testing.assert_array_equal(images.attributes, album.values)
+    np.testing.assert_array_equal(images.split, album.split)
+
+
+def test_celeba_lists_say_nothing_of_celeba_hq_without_the_mapping(album, tmp_path):
+    root = LAYOUTS["celeba_mask_hq"](tmp_path, album)
+    (root / "CelebA-HQ-to-CelebA-mapping.txt").unlink()
+    write_lines(root / "identity_CelebA.txt", album.identity_lines())
+    images = open_images(root)
+    np.testing.assert_array_equal(images.attributes, album.values)
+    assert "by file name" in dict(images.about)["split"]
+    assert dict(images.about)["not used"].split(", ") == ["identity_CelebA.txt", "list_eval_partition.txt"]
+
+
+def test_without_lists_the_split_is_drawn(album, tmp_path):
+    write_images(tmp_path / "img_align_celeba", album)
+    images = open_images(tmp_path)
+    assert images.layout == "CelebA without its lists (folder)"
+    assert (images.names, images.attributes.shape) == ((), (COUNT, 0))
+    assert np.bincount(images.split).tolist() == [20, 2, 2]
+    assert "val and test drawn from train by file name, a tenth each, seed 0" in dict(images.about)["split"]
+    assert (open_images(tmp_path).split == images.split).all()
+    assert (open_images(tmp_path, split_seed=1).split != images.split).any()
+
+
+def test_any_list_of_celeba_may_be_missing_and_identities_keep_people_in_one_split(album, tmp_path):
+    for gone, names in (("list_attr_celeba.txt", 0), ("list_eval_partition.txt", 40)):
+        root = official_folder(tmp_path / gone, album)
+        (root / gone).unlink()
+        images = open_images(root)
+        assert len(images.names) == names
+        assert (images.split.tolist() == album.split.tolist()) == (names == 0)
+    write_lines(root / "identity_CelebA.txt", album.identity_lines())
+    images = open_images(root)
+    assert "by identity" in dict(images.about)["split"]
+    assert set(images.split.tolist()) == {0, 1, 2}
+    for person in set(album.identities.tolist()):
+        assert len(set(images.split[album.identities == person].tolist())) == 1
+
+
+def test_missing_and_unlisted_images_are_told(album, tmp_path):
+    root = official_folder(tmp_path, album)
+    for name in album.files[12:]:
+        (root / "img_align_celeba" / name).unlink()
+    write_jpegs(root / "img_align_celeba", "extra.jpg")
+    images = open_images(root)
+    assert images.missing == tuple(album.files[12:])
+    assert dict(images.about)["not listed"] == "1 (img_align_celeba/extra.jpg), left out"
+    assert len(images) == 12
+    np.testing.assert_array_equal(images.attributes, album.values[:12])
+    assert np.bincount(images.split).tolist() == [10, 1, 1]  # the first 12 are all training images
+    assert dict(images.about)["split"].startswith("as in list_eval_partition.txt; val and test drawn from train")
+
+
+def test_lists_of_other_images_are_refused_beside_them_and_ignored_above(album, tmp_path):
+    for inner in ("mine", "more/mine"):
+        write_lines(tmp_path / "above" / "list_attr_celeba.txt", album.attribute_lines())
+        write_jpegs(tmp_path / "above" / inner, *album.files[:3])
+        assert open_images(tmp_path / "above" / inner).names == ()
+    root = official_folder(tmp_path / "beside", album)
+    shutil.rmtree(root / "img_align_celeba")
+    write_images(root / "img_align_celeba", album, [f"{i:05d}.jpg" for i in range(COUNT)])
+    with pytest.raises(
+        UserError, match=r"None of the images that .*list_attr_celeba.txt names \(first: 000001.jpg\) is"
+    ):
+        open_images(root)
+
+
+# Any folder of images, and how a CSV file names them.
+
+
+def test_a_folder_of_images_is_read_at_any_depth_in_natural_order(tmp_path):
+    names = ["9.jpeg", "10.JPG", "a/1.jpg", "b/c/2.jpg", "٣1.jpg"]
+    ignored = [".hidden/x.jpg", "._9.jpeg", "notes.txt", "face.heic", "clip.gif"]
+    write_jpegs(tmp_path / "set", *names[::-1], *ignored)
+    images = open_images(tmp_path / "set")
+    assert images.filenames == tuple(names)
+    assert dict(images.about)["not read"] == "1 .gif, 1 .heic"
+    assert images.official is None
+
+
+def test_links_are_followed_but_not_in_cycles(tmp_path):
+    write_jpegs(tmp_path, "elsewhere/1.jpg")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "set" / "again").symlink_to(tmp_path / "set")
+    (tmp_path / "set" / "2.jpg").symlink_to(tmp_path / "elsewhere" / "1.jpg")
+    assert open_images(tmp_path / "set").filenames == ("2.jpg", "link/1.jpg")
+
+
+def test_folders_called_train_and_test_are_the_splits_and_val_is_drawn(tmp_path):
+    write_jpegs(tmp_path, *(f"train/female/{i}.jpg" for i in range(20)), *(f"test/female/{i}.jpg" for i in range(4)))
+    write_jpegs(tmp_path, "readme.png")
+    images = open_images(tmp_path)
+    assert dict(images.about)["not listed"] == "1 (readme.png), left out"
+    assert np.bincount(images.split).tolist() == [18, 2, 4]
+    assert dict(images.about)["split"].startswith("by folder: test, train; val drawn from train by file name")
+    for name, split in zip(images.filenames, images.split, strict=True):
+        assert name.startswith("test/") == (split == 2)
+
+
+def test_the_drawn_split_is_the_same_from_every_folder_above_and_from_a_zip(tmp_path):
+    write_jpegs(tmp_path, *(f"r/images/deep/{i}.jpg" for i in range(100)))
+    pack(tmp_path / "r", tmp_path / "z" / "r.zip")
+    splits = [open_images(tmp_path / path).split.tolist() for path in ("r", "r/images", "r/images/deep", "z/r.zip")]
+    assert splits[0] == splits[1] == splits[2] == splits[3]
+    assert set(splits[0]) == {0, 1, 2}
+
+
+def test_a_csv_beside_may_name_files_by_path_name_or_stem(tmp_path):
+    write_jpegs(tmp_path / "set", *(f"sub{i}/face{i}.jpg" for i in range(3)))
+    for spelling in ("sub{}/face{}.jpg", "face{1}.jpg", "face{1}"):
+        rows = [[spelling.format(i, i), i % 2, 30 + i, "text"] for i in (2, 0, 1)]
+        write_csv(tmp_path / "set.csv", ["image", "Smiling", "age", "caption"], rows)
+        images = open_images(tmp_path / "set")
+        assert images.attributes.tolist() == [[False], [True], [False]]
+        assert images.names == ("Smiling",)
+        assert dict(images.about)["not used"] == "age, caption"
+
+
+def test_the_spelling_that_finds_most_files_is_used(tmp_path):
+    write_jpegs(tmp_path / "set", "1.jpg", "sub/2.jpg", "sub/3.JPG", "sub/4.png")
+    write_csv(tmp_path / "set.csv", ["file", "odd"], [[f"{i}.jpg", i % 2] for i in (1, 2, 3, 4)])
+    images = open_images(tmp_path / "set")
+    assert (len(images), images.attributes[:, 0].tolist()) == (4, [True, False, True, False])
+
+
+def test_a_name_that_could_mean_two_rows_is_not_a_match(tmp_path):
+    write_jpegs(tmp_path / "faces", "a/1.jpg", "a/2.jpg", "a/3.jpg")
+    for first, found in (("a", [[True]] * 3), ("c", [[]] * 3)):
+        rows = [[f"data/{folder}/{i}.jpg", int(folder == "a")] for folder in (first, "b") for i in (1, 2, 3)]
+        write_csv(tmp_path / "faces.csv", ["file", "Smiling"], rows)
+        assert open_images(tmp_path / "faces").attributes.tolist() == found
+
+
+def test_names_are_compared_however_their_accents_and_the_list_are_encoded(tmp_path):
+    write_jpegs(tmp_path, unicodedata.normalize("NFD", "José.jpg"))
+    text = unicodedata.normalize("NFC", "file,Smiling\nJosé.jpg,1\n")
+    for coding in ("utf-8", "utf-16"):
+        (tmp_path / "labels.csv").write_text(text, coding)
+        assert open_images(tmp_path).attributes.tolist() == [[True]]
+    (tmp_path / "labels.csv").write_text(text, "latin-1")
+    with pytest.raises(UserError, match=r"labels.csv is not UTF-8 text .*Save it as UTF-8"):
+        open_images(tmp_path)
+
+
+def test_images_without_a_row_are_left_out_and_rows_without_an_image_are_missing(tmp_path):
+    write_jpegs(tmp_path, *(f"{i}.jpg" for i in range(4)))
+    write_csv(tmp_path / "labels.csv", ["file", "Male"], [["1.jpg", 1], ["2.jpg", 0], ["9.jpg", 1]])
+    write_csv(tmp_path / "results.csv", ["run", "good"], [["a", 1], ["b", 0]])
+    images = open_images(tmp_path)
+    assert images.filenames == ("1.jpg", "2.jpg")
+    assert images.missing == ("9.jpg",)
+    assert images.names == ("Male",)
+    assert dict(images.about)["not listed"] == "2 (0.jpg, 3.jpg), left out"
+    assert dict(images.about)["not used"] == "results.csv"
+
+
+def test_people_who_are_not_named_are_not_one_person(tmp_path):
+    write_jpegs(tmp_path, *(f"{i}.jpg" for i in range(100)))
+    write_csv(tmp_path / "people.csv", ["file", "identity"], [[f"{i}.jpg", "7" if i < 5 else " "] for i in range(100)])
+    assert 78 <= (open_images(tmp_path).split == 0).sum() <= 82
+
+
+# Zips, and what cannot be read.
+
+
+def test_a_zip_of_any_images_is_read_in_place(album, tmp_path):
+    LAYOUTS["folder_of_splits"](tmp_path / "unpacked", album)
+    pack(tmp_path / "unpacked", tmp_path / "faces.zip")
+    (tmp_path / "only").mkdir()
+    shutil.copy(tmp_path / "faces.zip", tmp_path / "only" / "anything.zip")
+    write_csv(tmp_path / "only" / "results.csv", ["run", "good"], [["x", 1]])
+    for path in (tmp_path / "faces.zip", tmp_path / "only"):
+        images = open_images(path)
+        assert images.layout == "images (zip, read in place)"
+        order = np.argsort(images.split, kind="stable")
+        np.testing.assert_array_equal(images.split[order], album.split)
+        np.testing.assert_array_equal(images.attributes[order], album.values)
+
+
+def test_the_stamp_changes_with_the_images_and_not_with_the_place_of_a_zip(album, tmp_path, monkeypatch):
+    changed = Album([*album.jpegs[:-1], jpeg(99)], album.names, album.values, album.split, album.identities)
+    root = official_zip(tmp_path / "a", album)
+    before = open_images(root).files.stamp()
+    root.rename(tmp_path / "b")
+    assert open_images(tmp_path / "b").files.stamp() == before
+    assert open_images(official_zip(tmp_path / "c", changed)).files.stamp() != before
+    root = official_folder(tmp_path / "d", album)
+    before = open_images(root).files.stamp()
+    assert open_images(root).files.stamp() == before
+    (root / "img_align_celeba" / album.files[3]).write_bytes(jpeg(99))
+    after = open_images(root).files.stamp()
+    assert after != before
+    monkeypatch.setattr("os.access", lambda *_: False)  # a file that becomes readable is another state
+    assert open_images(root).files.stamp() != after
+
+
+@pytest.mark.parametrize("what", ["kaggle_zip", "hugging_face"])
+def test_a_sample_picture_beside_a_zip_or_shards_is_not_taken_for_the_set(what, album, tmp_path):
+    LAYOUTS[what](tmp_path, album)
+    shutil.rmtree(tmp_path / "unpacked", ignore_errors=True)
+    write_jpegs(tmp_path, "preview.png")
+    with pytest.raises(
+        UserError, match=r"holds 1 \(preview.png\) as images, and also .*Give the path of what you mean"
+    ):
+        open_images(tmp_path)
+
+
+def test_a_path_without_images_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"There is no .*nowhere. Expected a folder of images, CelebA's folder or zip"):
+        open_images(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"holds no images. Expected JPEG, PNG"):
+        open_images(tmp_path)
+    for name in ("a.heic", "b.zip", "c.zip", "d.7z"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UserError, match=r"holds no images. It holds 1 .7z, 1 .heic, 2 .zip."):
+        open_images(tmp_path)
+    with pytest.raises(UserError, match=r"d.7z is not a folder, a zip or a parquet file. Unpack other archives first"):
+        open_images(tmp_path / "d.7z")
