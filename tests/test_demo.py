@@ -12,7 +12,7 @@ from dfcvae.demo import DemoSettings, demo_experiments, run_demo
 from dfcvae.errors import UserError
 from dfcvae.feature_config import FeatureTraining
 from dfcvae.parsing import load_experiment
-from dfcvae.reports.measured import MEASURES
+from dfcvae.report.tables import MEASURES
 from dfcvae.vae import VAE
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
