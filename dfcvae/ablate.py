@@ -59,15 +59,12 @@ UNEQUAL = (
 
 
 def study_report(study: Study, place: Place, failed: Mapping[str, str]) -> Path:
-    """Write ``report.html``, ``report.md``, ``metrics.json``, ``results.csv`` and the figures.
+    """Write ``report.html``, ``report.md``, ``metrics.json``, ``results.csv`` and the figures; returns the HTML's path.
 
     Args:
         study: what was done.
         place: where.
         failed: errors of runs, by name.
-
-    Returns:
-        The path of the HTML report.
 
     Raises:
         UserError: if fewer than two variants have a seed in common.
@@ -150,14 +147,9 @@ def collect(
 ) -> tuple[Study, dict[str, str], Results]:
     """Measure the finished runs of a study, write ``results.csv`` with all of them, and gather those to compare.
 
-    Args:
-        study: what was done.
-        place: where.
-        failed: errors of runs, by name.
-        titles: names of variants in the report.
-
     Returns:
-        The variants that can be compared, the runs that are not finished with the reason, and the results.
+        The variants that can be compared, the unfinished runs with the reason, and the results, with the variants
+        under their ``titles``.
 
     Raises:
         UserError: if fewer than two variants have a seed in common.
@@ -201,9 +193,10 @@ def numbers(study: Study, results: Results) -> dict[str, object]:
 
 def about(study: Study, results: Results, failed: Mapping[str, str]) -> list[Block]:
     """What was done, and the runs that are not finished."""
+    seeds = f"{len(results.seeds)} seed{'s' * (len(results.seeds) > 1)}"
     text = (
-        f"{len(study.variants)} variants, {len(results.seeds)} seeds; each training saw {images_seen(results):,} "
-        f"images, from {len(results.splits['train']):,} of {source_name(study.data)} at {study.data.size} pixels; "
+        f"{len(study.variants)} variants, {seeds}; each training saw {images_seen(results):,} images, from "
+        f"{len(results.splits['train']):,} of {source_name(study.data)} at {study.data.size} pixels; "
         f"{len(results.splits['test']):,} test faces. All variants of a seed see the same images in the same order "
         "and, where the network is the same, start from the same weights; each is measured after its last step. "
         f"Pictures, curves, costs and settings are those of seed {results.seeds[0]}."

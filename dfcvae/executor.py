@@ -7,6 +7,7 @@ resumed by starting it again.
 import json
 import os
 import shlex
+import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from textwrap import shorten
 import torch
 import yaml
 from filelock import FileLock, Timeout
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
 from dfcvae.config import Experiment
@@ -173,31 +174,23 @@ def measure_once(
     )
 
 
-def is_done(experiment: Experiment, place: Place, name: str) -> bool:
-    """Whether a run was finished, with these settings, and measured."""
-    file = place.out / "done" / f"{name}.json"
-    return file.is_file() and json.loads(file.read_text()) == experiment.as_dict() and place.run(name).is_dir()
-
-
 def unfinished(study: Study, place: Place) -> dict[str, Experiment]:
-    """The runs of a study that are not done, by name."""
-    return {name: experiment for name, experiment in study.runs().items() if not is_done(experiment, place, name)}
+    """The runs of a study that are not finished and measured with these settings, by name."""
+
+    def done(experiment: Experiment, name: str) -> bool:
+        file = place.out / "done" / f"{name}.json"
+        return file.is_file() and json.loads(file.read_text()) == experiment.as_dict() and place.run(name).is_dir()
+
+    return {name: experiment for name, experiment in study.runs().items() if not done(experiment, name)}
 
 
 def do_runs(
     study: Study, place: Place, *, workers: int | None = None, ray: str | None = None, progress: bool = True
 ) -> dict[str, str]:
-    """Do all runs of a study that are not finished; one that fails does not stop the others.
-
-    Args:
-        study: its networks are trained, see `prepare`.
-        place: where.
-        workers: processes at a time on this machine; 1 does the runs in this process (default: `default_workers`).
-        ray: address of a Ray cluster that does the runs instead.
-        progress: print a line for each run that ends.
+    """Do all unfinished runs of a study; one that fails does not stop the others. See `dfcvae.ablate.ablate`.
 
     Returns:
-        Errors of the runs that are not finished, by name.
+        Errors of the runs that failed, by name.
 
     Raises:
         UserError: if there is no Ray cluster.
@@ -225,19 +218,20 @@ def default_workers() -> int:
 
 
 def here(runs: Mapping[str, Experiment], place: Place, workers: int, progress: bool) -> Iterator[Done]:
-    """Do runs in processes of this machine, and yield each when it ends.
-
-    joblib gives every process its part of the processors, unless ``OMP_NUM_THREADS`` says otherwise.
-    """
+    """Do runs in processes of this machine, each with its part of the processors, and yield each when it ends."""
+    asked = "OMP_NUM_THREADS" in os.environ
+    threads = torch.get_num_threads() if asked else max(1, workers_by_default() // workers)
     left = list(runs.items())
     for _ in range(1 + RETRIES):
-        pool = Parallel(workers, return_as="generator_unordered", batch_size=1, pre_dispatch=workers)
+        with parallel_config("loky", inner_max_num_threads=threads):
+            pool = Parallel(workers, return_as="generator_unordered", batch_size=1, pre_dispatch=workers)
         try:
             for done in pool(delayed(attempt)(of, place, name, workers, progress) for name, of in list(left)):
                 left = [(name, of) for name, of in left if name != done.name]
                 yield done
             return
-        except BrokenProcessPool:  # a worker was killed, and all of them end with it; runs resume
+        except BrokenProcessPool:  # all workers end with one that is killed; their runs resume
+            print("A worker process was killed, possibly out of memory; resuming.", file=sys.stderr)
             left = left[workers:] + left[:workers]  # so that those that may have caused it come last
     for name, _ in left:
         yield Done(name, 0.0, "a worker process was killed repeatedly, possibly out of memory")
@@ -298,11 +292,7 @@ def on_ray(runs: Mapping[str, Experiment], place: Place, address: str) -> Iterat
 
     Ray itself, not joblib's backend for it: that is a pool of a fixed number of actors, all of which a dead worker
     ends, while a task whose worker dies starts again elsewhere, and new machines take tasks as they come.
-
-    Args:
-        runs: experiments by name.
-        place: where the study lies.
-        address: of the cluster: ``"auto"``, ``"HOST:PORT"``, or ``"local"`` to start one on this machine.
+    ``address`` is ``"auto"``, ``"HOST:PORT"``, or ``"local"`` to start a cluster on this machine.
 
     Raises:
         UserError: if Ray is not installed, or there is no cluster.

@@ -48,6 +48,7 @@ MEASURES = {
 }
 OF_SAMPLES = {
     "samples/frechet_judge": Name(f"Frechet distance ({ATTRIBUTE_JUDGE}) of samples", "lower"),
+    "samples_gmm/frechet_judge": Name(f"Frechet distance ({ATTRIBUTE_JUDGE}) of samples of the mixture", "lower"),
     "samples/fid": Name("FID of samples", "lower"),
 }
 JUDGED = {  # by judges of another kind, `dfcvae.evaluation.NetworkJudge`
@@ -164,45 +165,22 @@ def transposed(table: Table) -> Table:
     return Table(header, rows)
 
 
-@dataclass(frozen=True)
-class Line:
-    """One measure of every model.
+def headline(models: Mapping[str, Mapping[str, float]], measures: Sequence[str], best: Mapping[str, float]) -> Table:
+    """Chosen measures, three significant digits each, the best values bold unless all are equal as shown.
 
     Args:
-        title: its name.
-        better: ``"lower"``, ``"higher"``, or the value that is best.
-        values: by model.
+        models: their measures by name.
+        measures: to show.
+        best: the best value of those that have no better direction.
     """
-
-    title: str
-    better: str | float
-    values: Mapping[str, float]
-
-    def __str__(self) -> str:
-        arrows = {"lower": "↓", "higher": "↑"}
-        return f"{self.title} {arrows[self.better] if isinstance(self.better, str) else f'→ {self.better:.3g}'}"
-
-    def best(self) -> set[str]:
-        """The models with the best value at the precision shown; none if all are equal."""
-        shown = {name: float(f"{value:.3g}") for name, value in self.values.items() if isfinite(value)}
-        if len(set(shown.values())) < 2:
-            return set()
-        if isinstance(self.better, str):
-            sign = 1 if self.better == "lower" else -1
-            distance = {name: sign * value for name, value in shown.items()}
-        else:
-            distance = {name: abs(value - self.better) for name, value in shown.items()}
-        return {name for name, value in distance.items() if value == min(distance.values())}
-
-
-def headline(lines: Sequence[Line], first: str = "") -> Table:
-    """A short table: three significant digits, an arrow for the better direction, the best value bold.
-
-    Args:
-        lines: the measures, all of the same models.
-        first: what stands above their names.
-    """
-    models = list(lines[0].values)
-    rows = [[str(line), *(f"{line.values[name]:.3g}" for name in models)] for line in lines]
-    bold = {(i, models.index(name) + 1) for i, line in enumerate(lines) for name in line.best()}
-    return Table([first, *models], rows, bold)
+    rows, bold = [], set()
+    for i, measure in enumerate(measures):
+        shown = [f"{values[measure]:.3g}" for values in models.values()]
+        rows.append([title(measure), *shown])
+        name = known(measure)
+        sign = {"lower": 1, "higher": -1}.get(name.better if name else "")
+        off = [float(value) * sign if sign else abs(float(value) - best[measure]) for value in shown]
+        finite = [value for value in off if isfinite(value)]
+        if len(set(finite)) > 1:
+            bold |= {(i, j + 1) for j, value in enumerate(off) if value == min(finite)}
+    return Table(["test split", *models], rows, bold)

@@ -3,7 +3,6 @@ import math
 import pytest
 
 from dfcvae.report.tables import (
-    Line,
     headline,
     in_order,
     seed_differences_table,
@@ -15,39 +14,24 @@ from dfcvae.report.tables import (
 
 
 @pytest.mark.parametrize(
-    ("better", "values", "best"),
+    ("measure", "values", "best"),
     [
-        ("lower", (1.0, 2.0), {"a"}),
-        ("higher", (1.0, 2.0), {"b"}),
-        (1.0, (0.5, 1.2), {"b"}),
-        (0.0, (-0.1, 0.2), {"a"}),
-        ("lower", (1.0, 1.0), set()),
-        ("lower", (0.10001, 0.10002), set()),  # equal as shown
-        ("higher", (math.nan, 2.0), set()),
+        ("mse", (1.0, 2.0), {1}),
+        ("ssim", (1.0, 2.0), {2}),
+        ("ssim", (1.0, 2.0, 2.0), {2, 3}),
+        ("sharpness", (0.5, 1.2), {2}),  # closest to the best value
+        ("plaid", (-0.1, 0.2), {1}),
+        ("mse", (1.0, 1.0), set()),
+        ("mse", (0.10001, 0.10002), set()),  # equal as shown
+        ("ssim", (math.nan, 2.0), set()),
     ],
 )
-def test_the_best_value(better, values, best):
-    assert Line("x", better, dict(zip("ab", values, strict=True))).best() == best
-
-
-def test_two_of_three_can_be_best():
-    assert Line("x", "lower", {"a": 1.0, "b": 2.0, "c": 1.0}).best() == {"a", "c"}
-
-
-def test_the_headline_has_arrows_and_bold_cells():
-    lines = [
-        Line("error", "lower", {"a": 0.012345, "b": 0.02}),
-        Line("agreement", "higher", {"a": 0.5, "b": 0.75}),
-        Line("lines", 0.4321, {"a": 0.5, "b": 0.5}),
-    ]
-    table = headline(lines, "test split")
-    assert table.header == ["test split", "a", "b"]
-    assert table.cells() == [
-        ["error ↓", "0.0123", "0.02"],
-        ["agreement ↑", "0.5", "0.75"],
-        ["lines → 0.432", "0.5", "0.5"],
-    ]
-    assert set(table.bold) == {(0, 1), (1, 2)}
+def test_the_best_value_of_the_headline_is_bold(measure, values, best):
+    models = {name: {measure: value} for name, value in zip("abc", values, strict=False)}
+    table = headline(models, [measure], {"sharpness": 1.0, "plaid": 0.0})
+    assert table.header == ["test split", *models]
+    assert table.cells() == [[title(measure), *(f"{value:.3g}" for value in values)]]
+    assert {column for _, column in table.bold} == best
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -99,6 +100,7 @@ def killed_once(experiment, place, name, *_):
     mark = place.out / f"{name}.killed"
     if name == "always" or (name == "once" and not mark.exists()):
         mark.touch()
+        time.sleep(3 if name == "always" else 0)  # the other worker's run ends before
         os.kill(os.getpid(), signal.SIGKILL)
     return Done(name, 1.0)
 
@@ -106,7 +108,7 @@ def killed_once(experiment, place, name, *_):
 @pytest.mark.slow
 def test_a_killed_worker_does_not_stop_the_other_runs(monkeypatch, tmp_path):
     monkeypatch.setattr(executor, "attempt", killed_once)
-    monkeypatch.setattr(executor, "RETRIES", 2)
+    monkeypatch.setattr(executor, "RETRIES", 1)
     runs = dict.fromkeys(("always", "once", "x", "y"), replace(tiny_experiment()))
     found = {done.name: done.error for done in here(runs, Place(tmp_path), 2, progress=False)}
     assert "killed repeatedly, possibly out of memory" in found.pop("always")
