@@ -255,7 +255,7 @@ def attempt(experiment: Experiment, place: Place, name: str, workers: int = 1, p
                 do_run(experiment, place, name, progress=alone)
             except PreemptedError:
                 raise
-            except Exception as failure:  # of any kind: the other runs go on
+            except Exception as failure:  # of any kind: the other runs continue
                 file.write(traceback.format_exc())
                 error = " ".join(str(failure).split()) or type(failure).__name__
     return Done(name, time.perf_counter() - begun, shorten(error, LOUDEST, placeholder=" ..."))

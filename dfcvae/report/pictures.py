@@ -125,7 +125,7 @@ def shipped_models(device: str | torch.device = "cpu", seed: int = 0) -> list[Bl
     """What the models that ship with the package draw, if there are any; no photographs.
 
     Raises:
-        UserError: if a file is damaged.
+        UserError: if a file is corrupted.
     """
     found: list[Block] = [shipped_drawing(name, device, seed) for name in paths.pretrained_models()]
     if not found:
