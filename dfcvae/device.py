@@ -247,6 +247,3 @@ def _cgroup_room(limit: str, used: str, stat: str, cached: str) -> int | None:
         return max(0, room + sum(int(value) for name, value in lines if name == cached))
     except (OSError, ValueError):  # no such file, or "max"
         return None
-
-
-SHARED_BY = {"cpu": "DFCVAE_SHARED_CPU", "cuda": "DFCVAE_SHARED_CUDA"}  # until studies no longer use it

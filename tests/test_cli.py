@@ -14,8 +14,8 @@ from dfcvae.cli import main
 from dfcvae.commands.evaluating import print_samples
 from dfcvae.config import DataConfig
 from dfcvae.data.synthetic import render_faces
-from dfcvae.reports.evaluated import evaluate_model
-from dfcvae.reports.observers import Judge, Observers
+from dfcvae.report.evaluated import evaluate_model
+from dfcvae.report.observers import Judge, Observers
 from dfcvae.vae import VAE, digest
 from dfcvae.weights import imagenet_file, load_vgg_weights
 from tests.conftest import tiny_experiment
@@ -187,7 +187,7 @@ def test_fid_is_measured_where_it_is_asked_for(capsys, run, tmp_path, monkeypatc
         assert weights == "weights.pth"
         return lambda images: images.mean(dim=3).flatten(1)
 
-    monkeypatch.setattr("dfcvae.reports.observers.inception_network", network)
+    monkeypatch.setattr("dfcvae.report.observers.inception_network", network)
     out = ok(capsys, "evaluate", run, "--fid", "weights.pth", "--out", "metrics.json")
     assert "Against the test split, in the features of Inception, 24 images each\n" in out
     assert re.search(r"\n +FID +KID +precision +recall\nsamples, N\(0, I\) +\d", out)

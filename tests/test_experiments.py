@@ -9,7 +9,7 @@ import pytest
 from dfcvae.config import Experiment
 from dfcvae.errors import UserError
 from dfcvae.parsing import load_experiment
-from dfcvae.studies.study import read_study
+from dfcvae.study import read_study
 from dfcvae.training import train
 
 FOLDER = Path(__file__).parents[1] / "experiments"

@@ -29,7 +29,7 @@ from dfcvae.evaluation.measures import LARGEST_WITHOUT_MS_SSIM
 from dfcvae.feature_config import FeatureTraining
 from dfcvae.features import VGGFeatures
 from dfcvae.networks import NETWORKS, SIZES
-from dfcvae.reports.measured import MEASURES
+from dfcvae.report.tables import MEASURES
 from dfcvae.training import train
 from dfcvae.vae import VAE
 

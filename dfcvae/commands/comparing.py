@@ -2,15 +2,16 @@
 
 from typing import Any
 
+from dfcvae.ablate import ablate
 from dfcvae.config import DataConfig
-from dfcvae.paper.run import run_paper
-from dfcvae.paper.work import PaperSettings
-from dfcvae.reports.comparison import compare as compare_models
+from dfcvae.executor import Place
+from dfcvae.paper import paper_report, paper_study
+from dfcvae.report.comparison import compare as compare_models
 
 
 def compare(arguments: Any) -> None:
     """Write a report on several models side by side."""
-    arguments.out.mkdir(parents=True, exist_ok=True)  # mistaken paths show before hours of work
+    arguments.out.mkdir(parents=True, exist_ok=True)  # wrong paths are reported before hours of work
     report = compare_models(
         arguments.models,
         arguments.out,
@@ -26,13 +27,6 @@ def compare(arguments: Any) -> None:
 def paper(arguments: Any) -> None:
     """Train the models of the paper and write its results section."""
     data = DataConfig(arguments.source, arguments.size, train_images=arguments.train_images)
-    settings = PaperSettings(
-        data,
-        arguments.epochs,
-        arguments.seeds,
-        arguments.features,
-        tuple(arguments.judge) or None,
-        arguments.fid,
-        arguments.lpips,
-    )
-    print(f"Report: {run_paper(settings, arguments.out)}")
+    study = paper_study(data, arguments.epochs, arguments.seeds, arguments.features)
+    place = Place(arguments.out, tuple(arguments.judge) or None, arguments.fid, arguments.lpips)
+    print(f"Report: {ablate(study, place, report=paper_report)}")

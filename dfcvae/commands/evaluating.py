@@ -13,8 +13,8 @@ from dfcvae.evaluation import compared, probe_model, probe_record, probe_table
 from dfcvae.evaluation.quality import lpips_skipped
 from dfcvae.evaluation.samples import FEWEST
 from dfcvae.fitted import kept_mixture
-from dfcvae.reports.evaluated import KINDS, NAMED, SETS, SPACES, Evaluated, distance_keys, evaluate_model, spaces_of
-from dfcvae.reports.observers import Observers, partial_judges
+from dfcvae.report.evaluated import KINDS, NAMED, SETS, SPACES, Evaluated, distance_keys, evaluate_model, spaces_of
+from dfcvae.report.observers import Observers, partial_judges
 from dfcvae.vae import VAE, digest
 
 

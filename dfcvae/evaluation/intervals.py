@@ -15,6 +15,9 @@ def bootstrap_means(values: Tensor, *, resamples: int = RESAMPLES, seed: int = 0
     Efron 1979, "Bootstrap Methods: Another Look at the Jackknife". The measures of an image are drawn together, so that
     quantities made of several of them, such as ratios, can be computed from each row.
 
+    Not `scipy.stats.bootstrap`, which gives the interval of one statistic: here the same draws serve all measures,
+    their ratios and the differences of models, and infinite values (the PSNR of equal images) have an interval.
+
     Args:
         values: M measures of N images, (N, M), on the CPU.
         resamples: R.

@@ -24,8 +24,8 @@ from dfcvae.evaluation import NetworkJudge, measure
 from dfcvae.evaluation.judges import AT_ONCE, JudgeFile, stranger_of
 from dfcvae.images import to_float
 from dfcvae.latent import Prior
-from dfcvae.reports.measured import in_order, title, verdict
-from dfcvae.reports.observers import Judge, Observers, partial_judges
+from dfcvae.report.observers import Judge, Observers, partial_judges
+from dfcvae.report.tables import in_order, title, verdict
 from dfcvae.vae import VAE, digest
 from tests.conftest import tiny_experiment
 
@@ -414,7 +414,7 @@ def test_a_judge_that_learned_what_the_loss_learned_is_told(judge, tmp_path):
 
 
 def test_evaluate_and_compare_take_a_judge_of_another_kind(folder, plain, splits, tmp_path, monkeypatch, capsys):
-    for module in ("commands.evaluating", "reports.comparison"):
+    for module in ("commands.evaluating", "report.comparison"):
         monkeypatch.setattr(f"dfcvae.{module}.load_faces", lambda *_, **__: splits)
     monkeypatch.chdir(tmp_path)
     loss = attribute_network(tmp_path / "features.safetensors", 0)

@@ -7,9 +7,9 @@ import threading
 import time
 from pathlib import Path
 
-from dfcvae.studies.ablate import ablate
-from dfcvae.studies.one_run import Place
-from dfcvae.studies.study import read_study
+from dfcvae.ablate import ablate
+from dfcvae.executor import Place
+from dfcvae.study import read_study
 
 
 def kill_a_worker(out: Path) -> None:
@@ -20,7 +20,7 @@ def kill_a_worker(out: Path) -> None:
             continue
         for process in Path("/proc").glob("[0-9]*"):
             try:
-                busy = (process / "cmdline").read_text().startswith("ray::do_run")
+                busy = (process / "cmdline").read_text().startswith("ray::attempt")
             except OSError:
                 continue  # it ended meanwhile
             if busy:
@@ -33,4 +33,4 @@ desk, out = Path(sys.argv[1]), Path(sys.argv[2])
 study = read_study(desk / "longer.yaml", seeds=1)
 threading.Thread(target=kill_a_worker, args=(out,), daemon=True).start()
 os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
-print(ablate(study, Place(out, desk / "judge.safetensors"), [], workers=2, ray="local"), flush=True)
+print(ablate(study, Place(out, desk / "judge.safetensors"), ray="local"), flush=True)

@@ -1,6 +1,7 @@
 """A tiny study from end to end: done, done again, failing, killed and started again, and on Ray."""
 
 import csv
+import json
 import os
 import shutil
 import signal
@@ -15,17 +16,13 @@ from statistics import fmean
 import pytest
 import torch
 
+from dfcvae.ablate import ablate, comparable, do_one, report_finished
 from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.data import load_faces
 from dfcvae.errors import UserError
+from dfcvae.executor import FEATURES, JUDGE, KEY, Done, Place, train_once, trained_network, unfinished
 from dfcvae.run import read_cost
-from dfcvae.studies import ablate as ablation
-from dfcvae.studies.ablate import ablate, do_one, report
-from dfcvae.studies.networks import FEATURES, JUDGE, KEY, trained_network
-from dfcvae.studies.one_run import Place, is_done, train_once
-from dfcvae.studies.pools import Done, run_on_ray, run_processes
-from dfcvae.studies.report import comparable
-from dfcvae.studies.study import read_study
+from dfcvae.study import read_study
 from tests.layouts import official_folder, small_album
 
 BASE = """
@@ -61,32 +58,12 @@ def desk(tmp_path_factory):
     return folder
 
 
-def here(monkeypatch, done):
-    """Do runs in this process, and note their names."""
-
-    def run(names, command, logs, workers):
-        for name in names:
-            arguments = command(name)
-            assert arguments[-2:] == ["--only", name]
-            done.append(name)
-            try:
-                do_one(STUDIES[arguments[1]], PLACES[arguments[1]], name)
-                yield Done(name, 1.0)
-            except UserError as error:
-                yield Done(name, 1.0, str(error))
-
-    monkeypatch.setattr(ablation, "run_processes", run)
-
-
-STUDIES, PLACES = {}, {}
-
-
-def started(desk, out, monkeypatch, done, seeds=None):
-    study = read_study(desk / "study.yaml", seeds=seeds)
-    place = Place(out, desk / "judge.safetensors")
-    STUDIES["s"], PLACES["s"] = study, place
-    here(monkeypatch, done)
-    return ablate(study, place, ["ablate", "s"], workers=1)
+def started(desk, out, seeds=None):
+    """The study, in this process; the names of the runs that it did."""
+    before = {path: path.stat().st_mtime_ns for path in (out / "done").glob("*.json")}
+    ablate(read_study(desk / "study.yaml", seeds=seeds), Place(out, desk / "judge.safetensors"), workers=1)
+    after = sorted((out / "done").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    return [path.stem for path in after if before.get(path) != path.stat().st_mtime_ns]
 
 
 def rows(out):
@@ -97,10 +74,7 @@ def rows(out):
 @pytest.fixture(scope="module")
 def finished(desk):
     """The folder of a study done in this process without disturbance."""
-    with pytest.MonkeyPatch.context() as patch:
-        done = []
-        started(desk, desk / "finished", patch, done)
-        assert done == NAMES
+    assert started(desk, desk / "finished") == NAMES
     return desk / "finished"
 
 
@@ -108,11 +82,12 @@ def finished(desk):
 def test_everything_is_there(finished):
     assert [f"{row['variant']}-{row['seed']}" for row in rows(finished)] == NAMES
     text = (finished / "report.md").read_text()
-    for heading in ("Ranking", "Differences from one", "Main effects of the layers", "The same faces", "Cost"):
+    for heading in ("Ranking", "Differences from one", "Main effects of the layers", "Reconstructions", "Cost"):
         assert f"## {heading}" in text
-    assert "The effects of 2 parts cannot be told apart in 3 variants" in text  # without a degree of freedom
-    assert (finished / "report.html").read_text().count("<img") == 3
+    assert "The effects of 2 parts cannot be separated with 3 variants" in text  # without a degree of freedom
+    assert (finished / "report.html").read_text().count("<img") == 4
     assert {read_cost(finished / "runs" / name)["images"] for name in NAMES} == {16}  # equal budget
+    assert json.loads((finished / "metrics.json").read_text()).keys() == set(NAMES)
 
 
 @pytest.mark.slow
@@ -129,34 +104,29 @@ def test_the_table_is_that_of_the_runs(finished):
 
 
 @pytest.mark.slow
-def test_again_nothing_is_repeated_and_more_seeds_are_added(finished, desk, tmp_path, monkeypatch):
+def test_again_nothing_is_repeated_and_more_seeds_are_added(finished, desk, tmp_path):
     shutil.copytree(finished, tmp_path / "again")
-    before, done = rows(finished), []
-    started(desk, tmp_path / "again", monkeypatch, done)
-    assert done == []
+    before = rows(finished)
+    assert started(desk, tmp_path / "again") == []
     assert rows(tmp_path / "again") == before
     (tmp_path / "again" / "done" / "two-1.json").unlink()  # stopped between training and the end
-    started(desk, tmp_path / "again", monkeypatch, done, seeds=3)
-    assert done == ["two-1", "one-2", "two-2", "none-2"]
+    assert started(desk, tmp_path / "again", seeds=3) == ["two-1", "one-2", "two-2", "none-2"]
     assert [row for row in rows(tmp_path / "again") if row["seed"] != "2"] == before
 
 
 @pytest.mark.slow
-def test_a_failure_is_told_and_stops_nothing(finished, desk, tmp_path, monkeypatch, capsys):
+def test_a_failure_is_reported_and_stops_nothing(finished, desk, tmp_path, capsys):
     shutil.copytree(finished, tmp_path / "x")
     (tmp_path / "x" / "done" / "none-1.json").unlink()
-    shutil.rmtree(tmp_path / "x" / "runs" / "none-1" / "checkpoints")
-    (tmp_path / "x" / "runs" / "none-1" / "checkpoints").mkdir()
-    (tmp_path / "x" / "runs" / "none-1" / "checkpoints" / "last.ckpt").write_text("damaged")
-    started(desk, tmp_path / "x", monkeypatch, done := [])
-    assert done == ["none-1"]
+    (tmp_path / "x" / "runs" / "none-1" / "checkpoints" / "last.ckpt").write_text("corrupted")
+    assert started(desk, tmp_path / "x") == []
     assert "none-1: FAILED" in capsys.readouterr().out
     text = (tmp_path / "x" / "report.md").read_text()
     assert "## Failed runs" in text
     assert "last.ckpt is not a checkpoint of dfcvae" in text
-    assert "2 variants" not in text
-    assert "1 seeds" in text  # what all variants have
+    assert "3 variants, 1 seed;" in text  # what all variants have
     assert "±" not in text.split("## Ranking")[1].split("## Main effects")[0]
+    assert "no verdict" in text
     assert [f"{row['variant']}-{row['seed']}" for row in rows(tmp_path / "x")] == NAMES[:-1]  # what there is
 
 
@@ -174,30 +144,33 @@ def test_a_variant_that_always_fails_is_left_out_and_the_others_are_compared_in_
 def test_what_is_finished_is_reported_without_training(finished, desk, tmp_path, monkeypatch):
     shutil.copytree(finished, tmp_path / "x")
     (tmp_path / "x" / "done" / "two-1.json").unlink()
-    monkeypatch.setattr("dfcvae.studies.one_run.train", None)
-    report(read_study(desk / "study.yaml"), Place(tmp_path / "x", desk / "judge.safetensors"))
+    monkeypatch.setattr("dfcvae.executor.train", None)
+    report_finished(read_study(desk / "study.yaml"), Place(tmp_path / "x", desk / "judge.safetensors"))
     assert [f"{row['variant']}-{row['seed']}" for row in rows(tmp_path / "x")] == [n for n in NAMES if n != "two-1"]
-    assert '"two-1": "it is not finished"' in (tmp_path / "x" / "report.md").read_text()
+    assert '"two-1": "not finished with the settings of the study"' in (tmp_path / "x" / "report.md").read_text()
 
 
-def test_a_run_that_ended_with_other_settings_is_no_run_of_the_study(desk, tmp_path, monkeypatch):
-    monkeypatch.setattr(ablation, "run_processes", lambda names, *_: (Done(name, 1) for name in names))
-    study, place = read_study(desk / "study.yaml"), Place(tmp_path, desk / "judge.safetensors")
-    with pytest.raises(UserError, match="one-0: it ended with other settings than those of the study"):
-        ablate(study, place, [], workers=1, progress=False)
+def test_a_wrong_judge_is_reported_before_anything_is_trained(desk, tmp_path, monkeypatch):
+    monkeypatch.setattr("dfcvae.ablate.prepare", None)
+    with pytest.raises(UserError, match="attribute network"):
+        ablate(read_study(desk / "study.yaml"), Place(tmp_path, tmp_path / "jugde.safetensors"))
 
 
-def test_a_mistaken_judge_shows_before_anything_is_trained(desk, tmp_path, monkeypatch):
-    monkeypatch.setattr(ablation, "prepare", None)
-    with pytest.raises(UserError, match="is no attribute network"):
-        ablate(read_study(desk / "study.yaml"), Place(tmp_path, tmp_path / "jugde.safetensors"), [], workers=1)
+@pytest.mark.parametrize(
+    ("error", "told"), [("no luck", "one-0: no luck; two-0: no luck"), ("", "one-0: not finished")]
+)
+def test_nothing_to_compare_is_a_sentence(desk, tmp_path, monkeypatch, error, told):
+    """Runs that failed, and those that ended with other settings than those of the study."""
+    monkeypatch.setattr("dfcvae.executor.here", lambda runs, *_: (Done(name, 1, error) for name in runs))
+    with pytest.raises(UserError, match=f"No two variants of study have a seed in common.* Failed: {told}"):
+        ablate(read_study(desk / "study.yaml"), Place(tmp_path, desk / "judge.safetensors"), progress=False)
 
 
 def test_networks_of_other_faces_are_refused(desk, tmp_path):
     splits = load_faces(read_study(desk / "study.yaml").data, progress=False)
     network, file = AttributeNetwork("vgg11_bn", 1 / 16, splits["train"].names), tmp_path / "judge.safetensors"
     network.save(file, {KEY: "otherwise"})
-    with pytest.raises(UserError, match="was trained on other faces, or in another way"):
+    with pytest.raises(UserError, match="was trained on other faces or with other settings"):
         trained_network(JUDGE, splits, file, progress=False)
     network.save(file)  # by `dfcvae features train`, and put there
     assert trained_network(JUDGE, splits, file, progress=False) == file
@@ -206,36 +179,12 @@ def test_networks_of_other_faces_are_refused(desk, tmp_path):
 def test_a_network_that_is_trained_says_on_what(desk, tmp_path, monkeypatch):
     splits = load_faces(read_study(desk / "study.yaml").data, progress=False)
     network, calls = AttributeNetwork("vgg11_bn", 1 / 16, splits["train"].names), []
-    monkeypatch.setattr("dfcvae.studies.networks.train_features", lambda *_, **__: calls.append(1) or network)
+    monkeypatch.setattr("dfcvae.executor.train_features", lambda *_, **__: calls.append(1) or network)
     for _ in range(2):
         trained_network(JUDGE, splits, tmp_path / "judge.safetensors", progress=False)
     assert calls == [1]
     with pytest.raises(UserError, match="was trained on other faces"):
         trained_network(FEATURES, splits, tmp_path / "judge.safetensors", progress=False)
-
-
-def test_nothing_to_compare_is_a_sentence(desk, tmp_path, monkeypatch):
-    monkeypatch.setattr(ablation, "do_one", None)
-    study, place = read_study(desk / "study.yaml"), Place(tmp_path, desk / "judge.safetensors")
-    monkeypatch.setattr(ablation, "run_processes", lambda names, *_: (Done(name, 1, "no luck") for name in names))
-    with pytest.raises(
-        UserError, match=r"No two variants of study have a seed in common.* Failed: one-0: no luck; two-0: no luck"
-    ):
-        ablate(study, place, [], workers=1, progress=False)
-
-
-@pytest.mark.slow
-def test_a_process_that_fails_is_told_with_what_it_said(tmp_path):
-    ended = run_processes(["a"], lambda name: ["sample", str(tmp_path / name)], tmp_path / "logs", 1)
-    (done,) = [run for run in ended if run is not None]
-    assert done.error.startswith(f"No model at {tmp_path / 'a'}")
-    assert "No model at" in (tmp_path / "logs" / "a.log").read_text()
-
-
-def test_without_ray_it_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UserError, match="need Ray: pip install"):
-        list(run_on_ray({}, Place(tmp_path), "auto"))
 
 
 def begun(desk, out, log):
@@ -270,8 +219,8 @@ def test_killed_and_started_again_the_table_is_the_same(finished, desk, tmp_path
     files = {path: path.stat().st_mtime_ns for path in (out / "done").glob("*.json")}
     third = begun(desk, out, log)
     assert third.wait(timeout=400) == 0, log.read_text()
-    said = log.read_text()
-    assert f"6 runs, {len(files)} of them done." in said
+    done = int(log.read_text().partition("6 runs, ")[2].split()[0])
+    assert len(files) <= done < 6  # a worker that outlived the first runner may have finished its run meanwhile
     assert {path: path.stat().st_mtime_ns for path in files} == files
     assert rows(out) == rows(finished)
 
@@ -287,27 +236,12 @@ def test_on_two_ray_workers_one_of_which_is_killed_the_numbers_are_the_same(desk
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "killed" in ended.stdout
     study, place = read_study(desk / "longer.yaml", seeds=1), Place(tmp_path / "ray", desk / "judge.safetensors")
-    assert all(is_done(experiment, place, name) for name, experiment in study.runs().items())
+    assert unfinished(study, place) == {}
     alone = Place(tmp_path / "alone", desk / "judge.safetensors")
     for name in study.runs():
         do_one(study, alone, name)
-    again = ablate(study, alone, [], workers=1, progress=False)
+    again = ablate(study, alone, workers=1, progress=False)
     assert rows(tmp_path / "ray") == rows(again.parent)
-
-
-def test_what_waits_is_not_begun_when_the_study_is_stopped(tmp_path, monkeypatch):
-    begun = []
-
-    def run(call, **_):
-        begun.append(call[-1])
-        time.sleep(0.2)
-        return subprocess.CompletedProcess(call, 0)
-
-    monkeypatch.setattr("dfcvae.studies.pools.subprocess.run", run)
-    running = run_processes([str(i) for i in range(50)], lambda name: [name], tmp_path, 1)
-    next(running)
-    running.close()  # as by Ctrl+C
-    assert 1 <= len(begun) < 10
 
 
 def test_a_run_that_saw_more_images_than_the_budget_is_refused(desk, tmp_path):

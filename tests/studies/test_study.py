@@ -3,14 +3,13 @@
 import pytest
 import yaml
 
+from dfcvae.ablate import layer_effects, layers_of, ranked, ranked_by, shown
 from dfcvae.cli import main
 from dfcvae.config import flat
 from dfcvae.errors import UserError
+from dfcvae.executor import slurm_script, wandb_sweep
 from dfcvae.losses.presets import PRESETS
-from dfcvae.studies.cluster import slurm_script, wandb_sweep
-from dfcvae.studies.layers import effects, layers_of
-from dfcvae.studies.study import read_study
-from dfcvae.studies.tables import ranked, ranked_by, shown
+from dfcvae.study import read_study
 from tests.test_experiments import FOLDER, STUDIES
 
 
@@ -55,29 +54,35 @@ def test_the_layer_study_has_the_layers_of_its_names():
 BASE = "name: x\n"
 MISTAKES = {
     "not YAML": ("base: [", "is not a study ("),
-    "a list": ("- base", "is no study; expected base: EXPERIMENT.yaml, seeds: N and variations"),
-    "no variations": ("base: x.yaml", "is no study; expected"),
-    "one variation": ("base: x.yaml\nvariations: {a: {}}", "compares two variations or more, but 1 came"),
-    "unknown key": ("base: x.yaml\nseed: 3\nvariations: {a: , b: }", "there is no 'seed' (did you mean 'seeds'?)"),
-    "seeds": ("base: x.yaml\nseeds: many\nvariations: {a: , b: }", "seeds is a whole number above 0, but 'many' came"),
-    "a word": ("base: x.yaml\nvariations: {a: 3, b: }", "a variation is a mapping of fields to values"),
+    "a list": ("- base", "is not a study; expected base: EXPERIMENT.yaml, seeds: N and variations"),
+    "no variations": ("base: x.yaml", "is not a study; expected"),
+    "one variation": ("base: x.yaml\nvariations: {a: {}}", "needs at least two variations, got 1"),
+    "unknown key": ("base: x.yaml\nseed: 3\nvariations: {a: , b: }", "unknown field 'seed' (did you mean 'seeds'?)"),
+    "seeds": ("base: x.yaml\nseeds: many\nvariations: {a: , b: }", "seeds: expected a positive integer, got 'many'"),
+    "a word": ("base: x.yaml\nvariations: {a: 3, b: }", "variation: expected a mapping of fields to values"),
     "no base": ("base: y.yaml\nvariations: {a: , b: }", "y.yaml"),
     "field": ("base: x.yaml\nvariations: {a: , b: {loss.alhpa: 1}}", "Variation 'b' of"),
     "value": (
         "base: x.yaml\nvariations: {a: , b: {loss.alpha: much}}",
         "loss.alpha: expected 'float', but 'much' came",
     ),
-    "base": ("base: 3\nvariations: {a: , b: }", "base is the name of a file, and set a mapping of fields to values"),
-    "set": ("base: x.yaml\nset: [a]\nvariations: {a: , b: }", "set a mapping of fields to values"),
-    "name": ("base: x.yaml\nvariations: {a: , b/4: }", "of letters, digits and . _ + = -, but 'b/4' came"),
-    "a name like an option": ("base: x.yaml\nvariations: {a: , -b: }", "but '-b' came"),
-    "names but for capitals": ("base: x.yaml\nvariations: {a: , A: {loss.alpha: 1}}", "one name but for capitals"),
-    "seed": ("base: x.yaml\nset: {training.seed: 7}\nvariations: {a: , b: }", "leave training.seed out"),
+    "base": ("base: 3\nvariations: {a: , b: }", "base: expected the name of a file"),
+    "set": ("base: x.yaml\nset: [a]\nvariations: {a: , b: }", "set: expected a mapping of fields to values"),
+    "name": ("base: x.yaml\nvariations: {a: , b/4: }", "expected letters, digits and . _ + = -, got 'b/4'"),
+    "a name like an option": ("base: x.yaml\nvariations: {a: , -b: }", "got '-b'"),
+    "names but for capitals": ("base: x.yaml\nvariations: {a: , A: {loss.alpha: 1}}", "must differ in more than case"),
+    "seed": (
+        "base: x.yaml\nset: {training.seed: 7}\nvariations: {a: , b: }",
+        "remove the field and set seeds: N instead",
+    ),
     "preset": ("base: x.yaml\nvariations: {a: , b: {loss.features.preset: dfcc}}", "There is no loss 'dfcc'"),
     "layer": ("base: x.yaml\nvariations: {a: , b: {loss.features.layers: [bn9_9]}}", "Variation 'b' of"),
-    "weights": ("base: x.yaml\nvariations: {a: , b: {loss.features.weights: x.pth}}", "no file of weights x.pth"),
-    "devices": ("base: x.yaml\nset: {training.devices: 2}\nvariations: {a: , b: {loss.alpha: 1}}", "take one device"),
-    "devices of one": ("base: x.yaml\nvariations: {a: , b: {training.devices: 2}}", "take one device"),
+    "weights": ("base: x.yaml\nvariations: {a: , b: {loss.features.weights: x.pth}}", "there is no file x.pth"),
+    "devices": (
+        "base: x.yaml\nset: {training.devices: 2}\nvariations: {a: , b: {loss.alpha: 1}}",
+        "use one device each",
+    ),
+    "devices of one": ("base: x.yaml\nvariations: {a: , b: {training.devices: 2}}", "use one device each"),
     "an alias": ("base: &a x.yaml\nvariations: {a: , b: *a}", "holds an alias"),
     "twice": ("base: x.yaml\nvariations: {a: , b: , a: }", "has the field 'a' twice in one place"),
     "budget": ("base: x.yaml\nvariations: {a: , b: {training.epochs: 3}}", "training.epochs is 20 in 'a' and 3 in 'b'"),
@@ -98,7 +103,7 @@ def test_mistakes_are_sentences(case, tmp_path, capsys):
 
 def test_a_change_without_a_value_and_a_run_that_is_not_there_are_sentences(tmp_path, capsys):
     study = str(FOLDER / "ablation_kl.yaml")
-    with pytest.raises(UserError, match=r"written FIELD=VALUE, but 'loss\.alpha' came"):
+    with pytest.raises(UserError, match=r"expected FIELD=VALUE, got 'loss\.alpha'"):
         read_study(study, ["loss.alpha"])
     assert main(["ablate", study, "--out", str(tmp_path), "--only", "alpha-0.001-7"]) == 1
     assert "There is no run 'alpha-0.001-7'" in capsys.readouterr().err
@@ -133,7 +138,7 @@ def test_the_shipped_layer_study_tells_the_effects_of_its_four_layers():
         name: [{"mse": 10 + seed + sum(truth.get(layer, 50) for layer in layers_of(experiment))} for seed in range(3)]
         for name, experiment in study.variants.items()
     }
-    _, text, table = effects(study, runs)
+    _, text, table = layer_effects(study, runs)
     for name in ("aliased", "relu-123"):  # with layers that are in no other variant
         assert name not in text.text
     assert [row[0] for row in table.rows] == [f"adding {layer}" for layer in layers]
@@ -144,7 +149,7 @@ def test_the_shipped_layer_study_tells_the_effects_of_its_four_layers():
 def test_a_study_of_something_else_tells_no_effects_of_layers():
     study = read_study(FOLDER / "ablation_networks.yaml")
     runs = {name: [{"mse": 1.0}] for name in study.variants}
-    assert effects(study, runs) == []
+    assert layer_effects(study, runs) == []
 
 
 def test_losses_that_are_not_made_of_layers_have_no_part_in_their_effects(tmp_path):
@@ -154,7 +159,7 @@ def test_losses_that_are_not_made_of_layers_have_no_part_in_their_effects(tmp_pa
     (tmp_path / "s.yaml").write_text(f"base: x.yaml\nvariations: {{{text}}}")
     study = read_study(tmp_path / "s.yaml")
     runs = {name: [{"mse": value}] for name, value in zip("abcde", (1.0, 2.0, 3.0, 0.0, 50.0), strict=True)}
-    _, text, table = effects(study, runs)
+    _, text, table = layer_effects(study, runs)
     assert "of a, b, c, d," in text.text
     assert [row[1].split()[0] for row in table.rows] == ["+1", "+2"]
 

@@ -9,9 +9,9 @@ import torch
 from dfcvae import fitted
 from dfcvae.cli import main
 from dfcvae.errors import PreemptedError
+from dfcvae.executor import train_once
 from dfcvae.fitted import kept_mixture, load_prior, prior_file
 from dfcvae.latent import Prior
-from dfcvae.studies.one_run import train_once
 from dfcvae.training import train
 from dfcvae.vae import VAE, digest
 from tests.conftest import tiny_experiment

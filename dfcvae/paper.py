@@ -1,0 +1,200 @@
+"""The results section of Hou et al. 2016 for any data set: a study of four losses, and its report."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dfcvae.ablate import about, collect, numbers
+from dfcvae.config import DataConfig, Experiment, FeatureConfig, LossConfig, ModelConfig, TrainingConfig
+from dfcvae.data import source_name
+from dfcvae.evaluation.differences import over_seeds, paired_differences
+from dfcvae.evaluation.probe import (
+    AT_MOST,
+    CELEBA_ATTRIBUTES,
+    OTHER_DATA,
+    PUBLISHED,
+    Scores,
+    codes_by_kind,
+    majority_scores,
+    mean_scores,
+    probe,
+)
+from dfcvae.executor import Place
+from dfcvae.files import write_whole
+from dfcvae.fitted import fit_vectors
+from dfcvae.report.blocks import Block, Heading, Paragraph, Table, write_report
+from dfcvae.report.comparison import Results, comparison, measures
+from dfcvae.report.pictures import attribute_correlations, attribute_walks, latent_map
+from dfcvae.report.tables import MEASURES, in_order, of_judge, seed_differences, verdict
+from dfcvae.study import Study
+from dfcvae.vae import VAE, digest
+
+# The reconstruction terms of every loss have a total weight of one, and each term is divided by the variance of its
+# target, so that one alpha means the same for all four. The paper's models have no pixel term; that of the popular code
+# has one.
+LOSSES = {
+    "plain": LossConfig(),
+    "vae-123": LossConfig(pixel_weight=0, features=FeatureConfig("vae-123", layer_weights=1 / 3, reduction="mean")),
+    "vae-345": LossConfig(pixel_weight=0, features=FeatureConfig("vae-345", layer_weights=1 / 3, reduction="mean")),
+    "dfc": LossConfig(pixel_weight=0.5, features=FeatureConfig("dfc", layer_weights=0.125)),
+}
+TITLES = {"plain": "plain VAE", "vae-123": "VAE-123", "vae-345": "VAE-345", "dfc": "DFC-VAE 14/24/34/43"}
+PLAIN, DFC = TITLES["plain"], TITLES["dfc"]
+PIXEL = "mse"
+PERCEPTUAL = ("features/", "attribute_agreement", "lpips")  # how their names begin
+SCORES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auroc": "AUROC"}
+Interval = tuple[float, float]
+
+
+def paper_study(data: DataConfig, epochs: int = 5, seeds: int = 3, features: str = "imagenet") -> Study:
+    """The models that the paper compares, which differ in the loss and in nothing else.
+
+    Args:
+        data: the faces.
+        epochs: passes over the training images, the same for every model; the paper has 5.
+        seeds: trainings of every model; those of the same seed share initial weights, order of the images and noise.
+        features: weights of the feature network: ``"imagenet"``, ``"compact"``, ``"in-domain"`` (trained by the study,
+            on the attributes), or a file.
+    """
+    variants = {}
+    for name, loss in LOSSES.items():
+        own = replace(loss.features, weights=features) if loss.features else None
+        training = TrainingConfig(epochs, precision="auto")
+        variants[name] = Experiment(name, data, ModelConfig(), replace(loss, features=own), training)
+    return Study("paper", variants, seeds)
+
+
+def paper_report(study: Study, place: Place, failed: Mapping[str, str]) -> Path:
+    """Write the results section; see `dfcvae.ablate.study_report`. Scores of probes are kept in ``probed/``."""
+    study, failed, results = collect(study, place, failed, TITLES)
+    weights = next((e.loss.features.weights for e in study.variants.values() if e.loss.features), "none")
+    text = (
+        "The experiments of Hou et al. 2016 (arXiv 1610.00291): models that differ in the loss alone. Every term of "
+        "every loss is divided by the variance of its target, so that one weight of the KL divergence means the same "
+        f"in all. Weights of the feature network: {Path(weights).name}."
+    )
+    found = [*measures(results), *_hypothesis(results)]
+    more = _attributes(study, place, results)
+    blocks = comparison(results, [Paragraph(text), *about(study, results, failed)], found, more)
+    return write_report("Plain and deep feature consistent VAEs", blocks, place.out, numbers(study, results))
+
+
+def _hypothesis(results: Results) -> list[Block]:
+    """The paper's claim in numbers: a feature loss wins on perceptual measures and loses on pixel error."""
+    if PLAIN not in results.evaluated:
+        return []
+    runs = {name: [found.measured.values() for found in of] for name, of in results.evaluated.items()}
+    several = len(runs[PLAIN]) > 1
+    over = "over seeds (Student's t, paired by seed)" if several else "over test faces (paired bootstrap)"
+    said = [f"Against the {PLAIN}, by 95 % intervals {over}, which are not adjusted for the number of measures."]
+    for name in list(runs)[1:]:
+        if several:
+            found = {key: (of.low, of.high) for key, of in seed_differences(runs, name).items()}
+        else:
+            one, plain = (results.evaluated[which][0].measured for which in (name, PLAIN))
+            found = {key: (of.low, of.high) for key, of in paired_differences(one, plain).items()}
+        said.append(f"{name}: {judged(found, several)}")
+    return [Heading("Do feature losses win on perception and lose on pixels?"), *map(Paragraph, said)]
+
+
+def judged(found: Mapping[str, Interval], several: bool = True) -> str:
+    """The claim held against intervals of differences; a conclusion is drawn only from several trainings."""
+    perceptual = [
+        name for name in in_order(found) if of_judge(name) or (name.startswith(PERCEPTUAL) and name in MEASURES)
+    ]
+    verdicts = {name: verdict(name, *found[name]) for name in [*perceptual, PIXEL]}
+    better, worse, open_ = ([name for name in perceptual if verdicts[name] == v] for v in ("better", "worse", ""))
+    wins = f"better in {len(better)} of {len(perceptual)} perceptual measures"
+    wins += f", worse in {_named(worse)}" if worse else ", worse in none"
+    wins += f", undecided in {_named(open_)}" if open_ else ""
+    pixels = verdicts[PIXEL] or "neither better nor worse, by these intervals,"
+    if not several:
+        outcome = "One training of each allows no conclusion about the losses."
+    elif worse or verdicts[PIXEL] == "better":
+        outcome = "The claim is refuted in part."
+    elif open_ or not verdicts[PIXEL]:
+        outcome = "The claim is not refuted, but not all of it is confirmed."
+    else:
+        outcome = "The claim is confirmed."
+    return f"{wins}; {pixels} in mean squared pixel error. {outcome}"
+
+
+def _named(names: Sequence[str]) -> str:
+    return f"{len(names)} ({', '.join(names)})"
+
+
+def _attributes(study: Study, place: Place, results: Results) -> list[Block]:
+    """Walks, correlations, the map, and what probes read in latents; nothing for faces without attributes."""
+    splits, vaes = results.splits, results.vaes()
+    if not splits["train"].names:
+        return []
+    vectors = {name: fit_vectors(vae, splits["train"]) for name, vae in vaes.items()}
+    shown = DFC if DFC in vaes else next(iter(vaes))
+    text = (
+        "Linear classifiers of the posterior means, fitted to the training faces, scored on the test faces; means over "
+        f"{len(splits['train'].names)} attributes (docs/evaluation.md describes the protocol and the controls)."
+    )
+    rows = [
+        [codes, classifier, *(_over_seeds([one[classifier][key] for one in found]) for key in SCORES)]
+        for codes, found in _probed(study, place, results).items()
+        for classifier in found[0]
+    ]
+    blocks: list[Block] = [
+        Heading("Attribute vectors"),
+        attribute_walks(vaes, vectors, splits),
+        attribute_correlations(shown, vectors[shown], splits),
+        Heading("The latent space"),
+        latent_map(shown, vaes[shown], splits),
+        Heading("Attribute prediction"),
+        Paragraph(text),
+        Table(["codes", "classifier", *SCORES.values()], rows),
+    ]
+    if len(splits["train"].names) == CELEBA_ATTRIBUTES:
+        published = [[name, f"{value:.4f}", source] for name, (value, source) in PUBLISHED.items()]
+        blocks += [Paragraph(f"Published. {OTHER_DATA}"), Table(["", "accuracy", "source"], published)]
+    return blocks
+
+
+def _over_seeds(scores: Sequence[float]) -> str:
+    found = over_seeds(scores)
+    return f"{found.mean:.4f}" + (f" ± {found.half_width:.4f}" if len(scores) > 1 else "")
+
+
+def _probed(study: Study, place: Place, results: Results) -> dict[str, list[dict[str, Scores]]]:
+    """Mean scores of linear probes by classifier: of the controls, and of every training of every model."""
+    train, test = results.splits["train"], results.splits["test"]
+    train = train.subset(min(len(train), AT_MOST))
+    about = {"source": source_name(results.data), "faces": [len(train), len(test), train.fingerprint]}
+
+    def scores(vae: VAE, kind: str) -> dict[str, Scores]:
+        codes, held_out = codes_by_kind(vae, train.images, test.images)[kind]()
+        found = probe(codes, train.attributes, held_out, test.attributes, train.names)
+        return {classifier: mean_scores(of) for classifier, of in found.items()}
+
+    majority = mean_scores(majority_scores(train.attributes, test.attributes, train.names))
+    found: dict[str, list[dict[str, Scores]]] = {"majority class": [{"none": majority}]}
+    any_vae = next(iter(results.models.values())).vae
+    for kind in ("random encoder", "pixel PCA"):
+        file = place.out / "probed" / f"{kind.replace(' ', '-')}.json"
+        found[kind] = [_kept(file, about | any_vae.config, partial(scores, any_vae, kind))]
+    for variant, name in zip(study.variants, results.models, strict=True):
+        found[name] = []
+        for seed in results.seeds:
+            vae = place.model(f"{variant}-{seed}").vae
+            file = place.out / "probed" / f"{variant}-{seed}.json"
+            found[name].append(_kept(file, about | {"model": digest(vae)}, partial(scores, vae, "latents")))
+    return found
+
+
+def _kept(file: Path, of: dict[str, Any], make: Callable[[], dict[str, Scores]]) -> dict[str, Scores]:
+    """Scores from a file, if they are of the same model and faces; else they are computed and kept there."""
+    if file.is_file():
+        found: dict[str, Any] = json.loads(file.read_text())
+        if found["of"] == of:
+            return dict(found["found"])
+    made = make()
+    write_whole(file, json.dumps({"of": of, "found": made}, indent=2) + "\n")
+    return made

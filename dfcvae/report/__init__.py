@@ -1,0 +1,1 @@
+"""Reports on trained models: what they consist of, and how they are written."""

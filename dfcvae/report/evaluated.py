@@ -1,0 +1,174 @@
+"""Everything that is measured of one model, kept in a file, so that no report measures it again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dfcvae.config import DataConfig
+from dfcvae.data import Splits, source_name
+from dfcvae.errors import UserError
+from dfcvae.evaluation import Measurements, compared, inception_card, measure, measure_samples, protocol
+from dfcvae.evaluation.measures import ATTRIBUTE_JUDGE
+from dfcvae.evaluation.samples import FEWEST
+from dfcvae.latent import Prior
+from dfcvae.latent.stored import read_stored, write_stored
+from dfcvae.report.observers import Observers
+from dfcvae.vae import VAE, digest
+
+KIND = "measures"
+KINDS = {  # of `measure_samples`
+    "frechet": "Frechet distance",
+    "kernel": "kernel distance",
+    "precision": "precision",
+    "recall": "recall",
+}
+SPACES = {"judge": ATTRIBUTE_JUDGE, "inception": "Inception"}  # in whose features; a judge of another kind has a name
+NAMED = {"frechet_inception": "fid", "kernel_inception": "kid"}  # which are defined in Inception's features alone
+SETS = {
+    "samples": "samples, N(0, I)",
+    "samples_gmm": "samples, fitted mixture",
+    "reconstructions": "reconstructions",
+    "floor": "floor: validation faces",
+}
+
+
+def distance_keys(space: str) -> list[str]:
+    """Names in files of the measures of samples in a space, in the order of `KINDS`."""
+    return [NAMED.get(f"{kind}_{space}", f"{kind}_{space}") for kind in KINDS]
+
+
+def distance_title(key: str) -> str:
+    """What a measure of samples is called in a report."""
+    if key in NAMED.values():
+        return key.upper()
+    kind, _, space = key.partition("_")
+    return f"{KINDS[kind]} ({SPACES.get(space, space)})"
+
+
+def spaces_of(rows: Mapping[str, float]) -> list[str]:
+    """The spaces that a set of images was measured in."""
+    return list(dict.fromkeys("inception" if key in NAMED.values() else key.partition("_")[2] for key in rows))
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What was measured of a model.
+
+    Args:
+        measured: on the test split.
+        samples: distances to the test split by set and name (`distance_keys`); empty without a network.
+        card: the protocol.
+    """
+
+    measured: Measurements
+    samples: dict[str, dict[str, float]]
+    card: dict[str, Any]
+
+    def values(self) -> dict[str, float]:
+        """All measures by name; those of samples are called ``samples/frechet_judge`` and so on."""
+        distances = {f"{name}/{key}": value for name, row in self.samples.items() for key, value in row.items()}
+        return self.measured.values() | distances
+
+    def as_json(self, seed: int = 0) -> dict[str, Any]:
+        """All numbers but those of single images."""
+        more = {"intervals": self.measured.intervals(seed), "protocol": self.card}
+        return self.values() | {"kl_per_dimension": self.measured.kl_per_dimension.tolist()} | more
+
+    def save(self, file: Path, source: str) -> Path:
+        """Keep it, with the values of every image."""
+        measured = self.measured
+        tensors = {f"image/{name}": values for name, values in measured.per_image.items()}
+        about = {"scales": measured.scales, "whole": measured.whole, "samples": self.samples, "card": self.card}
+        tensors["kl_per_dimension"] = measured.kl_per_dimension
+        return write_stored(file, tensors, KIND, str(self.card["model"]), source, about)
+
+    @classmethod
+    def load(cls, file: Path, model: str, source: str) -> "Evaluated":
+        """What was kept of this model and these faces.
+
+        Raises:
+            UserError: if the file holds something else.
+        """
+        tensors, about = read_stored(file, KIND, model, source)
+        kl = tensors.pop("kl_per_dimension")
+        per_image = {name.removeprefix("image/"): tensors[name] for name in tensors}
+        return cls(Measurements(per_image, about["scales"], about["whole"], kl), about["samples"], about["card"])
+
+
+def evaluate_model(
+    vae: VAE,
+    data: DataConfig,
+    splits: Splits,
+    observers: Observers,
+    *,
+    mixture: Prior | None = None,
+    draws: int = 1,
+    seed: int = 0,
+    kept: Path | None = None,
+    progress: bool = True,
+) -> Evaluated:
+    """Measure a model on the test split, and its samples against it.
+
+    Args:
+        vae: the model, on its device.
+        data: where the faces come from.
+        splits: the faces.
+        observers: who looks at reconstructions and, if both held-out splits have enough faces, at samples.
+        mixture: a prior fitted to the model's latents, to sample from too.
+        draws: latents drawn from each posterior.
+        seed: of samples, draws and resampled images.
+        kept: a file that holds the result if it was computed before in the same way; else it is written.
+        progress: show bars.
+
+    Raises:
+        UserError: if there are fewer than two test faces.
+    """
+    judge, val, test = observers.judge, splits["val"], splits["test"]
+    spaces = observers.spaces() if compared(val, test) >= FEWEST else {}
+    card = protocol(  # equal to that of an earlier evaluation only where the numbers would be equal too
+        vae,
+        data,
+        images=len(test),
+        judge=judge.file if judge else None,
+        judges=observers.judges,
+        samples=compared(val, test) if spaces else 0,
+        mixture=mixture,
+        draws=draws,
+        seed=seed,
+    )
+    card |= {"faces": test.fingerprint, "validation_images": len(val)}
+    card |= inception_card() if "inception" in spaces else {}
+    card |= {"lpips": ", ".join(observers.lpips)} if observers.lpips else {}
+    if (found := _kept(kept, vae, data)) is not None and found.card == card:
+        return found
+    measured = measure(
+        vae,
+        test,
+        features=judge.features if judge else None,
+        judge=judge.network if judge else None,
+        lpips=observers.lpips,
+        judges=observers.judges,
+        draws=draws,
+        seed=seed,
+        progress=progress,
+    )
+    samples: dict[str, dict[str, float]] = {}
+    for space, embed in spaces.items():
+        rows = measure_samples(vae, val, test, embed, mixture=mixture, seed=seed, progress=progress)
+        for kind, row in rows.items():
+            samples.setdefault(kind, {}).update(zip(distance_keys(space), row.values(), strict=True))
+    evaluated = Evaluated(measured, samples, card)
+    if kept is not None:
+        evaluated.save(kept, source_name(data))
+    return evaluated
+
+
+def _kept(file: Path | None, vae: VAE, data: DataConfig) -> Evaluated | None:
+    """What a file holds of a model on these faces; None if it is another one's or corrupted, to be measured again."""
+    if file is None or not file.is_file():
+        return None
+    try:
+        return Evaluated.load(file, digest(vae), source_name(data))
+    except UserError:
+        return None

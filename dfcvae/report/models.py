@@ -1,0 +1,185 @@
+"""Trained models and what their run folders tell: settings, learning curves, costs."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+from torch.utils.flop_counter import FlopCounterMode
+
+from dfcvae.build import build_perceptual, build_vae
+from dfcvae.checkpoint import find_model, read_model
+from dfcvae.config import Experiment, flat
+from dfcvae.device import pick_device
+from dfcvae.errors import UserError
+from dfcvae.report.blocks import Drawing, Table
+from dfcvae.run import read_cost
+from dfcvae.vae import VAE
+
+CURVES = {"pixel": "mean squared error of pixels", "kl": "KL divergence, nats", "active_units": "active units"}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model.
+
+    Args:
+        vae: in eval mode, on its device.
+        folder: its run folder, or where else it was loaded from.
+        experiment: as it was trained, plain; None if it was saved without.
+    """
+
+    vae: VAE
+    folder: Path
+    experiment: dict[str, Any] | None
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Model":
+        """From a run folder, a checkpoint or an exported folder."""
+        folder = find_model(path).parent
+        vae = VAE.load(path, device=pick_device())
+        return cls(vae, folder.parent if folder.name == "checkpoints" else folder, read_model(path)[0]["config"])
+
+
+def load_models(paths: Sequence[str | Path]) -> dict[str, Model]:
+    """Models by name, which is that of their folder, with the folder above where two have the same.
+
+    Raises:
+        UserError: if there are fewer than two, or they take images of different shapes.
+    """
+    if len(paths) < 2:
+        raise UserError("A comparison needs at least two models: dfcvae compare RUN RUN ...")
+    files = [find_model(path).resolve() for path in paths]
+    if len(set(files)) < len(files):
+        twice = next(path for path, file in zip(paths, files, strict=True) if files.count(file) > 1)
+        raise UserError(f"{twice} was named twice; name every model once.")
+    models: dict[str, Model] = {}
+    for path in paths:
+        model = Model.load(path)
+        parts = model.folder.resolve().parts + ((Path(path).stem,) if Path(path).is_file() else ())
+        fewest = 2 if Path(path).is_file() else 1
+        name = next(name for n in range(fewest, len(parts) + 1) if (name := "/".join(parts[-n:])) not in models)
+        models[name] = model
+    shapes = {name: "x".join(map(str, model.vae.image_shape)) for name, model in models.items()}
+    if len(set(shapes.values())) > 1:
+        told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise UserError(f"Only models of images of the same shape can be compared, got {told}.")
+    return models
+
+
+def settings_table(models: Mapping[str, Model]) -> Table:
+    """The fields of the experiments that are not the same in all."""
+    fields = {name: flat(model.experiment) if model.experiment else {} for name, model in models.items()}
+    rows = []
+    for key in dict.fromkeys(key for values in fields.values() for key in values):
+        shown = [_plain(values[key]) if key in values else "-" for values in fields.values()]
+        nothing = set(shown) == {"-", "None"}  # absent in one, null in another
+        if key != "name" and len(set(shown)) > 1 and not nothing:
+            rows.append([key, *shown])
+    machines = [_machine(model.folder) for model in models.values()]
+    rows += [["machine", *machines]] if len(set(machines)) > 1 else []
+    return Table(["setting", *models], rows or [["none", *["" for _ in models]]])
+
+
+def _plain(value: Any) -> str:
+    """A setting as text, without the place of a file on this machine."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else str(value)
+
+
+def _machine(folder: Path) -> str:
+    file = folder / "environment.json"
+    return str(json.loads(file.read_text())["machine"]) if file.is_file() else "not recorded"
+
+
+def cost_table(models: Mapping[str, Model]) -> Table:
+    """What each training took, where the run folder tells."""
+    rows = []
+    for name, model in models.items():
+        cost = read_cost(model.folder)
+        parameters = sum(parameter.numel() for parameter in model.vae.parameters())
+        if not cost:
+            rows.append([name, f"{parameters:,}", *["not recorded"] * 5])
+            continue
+        minutes = [f"{cost[key] / 60:.1f}" for key in ("training_seconds", "total_seconds")]
+        memory = "-" if cost["peak_memory_mib"] is None else f"{cost['peak_memory_mib']:,}"
+        per_second = f"{cost['images_per_second']:.4g}"
+        rows.append([name, f"{parameters:,}", f"{cost['images']:,}", per_second, *minutes, memory])
+    header = ["", "parameters", "images seen", "images/s", "minutes of steps", "minutes in all", "peak memory, MiB"]
+    return Table(header, rows)
+
+
+def flops_per_image(experiment: Experiment) -> float:
+    """Floating-point operations of a training step for each of its images: convolutions and matrix products.
+
+    A multiplication and an addition are two operations. Forward and backward of the VAE, of the feature network for
+    the reconstruction, and its forward for the original (which a run that caches features saves).
+    """
+    vae, perceptual = build_vae(experiment).train(), build_perceptual(experiment.loss.features)
+
+    def flops(n: int) -> int:
+        x = torch.rand(n, *vae.image_shape)
+        with FlopCounterMode(display=False) as counter:
+            x_hat, mu, logvar = vae(x, torch.zeros(n, vae.latent_dim))
+            loss = x_hat.sum() + mu.sum() + logvar.sum()
+            if perceptual is not None:
+                loss = loss + perceptual(x_hat, x).sum()
+            loss.backward()
+        return counter.get_total_flops()
+
+    # the difference leaves out what a step does once, whatever its batch: the kernels of upsampling convolutions
+    return (flops(4) - flops(2)) / 2
+
+
+def learning_curves(runs: Mapping[str, Path]) -> Drawing | None:
+    """Validation metrics over the images seen, for the runs that kept any; None if none did.
+
+    Pixel errors are converted to mean squared errors of images in [0, 1], so that runs with different scales can be
+    compared; a run whose pixel term is a likelihood has none.
+    """
+    curves = {name: curve for name, folder in runs.items() if (curve := read_curve(folder))}
+    if not curves:
+        return None
+    figure = Figure(figsize=(10.5, 3.2), dpi=110, layout="constrained")
+    rows: list[tuple[str, str, int, float]] = []
+    for axis, (metric, label) in zip(figure.subplots(1, len(CURVES)), CURVES.items(), strict=True):
+        for name, curve in curves.items():
+            points = curve.get(metric, [])
+            if points:
+                axis.plot(*zip(*points, strict=True), marker=".", label=name)
+            rows += [(name, metric, images, value) for images, value in points]
+        axis.set_title(label, fontsize=9)
+        axis.set_xlabel("training images seen", fontsize=8)
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))  # 20k
+        axis.tick_params(labelsize=8)
+    lines, labels = figure.axes[1].get_legend_handles_labels()  # of the KL divergence, which all have
+    figure.legend(lines, labels, fontsize=8, loc="outside right upper")
+    columns = dict(zip(("model", "metric", "images", "value"), zip(*rows, strict=True), strict=True))
+    return Drawing("learning-curves", figure, "Validation split, after every epoch.", columns)
+
+
+def read_curve(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Images seen and value of every shown validation metric of a run; empty for a folder that is not a run."""
+    files = [folder / name for name in ("metrics.csv", "config.yaml", "accounting.json")]
+    if not all(file.is_file() for file in files):
+        return {}
+    config = yaml.safe_load(files[1].read_text())
+    scale = json.loads(files[2].read_text())["scales"].get("pixel", 1.0)
+    factors = {"pixel": None if config["loss"]["scale"] == "likelihood" else scale}
+    with files[0].open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["val/total"]]
+    if not rows:  # stopped before its first epoch ended
+        return {}
+    batch = config["training"]["batch_size"]
+    return {
+        metric: [((int(row["step"]) + 1) * batch, float(row[f"val/{metric}"]) * factor) for row in rows]
+        for metric in CURVES
+        if (factor := factors.get(metric, 1.0)) is not None
+    }

@@ -1,1 +1,0 @@
-"""Studies: an experiment and variations of it, crossed with seeds, at equal budget."""

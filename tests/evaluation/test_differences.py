@@ -1,0 +1,134 @@
+"""Statistics of differences against textbook formulas, scipy and scikit-learn."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from sklearn.linear_model import LinearRegression
+
+from dfcvae.errors import UserError
+from dfcvae.evaluation.differences import main_effects, over_seeds, paired_differences
+from dfcvae.evaluation.measures import Measurements
+
+
+def measurements(n=200, offset=0.0, seed=0, **more):
+    generator = torch.Generator().manual_seed(seed)
+    mse = torch.rand(n, generator=torch.Generator().manual_seed(9)) + offset + 0.01 * torch.rand(n, generator=generator)
+    sharpness, original = torch.rand(n, generator=generator), torch.full((n,), 2.0)
+    values = {"mse": mse, "sharpness": sharpness, "original_sharpness": original} | more
+    return Measurements(values, {"mse": 0.5}, {"mesh": 1.0}, torch.zeros(3))
+
+
+def test_the_difference_is_that_of_the_reported_measures():
+    a, b = measurements(), measurements(offset=0.1, seed=1)
+    found = paired_differences(a, b)
+    assert found.keys() == {"mse", "sharpness"}  # what belongs to the whole set has no interval
+    for name, difference in found.items():
+        assert difference.value == pytest.approx(a.values()[name] - b.values()[name], rel=1e-9)
+        assert difference.low < difference.value < difference.high
+
+
+def test_the_interval_is_that_of_scipys_bootstrap_of_the_differences():
+    a, b = measurements(), measurements(offset=0.1, seed=1)
+    difference = paired_differences(a, b)["mse"]
+    values = ((a.per_image["mse"] - b.per_image["mse"]) / 0.5).numpy()
+    result = scipy.stats.bootstrap(
+        (values,), lambda v, axis: v.mean(axis), n_resamples=4000, method="percentile", rng=0
+    )
+    low, high = map(float, result.confidence_interval)
+    assert difference.low == pytest.approx(low, abs=0.15 * (high - low))
+    assert difference.high == pytest.approx(high, abs=0.15 * (high - low))
+    # not that of two independent samples, which is many times wider, as most of the spread is that of the images
+    spread = math.hypot(float(a.per_image["mse"].std()), float(b.per_image["mse"].std())) / 0.5 / math.sqrt(200)
+    assert difference.high - difference.low < 0.2 * 4 * spread
+
+
+def test_p_is_that_of_the_textbook_formula():
+    a, b = measurements(n=30), measurements(n=30, offset=0.001, seed=1)
+    d = (a.per_image["mse"] - b.per_image["mse"]).double()
+    t = float(d.mean() / (d.std() / math.sqrt(30)))
+    wanted = 2 * scipy.stats.t.sf(abs(t), 29)
+    assert paired_differences(a, b)["mse"].p == pytest.approx(wanted, rel=1e-3)
+
+
+def test_a_model_does_not_differ_from_itself():
+    difference = paired_differences(measurements(), measurements())["mse"]
+    assert (difference.value, difference.low, difference.high) == (0, 0, 0)
+    assert math.isnan(difference.p)
+
+
+def test_infinite_values_have_no_p():
+    a, b = (measurements(psnr=torch.full((200,), value)) for value in (math.inf, 20.0))
+    assert math.isnan(paired_differences(a, b)["psnr"].p)
+
+
+def test_measures_of_different_images_cannot_be_paired():
+    with pytest.raises(UserError, match="need measures of the same images, got 200 and 30"):
+        paired_differences(measurements(), measurements(n=30))
+
+
+def test_over_seeds_is_students_interval():
+    values = [0.9, 1.1, 1.3]
+    found = over_seeds(values)
+    low, high = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (found.mean, found.low, found.high) == pytest.approx((1.1, low, high))
+    assert str(found) == "1.1 ± 0.5"
+
+
+def test_one_seed_has_no_interval_and_equal_values_a_narrow_one():
+    found = over_seeds([0.25])
+    assert found.mean == 0.25
+    assert math.isnan(found.half_width)
+    assert str(found) == "0.25"
+    assert str(over_seeds([7.0, 7.0, 7.0])) == "7 ± 0"
+
+
+def test_effects_that_add_up_are_found_exactly():
+    present = [[a, b] for a in (0, 1) for b in (0, 1)]
+    values = [[5 + 2 * a - 3 * b + 10 * seed for seed in range(3)] for a, b in present]
+    effects = main_effects(present, values)
+    assert [effect.mean for effect in effects] == pytest.approx([2, -3])
+    assert [effect.half_width for effect in effects] == pytest.approx([0, 0], abs=1e-9)
+
+
+def test_one_part_and_one_seed_is_simple_regression():
+    present, values = np.array([0, 0, 0, 1, 1]), np.array([1.0, 2.0, 1.5, 4.0, 3.2])
+    (effect,) = main_effects(present[:, None], values[:, None])
+    wanted = scipy.stats.linregress(present, values)
+    assert effect.mean == pytest.approx(wanted.slope)
+    assert effect.half_width == pytest.approx(scipy.stats.t.ppf(0.975, 3) * wanted.stderr)
+
+
+def test_several_parts_are_those_of_a_regression_over_all_trainings():
+    rng = np.random.default_rng(0)
+    present, seeds = rng.integers(0, 2, (10, 4)), 3
+    values = (present @ [1.0, -1.0, 0.5, 0.0])[:, None] + np.arange(seeds) + 0.1 * rng.standard_normal((10, seeds))
+    rows = [[*parts, *np.eye(seeds)[seed]] for parts in present for seed in range(seeds)]
+    wanted = LinearRegression(fit_intercept=False).fit(rows, values.flatten()).coef_[:4]
+    effects = main_effects(present, values)
+    np.testing.assert_allclose([effect.mean for effect in effects], wanted)
+    assert all(effect.low < truth < effect.high for effect, truth in zip(effects, [1, -1, 0.5, 0], strict=True))
+
+
+@pytest.mark.parametrize("seeds", [1, 3, 10])
+def test_intervals_hold_the_truth_as_often_as_they_say_where_parts_do_not_add_up(seeds):
+    """The shipped study's variants, true effects of 0, and what parts do together shared by all seeds of a variant."""
+    shipped = ["1111", "0000", "1000", "0100", "0010", "0001", "1110", "0111"]
+    present, rng, held = [[int(part) for part in variant] for variant in shipped], np.random.default_rng(seeds), []
+    for _ in range(500):
+        together = rng.standard_normal((len(shipped), 1))
+        values = together + 0.3 * rng.standard_normal((len(shipped), seeds))
+        held += [effect.low < 0 < effect.high for effect in main_effects(present, values)]
+    assert np.mean(held) == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "present",
+    [[[0, 0], [1, 1], [0, 0], [1, 1]], [[0], [1]]],
+    ids=["always together", "too few"],
+)
+def test_effects_that_cannot_be_separated_are_refused(present):
+    with pytest.raises(UserError, match="cannot be separated"):
+        main_effects(present, [[value] for value in range(len(present))])

@@ -1,0 +1,106 @@
+import csv
+from html.parser import HTMLParser
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from dfcvae.plots import labelled_grid
+from dfcvae.report.blocks import Drawing, Folded, Heading, Paragraph, Preformatted, Table, write_report
+
+
+def drawing(name="faces", **data):
+    return Drawing(name, labelled_grid(torch.rand(2, 3, 3, 8, 8), ["a", "b"]), "Faces <&> more.", data)
+
+
+def test_a_report_is_one_file_beside_markdown_and_figures(tmp_path):
+    blocks = [
+        Heading("Part <1>"),
+        Paragraph("a & b"),
+        Preformatted("x: 1\n"),
+        Table(["name", "value"], [["one|two", 0.123456], ["three", 4.0]]),
+        drawing(),
+    ]
+    report = write_report("Title & more", blocks, tmp_path)
+    text = report.read_text()
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"faces.png", "faces.pdf"}
+    assert "http" not in text  # nothing is fetched
+    assert 'src="figures' not in text
+    assert "<h2>Part &lt;1&gt;</h2>" in text
+    tags = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, _: tags.append(tag)
+    parser.feed(text)
+    assert tags.count("img") == 1
+    assert tags.count("tr") == 3
+    lines = (tmp_path / "report.md").read_text().splitlines()
+    assert lines[0] == "# Title & more"
+    assert "| one\\|two | 0.1235 |" in lines
+    assert "![Faces <&> more.](figures/faces.png)" in lines
+
+
+def test_a_second_report_replaces_the_first(tmp_path):
+    write_report("a", [drawing(n=[1, 2])], tmp_path)
+    before = (tmp_path / "figures" / "faces.pdf").read_bytes()
+    write_report("a", [Paragraph("short")], tmp_path)
+    assert "<img" not in (tmp_path / "report.html").read_text()
+    write_report("a", [drawing(n=[1, 2])], tmp_path)
+    assert len(before) > 1000
+
+
+def test_columns_of_equal_length_are_csv(tmp_path):
+    write_report("a", [drawing(name="points", who=["x", "y"], value=torch.tensor([0.5, 1.5]))], tmp_path)
+    with (tmp_path / "figures" / "points.csv").open() as file:
+        assert list(csv.DictReader(file)) == [{"who": "x", "value": "0.5"}, {"who": "y", "value": "1.5"}]
+
+
+def test_other_arrays_are_a_numpy_archive(tmp_path):
+    z, mu = torch.rand(4, 5), torch.rand(2, 3)
+    write_report("a", [drawing(name="points", z=z, mu=mu)], tmp_path)
+    with np.load(tmp_path / "figures" / "points.npz") as found:
+        np.testing.assert_array_equal(found["z"], z.numpy())
+        np.testing.assert_array_equal(found["mu"], mu.numpy())
+
+
+def test_the_same_figure_makes_the_same_files(tmp_path):
+    for folder in ("a", "b"):
+        figure = Figure()
+        figure.add_subplot().plot([1, 2], [3, 4])
+        write_report("a", [Drawing("line", figure, "A line.", {})], tmp_path / folder)
+    for name in ("figures/line.png", "figures/line.pdf", "report.html", "report.md"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_pictures_of_faces_keep_their_pixels(tmp_path):
+    faces = torch.rand(1, 2, 3, 120, 120)
+    write_report("a", [Drawing("faces", labelled_grid(faces, ["a"]), "Faces.")], tmp_path)
+    picture = np.asarray(Image.open(tmp_path / "figures" / "faces.png").convert("RGB"))
+    wanted = (faces[0, 0] * 255).round().byte().permute(1, 2, 0).numpy()
+    offsets = [
+        (i, j)
+        for i in range(picture.shape[0] - 119)
+        for j in range(picture.shape[1] - 119)
+        if (abs(picture[i, j].astype(int) - wanted[0, 0]) <= 1).all()
+        and (abs(picture[i : i + 120, j : j + 120].astype(int) - wanted) <= 1).all()
+    ]
+    assert len(offsets) == 1
+
+
+def test_bold_cells_are_marked(tmp_path):
+    table = Table(["", "a", "b"], [["x < y", 0.5, 2.0], ["z", 1.0, 3.0]], {(0, 1), (1, 2)})
+    text = write_report("a", [table], tmp_path).read_text()
+    assert "<td>x &lt; y</td><td><b>0.5</b></td><td>2</td>" in text
+    assert "<td>1</td><td><b>3</b></td>" in text
+    assert "| x < y | **0.5** | 2 |" in (tmp_path / "report.md").read_text()
+
+
+def test_folded_blocks_are_hidden_and_their_figures_saved(tmp_path):
+    folded = Folded("more & more", [Paragraph("hidden"), drawing(n=[1, 2])])
+    text = write_report("a", [folded], tmp_path).read_text()
+    start, end = text.index("<details><summary>more &amp; more</summary>"), text.index("</details>")
+    assert start < text.index("<p>hidden</p>") < text.index("<img") < end
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"faces.png", "faces.pdf", "faces.csv"}
+    lines = (tmp_path / "report.md").read_text().splitlines()
+    assert lines[2:5] == ["<details><summary>more &amp; more</summary>", "", "hidden"]
+    assert lines[-1] == "</details>"
