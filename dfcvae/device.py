@@ -32,6 +32,8 @@ LOST_CONNECTION = ("gloo", "NCCL", "Connection closed", "Connection reset", "Bro
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 KEEP_BYTES, KEEP_BYTES_OLD_GLIBC = 2**30, 2**25
 MEMINFO, STATUS, CLEAR = Path("/proc/meminfo"), Path("/proc/self/status"), Path("/proc/self/clear_refs")
+SHARED_BY = {"cpu": "DFCVAE_SHARED_CPU", "cuda": "DFCVAE_SHARED_CUDA"}
+"""Environment variables: the number of processes started together that share the memory, by type of device."""
 CGROUP = Path("/sys/fs/cgroup")
 CGROUP_FILES = (  # version 2 and 1: limit, usage, statistics, and the name of the reclaimable cache in them
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),
@@ -179,10 +181,15 @@ def keep_freed_memory() -> None:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that a device could still hold, within the limit of a container; 0 where that is unknown."""
+    """Bytes that a device could still hold, within the limit of a container; 0 where that is unknown.
+
+    Processes that were started together each get an equal part: all ask before any of them has allocated its own.
+    """
+    processes = int(os.environ.get(SHARED_BY.get(device.type, ""), 1))
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return min([_available(), *(room for files in CGROUP_FILES if (room := _cgroup_room(*files)) is not None)])
+        return torch.cuda.mem_get_info(device)[0] // processes
+    limits = [room for files in CGROUP_FILES if (room := _cgroup_room(*files)) is not None]
+    return min([_available(), *limits]) // processes
 
 
 def free_disk(folder: Path) -> int:
