@@ -11,7 +11,7 @@ from dfcvae.config import DataConfig, ModelConfig
 from dfcvae.demo import DemoSettings, demo_experiments, run_demo
 from dfcvae.errors import UserError
 from dfcvae.feature_config import FeatureTraining
-from dfcvae.parsing import load_experiment
+from dfcvae.config import load_experiment
 from dfcvae.reports.measured import MEASURES
 from dfcvae.vae import VAE
 

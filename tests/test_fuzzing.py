@@ -23,7 +23,7 @@ from dfcvae.intake.labels import join
 from dfcvae.intake.lists import read_attributes, read_csv, read_identities, read_mapping, read_partition
 from dfcvae.intake.survey import read_looks
 from dfcvae.latent import AttributeVectors, Prior
-from dfcvae.parsing import load_experiment
+from dfcvae.config import load_experiment
 from dfcvae.training import AttributeNetwork
 from dfcvae.vae import VAE, digest, load_checkpoint
 from dfcvae.weights import load_vgg_weights

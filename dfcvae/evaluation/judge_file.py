@@ -10,8 +10,8 @@ from typing import Any
 from torchvision import models
 from torchvision.models import list_models
 
-from dfcvae.checks import FINITE
 from dfcvae.errors import UserError, nearest
+from dfcvae.ranges import FINITE
 from dfcvae.weights import whole_imagenet_file
 from dfcvae.yamlfile import read_yaml
 

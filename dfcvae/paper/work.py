@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dfcvae.checks import check_ranges
 from dfcvae.config import DataConfig
 from dfcvae.data import Splits, source_name
 from dfcvae.evaluation.probe import AT_MOST, Scores, codes_by_kind, majority_scores, mean_scores, probe
@@ -17,6 +16,7 @@ from dfcvae.fitted import prior_file
 from dfcvae.latent import Prior
 from dfcvae.latent.stored import OtherFitError
 from dfcvae.paper.variants import TITLES, VARIANTS, variant
+from dfcvae.ranges import Positive, check
 from dfcvae.reports.comparison import Model
 from dfcvae.reports.evaluated import Evaluated, evaluate_model
 from dfcvae.reports.observers import JudgeFiles, Observers, partial_judges
@@ -52,7 +52,7 @@ class PaperSettings:
     judge_training: FeatureTraining = JUDGE
 
     def __post_init__(self) -> None:
-        check_ranges(self, {"epochs": (1, 10_000), "seeds": (1, 100)})
+        check({"epochs": self.epochs, "seeds": self.seeds}, {"epochs": Positive, "seeds": Positive})
 
 
 @dataclass(frozen=True)

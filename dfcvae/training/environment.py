@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 import torch
 
+from dfcvae.device import pick_device as pick_device
+from dfcvae.device import process_rank as process_rank
 from dfcvae.errors import UserError
 from dfcvae.precision import default_precision
 
@@ -61,18 +63,6 @@ def _commit() -> str | None:
         return subprocess.run(describe, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def process_rank() -> int:
-    """Which of the processes of a run this is, as Lightning numbers those it starts; 0 for the only one."""
-    return int(os.environ.get("LOCAL_RANK", 0))
-
-
-def pick_device(accelerator: str = "auto") -> torch.device:
-    """This process's GPU where there is one and it is not declined."""
-    if accelerator == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", process_rank())
 
 
 def pick_precision(precision: PrecisionChoice, device: torch.device) -> Precision:

@@ -45,7 +45,7 @@ import os, signal, sys
 from pathlib import Path
 from dfcvae.config import Experiment
 from dfcvae.errors import PreemptedError, UserError
-from dfcvae.parsing import load_experiment
+from dfcvae.config import load_experiment
 from dfcvae.training import train
 from dfcvae.training.module import VAETraining
 from tests.training.test_devices import few_faces
