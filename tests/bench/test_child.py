@@ -44,8 +44,8 @@ MISTAKES = [
     (["--size", "48"], 1, "A VAE's size is one of 32, 64, 128, 256; 48 came."),
     (["--batch_size", "1"], 1, "A batch needs at least 2 images for batch norm; 1 came."),
     (["--layers", "[99]"], 1, "vgg19_bn has no layer 99. Its layers are: 0 conv1_1"),
-    (["--rounds", "0"], 2, "rounds: expected a whole number above 0, but 0 came."),
-    (["--accelerator", "gpu"], 2, "accelerator: expected one of auto, cpu, cuda"),
+    (["--rounds", "0"], 2, "rounds: expected a positive integer, got 0."),
+    (["--accelerator", "gpu"], 2, "['auto', 'cpu', 'cuda']. Got value: gpu"),
 ]
 
 
