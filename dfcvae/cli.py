@@ -6,21 +6,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, NoReturn, get_args, get_origin
+from typing import Annotated, Any, NoReturn, get_args, get_origin
 
 import docstring_parser
 
 from dfcvae import __version__
 from dfcvae.commands import COMMANDS
-from dfcvae.config import Experiment, add_experiment, experiment_words, to_experiment
+from dfcvae.commands.arguments import Data
+from dfcvae.config import DataConfig, Experiment, add_experiment, experiment_words
 from dfcvae.errors import PreemptedError, UsageError, UserError, nearest
-from dfcvae.parsing import Parser
+from dfcvae.parsing import Parser, build
 from dfcvae.ranges import check, type_hints
 
 TRY_AGAIN = 75
 SHORT = {"count": "-n"}
 BARE = {"resume": True, "fid": "download"}  # what an option without its value stands for
-UNUSED = {"features distil": {"size"}}  # fields of a data configuration: the student's sizes count
+UNUSED = {  # fields of a data configuration that mean nothing to a command
+    "data info": {"flip", "train_images", "strict"},
+    "data prepare": {"flip", "train_images", "strict"},
+    "features distil": {"size"},
+}
 NO_MEMORY = ("can't allocate memory", "Storage size calculation overflowed", "Overflow when unpacking long")  # PyTorch
 
 
@@ -32,16 +37,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names may hold what a terminal cannot show
-    argv = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in argv
+    words = [word for word in (sys.argv[1:] if argv is None else argv) if word != "--debug"]
+    debug = "--debug" in (sys.argv[1:] if argv is None else argv)
     try:
-        command, arguments = parse([argument for argument in argv if argument != "--debug"])
+        command, arguments = parse(words)
         command(**arguments)
     except (Exception, KeyboardInterrupt) as error:
-        told = _explain(error)
-        if told is None or (debug and isinstance(error, Exception)):
+        message, status = _explain(error)
+        if not status or (debug and not isinstance(error, (PreemptedError, KeyboardInterrupt))):
             raise
-        message, status = told
         print(f"dfcvae: {message}", file=sys.stderr)
         return status
     return 0
@@ -56,7 +60,7 @@ def parse(argv: Sequence[str]) -> tuple[Callable[..., None], dict[str, Any]]:
     name = next((name for n in (2, 1) if (name := " ".join(argv[:n])) in COMMANDS), None)
     if name is None:
         _without_command(argv)
-    command, words = COMMANDS[name], list(argv[len(name.split()) :])
+    command, words = COMMANDS[name], argv[len(name.split()) :]
     hints, parser = type_hints(command), command_parser(name)
     if Experiment in hints.values() and not {"-h", "--help", "--config"} & set(words):
         if not words or words[0].startswith("-"):
@@ -64,51 +68,68 @@ def parse(argv: Sequence[str]) -> tuple[Callable[..., None], dict[str, Any]]:
         words = experiment_words(words[0], words[1:])
     values = parser.values(words)
     arguments = {
-        argument: to_experiment(values) if hints[argument] is Experiment else values[argument]
-        for argument in inspect.signature(command).parameters
+        argument.name: build(hints[argument.name], values) if _at_top(argument, hints) else values[argument.name]
+        for argument in inspect.signature(command).parameters.values()
     }
     check(arguments, hints)
     return command, arguments
 
 
 def command_parser(name: str) -> Parser:
-    """The parser of a command: arguments before ``*`` are positional, those behind it are options."""
+    """The parser of a command.
+
+    Arguments before ``*`` are positional, those behind it are options. Of a dataclass before ``*``, each field is an
+    option; behind it, the options have the argument's name in front.
+    """
     command = COMMANDS[name]
-    told = docstring_parser.parse(command.__doc__ or "")
-    helps = {entry.arg_name: (entry.description or "").rstrip(".") for entry in told.params}
+    hints, told = type_hints(command), docstring_parser.parse(command.__doc__ or "")
+    helps = {entry.arg_name: entry.description or "" for entry in told.params}
     parser = Parser(prog=f"dfcvae {name}", description=told.short_description)
-    for argument, parameter in inspect.signature(command).parameters.items():
-        hint = type_hints(command)[argument]
+    for argument in inspect.signature(command).parameters.values():
+        hint, skip = hints[argument.name], UNUSED.get(name, set())
         if hint is Experiment:
-            parser.usage = f"{parser.prog} EXPERIMENT.yaml [--FIELD VALUE ...]"
+            parser.usage = f"dfcvae {name} EXPERIMENT.yaml [--FIELD VALUE ...]"
             add_experiment(parser)
+        elif hint is DataConfig and _at_top(argument, hints):
+            parser.add_argument("source", type=str, help=get_args(Data)[1])
+            parser.add_class_arguments(hint, skip=skip | {"source"})
         elif is_dataclass(hint):
-            skip: set[str | int] = set(UNUSED.get(name, ())) if argument == "data" else set()
-            parser.add_class_arguments(hint, argument, skip=skip)
+            parser.add_class_arguments(hint, argument.name, skip=skip if hint is DataConfig else None)
         else:
-            flags = [f"--{argument}", *([SHORT[argument]] if argument in SHORT else [])]
-            given = parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-            parser.add_argument(*([argument] if given else flags), help=helps[argument], **_how(parameter, hint))
+            _add_argument(parser, argument, hint, helps.get(argument.name, ""))
     return parser
 
 
-def _how(parameter: inspect.Parameter, hint: Any) -> dict[str, Any]:
-    """What argparse needs to know of an argument: a Sequence is several words, a bool an option without a value."""
-    needed, several = parameter.default is parameter.empty, get_origin(hint) is Sequence
+def _at_top(argument: inspect.Parameter, hints: dict[str, Any]) -> bool:
+    return is_dataclass(hints[argument.name]) and argument.kind is argument.POSITIONAL_OR_KEYWORD
+
+
+def _add_argument(parser: Parser, argument: inspect.Parameter, hint: Any, more: str) -> None:
+    """Add an argument: a Sequence is several words, a bool an option without a value."""
+    help = [more.rstrip(".")] if more else []
+    if get_origin(hint) is Annotated:
+        hint, *about = get_args(hint)
+        help = [entry for entry in about if isinstance(entry, str)] + help
+    needed, several = argument.default is argument.empty, get_origin(hint) is Sequence
     kind = get_args(hint)[0] if several else hint
-    how: dict[str, Any] = {"type": kind}
+    how: dict[str, Any] = {"type": kind, "help": "; ".join(help)}
     if not needed:
-        how["default"] = list(parameter.default) if several else parameter.default
-    if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
-        nargs = ("+" if needed else "*") if several else (None if needed else "?")
-        return how | ({"nargs": nargs} if nargs else {})
+        how["default"] = list(argument.default) if several else argument.default
+    if argument.kind is argument.POSITIONAL_OR_KEYWORD:
+        if several or not needed:
+            how["nargs"] = ("+" if needed else "*") if several else "?"
+        parser.add_argument(argument.name, **how)
+        return
     if hint is bool:
-        return {"action": "store_true"}
-    if parameter.name in BARE:
-        return how | {"nargs": "?", "const": BARE[parameter.name]}
-    if several:
-        return how | {"nargs": 1 if kind is Path else "+", "action": "extend"}
-    return how | {"required": needed}
+        how = {"action": "store_true", "help": how["help"]}
+    elif argument.name in BARE:
+        how |= {"nargs": "?", "const": BARE[argument.name]}
+    elif several:
+        how |= {"nargs": 1 if kind is Path else "+", "action": "extend"}
+    else:
+        how["required"] = needed
+    flags = [f"--{argument.name}", SHORT.get(argument.name)]
+    parser.add_argument(*filter(None, flags), **how)
 
 
 def _without_command(argv: Sequence[str]) -> NoReturn:
@@ -117,45 +138,36 @@ def _without_command(argv: Sequence[str]) -> NoReturn:
     group = f"{first} " if any(name.startswith(f"{first} ") for name in COMMANDS) else ""
     rest = argv[1:] if group else argv
     names = [name for name in COMMANDS if name.startswith(group)]
-    if rest and rest[0] in ("-h", "--help", "--version"):
-        lines = [f"  {name:<17}{_summary(COMMANDS[name])}" for name in names]
-        about = [
-            "Deep Feature Consistent VAE: train, sample and study VAEs with a feature-perceptual loss.",
-            "",
-            *lines,
-        ]
-        about += ["", "dfcvae COMMAND --help describes a command; --debug shows the traceback of an error."]
-        usage = [f"usage: dfcvae {group}COMMAND [ARGUMENTS]", ""]
-        print(f"dfcvae {__version__}" if rest[0] == "--version" else "\n".join(usage + about))
-        raise SystemExit(0)
     words = list(dict.fromkeys(name.removeprefix(group).split()[0] for name in names))
     if not rest:
         raise UsageError(f"Name a command: dfcvae {group}COMMAND, one of {', '.join(words)}; --help describes them.")
-    raise UsageError(
-        f"There is no command {group + rest[0]!r}{nearest(rest[0], words)}; expected one of {', '.join(words)}."
-    )
+    if rest[0] == "--version":
+        print(f"dfcvae {__version__}")
+    elif rest[0] in ("-h", "--help"):
+        summaries = [(docstring_parser.parse(COMMANDS[name].__doc__ or "").short_description or "") for name in names]
+        print(f"usage: dfcvae {group}COMMAND [ARGUMENTS]\n")
+        print("Deep Feature Consistent VAE: train, sample and study VAEs with a feature-perceptual loss.\n")
+        print("\n".join(f"  {name:<17}{about.rstrip('.')}" for name, about in zip(names, summaries, strict=True)))
+        print("\ndfcvae COMMAND --help describes a command; --debug shows the traceback of an error.")
+    else:
+        command = group + rest[0]
+        valid = ", ".join(words)
+        raise UsageError(f"There is no command {command!r}{nearest(rest[0], words)}; expected one of {valid}.")
+    raise SystemExit(0)
 
 
-def _summary(command: Callable[..., None]) -> str:
-    return (docstring_parser.parse(command.__doc__ or "").short_description or "").rstrip(".")
-
-
-def _explain(error: BaseException) -> tuple[str, int] | None:
-    """The sentence and the exit status for an error; None for one that is a fault of this program."""
+def _explain(error: BaseException) -> tuple[str, int]:
+    """The sentence and the exit status for an error; status 0 for one that is a fault of this program."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted; data preparation resumes by itself, training from its last checkpoint with --resume.", 130
-    if isinstance(error, PreemptedError):
-        return str(error), TRY_AGAIN
-    if isinstance(error, UserError):
-        return str(error), 2 if isinstance(error, UsageError) else 1
+    if isinstance(error, (PreemptedError, UserError)):
+        return str(error), {PreemptedError: TRY_AGAIN, UsageError: 2}.get(type(error), 1)
     if isinstance(error, OSError):
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         return f"{what}. Check the path, its permissions and the free space.", 1
     if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
-        return (
-            "the GPU is out of memory. Lower training.batch_size, raise training.parts, or set "
-            "loss.features.cache_targets to never."
-        ), 1
+        cure = "Lower training.batch_size, raise training.parts, or set loss.features.cache_targets to never."
+        return f"the GPU is out of memory. {cure}", 1
     if isinstance(error, MemoryError) or any(told in str(error) for told in NO_MEMORY):
         return "not enough memory. Ask for fewer or smaller images at once, or for a smaller model.", 1
-    return None
+    return "", 0

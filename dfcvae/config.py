@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from jsonargparse import SUPPRESS, ActionConfigFile, Namespace
+from jsonargparse import SUPPRESS, ActionConfigFile
 
 from dfcvae.errors import UsageError, UserError
 from dfcvae.feature_config import Distillation as Distillation
 from dfcvae.feature_config import FeatureTraining as FeatureTraining
 from dfcvae.files import write_whole
-from dfcvae.parsing import Parser
+from dfcvae.parsing import Parser, build
 from dfcvae.ranges import Fraction, NonNegative, Positive, Range, Seed, TwoOrMore, Weight, check_fields
 from dfcvae.yamlfile import read_yaml
 
@@ -234,7 +234,7 @@ class Experiment:
                 raise UsageError(f"it lacks {', '.join(missing)}.")
             parser = Parser()
             parser.add_class_arguments(cls)
-            return to_experiment(parser.values(plain))
+            return build(cls, parser.values(plain))
         except UserError as error:
             raise UserError(
                 f"The saved experiment does not fit this version of dfcvae ({str(error).rstrip('.')}); use the version "
@@ -254,7 +254,7 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
     """
     parser = Parser()
     add_experiment(parser)
-    return to_experiment(parser.values(experiment_words(path, overrides)))
+    return build(Experiment, parser.values(experiment_words(path, overrides)))
 
 
 def add_experiment(parser: Parser) -> None:
@@ -275,11 +275,6 @@ def experiment_words(path: str | Path, overrides: Sequence[str]) -> list[str]:
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
     return ["--config", str(path), *overrides]
-
-
-def to_experiment(values: Namespace) -> Experiment:
-    """The experiment among the values of a parser."""
-    return Experiment(**{entry.name: values[entry.name] for entry in fields(Experiment)})
 
 
 def _check_groups(plain: Any) -> None:

@@ -1,11 +1,14 @@
 """jsonargparse's parser, with every mistake as one sentence."""
 
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from dataclasses import fields
+from typing import Any, NoReturn, TypeVar
 
 from jsonargparse import ArgumentParser, Namespace
 
 from dfcvae.errors import UsageError, UserError, nearest
+
+T = TypeVar("T")
 
 
 class Parser(ArgumentParser):
@@ -45,3 +48,8 @@ class Parser(ArgumentParser):
         names += [name.rpartition(".")[2] for name in names]
         words = [word.strip("-'") for word in text.split() if word.startswith(("--", "'"))]
         return next((hint for word in words if word not in names and (hint := nearest(word, names))), "")
+
+
+def build(kind: type[T], values: Namespace) -> T:
+    """A dataclass of the fields that are among a parser's values."""
+    return kind(**{entry.name: values[entry.name] for entry in fields(kind) if entry.name in values})  # type: ignore[arg-type]

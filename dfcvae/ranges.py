@@ -65,11 +65,14 @@ def _expected(hint: Any, value: Any) -> str | None:
     """What a value should have been; None if it is that."""
     kind, arguments = get_origin(hint), get_args(hint)
     if kind is Annotated:
-        base, limits = arguments
-        number = Integral if base is int else Real
-        fits = isinstance(value, number) and not isinstance(value, bool) and limits.low <= value <= limits.high
-        above = f" up to {limits.high:,}" if isinstance(value, Real) and MANY <= limits.high < value < inf else ""
-        return None if fits else limits.name + above
+        base, *more = arguments
+        limits = next((entry for entry in more if isinstance(entry, Range)), None)
+        if limits is None:
+            return _expected(base, value)
+        if _expected(base, value):
+            return limits.name
+        above = f" up to {limits.high:,}" if MANY <= limits.high < value < inf else ""
+        return None if limits.low <= value <= limits.high else limits.name + above
     if kind is Literal:
         return None if value in arguments else f"one of {', '.join(map(str, arguments))}{nearest(value, arguments)}"
     if kind in (Union, UnionType):

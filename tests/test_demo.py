@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from dfcvae.cli import main
-from dfcvae.config import DataConfig, ModelConfig
+from dfcvae.config import DataConfig, ModelConfig, load_experiment
 from dfcvae.demo import DemoSettings, demo_experiments, run_demo
 from dfcvae.errors import UserError
 from dfcvae.feature_config import FeatureTraining
-from dfcvae.config import load_experiment
 from dfcvae.reports.measured import MEASURES
 from dfcvae.vae import VAE
 
@@ -99,8 +98,8 @@ def test_the_command_sets_size_and_channels(argv, shape, monkeypatch):
 
 MISTAKES = [
     (["--size", "48"], 1, "size is one of 32, 64, 128, 256; 48 came."),
-    (["--channels", "2"], 2, r"Literal\[1, 3\]. Got value: 2."),
-    (["--size", "large"], 2, ".size.: Expected a .*int.*Got value: large."),
+    (["--channels", "2"], 2, "Literal[1, 3]. Got value: 2."),
+    (["--size", "large"], 2, "Got value: large."),
 ]
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from dfcvae.commands.moving import parse_edits
-from dfcvae.config import DataConfig, Experiment
+from dfcvae.config import DataConfig, Experiment, load_experiment
 from dfcvae.data import open_images, prepare
 from dfcvae.data.building import FILES
 from dfcvae.data.cache import caches, check, load
@@ -23,7 +23,6 @@ from dfcvae.intake.labels import join
 from dfcvae.intake.lists import read_attributes, read_csv, read_identities, read_mapping, read_partition
 from dfcvae.intake.survey import read_looks
 from dfcvae.latent import AttributeVectors, Prior
-from dfcvae.config import load_experiment
 from dfcvae.training import AttributeNetwork
 from dfcvae.vae import VAE, digest, load_checkpoint
 from dfcvae.weights import load_vgg_weights

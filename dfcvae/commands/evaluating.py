@@ -2,10 +2,10 @@
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from dfcvae.commands.arguments import Fid, Judges, Lpips, Model, Source
 from dfcvae.commands.training import print_measures
 from dfcvae.errors import UserError
 from dfcvae.ranges import MANY, Range, Seed
@@ -17,12 +17,12 @@ Draws = Annotated[int, Range(2, MANY, "an integer of at least 2 (1 is the ELBO, 
 
 
 def evaluate(
-    model: str,
+    model: Model,
     *,
-    source: str | None = None,
-    judge: Sequence[Path] = (),
-    fid: str | None = None,
-    lpips: bool = False,
+    source: Source = None,
+    judge: Judges = (),
+    fid: Fid = None,
+    lpips: Lpips = False,
     iwae: Draws | None = None,
     seed: Seed = 0,
     out: Path | None = None,
@@ -30,12 +30,6 @@ def evaluate(
     """Measure a model on the test split, with intervals and the protocol of the measurement.
 
     Args:
-        model: a run folder, a checkpoint, an exported folder, or a model that ships with the package (celeba-64).
-        source: where the faces come from: a path as in `dfcvae data info`, or 'synthetic' (default: as in training).
-        judge: also measure what this network sees of reconstructions and samples: an attribute network of `dfcvae
-            features train`, or a YAML file that describes any other one (docs/evaluation.md); may be repeated.
-        fid: also FID and KID of samples, which need torch-fidelity and Inception's weights: a file, or downloaded once.
-        lpips: download the weights of LPIPS where they are missing; it is left out otherwise.
         iwae: also the importance-weighted bound on ln p(x), with this number of decoded draws per image.
         seed: of samples, draws and resampled images.
         out: also write the measures as JSON.
@@ -76,12 +70,10 @@ def evaluate(
         out.write_text(json.dumps(numbers, indent=2) + "\n")
 
 
-def probe(model: str, *, source: str | None = None, out: Path | None = None) -> None:
+def probe(model: Model, *, source: Source = None, out: Path | None = None) -> None:
     """Measure what linear classifiers read of attributes in the latents, beside controls.
 
     Args:
-        model: a run folder, a checkpoint, an exported folder, or a model that ships with the package (celeba-64).
-        source: where the faces come from: a path as in `dfcvae data info`, or 'synthetic' (default: as in training).
         out: also write all scores as JSON.
     """
     from dfcvae.commands.faces import load_vae

@@ -6,10 +6,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dfcvae.commands.arguments import Size
 from dfcvae.config import DataConfig
 from dfcvae.errors import UserError
 from dfcvae.feature_config import Distillation, FeatureTraining
-from dfcvae.ranges import Positive
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +23,7 @@ FITTING, MEASURED = 200, 100  # faces of the validation and of the test split
 SIZE = 64  # pixels at which fidelity is measured
 
 
-def features_train(data: DataConfig, training: FeatureTraining, *, out: Path = Path("features.safetensors")) -> None:
+def features_train(*, data: DataConfig, training: FeatureTraining, out: Path = Path("features.safetensors")) -> None:
     """Train a feature network on the attributes of a data set, and report how well it predicts them.
 
     Args:
@@ -46,9 +46,9 @@ def features_train(data: DataConfig, training: FeatureTraining, *, out: Path = P
 
 def features_distil(
     teachers: Sequence[str],
+    *,
     data: DataConfig,
     student: Distillation,
-    *,
     vae: str | None = None,
     out: Path = Path("student.safetensors"),
 ) -> None:
@@ -89,12 +89,11 @@ def features_distil(
     _finish(out, record)
 
 
-def features_list(arch: str = "vgg19_bn", *, size: Positive = 64) -> None:
+def features_list(arch: str = "vgg19_bn", *, size: Size = 64) -> None:
     """List the layers of a VGG: what there is to choose from for a perceptual loss.
 
     Args:
         arch: vgg11, 13, 16 or 19, or with _bn.
-        size: side of the images in pixels.
     """
     from dfcvae.losses import PRESETS
     from dfcvae.vgg import layer_table

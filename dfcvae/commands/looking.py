@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dfcvae.commands.models import Prior
+from dfcvae.commands.arguments import Model, Picture, Prior, Source
 from dfcvae.errors import UserError
 from dfcvae.ranges import Positive, Seed
 
@@ -21,9 +21,9 @@ COLOURED = ("Male", "Smiling", "Eyeglasses", "Blond_Hair", "Young", "Wearing_Hat
 
 
 def attributes(
-    model: str,
+    model: Model,
     *,
-    source: str | None = None,
+    source: Source = None,
     method: Literal["means", "classifier"] = "means",
     balance: Sequence[str] = (),
     out: Path = Path("attributes.png"),
@@ -31,25 +31,22 @@ def attributes(
     """Fit attribute vectors and show their correlations.
 
     Args:
-        model: a run folder, a checkpoint, an exported folder, or a model that ships with the package (celeba-64).
-        source: where the training faces are (default: as in training).
         method: the difference of the class means, or the normal of a linear classifier.
         balance: attributes in which faces with and without another one shall not differ.
         out: drawing of the correlations (PNG); the numbers lie beside it as CSV.
     """
+    from dfcvae import fitted, plots
     from dfcvae.commands.faces import load_vae
     from dfcvae.data import data_of, filled, load_faces, source_name
-    from dfcvae.fitted import VECTORS, fit_vectors, keep, latent_folder
     from dfcvae.latent import label_correlation
-    from dfcvae.plots import heatmaps, save_figure
     from dfcvae.vae import digest
 
     vae = load_vae(model)
     data = data_of(model, source, held_out=False)
     splits = load_faces(data)
-    vectors = fit_vectors(vae, filled(splits, "train"), method, balance)
-    file = latent_folder(model) / VECTORS
-    if keep(model, lambda: vectors.save(file, digest(vae), source_name(data))):
+    vectors = fitted.fit_vectors(vae, filled(splits, "train"), method, balance)
+    file = fitted.latent_folder(model) / fitted.VECTORS
+    if fitted.keep(model, lambda: vectors.save(file, digest(vae), source_name(data))):
         print(f"Vectors: {file} ({vectors.how})")
     columns = [splits["train"].names.index(name) for name in vectors.names]
     print(_vectors_table(vae, vectors, splits["test"]))
@@ -57,13 +54,13 @@ def attributes(
     print(_correlation_table(vectors, labels))
     print(f"All correlations: {_write_correlations(vectors, labels, out.with_suffix('.csv'))}")
     matrices = {"cosine of the vectors": vectors.correlation(), "correlation of the labels": labels}
-    print(f"Drawing: {save_figure(heatmaps(matrices, vectors.names), out)}")
+    print(f"Drawing: {plots.save_figure(plots.heatmaps(matrices, vectors.names), out)}")
 
 
 def latent_map(
-    model: str,
+    model: Model,
     *,
-    source: str | None = None,
+    source: Source = None,
     method: Literal["tsne", "pca"] = "tsne",
     attributes: Sequence[str] = (),
     count: Positive = 2000,
@@ -73,20 +70,15 @@ def latent_map(
     """Map faces onto the plane by their latents: dots coloured by attribute, and the faces themselves.
 
     Args:
-        model: a run folder, a checkpoint, an exported folder, or a model that ships with the package (celeba-64).
-        source: where the faces come from: a path as in `dfcvae data info`, or 'synthetic' (default: as in training).
         method: t-SNE, or the first two principal components.
         attributes: attributes to colour by.
         count: number of test faces.
         seed: of t-SNE.
         out: the dots (PNG); the faces themselves are drawn beside it, in NAME-faces.png.
     """
+    from dfcvae import fitted, images, latent, plots
     from dfcvae.commands.faces import load_vae
     from dfcvae.data import data_of, filled, load_faces
-    from dfcvae.fitted import posteriors
-    from dfcvae.images import save_png, to_float
-    from dfcvae.latent import image_map, principal_components, tsne
-    from dfcvae.plots import save_figure, scatters
 
     vae = load_vae(model)
     test = filled(load_faces(data_of(model, source)), "test")
@@ -95,68 +87,62 @@ def latent_map(
     for name in names:
         if name not in test.names:
             raise UserError(f"There is no attribute {name!r}; expected one of {', '.join(test.names) or 'none'}.")
-    mu, _ = posteriors(vae, test)
+    mu, _ = fitted.posteriors(vae, test)
     if min(mu.shape) < 2:
         raise UserError(f"A map needs at least 2 faces and 2 latent dimensions, got {mu.shape[0]} and {mu.shape[1]}.")
-    points = tsne(mu, seed) if method == "tsne" else principal_components(mu)
+    points = latent.tsne(mu, seed) if method == "tsne" else latent.principal_components(mu)
     title = f"{'t-SNE' if method == 'tsne' else 'Principal components'} of {len(mu):,} posterior means"
     labels = {name: test.attributes[:, test.names.index(name)] for name in names}
-    print(save_figure(scatters(points, labels, title), out))
-    print(save_png(image_map(points, to_float(test.images)), out.with_name(f"{out.stem}-faces.png")))
+    print(plots.save_figure(plots.scatters(points, labels, title), out))
+    faces = latent.image_map(points, images.to_float(test.images))
+    print(images.save_png(faces, out.with_name(f"{out.stem}-faces.png")))
 
 
 def neighbours(
-    model: str,
+    model: Model,
     *,
-    source: str | None = None,
+    source: Source = None,
     judge: Path | None = None,
     count: Positive = 8,
     prior: Prior = "auto",
     seed: Seed = 0,
-    out: Path = Path("neighbours.png"),
+    out: Picture = Path("neighbours.png"),
 ) -> None:
     """Show the training faces nearest to samples, and how near held-out faces are in comparison.
 
     Args:
-        model: a run folder, a checkpoint, an exported folder, or a model that ships with the package (celeba-64).
-        source: where the training faces are (default: as in training).
         judge: compare in the features of this attribute network too.
         count: number of samples.
-        prior: of the samples, as for `dfcvae sample`.
         seed: of the samples.
-        out: a PNG.
     """
     import torch
 
+    from dfcvae import evaluation, latent, plots, training
     from dfcvae.commands.faces import draws, load_vae
     from dfcvae.data import data_of, filled, load_faces
     from dfcvae.device import pick_device
-    from dfcvae.evaluation import embed
     from dfcvae.images import to_float
-    from dfcvae.latent import encode_images, nearest_neighbours
-    from dfcvae.plots import labelled_grid, save_figure
-    from dfcvae.training import AttributeNetwork
 
     vae = load_vae(model)
     splits = load_faces(data_of(model, source, held_out=False))
     train, test = filled(splits, "train"), filled(splits, "test")
     samples = vae.decode_all(draws(model, vae, count, prior=prior, seed=seed, source=source)).cpu()
-    spaces = {"latents": lambda images: encode_images(vae.encode, images, pick_device())[0]}
+    spaces = {"latents": lambda images: latent.encode_images(vae.encode, images, pick_device())[0]}
     if judge:
-        network = AttributeNetwork.load(judge).to(pick_device())
-        spaces["the judge's features"] = lambda images: embed(network.embed, images, pick_device())
+        network = training.AttributeNetwork.load(judge).to(pick_device())
+        spaces["the judge's features"] = lambda images: evaluation.embed(network.embed, images, pick_device())
     rows, labels = [samples], ["samples"]
     for space, place in spaces.items():
         references = place(train.images)
-        distances, indices = nearest_neighbours(place(samples), references)
-        others, _ = nearest_neighbours(place(test.images), references)
+        distances, indices = latent.nearest_neighbours(place(samples), references)
+        others, _ = latent.nearest_neighbours(place(test.images), references)
         print(
             f"Nearest training face in {space}, median distance: {float(distances.median()):.3g} from samples, "
             f"{float(others.median()):.3g} from held-out faces"
         )
         rows.append(to_float(train.images[indices[:, 0]]))
         labels.append(f"nearest in\n{space}")
-    print(save_figure(labelled_grid(torch.stack(rows), labels), out))
+    print(plots.save_figure(plots.labelled_grid(torch.stack(rows), labels), out))
 
 
 def _vectors_table(vae: "VAE", vectors: "AttributeVectors", test: "Faces") -> str:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from dfcvae.commands.models import Prior
+from dfcvae.commands.arguments import Animated, Each, Model, Prior, Source
 from dfcvae.errors import UserError
 from dfcvae.ranges import Positive, Range, Seed, TwoOrMore
 
@@ -25,39 +25,33 @@ EDIT = re.compile(rf"(?P<name>[^=]+)=(?P<start>{NUMBER})(?::(?P<end>{NUMBER}))?"
 
 
 def interpolate(
-    model: str,
+    model: Model,
     images: Sequence[Path] = (),
     *,
-    source: str | None = None,
+    source: Source = None,
     count: TwoOrMore = 2,
     random: bool = False,
     prior: Prior = "auto",
     seed: Seed = 0,
     steps: TwoOrMore = 8,
     spherical: bool = False,
-    out: Path = Path("interpolation.png"),
+    out: Animated = Path("interpolation.png"),
 ) -> None:
     """Interpolate from face to face, or in a grid between four.
 
     Args:
-        model: a run folder, a checkpoint, an exported folder, or a model that ships with the package (celeba-64).
         images: two image files or more (default: faces of the test split).
-        source: where the faces come from: a path as in `dfcvae data info`, or 'synthetic' (default: as in training).
         count: number of test faces; 4 make a grid.
         random: between draws from the prior instead of faces.
-        prior: of the draws, as for `dfcvae sample`.
         seed: of the draws.
         steps: faces from one to the next, both included.
         spherical: along great circles instead of straight lines.
-        out: a PNG, or a GIF or MP4 for an animation.
     """
     import torch
 
-    from dfcvae.animation import is_animation, save_animation
+    from dfcvae import animation, latent
     from dfcvae.commands.faces import draws, load_vae, start
     from dfcvae.images import grid, save_png
-    from dfcvae.latent import face_grid, path, slerp
-    from dfcvae.latent import interpolate as linear
 
     if len(images) == 1:
         raise UserError("Interpolation needs at least 2 images, got 1.")
@@ -68,12 +62,13 @@ def interpolate(
         x, z = start(model, vae, images, count, source, out)
     if len(z) < 2:
         raise UserError(f"Interpolation needs at least 2 faces, got {len(z)}.")
-    between = slerp if spherical else linear
-    if is_animation(out):  # and back to where it began
-        frames = vae.decode_all(path(torch.cat([z, z[:1]]), steps, between))
-        print(save_animation(frames[:-1], out))
+    between = latent.slerp if spherical else latent.interpolate
+    if animation.is_animation(out):  # and back to where it began
+        frames = vae.decode_all(latent.path(torch.cat([z, z[:1]]), steps, between))
+        print(animation.save_animation(frames[:-1], out))
     elif len(z) == 4:
-        print(save_png(grid(vae.decode_all(face_grid(z, steps, steps, between).flatten(0, 1)), steps), out))
+        faces = latent.face_grid(z, steps, steps, between).flatten(0, 1)
+        print(save_png(grid(vae.decode_all(faces), steps), out))
     else:
         legs = [vae.decode_all(between(first, last, steps)) for first, last in pairwise(z)]
         if x is not None:  # the originals at the ends
@@ -82,80 +77,69 @@ def interpolate(
 
 
 def traverse(
-    model: str,
+    model: Model,
     image: Path | None = None,
     *,
-    source: str | None = None,
+    source: Source = None,
     dimensions: Positive = 10,
     reach: Reach = 3.0,
     steps: Positive = 9,
-    out: Path = Path("traversal.png"),
+    out: Animated = Path("traversal.png"),
 ) -> None:
     """Show what single latent dimensions do to a face, the most informative ones first.
 
     Args:
-        model: a run folder, a checkpoint, an exported folder, or a model that ships with the package (celeba-64).
         image: an image file (default: the first face of the test split).
-        source: where the faces come from: a path as in `dfcvae data info`, or 'synthetic' (default: as in training).
         dimensions: number of dimensions.
         reach: from minus to plus this number of standard deviations.
         steps: faces along a dimension.
-        out: a PNG, or a GIF or MP4 for an animation.
     """
     import torch
 
-    from dfcvae.animation import is_animation, save_animation, there_and_back
+    from dfcvae import animation, latent, plots
     from dfcvae.commands.faces import load_vae, start
     from dfcvae.images import grid
-    from dfcvae.latent import by_kl
-    from dfcvae.latent import traverse as along_dimension
-    from dfcvae.plots import labelled_grid, save_figure
 
     vae = load_vae(model)
     _, mu = start(model, vae, [image] if image else [], 1, source, out)
-    indices, nats = by_kl(*_many_posteriors(model, vae, source))
+    indices, nats = latent.by_kl(*_many_posteriors(model, vae, source))
     count = min(dimensions, len(indices))
     values = torch.linspace(-reach, reach, steps)
-    walks = torch.stack([vae.decode_all(along_dimension(mu[0], int(d), values)) for d in indices[:count]])
-    if is_animation(out):
+    walks = torch.stack([vae.decode_all(latent.traverse(mu[0], int(d), values)) for d in indices[:count]])
+    if animation.is_animation(out):
         frames = torch.stack([grid(faces, columns=min(count, 5)) for faces in walks.transpose(0, 1)])
-        print(save_animation(there_and_back(frames), out))
+        print(animation.save_animation(animation.there_and_back(frames), out))
         return
     labels = [f"z[{d}]: {n:.2f} nats" for d, n in zip(indices[:count].tolist(), nats.tolist(), strict=False)]
-    print(save_figure(labelled_grid(walks, labels, [f"{value:+.1f}" for value in values]), out))
+    print(plots.save_figure(plots.labelled_grid(walks, labels, [f"{value:+.1f}" for value in values]), out))
 
 
 def edit(
-    model: str,
+    model: Model,
     words: Sequence[str],
     *,
     keep: Sequence[str] = (),
-    source: str | None = None,
+    source: Source = None,
     count: Positive = 8,
     steps: Positive = 7,
-    out: Path = Path("edited.png"),
-    each: bool = False,
+    out: Animated = Path("edited.png"),
+    each: Each = False,
 ) -> None:
     """Change attributes of faces, by one step or along a range.
 
     Args:
-        model: a run folder, a checkpoint, an exported folder, or a model that ships with the package (celeba-64).
         words: image files (default: faces of the test split), and edits: Smiling=+1.5, or Smiling=-2:2 for a range.
         keep: attributes to leave unchanged.
-        source: where the faces come from: a path as in `dfcvae data info`, or 'synthetic' (default: as in training).
         count: number of test faces.
         steps: faces along a range.
-        out: a PNG, a GIF or MP4 for an animation, or a folder with --each.
-        each: one PNG per edited face.
     """
     import torch
 
-    from dfcvae.animation import is_animation, save_animation, there_and_back
+    from dfcvae import animation, plots
     from dfcvae.commands.faces import load_vae, start, write
     from dfcvae.data import data_of
     from dfcvae.fitted import vectors_of
     from dfcvae.images import grid
-    from dfcvae.plots import labelled_grid, save_figure
 
     files, edits = parse_edits(words)
     vae = load_vae(model)
@@ -167,12 +151,12 @@ def edit(
         return vae.decode_all(vectors.edit(mu, strengths, keep))
 
     ranged = any(first != last for first, last in edits.values())
-    if is_animation(out):
+    if animation.is_animation(out):
         if not ranged:  # from the face as it is
             edits = {name: (0.0, last) for name, (_, last) in edits.items()}
         moved = [edited(float(t)) for t in torch.linspace(0, 1, max(steps, FRAMES))]
         frames = torch.stack([grid(faces) if len(faces) > 1 else faces[0] for faces in moved])
-        print(save_animation(there_and_back(frames), out))
+        print(animation.save_animation(animation.there_and_back(frames), out))
     elif each:
         write(edited(1), None, out, each=True)
     elif ranged:
@@ -181,12 +165,12 @@ def edit(
         columns = [", ".join(f"{a + t * (b - a):+.1f}" for a, b in edits.values()) for t in places]
         print(", ".join(edits), "along each row")
         first_column = "draw" if x is None else "original"
-        print(save_figure(labelled_grid(faces, [""] * len(mu), [first_column, *columns]), out))
+        print(plots.save_figure(plots.labelled_grid(faces, [""] * len(mu), [first_column, *columns]), out))
     else:
         label = "\n".join(f"{name} {last:+g}" for name, (_, last) in edits.items())
         shown = {"draw": vae.decode_all(mu)} if x is None else {"original": x, "reconstruction": vae.reconstruct(x)}
         shown[label] = edited(1)
-        print(save_figure(labelled_grid(torch.stack([*shown.values()]), [*shown]), out))
+        print(plots.save_figure(plots.labelled_grid(torch.stack([*shown.values()]), [*shown]), out))
 
 
 def parse_edits(words: Sequence[str]) -> tuple[list[Path], dict[str, tuple[float, float]]]:
@@ -208,7 +192,7 @@ def parse_edits(words: Sequence[str]) -> tuple[list[Path], dict[str, tuple[float
     return files, edits
 
 
-def _many_posteriors(model: str, vae: "VAE", source: str | None) -> "tuple[Tensor, Tensor]":
+def _many_posteriors(model: Model, vae: "VAE", source: str | None) -> "tuple[Tensor, Tensor]":
     """``mu, logvar``, each (N, D), of the test faces, or of decoded draws from the prior where none are at hand."""
     from dfcvae.data import at_hand, data_of, filled, load_faces
     from dfcvae.fitted import load_prior, posteriors

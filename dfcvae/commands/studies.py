@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from dfcvae.commands.arguments import Data, Fid, Judges, Lpips, Size, Source
 from dfcvae.config import DataConfig
 from dfcvae.errors import UserError, nearest
 from dfcvae.ranges import Positive, Seed
@@ -15,10 +16,10 @@ WORDS = ("synthetic", "imagenet", "compact", "random", "in-domain", "download") 
 def compare(
     models: Sequence[str],
     *,
-    source: str | None = None,
-    judge: Sequence[Path] = (),
-    fid: str | None = None,
-    lpips: bool = False,
+    source: Source = None,
+    judge: Judges = (),
+    fid: Fid = None,
+    lpips: Lpips = False,
     seed: Seed = 0,
     out: Path = Path("comparison"),
 ) -> None:
@@ -26,11 +27,6 @@ def compare(
 
     Args:
         models: run folders, checkpoints, exported folders or shipped models; the others are compared with the first.
-        source: where the faces come from: a path as in `dfcvae data info`, or 'synthetic' (default: as in training).
-        judge: a judge that none of the models was trained with: an attribute network of `dfcvae features train`, or a
-            YAML file that describes any other network (docs/evaluation.md); may be repeated.
-        fid: also FID and KID of samples, which need torch-fidelity and Inception's weights: a file, or downloaded once.
-        lpips: download the weights of LPIPS where they are missing; it is left out otherwise.
         seed: of samples, draws and resampled images.
         out: folder of report.html, report.md, metrics.json and the figures.
     """
@@ -42,31 +38,26 @@ def compare(
 
 
 def paper(
-    source: str,
+    source: Data,
     *,
-    size: Positive = 64,
+    size: Size = 64,
     epochs: Positive = 5,
     seeds: Positive = 3,
     train_images: Positive | None = None,
     features: str = "imagenet",
-    judge: Sequence[Path] = (),
-    fid: str | None = None,
-    lpips: bool = False,
+    judge: Judges = (),
+    fid: Fid = None,
+    lpips: Lpips = False,
     out: Path = Path("paper"),
 ) -> None:
     """Train the models of the paper and write its results section.
 
     Args:
-        source: a folder of images, CelebA in any layout (folder, zip, parquet files), or 'synthetic'.
-        size: side of the images in pixels: 32, 64, 128 or 256.
         epochs: of every training.
         seeds: trainings of every model.
         train_images: use the first N training images.
         features: weights of the feature network: imagenet, in-domain (trained here, on the attributes), or a file.
-        judge: an attribute network of `dfcvae features train`, or a YAML file that describes any other network
-            (docs/evaluation.md); may be repeated; default: an attribute network is trained here.
-        fid: also FID and KID of samples, which need torch-fidelity and Inception's weights: a file, or downloaded once.
-        lpips: download the weights of LPIPS where they are missing; it is left out otherwise.
+        judge: default: an attribute network is trained here.
         out: folder of everything; resumes where it was.
     """
     from dfcvae.paper.run import run_paper
@@ -83,9 +74,9 @@ def ablate(
     out: Path | None = None,
     set: Sequence[str] = (),
     seeds: Positive | None = None,
-    judge: Sequence[Path] = (),
-    fid: str | None = None,
-    lpips: bool = False,
+    judge: Judges = (),
+    fid: Fid = None,
+    lpips: Lpips = False,
     workers: Positive | None = None,
     ray: str | None = None,
     only: str | None = None,
@@ -99,10 +90,7 @@ def ablate(
         out: folder of everything; resumes where it was (default: studies/NAME).
         set: change the base for all variations: data.source=celeba training.epochs=5.
         seeds: trainings of every variation (default: as the study says).
-        judge: an attribute network of `dfcvae features train`, or a YAML file that describes any other network
-            (docs/evaluation.md); may be repeated; default: an attribute network is trained here.
-        fid: also FID and KID of samples, which need torch-fidelity and Inception's weights: a file, or downloaded once.
-        lpips: download the weights of LPIPS where they are missing; it is left out otherwise.
+        judge: default: an attribute network is trained here.
         workers: runs at a time on this machine (default: one for each GPU, or for two processors).
         ray: do the runs on a Ray cluster: auto, or HOST:PORT.
         only: do this run alone (VARIATION-SEED), and no report.

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from dfcvae.commands.arguments import Size
 from dfcvae.config import Experiment
 from dfcvae.errors import PreemptedError
 from dfcvae.ranges import Positive, Seed
 
 
-def demo(*, out: Path = Path("dfcvae-demo"), size: Positive = 64, channels: Literal[1, 3] = 3, seed: Seed = 0) -> None:
+def demo(*, out: Path = Path("dfcvae-demo"), size: Size = 64, channels: Literal[1, 3] = 3, seed: Seed = 0) -> None:
     """Train a plain VAE and a DFC-VAE on synthetic faces and write a report.
 
     Args:
@@ -47,8 +48,8 @@ def train(experiment: Experiment, *, out: Path | None = None, resume: Literal["a
 
 def bench(
     *,
-    size: Positive = 64,
-    batch_size: Positive = 64,
+    size: Size = 64,
+    batch_size: Size = 64,
     rounds: Positive = 3,
     steps: Positive | None = None,
     accelerator: Literal["auto", "cpu", "cuda"] = "auto",
@@ -60,7 +61,6 @@ def bench(
     """Measure what a training step costs, beside popular implementations.
 
     Args:
-        size: side of the images in pixels: 32, 64, 128 or 256.
         batch_size: images in a step.
         rounds: how often every row is measured.
         steps: timed steps in a round (default: 1; on a GPU 100).
