@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, get_args, get_origin
+from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 import docstring_parser
 
@@ -16,7 +16,7 @@ from dfcvae.commands.arguments import Data
 from dfcvae.config import DataConfig, Experiment, add_experiment, experiment_words
 from dfcvae.errors import PreemptedError, UsageError, UserError, nearest
 from dfcvae.parsing import Parser, build
-from dfcvae.ranges import check, type_hints
+from dfcvae.ranges import check, notes, type_hints
 
 TRY_AGAIN = 75
 SHORT = {"count": "-n"}
@@ -37,10 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names may hold what a terminal cannot show
-    words = [word for word in (sys.argv[1:] if argv is None else argv) if word != "--debug"]
-    debug = "--debug" in (sys.argv[1:] if argv is None else argv)
+    argv = sys.argv[1:] if argv is None else argv
+    debug = "--debug" in argv
     try:
-        command, arguments = parse(words)
+        command, arguments = parse([word for word in argv if word != "--debug"])
         command(**arguments)
     except (Exception, KeyboardInterrupt) as error:
         message, status = _explain(error)
@@ -82,8 +82,8 @@ def command_parser(name: str) -> Parser:
     option; behind it, the options have the argument's name in front.
     """
     command = COMMANDS[name]
-    hints, told = type_hints(command), docstring_parser.parse(command.__doc__ or "")
-    helps = {entry.arg_name: entry.description or "" for entry in told.params}
+    hints, plain, told = type_hints(command), get_type_hints(command), docstring_parser.parse(command.__doc__ or "")
+    more = {entry.arg_name: (entry.description or "").rstrip(".") for entry in told.params}
     parser = Parser(prog=f"dfcvae {name}", description=told.short_description)
     for argument in inspect.signature(command).parameters.values():
         hint, skip = hints[argument.name], UNUSED.get(name, set())
@@ -91,12 +91,13 @@ def command_parser(name: str) -> Parser:
             parser.usage = f"dfcvae {name} EXPERIMENT.yaml [--FIELD VALUE ...]"
             add_experiment(parser)
         elif hint is DataConfig and _at_top(argument, hints):
-            parser.add_argument("source", type=str, help=get_args(Data)[1])
+            parser.add_argument("source", type=str, help=notes(Data)[0])
             parser.add_class_arguments(hint, skip=skip | {"source"})
         elif is_dataclass(hint):
             parser.add_class_arguments(hint, argument.name, skip=skip if hint is DataConfig else None)
         else:
-            _add_argument(parser, argument, hint, helps.get(argument.name, ""))
+            help = "; ".join(filter(None, [*notes(hint), more.get(argument.name)]))
+            _add_argument(parser, argument, plain[argument.name], help)
     return parser
 
 
@@ -104,15 +105,11 @@ def _at_top(argument: inspect.Parameter, hints: dict[str, Any]) -> bool:
     return is_dataclass(hints[argument.name]) and argument.kind is argument.POSITIONAL_OR_KEYWORD
 
 
-def _add_argument(parser: Parser, argument: inspect.Parameter, hint: Any, more: str) -> None:
+def _add_argument(parser: Parser, argument: inspect.Parameter, hint: Any, help: str) -> None:
     """Add an argument: a Sequence is several words, a bool an option without a value."""
-    help = [more.rstrip(".")] if more else []
-    if get_origin(hint) is Annotated:
-        hint, *about = get_args(hint)
-        help = [entry for entry in about if isinstance(entry, str)] + help
     needed, several = argument.default is argument.empty, get_origin(hint) is Sequence
     kind = get_args(hint)[0] if several else hint
-    how: dict[str, Any] = {"type": kind, "help": "; ".join(help)}
+    how: dict[str, Any] = {"type": kind, "help": help}
     if not needed:
         how["default"] = list(argument.default) if several else argument.default
     if argument.kind is argument.POSITIONAL_OR_KEYWORD:
@@ -121,7 +118,7 @@ def _add_argument(parser: Parser, argument: inspect.Parameter, hint: Any, more: 
         parser.add_argument(argument.name, **how)
         return
     if hint is bool:
-        how = {"action": "store_true", "help": how["help"]}
+        how = {"action": "store_true", "help": help}
     elif argument.name in BARE:
         how |= {"nargs": "?", "const": BARE[argument.name]}
     elif several:
@@ -150,9 +147,8 @@ def _without_command(argv: Sequence[str]) -> NoReturn:
         print("\n".join(f"  {name:<17}{about.rstrip('.')}" for name, about in zip(names, summaries, strict=True)))
         print("\ndfcvae COMMAND --help describes a command; --debug shows the traceback of an error.")
     else:
-        command = group + rest[0]
-        valid = ", ".join(words)
-        raise UsageError(f"There is no command {command!r}{nearest(rest[0], words)}; expected one of {valid}.")
+        command, hint = group + rest[0], nearest(rest[0], words)
+        raise UsageError(f"There is no command {command!r}{hint}; expected one of {', '.join(words)}.")
     raise SystemExit(0)
 
 

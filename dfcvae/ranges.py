@@ -1,5 +1,6 @@
 """Types of numbers with limits, and the check that Python, YAML and the command line share."""
 
+import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from math import inf
 from numbers import Integral, Real
 from reprlib import repr as shortened
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from dfcvae.errors import UsageError, nearest
 
@@ -58,7 +59,14 @@ def check_fields(config: Any, group: str = "") -> None:
 
 def type_hints(annotated: Any) -> dict[str, Any]:
     """The types of a dataclass's fields or of a function's arguments, with their limits."""
-    return get_type_hints(annotated, include_extras=True)
+    return inspect.get_annotations(annotated, eval_str=True)
+
+
+def notes(hint: Any) -> list[str]:
+    """What the help says of every argument of a type: the texts in ``Annotated[type, text]``, also in a union."""
+    if get_origin(hint) is Annotated:
+        return [entry for entry in get_args(hint)[1:] if isinstance(entry, str)]
+    return [entry for argument in get_args(hint) for entry in notes(argument)]
 
 
 def _expected(hint: Any, value: Any) -> str | None:

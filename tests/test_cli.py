@@ -20,6 +20,7 @@ from dfcvae.commands.evaluating import print_samples
 from dfcvae.config import DataConfig
 from dfcvae.data.synthetic import render_faces
 from dfcvae.errors import UserError
+from dfcvae.parsing import Parser
 from dfcvae.reports.evaluated import evaluate_model
 from dfcvae.reports.observers import Judge, Observers
 from dfcvae.training import AttributeNetwork, train
@@ -80,6 +81,8 @@ def test_sample_is_deterministic_by_seed(capsys, run, tmp_path):
         ok(capsys, "sample", run, "-n", 6, "--seed", seed, "--out", f"{name}.png")
     pictures = [(tmp_path / f"{name}.png").read_bytes() for name in "abc"]
     assert pictures[0] == pictures[1] != pictures[2]
+    COMMANDS["sample"](str(run), count=6, seed=1, out=tmp_path / "python.png")
+    assert (tmp_path / "python.png").read_bytes() == pictures[0]
     assert "6 files in x" in ok(capsys, "sample", run / "checkpoints/best.ckpt", "-n", 6, "--each", "--out", "x")
     assert size("x/000005.png") == (32, 32)
 
@@ -287,9 +290,16 @@ def test_help_and_version(line, expected, capsys):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_argument_is_described(name):
-    told = command_parser(name).format_help()
-    assert COMMANDS[name].__doc__.splitlines()[0] in " ".join(told.split())
+def test_every_argument_is_described(name, monkeypatch):
+    helps, add_argument = {}, Parser.add_argument
+
+    def recorded(self, *flags, **how):
+        helps[flags[0]] = how.get("help")
+        return add_argument(self, *flags, **how)
+
+    monkeypatch.setattr(Parser, "add_argument", recorded)
+    assert command_parser(name).description in COMMANDS[name].__doc__
+    assert {flag for flag, help in helps.items() if not help} <= {"--print_config"}  # jsonargparse's own
 
 
 def test_a_sample_imports_only_what_it_uses(run, tmp_path):
@@ -313,22 +323,16 @@ MISTAKES = [  # command line, exit status, what is said
     ("train tiny.yaml --loss.features.archh x", 2, r"loss.features.* 'archh' .*\(did you mean 'arch'\?\)"),
     ("train tiny.yaml --training.epochs five", 2, '"training.epochs": Expected a .*int.*Got value: five'),
     ("train tiny.yaml --training.epochs 0", 2, "training.epochs: expected a positive integer, got 0."),
-    ("train tiny.yaml --training.betas [0.9,1.5]", 2, r"training.betas: expected a number .*, got \(0.9, 1.5\)"),
     ("train tiny.yaml --training.clip_norm x", 2, '"training.clip_norm": Expected a .*float.*Got value: x.'),
     ("train tiny.yaml --loss.features.layers x", 2, '"loss.features": .*"layers": Expected a .*list.* Got value: x.'),
     ("train tiny.yaml --loss.features.pooling avg", 2, r"\['max', 'average'\]. Got value: avg."),
     ("train tiny.yaml --loss.features.shift 99", 2, r"loss.features.shift: expected at most data.size \(32\), got 99"),
     ("train tiny.yaml --loss.features.preset dfcc", 1, r"There is no loss 'dfcc' \(did you mean 'dfc'"),
-    ("train tiny.yaml --loss.features.layers [99]", 1, "vgg11_bn has no layer 99. Its layers are: 0 conv1_1"),
-    ("train tiny.yaml --loss.features.layer_weights [1,2,3]", 1, "one for each of the 2 layers"),
-    ("train tiny.yaml --loss.features.arch vgg18", 1, r"'vgg18' is not a VGG of torchvision \(did you mean 'vgg1"),
     ("train tiny.yaml --loss.features.weights no.pth", 1, "No weights file at no.pth; offline choices"),
-    ("train tiny.yaml --model.network hou", 2, r"\['hou2016', 'smooth', 'strided'\]. Got value: hou."),
     ("train tiny.yaml --data.size 48", 1, "A VAE's size is one of 32, 64, 128, 256; 48 came."),
     ("train tiny.yaml --data.source nowhere", 1, "There is no .*nowhere. Expected a folder of images, CelebA's folder"),
     ("train tiny.yaml --training.accelerator cuda", 1, "PyTorch finds no CUDA GPU here; use auto or cpu"),
     ("train tiny.yaml --resume", 1, "There is nothing to resume in runs/tiny: expected"),
-    ("train bad.yaml", 2, r"'beeta' \(did you mean 'loss.beta'\?\)"),
     ("sample nothing", 1, "No model at nothing: expected a checkpoint"),
     ("sample", 2, "the following arguments are required: model."),
     ("sample x --count three", 2, '"count": Expected a .*int.*Got value: three.'),
@@ -336,30 +340,20 @@ MISTAKES = [  # command line, exit status, what is said
     ("sample RUN -n 0", 2, "count: expected a positive integer, got 0."),
     ("sample RUN --seed -1", 2, "seed: expected a non-negative integer, got -1."),
     ("sample RUN --temperature -1", 2, "temperature: expected a number from 0 to 10, got -1.0"),
-    ("sample RUN --prior gnn", 2, r"'gmm'\]. Got value: gnn."),
     ("sample RUN --out /dev/null/x.png", 1, "/dev/null.*: .*Check the path"),
-    ("sample judge.safetensors", 1, r"judge.safetensors needs a description that `dfcvae export` wrote"),
     ("interpolate RUN -n 1", 2, "count: expected an integer of at least 2, got 1."),
     ("interpolate RUN no.png", 1, "Interpolation needs at least 2 images, got 1."),
     ("reconstruct RUN no.png", 1, "no.png is no image that can be read"),
-    ("reconstruct RUN bad.yaml", 1, "bad.yaml is no image that can be read"),
     ("evaluate RUN --judge bad.yaml", 1, "bad.yaml: loss: unknown field; the fields are name, size, "),
     ("evaluate RUN --iwae 1", 2, "iwae: expected an integer of at least 2 .*, got 1."),
     ("features list vgg99", 1, "'vgg99' is not a VGG of torchvision"),
     ("features train --training.widht 1", 2, r"\(did you mean 'training.width'\?\)"),
-    ("features train --training.width 0", 2, "training.width: expected a number from 1/64 to 4, got 0.0."),
     ("features train --out x.pt", 1, "--out: expected a name that ends in .safetensors, got 'x.pt'"),
-    ("features train --data.channels 2", 1, r"Images have 3 channels \(RGB\) or 1 \(luma\), not 2."),
-    ("features train --data.size 0", 1, "The image size should be at least 1 pixel, not 0."),
-    ("features train --data.crop ful", 1, r"one of auto, authors, full, not 'ful' \(did you mean 'full'"),
     ("features distil imagenet --data.size 32", 2, "unrecognized arguments: --data.size 32"),
     ("data info .", 1, "holds no images. It holds .*.safetensors"),
-    ("data info synthetic --sheet x.png --size 0", 1, "The image size should be at least 1 pixel"),
     ("data prepare synthetic", 1, "Synthetic faces are drawn on demand"),
     ("data prepare x --sizes 3", 2, r"--sizes 3 \(did you mean 'size'\?\)"),
-    ("data prepare x --workers 0", 2, "workers: expected a positive integer or null, got 0."),
     ("data check", 1, "There is no decoded data to check; run `dfcvae data prepare` first."),
-    ("data check nowhere", 1, "There is no .*nowhere."),
     ("demo --out .", 1, ". is not empty; choose another folder with --out"),
 ]
 if torch.cuda.is_available():
@@ -370,7 +364,7 @@ if torch.cuda.is_available():
 def test_mistakes_are_sentences(line, status, sentence, capsys, run, tmp_path):
     tiny_experiment().save(tmp_path / "tiny.yaml")
     (tmp_path / "bad.yaml").write_text("loss:\n  beeta: 1\n")
-    (tmp_path / "judge.safetensors").write_bytes(b"")
+    (tmp_path / "notes.safetensors").write_bytes(b"")
     assert main([str(run) if word == "RUN" else word for word in shlex.split(line)]) == status
     error = capsys.readouterr().err
     assert re.search(sentence, error), error
