@@ -1,4 +1,4 @@
-"""What an experiment is: typed fields, read from YAML and the command line. Free of torch, so that help is quick."""
+"""The fields of an experiment, checked alike in Python, YAML and on the command line. Free of torch."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -31,10 +31,10 @@ class DataConfig:
             files); "authors" (138, off the centre, as in the code of the paper), "full" (the largest square), or
             "auto": 148 for aligned CelebA, else full.
         filter: antialiased resampling filter of the resize: bilinear, bicubic or box.
-        split_seed: of the training, validation and test split where the data set brings none.
-        strict: refuse missing or unreadable images (false: leave them out and say so).
-        flip: mirror each training image with probability 1/2, anew in every epoch.
-        train_images: use the first so many training images (null: all of them; 20,000 synthetic ones).
+        split_seed: of the training, validation and test split where the data set has none.
+        strict: refuse missing or unreadable images (false: skip them with a warning).
+        flip: mirror each training image with probability 1/2, drawn again in every epoch.
+        train_images: use only the first N training images (null: all of them; 20,000 synthetic ones).
     """
 
     source: str = "synthetic"
@@ -56,7 +56,7 @@ class ModelConfig:
     """Which network to train.
 
     Args:
-        network: "hou2016" (the paper's), "smooth" (its encoder, and a decoder that draws fewer lines) or "strided"
+        network: "hou2016" (the paper's), "smooth" (its encoder, and a decoder with fewer line artefacts) or "strided"
             (that of the PyTorch-VAE collection).
         latent_dim: number of latent dimensions.
     """
@@ -86,9 +86,9 @@ class FeatureConfig:
         reduction: "mean", "half-mean" or "sum" over the channels and places of a layer.
         pooling: "max", as the network was trained, or "average".
         cache_targets: keep the features of the training images in "memory" (the GPU's or the CPU's), on "disk" or
-            "never"; "auto": in memory if they take at most half of what is free and training is long enough to pay.
-        shift: before the network sees them, move original and reconstruction by the same random offset from a square
-            of so many pixels, anew in every training step (0 or 1: do not).
+            "never"; "auto": in memory if they fit in half of the free memory and training is long enough to pay off.
+        shift: before the network sees them, shift original and reconstruction by the same random offset from a square
+            of this side in pixels, drawn again in every training step (0 or 1: no shift).
     """
 
     preset: str = "dfc"
@@ -116,7 +116,7 @@ class LossConfig:
         pixel_weight: weight of the pixel term within the reconstruction.
         scale: "variance" divides each term by its target's variance over the training images; "none" does not;
             "likelihood" makes each a Gaussian log-likelihood with its own fitted variance (all weights 1: the ELBO).
-        kl_warmup_steps: raise alpha linearly from 0 over so many steps.
+        kl_warmup_steps: raise alpha linearly from 0 over this number of steps.
         features: the feature terms; null for a plain VAE.
     """
 
@@ -137,28 +137,28 @@ class TrainingConfig:
 
     Args:
         epochs: passes over the training images.
-        max_steps: stop after so many steps, if that is earlier (null: no limit).
-        batch_size: images in a step.
-        parts: take a step's images in so many parts, one after another, to save memory.
-        devices: share a step's images among so many processes, each with a GPU (or a part of the CPU) of its own.
-        learning_rate: Adam's step size at the start.
-        warmup_steps: raise the learning rate linearly from 0 over so many steps, as large batches need it.
+        max_steps: stop after this number of steps, if that is earlier (null: no limit).
+        batch_size: images per optimiser step.
+        parts: micro-batches per optimiser step (gradient accumulation), to save memory.
+        devices: processes that share the images of a step, each with its own GPU (or part of the CPU).
+        learning_rate: Adam's initial learning rate.
+        warmup_steps: steps of linear learning-rate warm-up, for large batches.
         betas: Adam's decay rates.
         schedule: "constant", "exponential" (times `decay` after each epoch) or "cosine" (to 0 at the end).
         decay: factor of the exponential schedule.
         clip_norm: clip the gradient to this norm (null: do not).
-        ema_decay: evaluate an exponential moving average of the weights with this decay, less in the first steps
-            n, where it is n / (10 + n) (null: evaluate the weights).
+        ema_decay: evaluate an exponential moving average of the weights with this decay, at step n at most
+            n / (10 + n) (null: evaluate the weights).
         precision: "32-true", "bf16-mixed" (reductions stay in float32), or "auto": the latter where the hardware
             multiplies matrices of bfloat16.
         accelerator: "auto", "cpu" or "cuda".
-        compile: let torch.compile fuse the step (meant for GPUs; it takes a minute to start).
+        compile: compile the step with torch.compile (for GPUs; takes a minute to start).
         seed: of the initial weights, the order of the images, flips and noise.
-        deterministic: let PyTorch use deterministic algorithms alone: the same numbers twice on the same machine, also
-            on a GPU, where it costs time.
-        skip_nonfinite: leave out up to so many steps whose loss or gradient is not finite; one more ends the run.
+        deterministic: use only deterministic algorithms: the same numbers twice on the same machine, also on a GPU,
+            where it costs time.
+        skip_nonfinite: skip at most N steps with a non-finite loss or gradient, then stop.
         logger: besides the CSV file: "wandb", "tensorboard", or null.
-        picture_epochs: write pictures into the run folder every so many epochs; more in a long run, at most 50.
+        picture_epochs: epochs between pictures in the run folder; a long run spaces them out, to at most 50.
     """
 
     epochs: Positive = 20
@@ -199,7 +199,7 @@ class Experiment:
         name: what the run is called.
 
     Raises:
-        UserError: if a number is outside its range.
+        UserError: for a value of a wrong type or outside its limits.
     """
 
     name: str = "vae"
@@ -226,7 +226,7 @@ class Experiment:
         """The inverse of `as_dict`; fields that were added since have their defaults.
 
         Raises:
-            UserError: if a field is unknown or of a wrong type, or a number outside its range.
+            UserError: for an unknown field, or a value of a wrong type or outside its limits.
         """
         try:
             _check_groups(plain)

@@ -13,7 +13,7 @@ class Distillation:
     Args:
         arch: the student, a torchvision VGG.
         width: factor of every channel count; 0.25 is about twelve times cheaper than the full network.
-        last: the student's deepest layer, by torchvision's index or name; what lies beyond is left out of its file.
+        last: the student's deepest layer, by torchvision's index or name; its file ends there.
         taps: layers, by name, at which the student is to see what its teachers see; null: all that they give.
         gradients: taps at which the gradients are matched, in turn, one in each step; null: all of them.
         pooling: "max", "average", or "both": in turn, each against the teacher with the same pooling.

@@ -38,7 +38,7 @@ def data_info(data: DataConfig, *, sheet: Path | None = None, full: bool = False
 
 
 def data_prepare(data: DataConfig, *, workers: Positive | None = None, strict: bool = False) -> None:
-    """Decode a data set into the cache ahead of training; resumes where it was interrupted.
+    """Decode a data set into the cache ahead of training.
 
     Args:
         data: the data set, and how its images are cropped and resized.
