@@ -12,11 +12,13 @@ from dfcvae.config import DataConfig
 from dfcvae.data import absent, at_hand, data_of, filled, load_faces, read_face
 from dfcvae.device import pick_device
 from dfcvae.errors import UserError
-from dfcvae.fitted import load_prior
+from dfcvae.fitted import load_prior, posteriors
 from dfcvae.images import grid, rows, save_each, save_png, to_float
 from dfcvae.latent import encode_images
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.vae import VAE
+
+DRAWS = 256  # from the prior, where there are no faces
 
 
 def load_vae(model: str) -> VAE:
@@ -56,6 +58,15 @@ def start(
     prior = load_prior(model, vae=vae)
     print(f"{absent(model, data)}; starting from draws of a prior instead: {prior}.", file=sys.stderr)
     return None, prior.sample(count, generator=seeded_generator(0, Stream.PICTURES))
+
+
+def many_posteriors(model: str, vae: VAE, source: str | None) -> tuple[Tensor, Tensor]:
+    """``mu, logvar``, each (N, D), of the test faces, or of decoded draws from the prior where none are at hand."""
+    data = data_of(model, source, needed=False)
+    if source or at_hand(data):
+        return posteriors(vae, filled(load_faces(data), "test"))
+    z = load_prior(model, vae=vae).sample(DRAWS, generator=seeded_generator(0, Stream.PICTURES))
+    return encode_images(vae.encode, vae.decode_all(z))
 
 
 def draws(

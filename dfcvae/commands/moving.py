@@ -14,11 +14,8 @@ from dfcvae.ranges import Positive, Range, Seed, TwoOrMore
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from dfcvae.vae import VAE
-
 FARTHEST = 100  # standard deviations, or steps along a vector: beyond, numbers overflow
 Reach = Annotated[float, Range(-FARTHEST, FARTHEST, f"a number from -{FARTHEST} to {FARTHEST}")]
-DRAWS = 256  # from the prior, where dimensions are sorted without faces
 FRAMES = 16  # of an animation in one direction, at least
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 EDIT = re.compile(rf"(?P<name>[^=]+)=(?P<start>{NUMBER})(?::(?P<end>{NUMBER}))?")
@@ -97,12 +94,12 @@ def traverse(
     import torch
 
     from dfcvae import animation, latent, plots
-    from dfcvae.commands.faces import load_vae, start
+    from dfcvae.commands.faces import load_vae, many_posteriors, start
     from dfcvae.images import grid
 
     vae = load_vae(model)
     _, mu = start(model, vae, [image] if image else [], 1, source, out)
-    indices, nats = latent.by_kl(*_many_posteriors(model, vae, source))
+    indices, nats = latent.by_kl(*many_posteriors(model, vae, source))
     count = min(dimensions, len(indices))
     values = torch.linspace(-reach, reach, steps)
     walks = torch.stack([vae.decode_all(latent.traverse(mu[0], int(d), values)) for d in indices[:count]])
@@ -190,17 +187,3 @@ def parse_edits(words: Sequence[str]) -> tuple[list[Path], dict[str, tuple[float
     if not edits:
         raise UserError("Name an edit: Smiling=+1.5, or Smiling=-2:2 for a range; several may be given.")
     return files, edits
-
-
-def _many_posteriors(model: Model, vae: "VAE", source: str | None) -> "tuple[Tensor, Tensor]":
-    """``mu, logvar``, each (N, D), of the test faces, or of decoded draws from the prior where none are at hand."""
-    from dfcvae.data import at_hand, data_of, filled, load_faces
-    from dfcvae.fitted import load_prior, posteriors
-    from dfcvae.latent import encode_images
-    from dfcvae.seeding import Stream, seeded_generator
-
-    data = data_of(model, source, needed=False)
-    if source or at_hand(data):
-        return posteriors(vae, filled(load_faces(data), "test"))
-    z = load_prior(model, vae=vae).sample(DRAWS, generator=seeded_generator(0, Stream.PICTURES))
-    return encode_images(vae.encode, vae.decode_all(z))
