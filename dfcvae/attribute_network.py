@@ -13,7 +13,7 @@ from tqdm import tqdm
 from dfcvae.data import Batches, Faces, Splits, TrainingBatches
 from dfcvae.device import check_accelerator, keep_freed_memory, pick_device, pick_precision
 from dfcvae.errors import UserError
-from dfcvae.feature_config import FEATURE_RANGES, FeatureTraining
+from dfcvae.feature_config import FeatureTraining
 from dfcvae.images import normalize_imagenet, to_float, to_rgb
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.tensorfiles import UnreadableError, read_tensors, write_tensors
@@ -63,7 +63,7 @@ class AttributeNetwork(nn.Module):
         try:
             state, about = read_tensors(path)
             width, names = float(about["width"]), tuple(map(str, json.loads(about["attributes"])))
-            if not FEATURE_RANGES["width"][0] <= width <= FEATURE_RANGES["width"][1]:
+            if not 1 / 64 <= width <= 4:
                 raise ValueError(f"width {width}")
             network = cls(about["arch"], width, names)
             network.load_state_dict(state)

@@ -1,118 +1,169 @@
-"""The command line: parse, then call one function of `dfcvae.commands`, imported only then, as torch is heavy."""
+"""The command line: a parser for each function of `dfcvae.commands`, made of its signature and docstring."""
 
+import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import is_dataclass
 from io import TextIOWrapper
+from pathlib import Path
+from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
-from jsonargparse import Namespace
+import docstring_parser
 
 from dfcvae import __version__
-from dfcvae.errors import PreemptedError, UserError
-from dfcvae.options import COMMANDS
-from dfcvae.parsing import Parser, UsageError
+from dfcvae.commands import COMMANDS
+from dfcvae.commands.arguments import Data
+from dfcvae.config import DataConfig, Experiment, add_experiment, experiment_words
+from dfcvae.errors import PreemptedError, UsageError, UserError, nearest
+from dfcvae.parsing import Parser, build
+from dfcvae.ranges import check, notes, type_hints
 
 TRY_AGAIN = 75
-TOO_MUCH = ("can't allocate memory", "Storage size calculation overflowed", "Overflow when unpacking long")
-"""What torch says when it is asked for more numbers than fit into memory, or can be counted."""
+SHORT = {"count": "-n"}
+BARE = {"resume": True, "fid": "download"}  # what an option without its value stands for
+UNUSED = {  # fields of a data configuration that mean nothing to a command
+    "data info": {"flip", "train_images", "strict"},
+    "data prepare": {"flip", "train_images", "strict"},
+    "features distil": {"size"},
+}
+NO_MEMORY = ("can't allocate memory", "Storage size calculation overflowed", "Overflow when unpacking long")  # PyTorch
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status.
 
-    0; 1 for a failure, 2 for a mistaken command line; 75 (EX_TEMPFAIL: try again) for a run that a signal ended and
-    that was saved before, 130 for Ctrl+C.
+    0; 1 for a failure, 2 for a mistaken command line or configuration; 75 (EX_TEMPFAIL: try again) for a run that a
+    signal ended after a checkpoint, 130 for Ctrl+C.
     """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names may hold what a terminal cannot show
-    argv = list(sys.argv[1:] if argv is None else argv)
+    argv = sys.argv[1:] if argv is None else argv
     debug = "--debug" in argv
-    argv = [argument for argument in argv if argument != "--debug"]
     try:
-        parsed = parse(argv)
-        name, arguments = parsed.command, parsed[parsed.command]
-        if "subcommand" in arguments:
-            name, arguments = f"{name}_{arguments.subcommand}", arguments[arguments.subcommand]
-        from dfcvae import commands
-
-        getattr(commands, name)(plain_numbers(arguments))
-    except UserError as error:
-        if debug:
+        command, arguments = parse([word for word in argv if word != "--debug"])
+        command(**arguments)
+    except (Exception, KeyboardInterrupt) as error:
+        message, status = _explain(error)
+        if not status or (debug and not isinstance(error, (PreemptedError, KeyboardInterrupt))):
             raise
-        print(f"dfcvae: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    except PreemptedError as error:
-        print(f"dfcvae: {error}", file=sys.stderr)
-        return TRY_AGAIN
-    except OSError as error:
-        if debug:
-            raise
-        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        print(f"dfcvae: {what}. Check the path, its permissions and the free space.", file=sys.stderr)
-        return 1
-    except (RuntimeError, TypeError, MemoryError) as error:
-        told = _no_memory(error)
-        if debug or told is None:
-            raise
-        print(f"dfcvae: {told}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(
-            "dfcvae: interrupted; training resumes from its last checkpoint with --resume.",
-            file=sys.stderr,
-        )
-        return 130
+        print(f"dfcvae: {message}", file=sys.stderr)
+        return status
     return 0
 
 
-def parse(argv: list[str]) -> Namespace:
-    """A command line as typed values.
+def parse(argv: Sequence[str]) -> tuple[Callable[..., None], dict[str, Any]]:
+    """The function that a command line names, and the arguments to call it with.
 
     Raises:
-        UsageError: if it is mistaken.
+        UserError: if it is mistaken.
     """
-    parser = _parser()
-    return parser.instantiate(parser.parse_args(_experiment_as_config(argv)))
+    name = next((name for n in (2, 1) if (name := " ".join(argv[:n])) in COMMANDS), None)
+    if name is None:
+        _without_command(argv)
+    command, words = COMMANDS[name], argv[len(name.split()) :]
+    hints, parser = type_hints(command), command_parser(name)
+    if Experiment in hints.values() and not {"-h", "--help", "--config"} & set(words):
+        if not words or words[0].startswith("-"):
+            raise UsageError(f"Name an experiment first: {parser.usage}.")
+        words = experiment_words(words[0], words[1:])
+    values = parser.values(words)
+    arguments = {
+        argument.name: build(hints[argument.name], values) if _at_top(argument, hints) else values[argument.name]
+        for argument in inspect.signature(command).parameters.values()
+    }
+    check(arguments, hints)
+    return command, arguments
 
 
-def plain_numbers(arguments: Namespace) -> Namespace:
-    """Arguments with Python's integers for jsonargparse's kinds of them, which no checkpoint or YAML file may hold."""
-    for name, value in vars(arguments).items():
-        if isinstance(value, int) and not isinstance(value, bool):
-            arguments[name] = int(value)
-    return arguments
+def command_parser(name: str) -> Parser:
+    """The parser of a command.
 
-
-def _no_memory(error: Exception) -> str | None:
-    """The sentence for an error that says that memory is full; None for any other."""
-    if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
-        return (
-            "the GPU is out of memory. Lower training.batch_size, raise training.parts, or set "
-            "loss.features.cache_targets to never."
-        )
-    if isinstance(error, MemoryError) or any(told in str(error) for told in TOO_MUCH):
-        return "there is not enough memory for that. Ask for fewer or smaller images at once, or for a smaller model."
-    return None
-
-
-def _experiment_as_config(argv: list[str]) -> list[str]:
-    """``train FILE ...`` as ``train --config FILE ...``, which is how jsonargparse takes a file of fields."""
-    if argv[:1] != ["train"] or {"-h", "--help", "--config"} & set(argv):
-        return argv
-    if len(argv) < 2 or argv[1].startswith("-"):
-        raise UsageError("Name an experiment first: dfcvae train EXPERIMENT.yaml [--FIELD VALUE ...].")
-    return ["train", "--config", *argv[1:]]
-
-
-def _parser() -> Parser:
-    parser = Parser(
-        prog="dfcvae",
-        version=__version__,
-        description="Deep Feature Consistent VAE: train, sample and study VAEs with a feature-perceptual loss.",
-        epilog="--debug shows the traceback of an error.",
-    )
-    commands = parser.add_subcommands(dest="command", metavar="COMMAND")
-    for name, (help, add_arguments) in COMMANDS.items():
-        command = Parser(description=f"{help[0].upper()}{help[1:]}.")
-        commands.add_subcommand(name, command, help=help)
-        add_arguments(command)
+    Arguments before ``*`` are positional, those behind it are options. Of a dataclass before ``*``, each field is an
+    option; behind it, the options have the argument's name in front.
+    """
+    command = COMMANDS[name]
+    hints, plain, told = type_hints(command), get_type_hints(command), docstring_parser.parse(command.__doc__ or "")
+    more = {entry.arg_name: (entry.description or "").rstrip(".") for entry in told.params}
+    parser = Parser(prog=f"dfcvae {name}", description=told.short_description)
+    for argument in inspect.signature(command).parameters.values():
+        hint, skip = hints[argument.name], UNUSED.get(name, set())
+        if hint is Experiment:
+            parser.usage = f"dfcvae {name} EXPERIMENT.yaml [--FIELD VALUE ...]"
+            add_experiment(parser)
+        elif hint is DataConfig and _at_top(argument, hints):
+            parser.add_argument("source", type=str, help=notes(Data)[0])
+            parser.add_class_arguments(hint, skip=skip | {"source"})
+        elif is_dataclass(hint):
+            parser.add_class_arguments(hint, argument.name, skip=skip if hint is DataConfig else None)
+        else:
+            help = "; ".join(filter(None, [*notes(hint), more.get(argument.name)]))
+            _add_argument(parser, argument, plain[argument.name], help)
     return parser
+
+
+def _at_top(argument: inspect.Parameter, hints: dict[str, Any]) -> bool:
+    return is_dataclass(hints[argument.name]) and argument.kind is argument.POSITIONAL_OR_KEYWORD
+
+
+def _add_argument(parser: Parser, argument: inspect.Parameter, hint: Any, help: str) -> None:
+    """Add an argument: a Sequence is several words, a bool an option without a value."""
+    needed, several = argument.default is argument.empty, get_origin(hint) is Sequence
+    kind = get_args(hint)[0] if several else hint
+    how: dict[str, Any] = {"type": kind, "help": help}
+    if not needed:
+        how["default"] = list(argument.default) if several else argument.default
+    if argument.kind is argument.POSITIONAL_OR_KEYWORD:
+        if several or not needed:
+            how["nargs"] = ("+" if needed else "*") if several else "?"
+        parser.add_argument(argument.name, **how)
+        return
+    if hint is bool:
+        how = {"action": "store_true", "help": help}
+    elif argument.name in BARE:
+        how |= {"nargs": "?", "const": BARE[argument.name]}
+    elif several:
+        how |= {"nargs": 1 if kind is Path else "+", "action": "extend"}
+    else:
+        how["required"] = needed
+    flags = [f"--{argument.name}", SHORT.get(argument.name)]
+    parser.add_argument(*filter(None, flags), **how)
+
+
+def _without_command(argv: Sequence[str]) -> NoReturn:
+    """Show help or the version, or raise a UsageError."""
+    first = argv[0] if argv else ""
+    group = f"{first} " if any(name.startswith(f"{first} ") for name in COMMANDS) else ""
+    rest = argv[1:] if group else argv
+    names = [name for name in COMMANDS if name.startswith(group)]
+    words = list(dict.fromkeys(name.removeprefix(group).split()[0] for name in names))
+    if not rest:
+        raise UsageError(f"Name a command: dfcvae {group}COMMAND, one of {', '.join(words)}; --help describes them.")
+    if rest[0] == "--version":
+        print(f"dfcvae {__version__}")
+    elif rest[0] in ("-h", "--help"):
+        summaries = [(docstring_parser.parse(COMMANDS[name].__doc__ or "").short_description or "") for name in names]
+        print(f"usage: dfcvae {group}COMMAND [ARGUMENTS]\n")
+        print("Deep Feature Consistent VAE: train, sample and study VAEs with a feature-perceptual loss.\n")
+        print("\n".join(f"  {name:<17}{about.rstrip('.')}" for name, about in zip(names, summaries, strict=True)))
+        print("\ndfcvae COMMAND --help describes a command; --debug shows the traceback of an error.")
+    else:
+        command, hint = group + rest[0], nearest(rest[0], words)
+        raise UsageError(f"There is no command {command!r}{hint}; expected one of {', '.join(words)}.")
+    raise SystemExit(0)
+
+
+def _explain(error: BaseException) -> tuple[str, int]:
+    """The sentence and the exit status for an error; status 0 for one that is a fault of this program."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; training resumes from its last checkpoint with --resume.", 130
+    if isinstance(error, (PreemptedError, UserError)):
+        return str(error), {PreemptedError: TRY_AGAIN, UsageError: 2}.get(type(error), 1)
+    if isinstance(error, OSError):
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return f"{what}. Check the path, its permissions and the free space.", 1
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
+        cure = "Lower training.batch_size, raise training.micro_batches, or set loss.features.cache_targets to never."
+        return f"the GPU is out of memory. {cure}", 1
+    if isinstance(error, MemoryError) or any(told in str(error) for told in NO_MEMORY):
+        return "not enough memory. Ask for fewer or smaller images at once, or for a smaller model.", 1
+    return "", 0

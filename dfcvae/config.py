@@ -1,18 +1,22 @@
-"""What an experiment is: typed fields, read from YAML and the command line. Free of torch, so that help is quick."""
+"""The fields of an experiment, checked alike in Python, YAML and on the command line. Free of torch."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
-from math import inf
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import SUPPRESS, ActionConfigFile
 
-from dfcvae.checks import FINITE, MANY, check_groups, check_ranges
-from dfcvae.errors import UserError
+from dfcvae.errors import UsageError, UserError
 from dfcvae.feature_config import Distillation as Distillation
 from dfcvae.feature_config import FeatureTraining as FeatureTraining
 from dfcvae.files import write_whole
+from dfcvae.parsing import Parser, build
+from dfcvae.ranges import Fraction, NonNegative, Positive, Range, Seed, TwoOrMore, Weight, check_fields
+from dfcvae.yamlfile import read_yaml
+
+Decay = Annotated[float, Range(0, 0.999999, "a number from 0 to 0.999999")]
 
 
 @dataclass
@@ -27,10 +31,10 @@ class DataConfig:
             files); "authors" (138, off the centre, as in the code of the paper), "full" (the largest square), or
             "auto": 148 for aligned CelebA, else full.
         filter: antialiased resampling filter of the resize: bilinear, bicubic or box.
-        split_seed: of the training, validation and test split where the data set brings none.
-        strict: refuse missing or unreadable images (false: leave them out and say so).
-        flip: mirror each training image with probability 1/2, anew in every epoch.
-        train_images: use the first so many training images (null: all of them; 20,000 synthetic ones).
+        split_seed: of the training, validation and test split where the data set has none.
+        strict: refuse missing or unreadable images (false: skip them with a warning).
+        flip: mirror each training image with probability 1/2, drawn again in every epoch.
+        train_images: use only the first N training images (null: all of them; 20,000 synthetic ones).
     """
 
     source: str = "synthetic"
@@ -41,7 +45,10 @@ class DataConfig:
     split_seed: int = 0
     strict: bool = False
     flip: bool = True
-    train_images: int | None = None
+    train_images: Positive | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, "data.")
 
 
 @dataclass
@@ -49,13 +56,16 @@ class ModelConfig:
     """Which network to train.
 
     Args:
-        network: "hou2016" (the paper's), "smooth" (its encoder, and a decoder that draws fewer lines) or "strided"
+        network: "hou2016" (the paper's), "smooth" (its encoder, and a decoder with fewer line artefacts) or "strided"
             (that of the PyTorch-VAE collection).
         latent_dim: number of latent dimensions.
     """
 
     network: Literal["hou2016", "smooth", "strided"] = "hou2016"
-    latent_dim: int = 100
+    latent_dim: Positive = 100
+
+    def __post_init__(self) -> None:
+        check_fields(self, "model.")
 
 
 @dataclass
@@ -76,9 +86,9 @@ class FeatureConfig:
         reduction: "mean", "half-mean" or "sum" over the channels and places of a layer.
         pooling: "max", as the network was trained, or "average".
         cache_targets: keep the features of the training images in "memory" (the GPU's or the CPU's), on "disk" or
-            "never"; "auto": in memory if they take at most half of what is free and training is long enough to pay.
-        shift: before the network sees them, move original and reconstruction by the same random offset from a square
-            of so many pixels, anew in every training step (0 or 1: do not).
+            "never"; "auto": in memory if they fit in half of the free memory and training is long enough to pay off.
+        shift: before the network sees them, shift original and reconstruction by the same random offset from a square
+            of this side in pixels, drawn again in every training step (0 or 1: no shift).
     """
 
     preset: str = "dfc"
@@ -90,7 +100,10 @@ class FeatureConfig:
     reduction: Literal["mean", "half-mean", "sum"] | None = None
     pooling: Literal["max", "average"] | None = None
     cache_targets: Literal["auto", "memory", "disk", "never"] = "auto"
-    shift: int = 0
+    shift: NonNegative = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self, "loss.features.")
 
 
 @dataclass
@@ -103,16 +116,19 @@ class LossConfig:
         pixel_weight: weight of the pixel term within the reconstruction.
         scale: "variance" divides each term by its target's variance over the training images; "none" does not;
             "likelihood" makes each a Gaussian log-likelihood with its own fitted variance (all weights 1: the ELBO).
-        kl_warmup_steps: raise alpha linearly from 0 over so many steps.
+        kl_warmup_steps: raise alpha linearly from 0 over this number of steps.
         features: the feature terms; null for a plain VAE.
     """
 
-    alpha: float = 4e-3
-    beta: float = 1.0
-    pixel_weight: float = 1.0
+    alpha: Weight = 4e-3
+    beta: Weight = 1.0
+    pixel_weight: Weight = 1.0
     scale: Literal["variance", "none", "likelihood"] = "variance"
-    kl_warmup_steps: int = 0
+    kl_warmup_steps: NonNegative = 0
     features: FeatureConfig | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, "loss.")
 
 
 @dataclass
@@ -121,50 +137,51 @@ class TrainingConfig:
 
     Args:
         epochs: passes over the training images.
-        max_steps: stop after so many steps, if that is earlier (null: no limit).
-        batch_size: images in a step.
-        parts: take a step's images in so many parts, one after another, to save memory.
-        devices: share a step's images among so many processes, each with a GPU (or a part of the CPU) of its own.
-        learning_rate: Adam's step size at the start.
-        warmup_steps: raise the learning rate linearly from 0 over so many steps, as large batches need it.
+        max_steps: stop after this number of steps, if that is earlier (null: no limit).
+        batch_size: images per optimiser step.
+        micro_batches: per optimiser step (gradient accumulation), to save memory.
+        devices: processes that share the images of a step, each with its own GPU (or part of the CPU).
+        learning_rate: Adam's initial learning rate.
+        warmup_steps: steps of linear learning-rate warm-up, for large batches.
         betas: Adam's decay rates.
         schedule: "constant", "exponential" (times `decay` after each epoch) or "cosine" (to 0 at the end).
         decay: factor of the exponential schedule.
         clip_norm: clip the gradient to this norm (null: do not).
-        ema_decay: evaluate an exponential moving average of the weights with this decay, less in the first steps
-            n, where it is n / (10 + n) (null: evaluate the weights).
+        ema_decay: evaluate an exponential moving average of the weights with this decay, at step n at most
+            n / (10 + n) (null: evaluate the weights).
         precision: "32-true", "bf16-mixed" (reductions stay in float32), or "auto": the latter where the hardware
             multiplies matrices of bfloat16.
         accelerator: "auto", "cpu" or "cuda".
-        compile: let torch.compile fuse the step (meant for GPUs; it takes a minute to start).
+        compile: compile the step with torch.compile (for GPUs; takes a minute to start).
         seed: of the initial weights, the order of the images, flips and noise.
-        deterministic: let PyTorch use deterministic algorithms alone: the same numbers twice on the same machine, also
-            on a GPU, where it costs time.
-        skip_nonfinite: leave out up to so many steps whose loss or gradient is not finite; one more ends the run.
+        deterministic: use only deterministic algorithms: the same numbers twice on the same machine, also on a GPU,
+            where it costs time.
         logger: besides the CSV file: "wandb", "tensorboard", or null.
-        picture_epochs: write pictures into the run folder every so many epochs; more in a long run, at most 50.
+        picture_epochs: epochs between pictures in the run folder; a long run spaces them out, to at most 50.
     """
 
-    epochs: int = 20
-    max_steps: int | None = None
-    batch_size: int = 64
-    parts: int = 1
-    devices: int = 1
-    learning_rate: float = 1e-3
-    warmup_steps: int = 0
-    betas: tuple[float, float] = (0.9, 0.999)
+    epochs: Positive = 20
+    max_steps: Positive | None = None
+    batch_size: TwoOrMore = 64
+    micro_batches: Positive = 1
+    devices: Positive = 1
+    learning_rate: Weight = 1e-3
+    warmup_steps: NonNegative = 0
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     schedule: Literal["constant", "exponential", "cosine"] = "constant"
-    decay: float = 0.95
-    clip_norm: float | None = None
-    ema_decay: float | None = None
+    decay: Fraction = 0.95
+    clip_norm: Weight | None = None
+    ema_decay: Fraction | None = None
     precision: Literal["32-true", "bf16-mixed", "auto"] = "32-true"
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     compile: bool = False
-    seed: int = 0
+    seed: Seed = 0
     deterministic: bool = False
-    skip_nonfinite: int = 0
     logger: Literal["wandb", "tensorboard"] | None = None
-    picture_epochs: int = 1
+    picture_epochs: Positive = 1
+
+    def __post_init__(self) -> None:
+        check_fields(self, "training.")
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """Training steps of the whole run."""
@@ -180,7 +197,7 @@ class Experiment:
         name: what the run is called.
 
     Raises:
-        UserError: if a number is outside its range.
+        UserError: for a value of a wrong type or outside its limits.
     """
 
     name: str = "vae"
@@ -190,9 +207,11 @@ class Experiment:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
-        check_ranges(self, EXPERIMENT_RANGES)
-        if self.loss.features is not None:
-            check_ranges(self, {"loss.features.shift": (0, self.data.size)})
+        check_fields(self)
+        if self.loss.features and self.loss.features.shift > self.data.size:
+            raise UsageError(
+                f"loss.features.shift: expected at most data.size ({self.data.size}), got {self.loss.features.shift}."
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers, as YAML and checkpoints hold them."""
@@ -205,27 +224,71 @@ class Experiment:
         """The inverse of `as_dict`; fields that were added since have their defaults.
 
         Raises:
-            UserError: if a field is unknown or of a wrong type, or a number outside its range.
+            UserError: for an unknown field, or a value of a wrong type or outside its limits.
         """
-        parser = ArgumentParser(exit_on_error=False)
-        parser.add_class_arguments(cls)
         try:
-            check_groups(plain, cls)
-            missing = [entry.name for entry in fields(cls) if entry.name not in plain]
-            if missing:
-                raise ValueError(f"it lacks {', '.join(missing)}")
-            parsed = parser.instantiate(parser.parse_object(plain))
-        except (ArgumentError, TypeError, ValueError) as error:
-            what = " ".join(str(error).split())
+            _check_groups(plain)
+            if missing := [entry.name for entry in fields(cls) if entry.name not in plain]:
+                raise UsageError(f"it lacks {', '.join(missing)}.")
+            parser = Parser()
+            parser.add_class_arguments(cls)
+            return build(cls, parser.values(plain))
+        except UserError as error:
             raise UserError(
-                f"The saved experiment is not of this version of dfcvae ({what}); use the version it was made with, or "
-                "train again."
+                f"The saved experiment does not fit this version of dfcvae ({str(error).rstrip('.')}); use the version "
+                "it was made with, or train again."
             ) from error
-        return cls(parsed.name, parsed.data, parsed.model, parsed.loss, parsed.training)
 
     def save(self, path: Path) -> None:
         """Write the experiment as YAML."""
         write_whole(path, yaml.safe_dump(self.as_dict(), sort_keys=False))
+
+
+def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """An experiment from a YAML file, with overrides as on the command line (``["--loss.alpha=0.01"]``).
+
+    Raises:
+        UserError: for a missing file, an unknown field, or a value of a wrong type or outside its limits.
+    """
+    parser = Parser()
+    add_experiment(parser)
+    return build(Experiment, parser.values(experiment_words(path, overrides)))
+
+
+def add_experiment(parser: Parser) -> None:
+    """An option for every field of an experiment."""
+    parser.add_argument("--config", action=ActionConfigFile, help=SUPPRESS)
+    parser.add_class_arguments(Experiment)
+
+
+def experiment_words(path: str | Path, overrides: Sequence[str]) -> list[str]:
+    """The words with which a parser reads an experiment's file and what overrides it.
+
+    Raises:
+        UsageError: if the file is missing or holds anything else.
+    """
+    plain = read_yaml(Path(path), "an experiment")
+    try:
+        _check_groups(plain)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+    return ["--config", str(path), *overrides]
+
+
+def _check_groups(plain: Any) -> None:
+    """Raise a UsageError where plain values have something else in the place of an experiment or a group of fields."""
+    if not isinstance(plain, dict):
+        raise UsageError(f"expected the fields of an experiment (name: value), got {_kind(plain)}.")
+    loss = plain.get("loss")
+    groups = {name: plain.get(name, {}) for name in ("data", "model", "loss", "training")}
+    groups["loss.features"] = (loss.get("features") or {}) if isinstance(loss, dict) else {}
+    for name, group in groups.items():
+        if not isinstance(group, dict):
+            raise UsageError(f"{name}: expected fields (name: value), got {_kind(group)}.")
+
+
+def _kind(value: Any) -> str:
+    return "nothing" if value is None else f"a value of type {type(value).__name__}"
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -234,27 +297,3 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in values.items():
         found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return found
-
-
-EXPERIMENT_RANGES = {
-    "data.train_images": (1, MANY),
-    "model.latent_dim": (1, MANY),
-    "loss.alpha": (0, FINITE),
-    "loss.beta": (0, FINITE),
-    "loss.pixel_weight": (0, FINITE),
-    "loss.kl_warmup_steps": (0, MANY),
-    "training.epochs": (1, MANY),
-    "training.max_steps": (1, MANY),
-    "training.batch_size": (2, MANY),  # batch norm needs two
-    "training.parts": (1, MANY),
-    "training.devices": (1, MANY),
-    "training.warmup_steps": (0, MANY),
-    "training.learning_rate": (0, FINITE),
-    "training.betas": (0, 0.999999),
-    "training.decay": (0, 1),
-    "training.clip_norm": (0, FINITE),
-    "training.ema_decay": (0, 1),
-    "training.seed": (0, inf),
-    "training.skip_nonfinite": (0, MANY),
-    "training.picture_epochs": (1, MANY),
-}

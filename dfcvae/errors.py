@@ -1,19 +1,19 @@
-"""Mistakes of the user, told in sentences."""
+"""User-facing errors."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """A bad path, file or value: says what was expected, what came and what to do. Shown without a traceback."""
+    """A bad path, file or value: what was expected, what was found, what to do. Shown without a traceback."""
 
 
 class UsageError(UserError):
-    """A command line or configuration that says something impossible."""
+    """An invalid command line or configuration."""
 
 
 class PreemptedError(Exception):
-    """A signal ended a run, which was saved before and can be gone on with. Says where."""
+    """A signal ended a run after a checkpoint, from which it can be resumed."""
 
 
 def nearest(value: object, valid: Iterable[str]) -> str:

@@ -1,28 +1,9 @@
 """How feature networks are made: trained on attributes, or distilled from a larger one. Free of torch, as is config."""
 
 from dataclasses import dataclass, field
-from math import inf
-from typing import Literal
+from typing import Annotated, Literal
 
-from dfcvae.checks import FINITE, MANY, check_ranges
-
-DISTILLATION_RANGES = {
-    "width": (1 / 64, 4),
-    "patch": (32, MANY),
-    "steps": (1, MANY),
-    "batch_size": (16, MANY),
-    "learning_rate": (0, FINITE),
-    "gradient_weight": (0, FINITE),
-    "attribute_weight": (0, FINITE),
-    "seed": (0, inf),
-}
-FEATURE_RANGES = {
-    "width": (1 / 64, 4),
-    "epochs": (1, MANY),
-    "batch_size": (2, MANY),
-    "learning_rate": (0, FINITE),
-    "seed": (0, inf),
-}
+from dfcvae.ranges import MANY, Positive, Range, Seed, TwoOrMore, Weight, Width, check_fields
 
 
 @dataclass(frozen=True)
@@ -32,7 +13,7 @@ class Distillation:
     Args:
         arch: the student, a torchvision VGG.
         width: factor of every channel count; 0.25 is about twelve times cheaper than the full network.
-        last: the student's deepest layer, by torchvision's index or name; what lies beyond is left out of its file.
+        last: the student's deepest layer, by torchvision's index or name; its file ends there.
         taps: layers, by name, at which the student is to see what its teachers see; null: all that they give.
         gradients: taps at which the gradients are matched, in turn, one in each step; null: all of them.
         pooling: "max", "average", or "both": in turn, each against the teacher with the same pooling.
@@ -50,24 +31,24 @@ class Distillation:
     """
 
     arch: str = "vgg19_bn"
-    width: float = 0.25
+    width: Width = 0.25
     last: int | str = "bn5_2"
     taps: list[str] | None = None
     gradients: list[str] | None = None
     pooling: Literal["max", "average", "both"] = "both"
     initial: str | None = None
     sizes: list[int] = field(default_factory=lambda: [32, 48, 64, 96, 128])
-    patch: int = 64
-    steps: int = 4_000
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    gradient_weight: float = 1.0
-    attribute_weight: float = 0.02
+    patch: Annotated[int, Range(32, MANY, "an integer of at least 32")] = 64
+    steps: Positive = 4_000
+    batch_size: Annotated[int, Range(16, MANY, "an integer of at least 16")] = 32
+    learning_rate: Weight = 1e-3
+    gradient_weight: Weight = 1.0
+    attribute_weight: Weight = 0.02
     precision: Literal["32-true", "bf16-mixed", "auto"] = "auto"
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        check_ranges(self, DISTILLATION_RANGES)
+        check_fields(self, "student.")
 
 
 @dataclass(frozen=True)
@@ -86,13 +67,13 @@ class FeatureTraining:
     """
 
     arch: str = "vgg19_bn"
-    width: float = 0.25
-    epochs: int = 8
-    batch_size: int = 64
-    learning_rate: float = 3e-3
+    width: Width = 0.25
+    epochs: Positive = 8
+    batch_size: TwoOrMore = 64
+    learning_rate: Weight = 3e-3
     precision: Literal["32-true", "bf16-mixed", "auto"] = "32-true"
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        check_ranges(self, FEATURE_RANGES)
+        check_fields(self, "training.")

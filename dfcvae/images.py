@@ -45,9 +45,14 @@ def translate(images: Tensor, down: int, right: int) -> Tensor:
 
 def grid(images: Tensor, columns: int = 8, pad: int = 2) -> Tensor:
     """Tile images (N, C, H, W) in [0, 1] into one RGB picture (3, H', W') on white, ``columns`` to a row."""
-    from torchvision.utils import make_grid  # here, as importing torchvision takes seconds
-
-    return make_grid(to_rgb(images).float().cpu(), nrow=columns, padding=pad, pad_value=1.0)
+    images = to_rgb(images).float().cpu()
+    if len(images) == 1:
+        return images[0]
+    columns = min(columns, len(images))
+    blank = images.new_ones(-len(images) % columns, *images.shape[1:])
+    tiles = functional.pad(torch.cat([images, blank]), (pad, 0, pad, 0), value=1.0)
+    picture = tiles.unflatten(0, (-1, columns)).permute(2, 0, 3, 1, 4)  # (3, rows, H + pad, columns, W + pad)
+    return functional.pad(picture.flatten(3, 4).flatten(1, 2), (0, pad, 0, pad), value=1.0)
 
 
 def rows(*batches: Tensor) -> Tensor:

@@ -226,15 +226,15 @@ def _fit(
                 warmup, shift = ramp(step, experiment.loss.kl_warmup_steps), shift_of(experiment, step)
                 _share_variances(objective, config.devices)
                 terms: list[Terms] = []  # per image, of each micro-batch
-                for k in range(config.parts):
+                for k in range(config.micro_batches):
                     batch = fabric.to_device(next(feed))
-                    piece = (step * config.parts + k) * config.devices + fabric.global_rank
+                    piece = (step * config.micro_batches + k) * config.devices + fabric.global_rank
                     eps = noise(experiment, Stream.TRAIN_NOISE, piece, len(batch.images), device)
-                    more = config.devices > 1 and k + 1 < config.parts
+                    more = config.devices > 1 and k + 1 < config.micro_batches
                     with fabric.no_backward_sync(model) if more else nullcontext():
                         with fabric.autocast():
                             values, _ = step_terms(model, objective, batch, eps, warmup, shift)
-                            loss = values["total"].mean() / config.parts  # the one line that takes a batch mean
+                            loss = values["total"].mean() / config.micro_batches  # the one line that takes a batch mean
                         fabric.backward(loss)
                     terms.append({name: value.detach() for name, value in values.items()})
                 norm = torch.nn.utils.clip_grad_norm_(vae.parameters(), config.clip_norm or math.inf)
@@ -338,7 +338,9 @@ def _training_batches(experiment: Experiment, faces: Faces, device: torch.device
     if device.type == "cuda" and faces.images.numel() < MEMORY_FRACTION * free_memory(device):
         faces = faces.to(device)
     flip = experiment.data.flip
-    return TrainingBatches(faces, config.batch_size, config.seed, flip, config.parts, process_rank(), config.devices)
+    return TrainingBatches(
+        faces, config.batch_size, config.seed, flip, config.micro_batches, process_rank(), config.devices
+    )
 
 
 def _finished(step: int, last: int, out: Path) -> bool:

@@ -1,4 +1,4 @@
-"""YAML files of ours: small, without aliases, each field once."""
+"""YAML files: small, without aliases, each field once."""
 
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,17 @@ DEEPEST = 20  # levels of its fields
 
 
 def read_yaml(path: Path, what: str) -> Any:
-    """The contents of a YAML file of ours, each field once.
+    """The contents of a YAML file.
 
-    An alias (``*a``) stands for as much as one likes: nine of nine in nine lines are a billion, on which reading hangs.
+    Aliases (``*a``) are refused: nested ones expand exponentially ("billion laughs").
 
     Raises:
         UsageError: if there is no such file, or it is something else.
     """
     if not path.exists():
-        raise UsageError(f"config: File does not exist: {path}; name {what}, a YAML file.")
+        raise UsageError(f"There is no file {path}; name {what}, a YAML file.")
     if not path.is_file() or path.stat().st_size > LARGEST:
-        raise UsageError(f"{path} is no file of at most {LARGEST // 2**20} MB; name {what}, which is a YAML file.")
+        raise UsageError(f"{path} is not a regular file of at most {LARGEST // 2**20} MB; name {what}, a YAML file.")
     try:
         text, depth = path.read_text(encoding="utf-8-sig"), 0
         for event in yaml.parse(text, yaml.SafeLoader):

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, max_pool2d, pad
 
 from dfcvae import VAE, VGGFeatures
-from dfcvae.commands.distilling import FITTING, MEASURED, reconstruction, resized
+from dfcvae.commands.features import FITTING, MEASURED, reconstruction, resized
 from dfcvae.config import DataConfig
 from dfcvae.data import Splits, load_faces
 from dfcvae.device import environment

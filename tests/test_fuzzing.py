@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.checkpoint import load_checkpoint
 from dfcvae.commands.moving import parse_edits
-from dfcvae.config import DataConfig, Experiment
+from dfcvae.config import DataConfig, Experiment, load_experiment
 from dfcvae.data import open_images, prepare
 from dfcvae.data.cache import FILES, caches, check, load, read_looks
 from dfcvae.data.decode import Undecodable, quiet_pillow
@@ -23,7 +23,6 @@ from dfcvae.data.lists import read_attributes, read_csv, read_identities, read_m
 from dfcvae.errors import UserError
 from dfcvae.explore.explorer import read_upload
 from dfcvae.latent import AttributeVectors, Prior
-from dfcvae.parsing import load_experiment
 from dfcvae.vae import VAE, digest
 from dfcvae.weights import load_vgg_weights
 from tests import broken

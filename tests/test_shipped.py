@@ -386,7 +386,7 @@ def test_the_explorer_starts_from_draws_of_the_mixture(shipped, capsys):
 
 def test_explore_without_a_model_takes_celeba_64(shipped, capsys, monkeypatch):
     served = []
-    monkeypatch.setattr("dfcvae.commands.looking.serve", lambda model, *_, **__: served.append(model))
+    monkeypatch.setattr("dfcvae.explore.serve.serve", lambda model, *_, **__: served.append(model))
     ok(capsys, "explore")
     ok(capsys, "explore", f"{NAME}-plain")
     assert served == [NAME, f"{NAME}-plain"]

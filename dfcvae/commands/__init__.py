@@ -1,39 +1,43 @@
-"""What each command of the command line does. Arguments come parsed and typed from `dfcvae.cli`."""
+"""The commands: one function each, whose signature and docstring are its command line, and its Python API.
 
-from dfcvae.commands.comparing import compare, paper
+Arguments before ``*`` are positional on the command line, those behind it are options. What is heavy to import is
+imported inside the functions, so that help is quick.
+"""
+
+from collections.abc import Callable
+
 from dfcvae.commands.data import data_check, data_info, data_prepare
-from dfcvae.commands.distilling import features_distil
 from dfcvae.commands.evaluating import evaluate, probe
-from dfcvae.commands.looking import attributes, explore, map, neighbours
-from dfcvae.commands.measuring import bench
-from dfcvae.commands.models import export, reconstruct, sample
+from dfcvae.commands.features import features_distil, features_list, features_train
+from dfcvae.commands.looking import attributes, latent_map, neighbours
+from dfcvae.commands.models import explore, export, reconstruct, sample
 from dfcvae.commands.moving import edit, interpolate, traverse
-from dfcvae.commands.studying import ablate
-from dfcvae.commands.training import demo, features_list, features_train, train
+from dfcvae.commands.studies import ablate, compare, paper
+from dfcvae.commands.training import bench, demo, train
 
-__all__ = [
-    "ablate",
-    "attributes",
-    "bench",
-    "compare",
-    "data_check",
-    "data_info",
-    "data_prepare",
-    "demo",
-    "edit",
-    "evaluate",
-    "explore",
-    "export",
-    "features_distil",
-    "features_list",
-    "features_train",
-    "interpolate",
-    "map",
-    "neighbours",
-    "paper",
-    "probe",
-    "reconstruct",
-    "sample",
-    "train",
-    "traverse",
-]
+COMMANDS: dict[str, Callable[..., None]] = {
+    "demo": demo,
+    "train": train,
+    "sample": sample,
+    "reconstruct": reconstruct,
+    "interpolate": interpolate,
+    "traverse": traverse,
+    "attributes": attributes,
+    "edit": edit,
+    "map": latent_map,
+    "neighbours": neighbours,
+    "explore": explore,
+    "evaluate": evaluate,
+    "ablate": ablate,
+    "compare": compare,
+    "paper": paper,
+    "probe": probe,
+    "export": export,
+    "features train": features_train,
+    "features distil": features_distil,
+    "features list": features_list,
+    "data info": data_info,
+    "data prepare": data_prepare,
+    "data check": data_check,
+    "bench": bench,
+}

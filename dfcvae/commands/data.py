@@ -1,60 +1,75 @@
-"""`dfcvae data`: look at data sets and prepare them."""
+"""`dfcvae data`: describe data sets and prepare them."""
 
-import dataclasses
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from dfcvae.commands.arguments import Data
 from dfcvae.config import DataConfig
-from dfcvae.data import SYNTHETIC, Rendering, load_faces, open_images
-from dfcvae.data.cache import caches, caches_of, check
-from dfcvae.data.describe import SHEET, contact_sheet, describe
-from dfcvae.data.synthetic import ATTRIBUTES, render_faces
 from dfcvae.errors import UserError
-from dfcvae.images import grid, save_png, to_float
+from dfcvae.ranges import Positive
 
 
-def data_info(arguments: Any) -> None:
-    """Tell what data set lies at a path, and draw a contact sheet of it."""
-    rendering = Rendering(arguments.size, arguments.channels, arguments.crop, arguments.filter)
-    if arguments.source == SYNTHETIC:
+def data_info(data: DataConfig, *, sheet: Path | None = None, full: bool = False) -> None:
+    """Describe a data set: layout, counts, sizes, attributes and faults.
+
+    Args:
+        data: the data set, and how its images are cropped and resized.
+        sheet: draw a contact sheet of cropped images into this PNG.
+        full: examine every file of a set of more than 10,000.
+    """
+    from dfcvae.data import SYNTHETIC, Rendering, open_images
+    from dfcvae.data.describe import SHEET, contact_sheet, describe
+    from dfcvae.data.synthetic import ATTRIBUTES, render_faces
+    from dfcvae.images import grid, save_png, to_float
+
+    rendering = Rendering(data.size, data.channels, data.crop, data.filter)
+    if data.source == SYNTHETIC:
         print(f"Synthetic faces, drawn on demand. {len(ATTRIBUTES)} attributes: {', '.join(ATTRIBUTES)}.")
-        if arguments.sheet:
-            faces, _ = render_faces(range(SHEET), size=arguments.size)
-            print(f"Contact sheet: {save_png(grid(to_float(faces)), arguments.sheet)}")
+        if sheet:
+            faces, _ = render_faces(range(SHEET), size=data.size)
+            print(f"Contact sheet: {save_png(grid(to_float(faces)), sheet)}")
         return
-    if arguments.sheet and arguments.sheet.resolve().is_relative_to(Path(arguments.source).resolve()):
-        raise UserError(f"{arguments.sheet} would lie among the images; choose another place for the contact sheet.")
-    images = open_images(arguments.source, split_seed=arguments.split_seed)
-    print(describe(images, rendering, full=arguments.full))
-    if arguments.sheet:
-        print(f"\nContact sheet: {save_png(contact_sheet(images, rendering), arguments.sheet)}")
+    if sheet and sheet.resolve().is_relative_to(Path(data.source).resolve()):
+        raise UserError(f"{sheet} would lie among the images; choose another place for the contact sheet.")
+    images = open_images(data.source, split_seed=data.split_seed)
+    print(describe(images, rendering, full=full))
+    if sheet:
+        print(f"\nContact sheet: {save_png(contact_sheet(images, rendering), sheet)}")
 
 
-def data_prepare(arguments: Any) -> None:
-    """Decode a data set into the cache."""
-    fields = {field.name for field in dataclasses.fields(DataConfig)} & vars(arguments).keys()
-    config = DataConfig(**{name: getattr(arguments, name) for name in fields})
-    if config.source == SYNTHETIC:
-        raise UserError("Synthetic faces are drawn when they are needed; there is nothing to prepare.")
-    splits = load_faces(config, workers=arguments.workers)
+def data_prepare(data: DataConfig, *, workers: Positive | None = None, strict: bool = False) -> None:
+    """Decode a data set into the cache ahead of training.
+
+    Args:
+        data: the data set, and how its images are cropped and resized.
+        workers: decoding processes (default: one per processor).
+        strict: refuse missing or unreadable images.
+    """
+    from dfcvae.data import SYNTHETIC, load_faces
+
+    if data.source == SYNTHETIC:
+        raise UserError("Synthetic faces are drawn on demand; there is nothing to prepare.")
+    splits = load_faces(replace(data, strict=strict or data.strict), workers=workers)
     print(", ".join(f"{name} {len(faces):,}" for name, faces in splits.items()))
 
 
-def data_check(arguments: Any) -> None:
-    """Verify the checksums of the caches of a data set, or of all caches."""
-    found = (
-        list(caches())
-        if arguments.source is None
-        else caches_of(open_images(arguments.source, split_seed=arguments.split_seed))
-    )
+def data_check(source: Data | None = None, *, split_seed: int = 0) -> None:
+    """Verify the checksums of decoded data.
+
+    Args:
+        source: default: all caches.
+        split_seed: with which it was prepared.
+    """
+    from dfcvae.data import open_images
+    from dfcvae.data.cache import caches, caches_of, check
+
+    found = list(caches()) if source is None else caches_of(open_images(source, split_seed=split_seed))
     if not found:
-        raise UserError("There is no decoded data to check; `dfcvae data prepare` makes it.")
+        raise UserError("There is no decoded data to check; run `dfcvae data prepare` first.")
     damaged = []
     for folder, about in found:
         problems = check(folder, about)
         print(f"{folder}: {'; '.join(problems) or 'good'}")
         damaged += [folder] if problems else []
     if damaged:
-        raise UserError(
-            f"{len(damaged)} of {len(found)} caches are damaged; delete their folders and prepare them again."
-        )
+        raise UserError(f"{len(damaged)} of {len(found)} caches are corrupted; delete their folders and prepare again.")

@@ -2,69 +2,100 @@
 
 import json
 import sys
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from dfcvae.checkpoint import read_model
-from dfcvae.commands.measuring import print_measures
-from dfcvae.data import data_of, load_faces, source_name, tell_other_data
-from dfcvae.device import environment, pick_device
+from dfcvae.commands.arguments import Fid, Judges, Lpips, Model, Source
+from dfcvae.commands.training import print_measures
 from dfcvae.errors import UserError
-from dfcvae.evaluation import compared, probe_model, probe_record, probe_table
-from dfcvae.evaluation.quality import lpips_skipped
-from dfcvae.evaluation.samples import FEWEST
-from dfcvae.fitted import kept_mixture
-from dfcvae.report.evaluated import KINDS, NAMED, SETS, SPACES, Evaluated, distance_keys, evaluate_model, spaces_of
-from dfcvae.report.observers import Observers, partial_judges
-from dfcvae.vae import VAE, digest
+from dfcvae.ranges import MANY, Range, Seed
+
+if TYPE_CHECKING:
+    from dfcvae.report.evaluated import Evaluated
+
+Draws = Annotated[int, Range(2, MANY, "an integer of at least 2 (1 is the ELBO, which is measured anyway)")]
 
 
-def evaluate(arguments: Any) -> None:
-    """Print measures of a model on the test split, with intervals, and what they were measured with."""
-    if arguments.iwae == 1:
-        raise UserError("--iwae takes 2 draws or more: with 1 it is the ELBO, which is measured without it too.")
-    if arguments.out:  # mistaken paths show before hours of work
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        if arguments.out.is_dir():
-            raise UserError(f"{arguments.out} is a folder; name a file with --out.")
-    device, seed = pick_device(), arguments.seed
-    vae = VAE.load(arguments.model, device=device)
-    observers = Observers.load(arguments.judge, arguments.fid, arguments.lpips)
-    data = data_of(arguments.model, arguments.source)
-    splits, draws = load_faces(data), arguments.iwae or 1
-    about = read_model(arguments.model)[0]
-    if arguments.source is None:
+def evaluate(
+    model: Model,
+    *,
+    source: Source = None,
+    judge: Judges = (),
+    fid: Fid = None,
+    lpips: Lpips = False,
+    iwae: Draws | None = None,
+    seed: Seed = 0,
+    out: Path | None = None,
+) -> None:
+    """Measure a model on the test split, with intervals and the protocol of the measurement.
+
+    Args:
+        iwae: also the importance-weighted bound on ln p(x), with this number of decoded draws per image.
+        seed: of samples, draws and resampled images.
+        out: also write the measures as JSON.
+    """
+    from dfcvae.checkpoint import read_model
+    from dfcvae.commands.faces import load_vae
+    from dfcvae.data import data_of, load_faces, tell_other_data
+    from dfcvae.device import environment
+    from dfcvae.evaluation import compared
+    from dfcvae.evaluation.quality import lpips_skipped
+    from dfcvae.fitted import kept_mixture
+    from dfcvae.report.evaluated import evaluate_model
+    from dfcvae.report.observers import Observers, partial_judges
+
+    if out:  # a bad path shows before hours of work
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.is_dir():
+            raise UserError(f"{out} is a folder; name a file with --out.")
+    vae, observers = load_vae(model), Observers.load(judge, fid, lpips)
+    data = data_of(model, source)
+    splits, about = load_faces(data), read_model(model)[0]
+    if source is None:
         tell_other_data(about, splits["test"])
     for warning in partial_judges(observers, {"this model": about["config"]}):
         print(warning, file=sys.stderr)
-    mixture = kept_mixture(arguments.model, vae) if observers.embed_samples() else None
-    found = evaluate_model(vae, data, splits, observers, mixture=mixture, draws=draws, seed=seed, progress=True)
+    mixture = kept_mixture(model, vae) if observers.embed_samples() else None
+    found = evaluate_model(vae, data, splits, observers, mixture=mixture, draws=iwae or 1, seed=seed, progress=True)
     print_measures(found.measured.values(), found.measured.intervals(seed))
     if observers.embed_samples():
         print_samples(found, compared(splits["val"], splits["test"]))
     here = {name: value for name, value in environment().items() if name in ("commit", "device", "versions")}
-    print_card(found.card | here)
+    _print_card(found.card | here)
     if told := lpips_skipped(observers.lpips):
         print(f"\n{told}")
-    if arguments.out:
+    if out:
         numbers = found.as_json(seed)
         numbers["protocol"] |= here
-        arguments.out.write_text(json.dumps(numbers, indent=2) + "\n")
+        out.write_text(json.dumps(numbers, indent=2) + "\n")
 
 
-def probe(arguments: Any) -> None:
-    """Print what linear classifiers read of attributes in a model's latents, beside controls."""
-    vae = VAE.load(arguments.model, device=pick_device())
-    data = data_of(arguments.model, arguments.source, held_out=False)
+def probe(model: Model, *, source: Source = None, out: Path | None = None) -> None:
+    """Measure what linear classifiers read of attributes in the latents, beside controls.
+
+    Args:
+        out: also write all scores as JSON.
+    """
+    from dfcvae.commands.faces import load_vae
+    from dfcvae.data import data_of, load_faces, source_name
+    from dfcvae.evaluation import probe_model, probe_record, probe_table
+    from dfcvae.vae import digest
+
+    vae = load_vae(model)
+    data = data_of(model, source, held_out=False)
     result = probe_model(vae, load_faces(data), progress=True)
     print(probe_table(result))
-    if arguments.out:
+    if out:
         about = {"model": digest(vae), "source": source_name(data), "size": data.size, "crop": data.crop}
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(about | probe_record(result), indent=2) + "\n")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(about | probe_record(result), indent=2) + "\n")
 
 
-def print_samples(found: Evaluated, n: int) -> None:
+def print_samples(found: "Evaluated", n: int) -> None:
     """How far samples are from the test split, unless there are too few faces."""
+    from dfcvae.evaluation.samples import FEWEST
+    from dfcvae.report.evaluated import KINDS, NAMED, SETS, SPACES, distance_keys, spaces_of
+
     if not found.samples:
         print(f"\nSamples are not measured: {FEWEST} validation and test faces are needed, and there are {n}.")
         return
@@ -78,7 +109,7 @@ def print_samples(found: Evaluated, n: int) -> None:
             print(f"{SETS[kind]:<28}" + "".join(f"{row[key]:>20.4g}" for key in distance_keys(space)))
 
 
-def print_card(card: dict[str, Any]) -> None:
+def _print_card(card: dict[str, Any]) -> None:
     """One line of the protocol to a line."""
     print("\nProtocol")
     lines = {name: value for name, value in card.items() if name != "judges"}

@@ -12,11 +12,18 @@ from dfcvae.config import DataConfig
 from dfcvae.data import absent, at_hand, data_of, filled, load_faces, read_face
 from dfcvae.device import pick_device
 from dfcvae.errors import UserError
-from dfcvae.fitted import load_prior
+from dfcvae.fitted import load_prior, posteriors
 from dfcvae.images import grid, rows, save_each, save_png, to_float
-from dfcvae.latent import Prior, encode_images
+from dfcvae.latent import encode_images
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.vae import VAE
+
+DRAWS = 256  # from the prior, where there are no faces
+
+
+def load_vae(model: str) -> VAE:
+    """A model on the GPU, if there is one."""
+    return VAE.load(model, device=pick_device())
 
 
 def faces_of(files: Sequence[Path], count: int, data: DataConfig, out: Path) -> Tensor:
@@ -27,9 +34,7 @@ def faces_of(files: Sequence[Path], count: int, data: DataConfig, out: Path) -> 
     """
     for file in files:
         if out.resolve() in (file.resolve(), file.resolve().parent):
-            raise UserError(
-                f"{file} is one of the pictures to read, and {out} would overwrite it; choose another --out."
-            )
+            raise UserError(f"{out} would overwrite {file}, which is one of the images to read; choose another --out.")
     if files:
         return to_float(torch.from_numpy(np.stack([read_face(file, data) for file in files]))).to(pick_device())
     return to_float(filled(load_faces(data), "test").images[:count]).to(pick_device())
@@ -55,12 +60,23 @@ def start(
     return None, prior.sample(count, generator=seeded_generator(0, Stream.PICTURES))
 
 
-def told_prior(model: str, vae: VAE, kind: str, source: str | None = None) -> Prior:
-    """The prior to sample from, told on stderr; see `load_prior`."""
-    prior = load_prior(model, kind, vae=vae, source=source)
-    none_kept = kind == "auto" and str(prior) == "N(0, I)"
-    print(f"Prior: {prior}{'; no mixture is kept with this model' if none_kept else ''}.", file=sys.stderr)
-    return prior
+def many_posteriors(model: str, vae: VAE, source: str | None) -> tuple[Tensor, Tensor]:
+    """``mu, logvar``, each (N, D), of the test faces, or of decoded draws from the prior where none are at hand."""
+    data = data_of(model, source, needed=False)
+    if source or at_hand(data):
+        return posteriors(vae, filled(load_faces(data), "test"))
+    z = load_prior(model, vae=vae).sample(DRAWS, generator=seeded_generator(0, Stream.PICTURES))
+    return encode_images(vae.encode, vae.decode_all(z))
+
+
+def draws(
+    model: str, vae: VAE, count: int, *, prior: str, seed: int, temperature: float = 1.0, source: str | None = None
+) -> Tensor:
+    """Latents (count, D) from a prior, which stderr names; see `load_prior`."""
+    found = load_prior(model, prior, vae=vae, source=source)
+    none_kept = prior == "auto" and str(found) == "N(0, I)"
+    print(f"Prior: {found}{'; no mixture is kept with this model' if none_kept else ''}.", file=sys.stderr)
+    return found.sample(count, temperature=temperature, generator=seeded_generator(seed, Stream.PICTURES))
 
 
 def write(images: Tensor, originals: Tensor | None, out: Path, each: bool) -> None:

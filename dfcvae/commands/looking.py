@@ -1,129 +1,173 @@
-"""Commands that look at the latent space as a whole: attributes, maps, neighbours, the page to play with it."""
+"""Commands that show the latent space as a whole: attribute vectors, maps, neighbours."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
-from torchmetrics.functional.classification import binary_auroc
-
-from dfcvae.attribute_network import AttributeNetwork
-from dfcvae.commands.faces import told_prior
-from dfcvae.data import Faces, data_of, filled, load_faces, source_name
-from dfcvae.device import pick_device
+from dfcvae.commands.arguments import Model, Picture, Prior, Source
 from dfcvae.errors import UserError
-from dfcvae.evaluation import embed
-from dfcvae.explore.serve import serve
-from dfcvae.fitted import VECTORS, fit_vectors, keep, latent_folder, posteriors
-from dfcvae.images import save_png, to_float
-from dfcvae.latent import (
-    AttributeVectors,
-    encode_images,
-    image_map,
-    label_correlation,
-    nearest_neighbours,
-    principal_components,
-    tsne,
-)
-from dfcvae.paths import pretrained_models
-from dfcvae.plots import heatmaps, labelled_grid, save_figure, scatters
-from dfcvae.seeding import Stream, seeded_generator
-from dfcvae.vae import VAE, digest
+from dfcvae.ranges import Positive, Seed
 
-FIRST = "celeba-64"  # the shipped model that the explorer shows unless another one is named
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dfcvae.data import Faces
+    from dfcvae.latent import AttributeVectors
+    from dfcvae.vae import VAE
+
 PAIRS = 15  # printed of the most correlated
 COLOURED = ("Male", "Smiling", "Eyeglasses", "Blond_Hair", "Young", "Wearing_Hat")  # on a map, unless told otherwise
 
 
-def attributes(arguments: Any) -> None:
-    """Fit attribute vectors, keep them beside the model, and show how they hang together."""
-    vae = VAE.load(arguments.model, device=pick_device())
-    data = data_of(arguments.model, arguments.source, held_out=False)
+def attributes(
+    model: Model,
+    *,
+    source: Source = None,
+    method: Literal["means", "classifier"] = "means",
+    balance: Sequence[str] = (),
+    out: Path = Path("attributes.png"),
+) -> None:
+    """Fit attribute vectors and show their correlations.
+
+    Args:
+        method: the difference of the class means, or the normal of a linear classifier.
+        balance: attributes in which faces with and without another one shall not differ.
+        out: drawing of the correlations (PNG); the numbers lie beside it as CSV.
+    """
+    from dfcvae import fitted, plots
+    from dfcvae.commands.faces import load_vae
+    from dfcvae.data import data_of, filled, load_faces, source_name
+    from dfcvae.latent import label_correlation
+    from dfcvae.vae import digest
+
+    vae = load_vae(model)
+    data = data_of(model, source, held_out=False)
     splits = load_faces(data)
-    vectors = fit_vectors(vae, filled(splits, "train"), arguments.method, arguments.balance)
-    file = latent_folder(arguments.model) / VECTORS
-    if keep(arguments.model, lambda: vectors.save(file, digest(vae), source_name(data))):
+    vectors = fitted.fit_vectors(vae, filled(splits, "train"), method, balance)
+    file = fitted.latent_folder(model) / fitted.VECTORS
+    if fitted.keep(model, lambda: vectors.save(file, digest(vae), source_name(data))):
         print(f"Vectors: {file} ({vectors.how})")
     columns = [splits["train"].names.index(name) for name in vectors.names]
-    print(vectors_table(vae, vectors, splits["test"]))
+    print(_vectors_table(vae, vectors, splits["test"]))
     labels = label_correlation(splits["train"].attributes[:, columns])
-    print(correlation_table(vectors, labels))
-    print(f"All correlations: {write_correlations(vectors, labels, arguments.out.with_suffix('.csv'))}")
+    print(_correlation_table(vectors, labels))
+    print(f"All correlations: {_write_correlations(vectors, labels, out.with_suffix('.csv'))}")
     matrices = {"cosine of the vectors": vectors.correlation(), "correlation of the labels": labels}
-    print(f"Drawing: {save_figure(heatmaps(matrices, vectors.names), arguments.out)}")
+    print(f"Drawing: {plots.save_figure(plots.heatmaps(matrices, vectors.names), out)}")
 
 
-def explore(arguments: Any) -> None:
-    """Serve a page to look at a model and play with it."""
-    model = arguments.model or (FIRST if FIRST in pretrained_models() else None)
-    if model is None:
-        raise UserError("Name a model to explore: a run folder, a checkpoint, or an exported folder.")
-    serve(model, arguments.source, host=arguments.host, port=arguments.port, show=arguments.open)
+def latent_map(
+    model: Model,
+    *,
+    source: Source = None,
+    method: Literal["tsne", "pca"] = "tsne",
+    attributes: Sequence[str] = (),
+    count: Positive = 2000,
+    seed: Seed = 0,
+    out: Path = Path("map.png"),
+) -> None:
+    """Map faces onto the plane by their latents: dots coloured by attribute, and the faces themselves.
 
+    Args:
+        method: t-SNE, or the first two principal components.
+        attributes: attributes to colour by.
+        count: number of test faces.
+        seed: of t-SNE.
+        out: the dots (PNG); the faces themselves are drawn beside it, in NAME-faces.png.
+    """
+    from dfcvae import fitted, images, latent, plots
+    from dfcvae.commands.faces import load_vae
+    from dfcvae.data import data_of, filled, load_faces
 
-def map(arguments: Any) -> None:
-    """Lay faces out in the plane by their latents: dots coloured by attribute, and the faces themselves."""
-    vae = VAE.load(arguments.model, device=pick_device())
-    test = filled(load_faces(data_of(arguments.model, arguments.source)), "test")
-    test = test.subset(min(arguments.count, len(test)))
-    names = arguments.attributes or [name for name in COLOURED if name in test.names]
+    vae = load_vae(model)
+    test = filled(load_faces(data_of(model, source)), "test")
+    test = test.subset(min(count, len(test)))
+    names = attributes or [name for name in COLOURED if name in test.names]
     for name in names:
         if name not in test.names:
-            raise UserError(f"There is no attribute {name!r}; there are {', '.join(test.names) or 'none'}.")
-    mu, _ = posteriors(vae, test)
+            raise UserError(f"There is no attribute {name!r}; expected one of {', '.join(test.names) or 'none'}.")
+    mu, _ = fitted.posteriors(vae, test)
     if min(mu.shape) < 2:
-        raise UserError(f"A map is of 2 faces and 2 latent dimensions or more; {mu.shape[0]} and {mu.shape[1]} came.")
-    points = tsne(mu, arguments.seed) if arguments.method == "tsne" else principal_components(mu)
-    title = f"{'t-SNE' if arguments.method == 'tsne' else 'Principal components'} of {len(mu):,} posterior means"
+        raise UserError(f"A map needs at least 2 faces and 2 latent dimensions, got {mu.shape[0]} and {mu.shape[1]}.")
+    points = latent.tsne(mu, seed) if method == "tsne" else latent.principal_components(mu)
+    title = f"{'t-SNE' if method == 'tsne' else 'Principal components'} of {len(mu):,} posterior means"
     labels = {name: test.attributes[:, test.names.index(name)] for name in names}
-    print(save_figure(scatters(points, labels, title), arguments.out))
-    faces = arguments.out.with_name(f"{arguments.out.stem}-faces.png")
-    print(save_png(image_map(points, to_float(test.images)), faces))
+    print(plots.save_figure(plots.scatters(points, labels, title), out))
+    faces = latent.image_map(points, images.to_float(test.images))
+    print(images.save_png(faces, out.with_name(f"{out.stem}-faces.png")))
 
 
-def neighbours(arguments: Any) -> None:
-    """Draw samples above the training faces nearest to them, and say how near held-out faces are in comparison."""
-    vae = VAE.load(arguments.model, device=pick_device())
-    splits = load_faces(data_of(arguments.model, arguments.source, held_out=False))
+def neighbours(
+    model: Model,
+    *,
+    source: Source = None,
+    judge: Path | None = None,
+    count: Positive = 8,
+    prior: Prior = "auto",
+    seed: Seed = 0,
+    out: Picture = Path("neighbours.png"),
+) -> None:
+    """Show the training faces nearest to samples, and how near held-out faces are in comparison.
+
+    Args:
+        judge: compare in the features of this attribute network too.
+        count: number of samples.
+        seed: of the samples.
+    """
+    import torch
+
+    from dfcvae import evaluation, latent, plots
+    from dfcvae.attribute_network import AttributeNetwork
+    from dfcvae.commands.faces import draws, load_vae
+    from dfcvae.data import data_of, filled, load_faces
+    from dfcvae.device import pick_device
+    from dfcvae.images import to_float
+
+    vae = load_vae(model)
+    splits = load_faces(data_of(model, source, held_out=False))
     train, test = filled(splits, "train"), filled(splits, "test")
-    prior = told_prior(arguments.model, vae, arguments.prior, arguments.source)
-    z = prior.sample(arguments.count, generator=seeded_generator(arguments.seed, Stream.PICTURES))
-    samples = vae.decode_all(z).cpu()
-    spaces = {"latents": lambda images: encode_images(vae.encode, images, pick_device())[0]}
-    if arguments.judge:
-        judge = AttributeNetwork.load(arguments.judge).to(pick_device())
-        spaces["the judge's features"] = lambda images: embed(judge.embed, images, pick_device())
+    samples = vae.decode_all(draws(model, vae, count, prior=prior, seed=seed, source=source)).cpu()
+    spaces = {"latents": lambda images: latent.encode_images(vae.encode, images, pick_device())[0]}
+    if judge:
+        network = AttributeNetwork.load(judge).to(pick_device())
+        spaces["the judge's features"] = lambda images: evaluation.embed(network.embed, images, pick_device())
     rows, labels = [samples], ["samples"]
     for space, place in spaces.items():
         references = place(train.images)
-        distances, indices = nearest_neighbours(place(samples), references)
-        others, _ = nearest_neighbours(place(test.images), references)
+        distances, indices = latent.nearest_neighbours(place(samples), references)
+        others, _ = latent.nearest_neighbours(place(test.images), references)
         print(
             f"Nearest training face in {space}, median distance: {float(distances.median()):.3g} from samples, "
             f"{float(others.median()):.3g} from held-out faces"
         )
         rows.append(to_float(train.images[indices[:, 0]]))
         labels.append(f"nearest in\n{space}")
-    print(save_figure(labelled_grid(torch.stack(rows), labels), arguments.out))
+    print(plots.save_figure(plots.labelled_grid(torch.stack(rows), labels), out))
 
 
-def vectors_table(vae: VAE, vectors: AttributeVectors, test: Faces) -> str:
-    """How well a face's place along each vector tells whether it has the attribute: the AUROC on held-out faces."""
+def _vectors_table(vae: "VAE", vectors: "AttributeVectors", test: "Faces") -> str:
+    """How well the position along each vector predicts the attribute: the AUROC on held-out faces."""
+    from torchmetrics.functional.classification import binary_auroc
+
+    from dfcvae.fitted import posteriors
+
     mu, _ = posteriors(vae, test)
     lines = [f"{'attribute':<22}{'length':>8}{'AUROC, held-out':>18}"]
     for name, vector in zip(vectors.names, vectors.vectors, strict=True):
         has = test.attributes[: len(mu), test.names.index(name)]
-        told = 0 < int(has.sum()) < len(has)
+        varies = 0 < int(has.sum()) < len(has)
         score = mu @ vector  # standardised, as the metric takes a sigmoid, in which large numbers would be ties
         score = (score - score.mean()) / score.std().clamp_min(1e-9)
-        auroc = f"{float(binary_auroc(score, has.long())):.3f}" if told else "-"
+        auroc = f"{float(binary_auroc(score, has.long())):.3f}" if varies else "-"
         lines.append(f"{name:<22}{float(vector.norm()):>8.2f}{auroc:>18}")
     return "\n".join(lines)
 
 
-def correlation_table(vectors: AttributeVectors, labels: Tensor) -> str:
+def _correlation_table(vectors: "AttributeVectors", labels: "Tensor") -> str:
     """The pairs of attributes whose vectors are most alike or most opposed, with the correlation of their labels."""
+    import torch
+
     cosine = vectors.correlation()
     above = torch.triu_indices(len(cosine), len(cosine), 1)
     strongest = cosine[above[0], above[1]].abs().argsort(descending=True)[:PAIRS]
@@ -134,7 +178,7 @@ def correlation_table(vectors: AttributeVectors, labels: Tensor) -> str:
     return "\n".join(lines)
 
 
-def write_correlations(vectors: AttributeVectors, labels: Tensor, file: Path) -> Path:
+def _write_correlations(vectors: "AttributeVectors", labels: "Tensor", file: Path) -> Path:
     """All pairs as CSV."""
     file.parent.mkdir(parents=True, exist_ok=True)
     cosine = vectors.correlation()

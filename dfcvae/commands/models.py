@@ -1,37 +1,95 @@
-"""Commands that use a trained model: draw, reconstruct, export."""
+"""Commands that use a trained model: draw, reconstruct, export, explore."""
 
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
 
-from dfcvae.commands.faces import faces_of, told_prior, write
-from dfcvae.data import data_of
-from dfcvae.device import pick_device
+from dfcvae.commands.arguments import Each, Model, Picture, Prior, Source, Temperature
 from dfcvae.errors import UserError
-from dfcvae.exporting import export_model
-from dfcvae.seeding import Stream, seeded_generator
-from dfcvae.vae import VAE
+from dfcvae.ranges import Positive, Seed
 
-HOTTEST = 10
+FIRST = "celeba-64"  # the shipped model that the explorer shows unless another one is named
 
 
-def sample(arguments: Any) -> None:
-    """Decode draws from a prior into a grid or single files."""
-    if not 0 <= arguments.temperature <= HOTTEST:
-        raise UserError(f"A temperature is a number from 0 to {HOTTEST}; {arguments.temperature:g} came.")
-    vae = VAE.load(arguments.model, device=pick_device())
-    prior = told_prior(arguments.model, vae, arguments.prior, arguments.source)
-    generator = seeded_generator(arguments.seed, Stream.PICTURES)
-    z = prior.sample(arguments.count, temperature=arguments.temperature, generator=generator)
-    write(vae.decode_all(z), None, arguments.out, arguments.each)
+def sample(
+    model: Model,
+    *,
+    count: Positive = 64,
+    seed: Seed = 0,
+    prior: Prior = "auto",
+    temperature: Temperature = 1.0,
+    source: Source = None,
+    out: Picture = Path("samples.png"),
+    each: Each = False,
+) -> None:
+    """Draw faces from a prior.
+
+    Args:
+        count: number of faces.
+        seed: of the draws.
+    """
+    from dfcvae.commands.faces import draws, load_vae, write
+
+    vae = load_vae(model)
+    z = draws(model, vae, count, prior=prior, seed=seed, temperature=temperature, source=source)
+    write(vae.decode_all(z), None, out, each)
 
 
-def reconstruct(arguments: Any) -> None:
-    """Reconstruct image files, or faces of the test split, from the posterior mean."""
-    vae = VAE.load(arguments.model, device=pick_device())
-    data = data_of(arguments.model, arguments.source, needed=not arguments.images)
-    x = faces_of(arguments.images, arguments.count, data, arguments.out)
-    write(vae.reconstruct(x), x, arguments.out, arguments.each)
+def reconstruct(
+    model: Model,
+    images: Sequence[Path] = (),
+    *,
+    source: Source = None,
+    count: Positive = 8,
+    out: Picture = Path("reconstructions.png"),
+    each: Each = False,
+) -> None:
+    """Show originals above their reconstructions.
+
+    Args:
+        images: image files (default: faces of the test split).
+        count: number of test faces.
+    """
+    from dfcvae.commands.faces import faces_of, load_vae, write
+    from dfcvae.data import data_of
+
+    vae = load_vae(model)
+    x = faces_of(images, count, data_of(model, source, needed=not images), out)
+    write(vae.reconstruct(x), x, out, each)
 
 
-def export(arguments: Any) -> None:
-    """Write a model as safetensors, JSON and a model card, with the priors and vectors that were fitted to it."""
-    print(export_model(arguments.model, arguments.out, arguments.dtype))
+def export(model: Model, *, out: Path, dtype: Literal["float32", "float16", "bfloat16"] = "float32") -> None:
+    """Write a model as safetensors, JSON and a model card, with its fitted priors and attribute vectors.
+
+    Args:
+        out: the folder to write.
+        dtype: of the weights in the file; float16 and bfloat16 halve it, and load as float32.
+    """
+    from dfcvae.exporting import export_model
+
+    print(export_model(model, out, dtype))
+
+
+def explore(
+    model: Model | None = None,
+    *,
+    source: Source = None,
+    host: str = "127.0.0.1",
+    port: Positive = 8080,
+    open: bool = False,
+) -> None:
+    """Explore a model in the browser.
+
+    Args:
+        model: default: celeba-64.
+        host: address to listen on; 0.0.0.0 lets others in.
+        port: if it is in use, the next free one is taken.
+        open: open the page in the browser.
+    """
+    from dfcvae.explore.serve import serve
+    from dfcvae.paths import pretrained_models
+
+    model = model or (FIRST if FIRST in pretrained_models() else None)
+    if model is None:
+        raise UserError("Name a model to explore: a run folder, a checkpoint, or an exported folder.")
+    serve(model, source, host=host, port=port, show=open)

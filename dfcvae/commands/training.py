@@ -1,32 +1,42 @@
-"""Commands that train: the demo, experiments, feature networks."""
+"""Commands that train a VAE, and measure the speed of training."""
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from dfcvae.attribute_network import attribute_scores, scores_table, train_features
-from dfcvae.commands.measuring import print_measures
-from dfcvae.data import load_faces
-from dfcvae.demo import DemoSettings, run_demo
-from dfcvae.device import pick_device, process_rank
-from dfcvae.errors import PreemptedError, UserError
-from dfcvae.losses import PRESETS
-from dfcvae.parsing import to_experiment
-from dfcvae.training import train as run_training
-from dfcvae.vgg import layer_table
+from dfcvae.commands.arguments import Size
+from dfcvae.config import Experiment
+from dfcvae.errors import PreemptedError
+from dfcvae.ranges import Positive, Seed
 
 
-def demo(arguments: Any) -> None:
-    """Train both models on synthetic faces and write the report."""
-    settings = DemoSettings(size=arguments.size, channels=arguments.channels)
-    print(f"Report: {run_demo(arguments.out, seed=arguments.seed, settings=settings)}")
+def demo(*, out: Path = Path("dfcvae-demo"), size: Size = 64, channels: Literal[1, 3] = 3, seed: Seed = 0) -> None:
+    """Train a plain VAE and a DFC-VAE on synthetic faces and write a report.
+
+    Args:
+        out: folder of the report.
+        size: side of the images in pixels: 32, 64, 128 or 256; the time grows with their square.
+        channels: 3 (RGB) or 1 (grey).
+        seed: of all training runs and samples.
+    """
+    from dfcvae.demo import DemoSettings, run_demo
+
+    print(f"Report: {run_demo(out, seed=seed, settings=DemoSettings(size=size, channels=channels))}")
 
 
-def train(arguments: Any) -> None:
-    """Train an experiment into its run folder."""
-    experiment = to_experiment(arguments)
+def train(experiment: Experiment, *, out: Path | None = None, resume: Literal["auto"] | bool = False) -> None:
+    """Train an experiment, a YAML file of the fields below.
+
+    Args:
+        experiment: what to train, and how.
+        out: run folder (default: runs/NAME).
+        resume: resume from the last checkpoint in the run folder; auto: if there is one.
+    """
+    from dfcvae.device import process_rank
+    from dfcvae.training import train as run_training
+
     try:
-        run = run_training(experiment, arguments.out or Path("runs") / experiment.name, resume=arguments.resume)
+        run = run_training(experiment, out or Path("runs") / experiment.name, resume=resume)
     except PreemptedError:
         if process_rank():
             return  # with another status than 0, Lightning would kill the first process before that ends by itself
@@ -36,35 +46,34 @@ def train(arguments: Any) -> None:
         print_measures(run.metrics)
 
 
-def features_train(arguments: Any) -> None:
-    """Train an in-domain feature network and report how well it predicts the attributes."""
-    if arguments.out.suffix != ".safetensors":
-        raise UserError(
-            f"The weights are written as safetensors, so --out should end in that, not {arguments.out.name!r}."
-        )
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    splits = load_faces(arguments.data)
-    network = train_features(arguments.training, splits).to(pick_device())
-    network.save(arguments.out)
-    scores = attribute_scores(network.logits(splits["val"]), splits["val"].attributes, network.names)
-    print(scores_table(scores))
-    arguments.out.with_suffix(".json").write_text(json.dumps(scores, indent=2) + "\n")
-    print(f"Weights: {arguments.out} (use them with --loss.features.weights {arguments.out})")
+def bench(
+    *,
+    size: Size = 64,
+    batch_size: Positive = 64,
+    rounds: Positive | None = None,
+    steps: Positive | None = None,
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto",
+    quick: bool = False,
+    out: Path = Path("bench.json"),
+) -> None:
+    """Measure what a training step costs, beside the step of popular implementations.
+
+    Args:
+        batch_size: images per step.
+        rounds: measurements of every row (default: 3; quick: 1).
+        steps: timed steps per measurement (default: 2; on a GPU 50).
+        accelerator: where to run.
+        quick: the main rows only.
+        out: all numbers, as JSON.
+    """
+    from dfcvae.bench import bench_table, run_bench
+
+    print(bench_table(run_bench(size, batch_size, rounds, steps, accelerator, quick, out)))
+    print(f"All numbers: {out}")
 
 
-def features_list(arguments: Any) -> None:
-    """Print the layers of a VGG with what one needs to know to choose some."""
-    table = layer_table(arguments.arch, arguments.size)
-    tapped = PRESETS["dfc"].layers if arguments.arch == PRESETS["dfc"].arch else ()
-    line = "{:<2}{:>5}  {:<8} {:<12} {:>8} {:>9} {:>6} {:>15} {:>17}"
-    print(f"{arguments.arch} for images of {arguments.size}x{arguments.size} pixels")
-    print(
-        line.format("", "index", "name", "type", "channels", "size", "stride", "receptive field", "numbers per image")
-    )
-    for row in table:
-        size = f"{row.size}x{row.size}" if row.size else "none left"
-        field, numbers = f"{row.receptive_field}x{row.receptive_field}", f"{row.numbers:,}"
-        star = "*" if row.name in tapped else ""
-        print(line.format(star, row.index, row.name, row.type, row.channels, size, row.stride, field, numbers))
-    if tapped:
-        print("* compared by the loss dfc")
+def print_measures(measures: Mapping[str, float], intervals: Mapping[str, tuple[float, float]] | None = None) -> None:
+    """One measure to a line, with its interval where it has one."""
+    for name, value in measures.items():
+        low, high = (intervals or {}).get(name, (None, None))
+        print(f"{name:<28}{value:>12.4g}{'' if low is None else f'  [{low:.4g}, {high:.4g}]'}")

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dfcvae.checks import FINITE
 from dfcvae.errors import UserError, nearest
 from dfcvae.images import to_rgb
+from dfcvae.ranges import FINITE
 from dfcvae.weights import read_state_dict, whole_imagenet_file
 from dfcvae.yamlfile import read_yaml
 

@@ -414,7 +414,7 @@ def test_a_judge_that_learned_what_the_loss_learned_is_told(judge, tmp_path):
 
 
 def test_evaluate_and_compare_take_a_judge_of_another_kind(folder, plain, splits, tmp_path, monkeypatch, capsys):
-    for module in ("commands.evaluating", "report.comparison"):
+    for module in ("data", "reports.comparison"):
         monkeypatch.setattr(f"dfcvae.{module}.load_faces", lambda *_, **__: splits)
     monkeypatch.chdir(tmp_path)
     loss = attribute_network(tmp_path / "features.safetensors", 0)

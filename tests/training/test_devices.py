@@ -48,7 +48,7 @@ from pathlib import Path
 from dfcvae.build import build_objective, build_vae
 from dfcvae.config import Experiment
 from dfcvae.errors import PreemptedError, UserError
-from dfcvae.parsing import load_experiment
+from dfcvae.config import load_experiment
 from dfcvae.training import train
 from tests.training.test_devices import few_faces
 
@@ -102,15 +102,15 @@ def rows(out):
 def test_two_processes_train_what_one_does_in_two_parts(start, experiment):
     """The same images, noise and batch norm statistics in each half of a step: the same weights up to rounding."""
     states, logged = {}, {}
-    for name in ("devices", "parts"):
+    for name in ("devices", "micro_batches"):
         done, out = start(name, epochs=3, **{name: 2})
         assert done.returncode == 0, done.stderr[-2000:]
         assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
         states[name], logged[name] = last(out)["vae"], rows(out)
-    trained = [key for key in states["parts"] if "running" not in key and "num_batches" not in key]
+    trained = [key for key in states["micro_batches"] if "running" not in key and "num_batches" not in key]
     assert len(trained) > 20
     for key in trained:
-        torch.testing.assert_close(states["devices"][key], states["parts"][key], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(states["devices"][key], states["micro_batches"][key], rtol=1e-3, atol=1e-4)
     steps = [{row["step"]: row for row in logged[name] if "train/total" in row} for name in logged]
     assert list(steps[0]) == list(steps[1]) == [9, 11]
     for step in (9, 11):

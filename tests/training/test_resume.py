@@ -96,7 +96,7 @@ def test_a_run_stopped_within_an_epoch_and_before_validation_is_the_run_never_st
 @pytest.mark.parametrize(
     ("options", "change"),
     [
-        ({"parts": 2, "max_steps": 7}, lambda e: with_features(e, cache_targets="memory")),
+        ({"micro_batches": 2, "max_steps": 7}, lambda e: with_features(e, cache_targets="memory")),
         ({"clip_norm": 1.0}, with_likelihood_and_shift),
     ],
 )

@@ -71,7 +71,7 @@ def first_batch(splits):
 
 OPTIONS = [
     {},
-    {"parts": 2, "warmup_steps": 6, "schedule": "cosine", "ema_decay": 0.9},
+    {"micro_batches": 2, "warmup_steps": 6, "schedule": "cosine", "ema_decay": 0.9},
     {"clip_norm": 0.5, "schedule": "exponential", "decay": 0.5, "betas": (0.5, 0.9)},
 ]
 
@@ -85,20 +85,20 @@ def test_the_steps_are_those_of_a_naive_loop(options, experiment, splits, tmp_pa
     vae, objective = build_vae(experiment), objective_of(experiment, splits)
     adam = torch.optim.Adam(vae.parameters(), betas=config.betas, fused=True)
     average = {name: value.detach().clone() for name, value in vae.named_parameters()}
-    feed = TrainingBatches(splits["train"], 16, seed=0, micro_batches=config.parts).starting_at(0)
+    feed = TrainingBatches(splits["train"], 16, seed=0, micro_batches=config.micro_batches).starting_at(0)
     for step in range(8):
         total = 0.0
-        for k in range(config.parts):
+        for k in range(config.micro_batches):
             x = next(feed).images.float() / 255
-            eps = noise(experiment, Stream.TRAIN_NOISE, step * config.parts + k, len(x), CPU)
+            eps = noise(experiment, Stream.TRAIN_NOISE, step * config.micro_batches + k, len(x), CPU)
             x_hat, mu, logvar = vae(x, eps)
             terms = objective.terms(x_hat, x, mu, logvar, shift_of(experiment, step))
             alpha = 0.004 * min(1, (step + 1) / 5)
             loss = alpha * kl_divergence(mu, logvar) + sum(
                 weight * terms[name] for name, weight in objective.weights.items() if name != "kl"
             )
-            (loss.mean() / config.parts).backward()
-            total += loss.mean().item() / config.parts
+            (loss.mean() / config.micro_batches).backward()
+            total += loss.mean().item() / config.micro_batches
         assert seen[step] == pytest.approx(total, rel=1e-4)
         if config.clip_norm:
             torch.nn.utils.clip_grad_norm_(vae.parameters(), config.clip_norm)
@@ -167,7 +167,12 @@ def test_a_logged_row_is_of_its_own_step_and_of_all_micro_batches(parts, plain, 
     """Every tenth step and the last."""
     seen = []
     settings = with_training(
-        with_loss(plain, kl_warmup_steps=24), parts=parts, epochs=3, schedule="exponential", decay=0.5, warmup_steps=4
+        with_loss(plain, kl_warmup_steps=24),
+        micro_batches=parts,
+        epochs=3,
+        schedule="exponential",
+        decay=0.5,
+        warmup_steps=4,
     )
     result = run(settings, tmp_path / "x", splits, on_step=lambda step, means, _: seen.append(dict(means)))
     logged = {int(row["step"]): row for row in rows(result.folder) if row["train/total"]}

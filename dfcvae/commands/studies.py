@@ -1,0 +1,139 @@
+"""Commands that train or compare several models."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from dfcvae.commands.arguments import Data, Fid, Judges, Lpips, Size, Source
+from dfcvae.config import DataConfig
+from dfcvae.errors import UserError, nearest
+from dfcvae.ranges import Positive, Seed
+
+PATHS = ("data.source", "loss.features.weights")
+WORDS = ("synthetic", "imagenet", "compact", "random", "in-domain", "download")  # no paths, even if such a file exists
+
+
+def compare(
+    models: Sequence[str],
+    *,
+    source: Source = None,
+    judge: Judges = (),
+    fid: Fid = None,
+    lpips: Lpips = False,
+    seed: Seed = 0,
+    out: Path = Path("comparison"),
+) -> None:
+    """Write a report on several models side by side.
+
+    Args:
+        models: run folders, checkpoints, exported folders or shipped models; the others are compared with the first.
+        seed: of samples, draws and resampled images.
+        out: folder of report.html, report.md, metrics.json and the figures.
+    """
+    from dfcvae.report.comparison import compare as compare_models
+
+    out.mkdir(parents=True, exist_ok=True)  # a bad path shows before hours of work
+    report = compare_models(models, out, source=source, judge=judge, fid=fid, lpips=lpips, seed=seed)
+    print(f"Report: {report}")
+
+
+def paper(
+    source: Data,
+    *,
+    size: Size = 64,
+    epochs: Positive = 5,
+    seeds: Positive = 3,
+    train_images: Positive | None = None,
+    features: str = "imagenet",
+    judge: Judges = (),
+    fid: Fid = None,
+    lpips: Lpips = False,
+    out: Path = Path("paper"),
+) -> None:
+    """Train the models of the paper and write its results section.
+
+    Args:
+        epochs: of every training.
+        seeds: trainings of every model.
+        train_images: use the first N training images.
+        features: weights of the feature network: imagenet, in-domain (trained here, on the attributes), or a file.
+        judge: default: an attribute network is trained here.
+        out: folder of everything; resumes where it was.
+    """
+    from dfcvae.ablate import ablate
+    from dfcvae.executor import Place
+    from dfcvae.paper import paper_report, paper_study
+
+    study = paper_study(DataConfig(source, size, train_images=train_images), epochs, seeds, features)
+    place = Place(out, tuple(judge) or None, fid, lpips)
+    print(f"Report: {ablate(study, place, report=paper_report)}")
+
+
+def ablate(
+    study: Path,
+    *,
+    out: Path | None = None,
+    set: Sequence[str] = (),
+    seeds: Positive | None = None,
+    judge: Judges = (),
+    fid: Fid = None,
+    lpips: Lpips = False,
+    workers: Positive | None = None,
+    ray: str | None = None,
+    only: str | None = None,
+    report: bool = False,
+    print: Literal["slurm", "sweep"] | None = None,
+) -> None:
+    """Train variations of an experiment at equal budget, and compare them.
+
+    Args:
+        study: a study: experiments/ablation_layers.yaml, or one of your own.
+        out: folder of everything; resumes where it was (default: studies/NAME).
+        set: change the base for all variations: data.source=celeba training.epochs=5.
+        seeds: trainings of every variation (default: as the study says).
+        judge: default: an attribute network is trained here.
+        workers: runs at a time on this machine (default: one for each GPU, or for two processors).
+        ray: do the runs on a Ray cluster: auto, or HOST:PORT.
+        only: do this run alone (VARIATION-SEED), and no report.
+        report: train nothing: report on what is finished.
+        print: print a SLURM job array, or a sweep of Weights & Biases, that does the runs.
+    """
+    import sys
+
+    from dfcvae.ablate import ablate as run_study
+    from dfcvae.ablate import do_one, report_finished
+    from dfcvae.executor import Place, slurm_script, wandb_sweep
+    from dfcvae.study import read_study
+
+    changes = [_from_anywhere(change) for change in set]
+    found = read_study(study, changes, seeds)
+    out = (out or Path("studies") / found.name).resolve()  # workers may start elsewhere
+    judges = tuple(file.resolve() for file in judge)
+    place = Place(out, judges or None, _absolute(fid) if fid else None, lpips)
+    runs = list(found.runs())
+    if print:
+        command = ["ablate", str(study.resolve()), "--out", str(out), "--seeds", str(found.seeds)]
+        command += ["--set", *changes] if changes else []
+        command += [word for file in judges for word in ("--judge", str(file))]
+        command += ["--fid", place.fid] if place.fid else []
+        command += ["--lpips"] if place.lpips else []
+        sys.stdout.write({"slurm": slurm_script, "sweep": wandb_sweep}[print](command, runs))
+    elif only:
+        if only not in runs:
+            raise UserError(f"There is no run {only!r}{nearest(only, runs)} in {found.name}.")
+        do_one(found, place, only)
+    elif report:
+        sys.stdout.write(f"Report: {report_finished(found, place)}\n")
+    else:
+        sys.stdout.write(f"Report: {run_study(found, place, workers=workers, ray=ray)}\n")
+
+
+def _from_anywhere(change: str) -> str:
+    """``FIELD=VALUE`` with an absolute path where VALUE names a file or folder."""
+    field, _, value = change.partition("=")
+    return f"{field}={_absolute(value)}" if field in PATHS else change
+
+
+def _absolute(path: str) -> str:
+    there = Path(path).expanduser()
+    return str(there.resolve()) if path not in WORDS and there.exists() else path
