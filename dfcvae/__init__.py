@@ -15,7 +15,7 @@ _HOMES = {
     "interpolate": "dfcvae.latent",
     "load_prior": "dfcvae.fitted",
     "load_vectors": "dfcvae.fitted",
-    "pretrained_models": "dfcvae.paths",
+    "pretrained_models": "dfcvae.files",
     "Experiment": "dfcvae.config",
     "load_faces": "dfcvae.data",
     "train": "dfcvae.training",
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dfcvae.errors import UserError as UserError
     from dfcvae.evaluation import evaluate as evaluate
     from dfcvae.features import VGGFeatures as VGGFeatures
+    from dfcvae.files import pretrained_models as pretrained_models
     from dfcvae.fitted import load_prior as load_prior
     from dfcvae.fitted import load_vectors as load_vectors
     from dfcvae.gaussian import active_units as active_units
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from dfcvae.latent import interpolate as interpolate
     from dfcvae.losses import Objective as Objective
     from dfcvae.losses import PerceptualLoss as PerceptualLoss
-    from dfcvae.paths import pretrained_models as pretrained_models
     from dfcvae.training import train as train
     from dfcvae.vae import VAE as VAE
 

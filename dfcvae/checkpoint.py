@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from dfcvae.errors import UserError, nearest
-from dfcvae.files import all_whole, whole
-from dfcvae.paths import pretrained_folder, pretrained_models
+from dfcvae.files import all_whole, pretrained_folder, pretrained_models, whole
 from dfcvae.tensorfiles import UnreadableError, read_pickled, read_tensors, write_tensors
 
 State = dict[str, Tensor]

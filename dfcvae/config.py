@@ -12,9 +12,8 @@ from dfcvae.errors import UsageError, UserError
 from dfcvae.feature_config import Distillation as Distillation
 from dfcvae.feature_config import FeatureTraining as FeatureTraining
 from dfcvae.files import write_whole
-from dfcvae.parsing import Parser, build
+from dfcvae.parsing import Parser, build, read_yaml
 from dfcvae.ranges import Fraction, NonNegative, Positive, Range, Seed, TwoOrMore, Weight, check_fields
-from dfcvae.yamlfile import read_yaml
 
 Decay = Annotated[float, Range(0, 0.999999, "a number from 0 to 0.999999")]
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their target, then renamed."""
+"""Atomic file writes, the cache folder, and the models that ship with the package."""
 
 import os
 from collections.abc import Iterator
@@ -46,3 +46,23 @@ def remove_leftovers(folder: Path) -> None:
     """Remove what processes that were killed while writing left in a folder that no other process writes to."""
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
+
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+
+
+def cache_root(cache_dir: str | Path | None = None) -> Path:
+    """The folder of all caches: the given one, ``$DFCVAE_CACHE``, or ``dfcvae`` in the user's cache folder."""
+    if cache_dir or os.environ.get("DFCVAE_CACHE"):
+        return Path(cache_dir or os.environ["DFCVAE_CACHE"]).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dfcvae"
+
+
+def pretrained_models() -> list[str]:
+    """The names of the models that ship with the package; commands and `VAE.load` take them in place of a path."""
+    return sorted(file.parent.name for file in PRETRAINED.glob("*/model.safetensors"))
+
+
+def pretrained_folder(name: str | Path) -> Path | None:
+    """The folder of the shipped model of a name; None if there is none, or a path of that name exists."""
+    return PRETRAINED / name if str(name) in pretrained_models() and not Path(name).exists() else None

@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from dfcvae import paths
+from dfcvae import files
 from dfcvae.checkpoint import find_model
 from dfcvae.config import DataConfig
 from dfcvae.data import Faces, Splits, check_at_hand, data_of, filled, load_faces, source_name
@@ -38,7 +38,7 @@ def prior_file(model: str | Path, kind: str) -> Path:
 
 def ships(model: str | Path) -> bool:
     """Whether a model is one of the package's own, beside which nothing is written."""
-    return paths.PRETRAINED in find_model(model).parents
+    return files.PRETRAINED in find_model(model).parents
 
 
 def posteriors(vae: VAE, faces: Faces, at_most: int = AT_MOST) -> tuple[Tensor, Tensor]:

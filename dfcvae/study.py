@@ -10,9 +10,9 @@ from typing import Any
 from dfcvae.config import DataConfig, Experiment, flat, load_experiment
 from dfcvae.errors import UserError, nearest
 from dfcvae.losses.presets import PRESETS, check_name
+from dfcvae.parsing import read_yaml
 from dfcvae.vgg import resolve_layers
 from dfcvae.weights import NAMED
-from dfcvae.yamlfile import read_yaml
 
 KEYS = ("base", "set", "seeds", "variations")
 # the budget, and which images are seen: the same for all variants

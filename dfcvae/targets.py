@@ -15,9 +15,9 @@ from dfcvae.data import TrainingBatches
 from dfcvae.data.batches import take
 from dfcvae.device import CPU, free_disk, free_memory
 from dfcvae.errors import UserError
+from dfcvae.files import cache_root
 from dfcvae.images import to_float
 from dfcvae.losses import ImageLoss
-from dfcvae.paths import cache_root
 
 FORMAT = 1  # raise it when the bytes of a cached file change their meaning
 AT_ONCE = 64  # images

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from dfcvae.errors import UserError
-from dfcvae.paths import cache_root
+from dfcvae.files import cache_root
 from dfcvae.tensorfiles import UnreadableError, read_pickled, read_tensors, write_tensors
 from dfcvae.vgg import ARCHS, WIDTHS, layer_names, vgg_layers
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from dfcvae.data import data_of
 from dfcvae.errors import UserError
 from dfcvae.exporting import DTYPES, export_model
+from dfcvae.files import PRETRAINED
 from dfcvae.fitted import kept_mixture, prior_of, vectors_of
-from dfcvae.paths import PRETRAINED
 from dfcvae.vae import VAE
 
 LARGEST = 5e6  # bytes of a shipped model

@@ -2,8 +2,8 @@ import pytest
 import torch
 from PIL import Image
 
-from dfcvae.animation import save_animation, there_and_back
 from dfcvae.errors import UserError
+from dfcvae.images import save_animation, there_and_back
 
 
 def frames(n=5):

@@ -25,7 +25,7 @@ def finished(tmp_path_factory):
     printed = StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
         patch.setattr("dfcvae.data.source.SYNTHETIC_HELD_OUT", 32)
-        patch.setattr("dfcvae.paths.PRETRAINED", tmp_path_factory.mktemp("nothing"))
+        patch.setattr("dfcvae.files.PRETRAINED", tmp_path_factory.mktemp("nothing"))
         report = run_demo(tmp_path_factory.mktemp("demo") / "demo", settings=TINY)
     return report.parent, printed.getvalue()
 
@@ -77,7 +77,7 @@ def test_the_objectives_and_the_network_are_those_of_the_shipped_experiments():
 
 
 def test_a_damaged_shipped_model_ends_the_demo_before_it_trains(tmp_path, monkeypatch):
-    monkeypatch.setattr("dfcvae.paths.PRETRAINED", tmp_path / "package")
+    monkeypatch.setattr("dfcvae.files.PRETRAINED", tmp_path / "package")
     VAE("hou2016", 32, 3, 8).save(tmp_path / "package" / "broken")
     (tmp_path / "package" / "broken" / "model.safetensors").write_bytes(b"broken")
     monkeypatch.delattr("dfcvae.demo.load_faces")

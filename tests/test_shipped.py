@@ -22,9 +22,9 @@ from dfcvae.data import data_of, read_face
 from dfcvae.data.synthetic import ATTRIBUTES
 from dfcvae.errors import UserError
 from dfcvae.exporting import export_model, public_config
+from dfcvae.files import PRETRAINED
 from dfcvae.fitted import VECTORS, latent_folder, prior_file
 from dfcvae.latent import AttributeVectors, Prior
-from dfcvae.paths import PRETRAINED
 from dfcvae.vae import digest
 from tests.conftest import tiny_experiment
 from tests.test_cli import ok
@@ -74,7 +74,7 @@ def shipped(run, tmp_path, monkeypatch):
         raise AssertionError("network")
 
     folder = tmp_path / "package" / "pretrained"
-    monkeypatch.setattr("dfcvae.paths.PRETRAINED", folder)
+    monkeypatch.setattr("dfcvae.files.PRETRAINED", folder)
     for name in (NAME, f"{NAME}-plain"):
         export_model(run, folder / name, "float16")
     (tmp_path / "work").mkdir()

@@ -99,7 +99,7 @@ def test_a_dfc_vae_trains_loads_samples_and_is_measured(network, size, channels,
 
 @pytest.mark.parametrize(("size", "channels"), SHAPES)
 def test_the_whole_demo_runs(size, channels, tmp_path, monkeypatch):
-    monkeypatch.setattr("dfcvae.paths.PRETRAINED", tmp_path / "nothing")
+    monkeypatch.setattr("dfcvae.files.PRETRAINED", tmp_path / "nothing")
     judge = FeatureTraining("vgg11_bn", TINY, epochs=1, batch_size=2)
     settings = DemoSettings(4, size, channels, epochs=1, batch_size=2, judge=judge)
     report = run_demo(tmp_path / "demo", settings=settings, progress=False)

@@ -87,7 +87,7 @@ def explore(
         open: open the page in the browser.
     """
     from dfcvae.explore.serve import serve
-    from dfcvae.paths import pretrained_models
+    from dfcvae.files import pretrained_models
 
     model = model or (FIRST if FIRST in pretrained_models() else None)
     if model is None:

@@ -46,9 +46,9 @@ def interpolate(
     """
     import torch
 
-    from dfcvae import animation, latent
+    from dfcvae import latent
     from dfcvae.commands.faces import draws, load_vae, start
-    from dfcvae.images import grid, save_png
+    from dfcvae.images import grid, is_animation, save_animation, save_png
 
     if len(images) == 1:
         raise UserError("Interpolation needs at least 2 images, got 1.")
@@ -60,9 +60,9 @@ def interpolate(
     if len(z) < 2:
         raise UserError(f"Interpolation needs at least 2 faces, got {len(z)}.")
     between = latent.slerp if spherical else latent.interpolate
-    if animation.is_animation(out):  # and back to where it began
+    if is_animation(out):  # and back to where it began
         frames = vae.decode_all(latent.path(torch.cat([z, z[:1]]), steps, between))
-        print(animation.save_animation(frames[:-1], out))
+        print(save_animation(frames[:-1], out))
     elif len(z) == 4:
         faces = latent.face_grid(z, steps, steps, between).flatten(0, 1)
         print(save_png(grid(vae.decode_all(faces), steps), out))
@@ -93,9 +93,9 @@ def traverse(
     """
     import torch
 
-    from dfcvae import animation, latent, plots
+    from dfcvae import latent, plots
     from dfcvae.commands.faces import load_vae, many_posteriors, start
-    from dfcvae.images import grid
+    from dfcvae.images import grid, is_animation, save_animation, there_and_back
 
     vae = load_vae(model)
     _, mu = start(model, vae, [image] if image else [], 1, source, out)
@@ -103,9 +103,9 @@ def traverse(
     count = min(dimensions, len(indices))
     values = torch.linspace(-reach, reach, steps)
     walks = torch.stack([vae.decode_all(latent.traverse(mu[0], int(d), values)) for d in indices[:count]])
-    if animation.is_animation(out):
+    if is_animation(out):
         frames = torch.stack([grid(faces, columns=min(count, 5)) for faces in walks.transpose(0, 1)])
-        print(animation.save_animation(animation.there_and_back(frames), out))
+        print(save_animation(there_and_back(frames), out))
         return
     labels = [f"z[{d}]: {n:.2f} nats" for d, n in zip(indices[:count].tolist(), nats.tolist(), strict=False)]
     print(plots.save_figure(plots.labelled_grid(walks, labels, [f"{value:+.1f}" for value in values]), out))
@@ -132,11 +132,11 @@ def edit(
     """
     import torch
 
-    from dfcvae import animation, plots
+    from dfcvae import plots
     from dfcvae.commands.faces import load_vae, start, write
     from dfcvae.data import data_of
     from dfcvae.fitted import vectors_of
-    from dfcvae.images import grid
+    from dfcvae.images import grid, is_animation, save_animation, there_and_back
 
     files, edits = parse_edits(words)
     vae = load_vae(model)
@@ -148,12 +148,12 @@ def edit(
         return vae.decode_all(vectors.edit(mu, strengths, keep))
 
     ranged = any(first != last for first, last in edits.values())
-    if animation.is_animation(out):
+    if is_animation(out):
         if not ranged:  # from the face as it is
             edits = {name: (0.0, last) for name, (_, last) in edits.items()}
         moved = [edited(float(t)) for t in torch.linspace(0, 1, max(steps, FRAMES))]
         frames = torch.stack([grid(faces) if len(faces) > 1 else faces[0] for faces in moved])
-        print(animation.save_animation(animation.there_and_back(frames), out))
+        print(save_animation(there_and_back(frames), out))
     elif each:
         write(edited(1), None, out, each=True)
     elif ranged:

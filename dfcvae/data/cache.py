@@ -27,7 +27,7 @@ from dfcvae.data.folders import ImageSet
 from dfcvae.data.labels import SPLITS
 from dfcvae.data.workers import in_chunks, workers_by_default
 from dfcvae.errors import UserError, printable, some
-from dfcvae.paths import cache_root
+from dfcvae.files import cache_root
 
 FORMAT = 2  # increment when the files of a cache, or the pixels that decoding and rendering give, change
 FILES = ("images.npy", "attributes.npy", "split.npy", "files.csv")

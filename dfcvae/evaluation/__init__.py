@@ -1,8 +1,15 @@
 """Measures of trained models."""
 
-from dfcvae.evaluation.intervals import bootstrap_means, percentile_interval
 from dfcvae.evaluation.judges import NetworkJudge
-from dfcvae.evaluation.measures import JUDGE_LAYERS, Measurements, evaluate, measure, protocol
+from dfcvae.evaluation.measures import (
+    JUDGE_LAYERS,
+    Measurements,
+    bootstrap_means,
+    evaluate,
+    measure,
+    percentile_interval,
+    protocol,
+)
 from dfcvae.evaluation.probe import Probe, probe_model, probe_record, probe_table
 from dfcvae.evaluation.quality import (
     laplacian_variance,

@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import t, ttest_rel
 
 from dfcvae.errors import UserError
-from dfcvae.evaluation.intervals import LEVEL, percentile_interval
-from dfcvae.evaluation.measures import Measurements
+from dfcvae.evaluation.measures import LEVEL, Measurements, percentile_interval
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from dfcvae.errors import UserError, nearest
 from dfcvae.images import to_rgb
+from dfcvae.parsing import read_yaml
 from dfcvae.ranges import FINITE
 from dfcvae.weights import read_state_dict, whole_imagenet_file
-from dfcvae.yamlfile import read_yaml
 
 AT_ONCE = 25  # images of 227 pixels, whose largest layers take 80 MB
 MOST_CLASSES = 1_000_000

@@ -8,8 +8,7 @@ from torch import Tensor
 from dfcvae.device import at_least_float32
 from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
-from dfcvae.losses.base import ImageLoss
-from dfcvae.losses.distances import DISTANCES, REDUCTIONS, check_choice, compare
+from dfcvae.losses.base import DISTANCES, REDUCTIONS, ImageLoss, check_choice, compare
 
 
 class PerceptualLoss(ImageLoss):
@@ -21,7 +20,7 @@ class PerceptualLoss(ImageLoss):
     Args:
         features: the frozen network phi with its layers.
         weights: one w_l for all layers, or one for each in the network's order.
-        distance: ``"squared"``, ``"absolute"``, ``"norm"`` or ``"charbonnier"`` (see `dfcvae.losses.distances`).
+        distance: ``"squared"``, ``"absolute"``, ``"norm"`` or ``"charbonnier"`` (see `dfcvae.losses.base`).
         reduction: ``"mean"``, ``"half-mean"`` or ``"sum"`` over C, H and W.
         gram: compare the Gram matrices of the layers, which hold style without place, instead of the layers.
 

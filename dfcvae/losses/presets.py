@@ -10,7 +10,7 @@ from dfcvae.features import VGGFeatures
 from dfcvae.losses import lpips
 from dfcvae.losses.base import ImageLoss
 from dfcvae.losses.perceptual import PerceptualLoss
-from dfcvae.losses.ssim import SSIMLoss
+from dfcvae.losses.pixel import SSIMLoss
 from dfcvae.vgg import Layer, resolve_layers
 from dfcvae.weights import is_file_or_module, vgg_arch
 

@@ -1,13 +1,15 @@
-"""The scale of a term: its value for the mean image, so that weights travel between networks, layers and sizes."""
+"""What the terms of an objective mean: their scales, and the common currency of KL weights."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
 
 from dfcvae.errors import UserError
 from dfcvae.losses.base import ImageLoss
+from dfcvae.losses.objective import Objective
 from dfcvae.losses.pixel import mean_squared_error
+from dfcvae.vgg import layer_names
 
 AT_A_TIME = 16  # images; float64 copies of early feature maps are large
 
@@ -62,3 +64,45 @@ def represent(x: Tensor, loss: ImageLoss | None) -> dict[str, Tensor]:
 
 def _parts(batches: Callable[[], Iterable[Tensor]]) -> Iterable[Tensor]:
     return (part for batch in batches() for part in batch.split(AT_A_TIME))
+
+
+def beta_eff(objective: Objective, pixels: int) -> float:
+    """The KL weight of the pixel part in the common currency: beta_eff of ``1/2 SSE + beta_eff KL``.
+
+    SSE is the squared pixel error summed over channels, height and width, in [0, 1]; so 1 is the exact ELBO of unit
+    Gaussian noise, and implementations with other reductions can be compared. With ``f`` the factor of the mean squared
+    error in the total: ``f / pixels SSE + alpha KL``, hence ``beta_eff = alpha pixels / (2 f)``. Infinite without a
+    pixel term. Under a likelihood it is ``alpha`` times the variance, and falls with it.
+
+    Args:
+        objective: where the weights come from.
+        pixels: numbers in one image, C * H * W.
+    """
+    factor = objective.factor("pixel")
+    return objective.weights["kl"] * pixels / (2 * factor) if factor else float("inf")
+
+
+def accounting_table(objective: Objective, sizes: Mapping[str, float], pixels: int) -> str:
+    """The weights, scales and sizes of all terms, and what the KL weight means, as text.
+
+    Args:
+        objective: where the weights come from.
+        sizes: value of every term on some batch, by name.
+        pixels: numbers in one image, C * H * W.
+    """
+    lines = [f"{'term':<24}{'weight':>12}{'divided by':>12}{'now':>12}{'weighted':>12}"]
+    for name, weight in objective.weights.items():
+        label, size = _label(objective, name), sizes[name]
+        lines.append(f"{label:<24}{weight:>12.4g}{objective.scales[name]:>12.4g}{size:>12.4g}{weight * size:>12.4g}")
+    currency = beta_eff(objective, pixels)
+    lines.append(f"KL weight of the pixel part, in units of 1/2 SSE + beta_eff KL: beta_eff = {currency:.3g}")
+    return "\n".join(lines)
+
+
+def _label(objective: Objective, name: str) -> str:
+    """``features/24 bn3_4`` for a layer: torchvision's index and the name."""
+    group, _, layer = name.partition("/")
+    features = getattr(objective.perceptual, "features", None)
+    if not layer or features is None:
+        return name
+    return f"{group}/{layer_names(features.arch).index(layer)} {layer}"

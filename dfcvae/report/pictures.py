@@ -6,7 +6,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from dfcvae import paths
+from dfcvae import files
 from dfcvae.data import Splits
 from dfcvae.fitted import VECTORS, latent_folder, load_prior
 from dfcvae.images import to_float, to_rgb
@@ -127,20 +127,20 @@ def shipped_models(device: str | torch.device = "cpu", seed: int = 0) -> list[Bl
     Raises:
         UserError: if a file is corrupted.
     """
-    found: list[Block] = [shipped_drawing(name, device, seed) for name in paths.pretrained_models()]
+    found: list[Block] = [shipped_drawing(name, device, seed) for name in files.pretrained_models()]
     if not found:
         return []
     text = (
         "These models were trained on photographs (CelebA, for non-commercial research) for longer than a demo takes. "
         "None of these faces is a photograph: all are decoded from draws from the models' priors, and none was "
-        f"selected. Commands take a model by its name: dfcvae sample {paths.pretrained_models()[0]}"
+        f"selected. Commands take a model by its name: dfcvae sample {files.pretrained_models()[0]}"
     )
     return [Heading("Models that ship with the package"), Paragraph(text), *found]
 
 
 def shipped_drawing(name: str, device: str | torch.device = "cpu", seed: int = 0) -> Drawing:
     """Samples of a shipped model's prior, the line between two draws, and others moved along attribute vectors."""
-    folder = paths.PRETRAINED / name
+    folder = files.PRETRAINED / name
     vae = VAE.load(folder, device=device)
     prior, file = load_prior(folder, vae=vae), latent_folder(folder) / VECTORS
     vectors = AttributeVectors.load(file, digest(vae)) if file.is_file() else None

@@ -29,7 +29,7 @@ from dfcvae.data.decode import Undecodable
 from dfcvae.data.describe import _look
 from dfcvae.data.workers import CHUNK, Chunks, in_chunks, workers_by_default
 from dfcvae.errors import UserError
-from dfcvae.paths import cache_root
+from dfcvae.files import cache_root
 from tests.layouts import hugging_face, official_folder, official_zip, small_album
 
 SPLIT = np.array([0, 2, 1, 0, 0, 2, 1, 0, 2, 0], np.int8)

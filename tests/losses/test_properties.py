@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from dfcvae.losses import NAMES, gram_matrix, perceptual
-from dfcvae.losses.distances import CHARBONNIER_EPSILON, DISTANCES, REDUCTIONS, compare
+from dfcvae.losses.base import CHARBONNIER_EPSILON, DISTANCES, REDUCTIONS, compare
 from dfcvae.vgg import vgg_layers
 from tests.losses.golden import ARCHS
 

@@ -27,7 +27,7 @@ def ship(folder, size, names, *, mixture=True):
 def package(tmp_path, monkeypatch):
     folder = tmp_path / "package"
     folder.mkdir()
-    monkeypatch.setattr("dfcvae.paths.PRETRAINED", folder)
+    monkeypatch.setattr("dfcvae.files.PRETRAINED", folder)
     return folder
 
 
