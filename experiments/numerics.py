@@ -32,7 +32,7 @@ from dfcvae.device import environment, pick_device, pick_precision
 from dfcvae.images import normalize_imagenet, to_rgb
 from dfcvae.losses import PerceptualLoss
 from dfcvae.targets import Targets
-from dfcvae.training import VAETraining, train
+from dfcvae.training import terms_of, train
 from dfcvae.vae import VAE
 from dfcvae.vgg import layer_names, vgg_layers
 from dfcvae.weights import load_vgg_weights
@@ -95,7 +95,7 @@ def plain(config: FeatureConfig) -> PerceptualLoss:
 @contextmanager
 def feature_network(name: str) -> Iterator[None]:
     """Runs in here have the feature network of a path."""
-    with patch("dfcvae.build_perceptual", lambda config: built(config, name)):
+    with patch("dfcvae.training.build_perceptual", lambda config: built(config, name)):
         yield
 
 
@@ -157,7 +157,7 @@ def curve(experiment: Experiment, name: str, splits: Splits, out: Path) -> list[
             emulate_bfloat16(initial)
         if name == "another seed":
             experiment = replace(experiment, training=replace(experiment.training, seed=experiment.training.seed + 1))
-        with feature_network(name), patch("dfcvae.build_vae", lambda _: initial):
+        with feature_network(name), patch("dfcvae.training.build_vae", lambda _: initial):
             train(experiment, folder, splits=splits)
     with (folder / "metrics.csv").open(newline="") as file:
         return [float(row["train/total"]) for row in csv.DictReader(file) if row["train/total"]]
@@ -171,7 +171,7 @@ def gradient(experiment: Experiment, name: str, vae: VAE, batch: Batch, images: 
     vae = copy.deepcopy(vae)
     if emulated(name):
         emulate_bfloat16(vae)
-    module = VAETraining(vae, objective, experiment, 1).to(device).train()
+    vae, objective = vae.to(device).train(), objective.to(device)
     half = experiment.training.precision == BF16
     if half:
         use_bfloat16_features(objective)
@@ -182,14 +182,15 @@ def gradient(experiment: Experiment, name: str, vae: VAE, batch: Batch, images: 
         batch = batch._replace(targets=kept(everything, torch.zeros_like(everything, dtype=torch.bool)))
     eps = torch.randn(len(batch.images), vae.latent_dim, generator=torch.Generator().manual_seed(seed)).to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
-        means, _ = module.step(vae, batch, eps)
-    means["total"].backward()
-    return torch.cat([means["total"].detach()[None], *(p.grad.flatten() for p in vae.parameters())]).double().cpu()
+        terms, _ = terms_of(vae, objective, batch, eps)
+    total = terms["total"].mean()
+    total.backward()
+    return torch.cat([total.detach()[None], *(p.grad.flatten() for p in vae.parameters())]).double().cpu()
 
 
 def gradient_errors(experiment: Experiment, vae: VAE, splits: Splits) -> dict[str, dict[str, float]]:
     """Relative errors of the loss and of the gradient against the reference; `another seed` has other noise."""
-    batch = next(iter(TrainingBatches(splits["train"], experiment.training.batch_size, seed=0)))
+    batch = next(TrainingBatches(splits["train"], experiment.training.batch_size, seed=0).starting_at(0))
     images = splits["train"].images
     exact = gradient(experiment, "reference", vae, batch, images)
     errors = {}

@@ -1,3 +1,5 @@
+from itertools import islice
+
 import pytest
 import torch
 
@@ -21,50 +23,51 @@ def contents(batches):
     return [(min(row), row[0] > row[-1]) for row in rows]
 
 
+def epoch(batches, step=0):
+    """The micro-batches from a step to the end of its epoch."""
+    steps = batches.steps - step % batches.steps
+    return list(islice(batches.starting_at(step), steps * batches.micro_batches))
+
+
 def test_every_image_comes_once_an_epoch_but_the_incomplete_batch(faces):
-    seen = [index for index, _ in contents(TrainingBatches(faces, 6, seed=0))]
+    seen = [index for index, _ in contents(epoch(TrainingBatches(faces, 6, seed=0)))]
     assert len(seen) == len(set(seen)) == 36
 
 
-def at(batches, step):
-    batches.step = step
-    return batches
-
-
 def test_a_batch_is_a_function_of_seed_and_step(faces):
-    whole = contents(TrainingBatches(faces, 8, seed=1)) + contents(at(TrainingBatches(faces, 8, seed=1), 5))
-    assert contents(at(TrainingBatches(faces, 8, seed=1), 3)) == whole[24:40]  # to the end of the epoch
-    assert contents(at(TrainingBatches(faces, 8, seed=1), 8)) == whole[64:]
+    batches = TrainingBatches(faces, 8, seed=1)
+    whole = contents(islice(batches.starting_at(0), 10))
+    assert contents(epoch(batches, 3)) == whole[24:40]
+    assert contents(epoch(batches, 8)) == whole[64:]
     assert whole[:40] != whole[40:]
-    assert contents(TrainingBatches(faces, 8, seed=2)) != whole[:40]
+    assert contents(epoch(TrainingBatches(faces, 8, seed=2))) != whole[:40]
+    assert batches.rows(3) == [index for index, _ in whole[24:32]]
 
 
 def test_half_of_the_images_are_flipped_unless_told_otherwise(faces):
-    flipped = [flip for epoch in range(10) for _, flip in contents(at(TrainingBatches(faces, 8, seed=0), 5 * epoch))]
+    flipped = [flip for _, flip in contents(islice(TrainingBatches(faces, 8, seed=0).starting_at(0), 50))]
     assert 0.4 < sum(flipped) / len(flipped) < 0.6
-    assert not any(flip for _, flip in contents(TrainingBatches(faces, 8, seed=0, flip=False)))
+    assert not any(flip for _, flip in contents(epoch(TrainingBatches(faces, 8, seed=0, flip=False))))
 
 
-def test_the_parts_of_a_step_are_its_images(faces):
-    whole = contents(at(TrainingBatches(faces, 8, seed=3), 2))
-    parted = TrainingBatches(faces, 8, seed=3, parts=4)
-    assert (len(parted), parted.steps) == (20, 5)
-    assert [len(batch.images) for batch in at(parted, 2)] == [2] * 12
-    assert contents(at(parted, 2)) == whole
-    rows, parts = zip(*parted.of_step(2), strict=True)
-    assert torch.cat(rows).tolist() == [index for index, _ in whole[:8]]
-    assert contents(parts) == whole[:8]
-    with pytest.raises(UserError, match=r"A batch of 8 images cannot be parted into 3 equal ones of at least 2"):
-        TrainingBatches(faces, 8, seed=0, parts=3)
-    with pytest.raises(UserError, match="parted into 8"):
-        TrainingBatches(faces, 8, seed=0, parts=8)
+def test_the_micro_batches_of_a_step_are_its_images(faces):
+    whole = contents(epoch(TrainingBatches(faces, 8, seed=3), 2))
+    split = TrainingBatches(faces, 8, seed=3, micro_batches=4)
+    assert split.steps == 5
+    assert [len(batch.images) for batch in epoch(split, 2)] == [2] * 12
+    assert contents(epoch(split, 2)) == whole
+    assert split.rows(2) == [index for index, _ in whole[:8]]
+    with pytest.raises(UserError, match=r"A batch of 8 images cannot be split into 3 equal parts of at least 2"):
+        TrainingBatches(faces, 8, seed=0, micro_batches=3)
+    with pytest.raises(UserError, match="split into 8"):
+        TrainingBatches(faces, 8, seed=0, micro_batches=8)
 
 
 def test_targets_are_asked_for_the_images_as_they_are_shown(faces):
     def targets(rows, flips):
         return {"shown": torch.stack([rows, flips], dim=1)}
 
-    batches = TrainingBatches(faces, 8, seed=0, targets=targets)
+    batches = epoch(TrainingBatches(faces, 8, seed=0, targets=targets))
     shown = [tuple(row) for batch in batches for row in batch.targets["shown"].tolist()]
     assert shown == contents(batches)
 
@@ -72,7 +75,7 @@ def test_targets_are_asked_for_the_images_as_they_are_shown(faces):
 def test_batches_are_gathered_ahead_but_not_all_at_once(faces):
     asked = []
     batches = TrainingBatches(faces, 4, seed=0, targets=lambda rows, flips: asked.append(0) or {})
-    next(iter(batches))
+    next(batches.starting_at(0))
     assert 1 <= len(asked) <= 1 + AHEAD
 
 
@@ -81,11 +84,11 @@ def test_an_error_while_gathering_ahead_arrives(faces):
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="the disk is gone"):
-        list(TrainingBatches(faces, 4, seed=0, targets=broken))
+        next(TrainingBatches(faces, 4, seed=0, targets=broken).starting_at(0))
 
 
 def test_attributes_go_with_their_images(faces):
-    for batch in (*TrainingBatches(faces, 8, seed=0), *Batches(faces, 7)):
+    for batch in (*epoch(TrainingBatches(faces, 8, seed=0)), *Batches(faces, 7)):
         assert torch.equal(batch.images.amin(dim=(1, 2, 3)) % 2 == 1, batch.attributes[:, 0])
 
 
@@ -97,7 +100,7 @@ def test_batches_hold_all_faces_in_order(faces):
 
 
 def test_too_few_faces_are_a_sentence(faces):
-    with pytest.raises(UserError, match=r"A batch of 64 images needs at least as many .*but there are 40; lower"):
+    with pytest.raises(UserError, match=r"A batch of 64 images needs at least as many .*got 40; lower"):
         TrainingBatches(faces, 64, seed=0)
 
 
