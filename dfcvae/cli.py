@@ -1,6 +1,7 @@
 """The command line: a parser for each function of `dfcvae.commands`, made of its signature and docstring."""
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass
@@ -42,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         command, arguments = parse([word for word in argv if word != "--debug"])
         command(**arguments)
+    except BrokenPipeError:  # the reader of the output, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at the end
+        return 1
     except (Exception, KeyboardInterrupt) as error:
         message, status = _explain(error)
         if not status or (debug and not isinstance(error, (PreemptedError, KeyboardInterrupt))):
