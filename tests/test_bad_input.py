@@ -629,9 +629,9 @@ def exported(name: str, damage: Callable[[Path], object], says: str, *argv: str)
     simple(f"model {name}", 1, says, build, *(argv or SAMPLE))
 
 
-DAMAGED = r"model.safetensors is damaged: its SHA-256 is not the one in model.json; export it again"
+DAMAGED = r"model.safetensors is corrupted: checksum mismatch with model.json; export the model again"
 NO_DESCRIPTION = (
-    r"model.safetensors needs a description that `dfcvae export` wrote beside it, but model.json is missing"
+    r"model.safetensors needs the description that `dfcvae export` writes beside it, but model.json is missing"
 )
 exported("with a flipped bit in a tensor", lambda folder: broken.flipped(folder / "model.safetensors", -5), DAMAGED)
 exported("cut short", lambda folder: broken.cut(folder / "model.safetensors"), DAMAGED)
@@ -640,11 +640,11 @@ exported("described by a list", lambda folder: (folder / "model.json").write_tex
 exported("described by no text", lambda folder: (folder / "model.json").write_bytes(b"\xff\xfe\xfd"), NO_DESCRIPTION)
 exported("nested without end", lambda folder: (folder / "model.json").write_text("[" * 99_999), NO_DESCRIPTION)
 for entry, value, says in [
-    ("vae", {}, "do not fit the VAE they describe|needs a description"),
-    ("vae", [], "needs a description|do not fit"),
+    ("vae", {}, "do not fit the VAE they describe|needs the description"),
+    ("vae", [], "needs the description|do not fit"),
     ("vae", {"network": "hou2016", "size": 64, "channels": 3, "latent_dim": 8}, "do not fit the VAE they describe"),
     ("vae", {"network": "hou2016", "size": 32, "channels": 3, "latent_dim": 10**15}, "do not fit|memory"),
-    ("vae", {"network": "hou2016", "size": 32, "channels": 3, "latent_dim": "8"}, "needs a description"),
+    ("vae", {"network": "hou2016", "size": 32, "channels": 3, "latent_dim": "8"}, "needs the description"),
 ]:
     exported(
         f"that says {entry} is {value}",

@@ -30,7 +30,7 @@ ALIASED = [14, 25, 35, 43]  # what the popular code gets for 14, 24, 34 and 43
 def step():
     """The step of a row by its name, in float32."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dfcvae.bench.pick_precision", lambda device: "32-true")
+        patch.setattr("dfcvae.bench.pick_precision", lambda *_: "32-true")
         rows = {row.name: row for row in bench_rows(32, 2, CPU, quick=True)}
     return cache(lambda name: rows[name].build())
 

@@ -72,7 +72,7 @@ def test_train_with_overrides_then_resume(capsys, tmp_path):
     assert (tmp_path / "run/checkpoints/best.ckpt").is_file()
     assert "train_images: 32" in (tmp_path / "run/config.yaml").read_text()
     ok(capsys, "train", "run/config.yaml", "--training.max_steps", "4", "--out", "run", "--resume")
-    assert torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["global_step"] == 4
+    assert torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["step"] == 4
     plain = ["--data.train_images", "32", "--training.max_steps=2", "--loss.features", "null"]
     assert "features/" not in ok(capsys, "train", "tiny.yaml", *plain, "--out", "plain")
 
@@ -149,7 +149,7 @@ def test_features_train_then_evaluate_with_it_as_judge(capsys, run, tmp_path):
 def test_lpips_is_measured_where_its_weights_are(capsys, run, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    assert "\nLPIPS on alexnet and vgg16 is left out" in ok(capsys, "evaluate", run)
+    assert "\nLPIPS on alexnet and vgg16 was skipped" in ok(capsys, "evaluate", run)
     assert main(["evaluate", str(run), "--lpips"]) == 1
     assert "The ImageNet weights of alexnet could not be downloaded" in capsys.readouterr().err
     file = imagenet_file("vgg16")
@@ -157,7 +157,7 @@ def test_lpips_is_measured_where_its_weights_are(capsys, run, tmp_path, monkeypa
     save_file({f"features.{name}": value for name, value in load_vgg_weights("vgg16", "random")[0].items()}, file)
     out = ok(capsys, "evaluate", run)
     assert re.search(r"\nlpips_vgg +\d+\.\d+  \[\d", out)
-    assert "\nLPIPS on alexnet is left out" in out
+    assert "\nLPIPS on alexnet was skipped" in out
 
 
 def test_fid_is_measured_where_it_is_asked_for(capsys, run, tmp_path, monkeypatch):
@@ -235,12 +235,12 @@ def test_caches_are_checked(capsys, tmp_path):
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     assert main(["data", "check"]) == 1
     told = capsys.readouterr()
-    assert re.search(r"16px-\w+: good\n.*8px-\w+: images.npy has changed", told.out)
+    assert re.search(r"16px-\w+: good\n.*8px-\w+: images.npy is corrupted", told.out)
     assert "1 of 2 caches are corrupted; delete their folders and prepare again" in told.err
     for table in (tmp_path / "cache").glob("*/files.csv"):
         table.write_text("file,width\na\n")
     assert main(["data", "info", "faces", "--split_seed", "5"]) == 1
-    assert re.search(r"damaged.* Delete th", capsys.readouterr().err)
+    assert re.search(r"corrupted.* (D|d)elete th", capsys.readouterr().err)
 
 
 def test_data_info_of_synthetic_faces(capsys):
@@ -332,8 +332,8 @@ MISTAKES = [  # command line, exit status, what is said
     ("train tiny.yaml --loss.features.weights no.pth", 1, "No weights file at no.pth; offline choices"),
     ("train tiny.yaml --data.size 48", 1, "A VAE's size is one of 32, 64, 128, 256; 48 came."),
     ("train tiny.yaml --data.source nowhere", 1, "There is no .*nowhere. Expected a folder of images, CelebA's folder"),
-    ("train tiny.yaml --training.accelerator cuda", 1, "PyTorch finds no CUDA GPU here; use auto or cpu"),
-    ("train tiny.yaml --resume", 1, "There is nothing to resume in runs/tiny: expected"),
+    ("train tiny.yaml --training.accelerator cuda", 1, "PyTorch finds no CUDA GPU; use auto or cpu"),
+    ("train tiny.yaml --resume", 1, "Nothing to resume in runs/tiny: expected"),
     ("sample nothing", 1, "No model at nothing: expected a checkpoint"),
     ("sample", 2, "the following arguments are required: model."),
     ("sample x --count three", 2, '"count": Expected a .*int.*Got value: three.'),
@@ -344,7 +344,7 @@ MISTAKES = [  # command line, exit status, what is said
     ("sample RUN --out /dev/null/x.png", 1, "/dev/null.*: .*Check the path"),
     ("interpolate RUN -n 1", 2, "count: expected an integer of at least 2, got 1."),
     ("interpolate RUN no.png", 1, "Interpolation needs at least 2 images, got 1."),
-    ("reconstruct RUN no.png", 1, "no.png is no image that can be read"),
+    ("reconstruct RUN no.png", 1, "no.png is not a readable image"),
     ("evaluate RUN --judge bad.yaml", 1, "bad.yaml: loss: unknown field; the fields are name, size, "),
     ("evaluate RUN --iwae 1", 2, "iwae: expected an integer of at least 2 .*, got 1."),
     ("features list vgg99", 1, "'vgg99' is not a VGG of torchvision"),

@@ -321,7 +321,7 @@ def test_bad_values_are_told_by_field(folder, plain, change, said):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (None, r"File does not exist: .*judge.yaml; name a judge description as in experiments/judges"),
+        (None, r"There is no file .*judge.yaml; name a judge description as in experiments/judges"),
         ("- 1", r"judge.yaml: expected fields \(name: value\), such as name, size, "),
         ("name: a\nname: b", r"judge.yaml has the field 'name' twice"),
     ],
@@ -414,7 +414,7 @@ def test_a_judge_that_learned_what_the_loss_learned_is_told(judge, tmp_path):
 
 
 def test_evaluate_and_compare_take_a_judge_of_another_kind(folder, plain, splits, tmp_path, monkeypatch, capsys):
-    for module in ("data", "reports.comparison"):
+    for module in ("data", "report.comparison"):
         monkeypatch.setattr(f"dfcvae.{module}.load_faces", lambda *_, **__: splits)
     monkeypatch.chdir(tmp_path)
     loss = attribute_network(tmp_path / "features.safetensors", 0)

@@ -143,7 +143,7 @@ def test_higher_is_better_where_it_is():
 
 def test_the_command_line_hands_over_its_arguments(monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr("dfcvae.paper.run.run_paper", lambda *arguments: asked.append(arguments) or "x")
+    monkeypatch.setattr("dfcvae.ablate.ablate", lambda *arguments, report: asked.append(arguments) or "x")
     words = ["--size=32", "--epochs=2", "--seeds=4", "--features=in-domain", "--train_images=9", f"--out={tmp_path}"]
     assert main(["paper", "synthetic", *words]) == 0
     ((study, place),) = asked
