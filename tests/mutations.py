@@ -190,7 +190,7 @@ def main(names: list[str]) -> int:
         for mutation in chosen:
             caught = caught_by(mutation, copy)
             survived += caught is None
-            print(f"{mutation.name:<34}{f'caught by {caught}' if caught else 'SURVIVED'}", flush=True)
+            print(f"{mutation.name:<36}{f'caught by {caught}' if caught else 'SURVIVED'}", flush=True)
     minutes = (time.monotonic() - start) / 60
     print(f"{len(chosen) - survived} of {len(chosen)} mutations caught, {survived} survived, in {minutes:.1f} minutes.")
     return 1 if survived else 0
