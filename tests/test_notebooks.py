@@ -127,7 +127,6 @@ SMALLER = {  # what takes long, by pattern
     r"\.subset\(\d+\)": ".subset(60)",
     r"latent_dim=\d+": "latent_dim=16",
     r"images\[:32\]": "images[:8]",
-    r"SIZE = 64": "SIZE = 32",
     r"before = .*": "before = torch.zeros(len(test_mu), len(judge.names), dtype=bool)",  # by a judge that learnt little
     r"steps=\(0, .*?\)": "steps=(0, 1, 2)",
 }
