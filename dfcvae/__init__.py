@@ -19,12 +19,14 @@ _HOMES = {
     "Experiment": "dfcvae.config",
     "load_faces": "dfcvae.data",
     "train": "dfcvae.training",
+    "train_features": "dfcvae.attribute_network",
     "evaluate": "dfcvae.evaluation",
     "UserError": "dfcvae.errors",
 }
 __all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
+    from dfcvae.attribute_network import train_features as train_features
     from dfcvae.config import Experiment as Experiment
     from dfcvae.data import load_faces as load_faces
     from dfcvae.errors import UserError as UserError

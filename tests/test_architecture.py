@@ -1,64 +1,44 @@
-"""The layers of the package, read from its imports: everything imports downwards only."""
+"""The layers of the package, read from its imports: everything imports downwards, and nothing in a circle."""
 
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "dfcvae"
+FILES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
 
+# Section 2 of the design: files and folders by layer, from the bottom. A layer may use itself, without cycles.
 LAYERS = [
-    {"device", "errors", "files", "memory", "paths", "precision"},
-    {"parsing", "ranges", "yamlfile"},
-    {"feature_config"},
-    {
-        "config",
-        "disturbances",
-        "gaussian",
-        "images",
-        "seeding",
-        "tensorfiles",
-        "vgg",
-        "networks",
-    },
-    {"weights", "vae", "animation"},
-    {"features"},
-    {"losses", "latent"},
-    {"data"},
-    {"fitted"},
-    {"training", "evaluation", "exporting", "plots"},
-    {"popular"},
-    {"parsing", "report", "bench", "explore"},
-    {"demo", "study"},
-    {"executor"},
-    {"ablate"},
-    {"paper"},
-    {"commands"},
-    {"cli"},
-    {"__main__"},
+    "config device disturbances errors feature_config files gaussian images parsing ranges seeding tensorfiles",
+    "checkpoint features networks vae vgg weights",
+    "latent losses",
+    "data fitted",
+    "attribute_network bench build distil evaluation explore exporting metrics plots popular report run targets "
+    "training",
+    "ablate demo executor paper study",
+    "__main__ cli commands",
 ]
+LAYER = {name: level for level, names in enumerate(LAYERS) for name in names.split()}
 HEAVY = {"lightning", "torchmetrics", "wandb", "matplotlib", "scipy", "sklearn", "tensorboard"}
-FIRST_WITH_HEAVY = 7
+FIRST_WITH_HEAVY = LAYER["training"]
+ON_USE = {"wandb", "onnxruntime"}  # imported within the functions that need them
+OF_THE_EXPLORER = {"nicegui", "starlette"}
 
 
-def modules():
-    return sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE)
-
-
-def part(path):
-    """The top-level part of the package a file belongs to."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-
-
-def layer(name):
-    found = [i for i, names in enumerate(LAYERS) if name in names]
-    assert found, f"{name} has no place in the layers; give it one"
-    return found[0]
+def part(name):
+    """The top-level file or folder of a module, ``losses`` of ``dfcvae.losses.base``."""
+    return name.split(".")[1]
 
 
 def imports(path, top_level_only=False):
+    """Names that a file imports, ``dfcvae.losses.base.ImageLoss``; under TYPE_CHECKING and in functions too."""
     tree = ast.parse(path.read_text())
     for node in ast.iter_child_nodes(tree) if top_level_only else ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -68,44 +48,61 @@ def imports(path, top_level_only=False):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_downwards(path):
-    for name in imports(path):
-        root, _, rest = name.partition(".")
-        if root != "dfcvae":
-            light = name.startswith(("torchmetrics.functional", "sklearn"))
-            on_use = light and name not in imports(path, top_level_only=True)
-            assert root not in HEAVY or on_use or layer(part(path)) >= FIRST_WITH_HEAVY, f"{name} starts too low"
-        elif rest != "__version__":
-            assert rest, "nobody imports the facade"
-            imported = rest.split(".")[0]
-            assert imported == part(path) or layer(imported) < layer(part(path)), f"{part(path)} imports {imported}"
+def module_of(name):
+    """The module that holds a name."""
+    return name if name in FILES else name.rpartition(".")[0]
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_argument_is_swallowed(path):
+MODULES = {name: path for name, path in FILES.items() if name != "dfcvae"}
+OURS = {
+    name: [i for i in imports(path) if i.startswith("dfcvae") and "__version" not in i] for name, path in FILES.items()
+}
+
+
+def test_imports_point_downwards():
+    assert not [name for name in MODULES if part(name) not in LAYER], "give these a place in the layers"
+    assert not [
+        f"{name} imports {imported}"
+        for name in MODULES
+        for imported in OURS[name]
+        if module_of(imported) == "dfcvae" or LAYER[part(imported)] > LAYER[part(name)]
+    ]
+
+
+def test_imports_have_no_cycle():
+    graph = {name: {module_of(imported) for imported in OURS[name]} - {name} for name in MODULES}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_libraries_are_imported_where_they_belong():
+    wrong = []
+    for name, path in MODULES.items():
+        at_start = set(imports(path, top_level_only=True))
+        for imported in imports(path):
+            root = imported.split(".")[0]
+            light = imported.startswith(("torchmetrics.functional", "sklearn")) and imported not in at_start
+            if (
+                (root in HEAVY and not light and LAYER[part(name)] < FIRST_WITH_HEAVY)
+                or (root in ON_USE and imported in at_start)
+                or (root in OF_THE_EXPLORER and part(name) != "explore")
+            ):
+                wrong.append(f"{name} imports {imported}")
+    assert not wrong
+
+
+def test_no_argument_is_swallowed():
     """Keyword arguments that a function does not name are handed on to one that does."""
-    for function in ast.walk(ast.parse(path.read_text())):
-        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)) and function.args.kwarg:
-            handed_on = {ast.unparse(node.value) for node in ast.walk(function) if isinstance(node, ast.keyword)}
-            signature_of_lightning = function.name == "log_hyperparams"
-            assert function.args.kwarg.arg in handed_on or signature_of_lightning, function.name
-
-
-def test_wandb_is_imported_only_when_chosen():
-    for path in modules():
-        assert "wandb" not in set(imports(path, top_level_only=True)), path
-
-
-def test_onnxruntime_is_imported_only_when_a_judge_needs_it():
-    for path in modules():
-        assert "onnxruntime" not in set(imports(path, top_level_only=True)), path
-
-
-def test_nicegui_is_imported_only_by_the_explorer():
-    for path in modules():
-        if any(name.split(".")[0] in ("nicegui", "starlette") for name in imports(path)):
-            assert part(path) == "explore", path
+    assert not [
+        f"{name}: {function.name}"
+        for name, path in FILES.items()
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) and function.args.kwarg
+        if function.args.kwarg.arg
+        not in {ast.unparse(node.value) for node in ast.walk(function) if isinstance(node, ast.keyword)}
+    ]
 
 
 def run(code):

@@ -116,7 +116,7 @@ def test_a_wrong_size_or_channel_count_is_one_sentence_before_anything_is_drawn(
     assert not (tmp_path / "demo").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_demo_shows_what_the_project_is_about(tmp_path):
     """The whole demo: no collapse, and the DFC-VAE sharper and closer in deep features of a judge it never saw."""
     run_demo(tmp_path / "demo")

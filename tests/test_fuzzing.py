@@ -3,6 +3,7 @@
 import json
 import shutil
 from contextlib import suppress
+from inspect import signature
 
 import pytest
 import torch
@@ -29,14 +30,32 @@ from tests import broken
 from tests.conftest import tiny_experiment
 from tests.hostile import hostile_files
 
-SLOW_TO_START = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+SLOW, NIGHTLY = pytest.mark.slow, pytest.mark.nightly
 
 
-def examples(count):
-    """So many, the same in every run."""
-    return settings(
-        max_examples=count, derandomize=True, deadline=None, database=None, suppress_health_check=SLOW_TO_START
-    )
+def fuzz(count, tier=SLOW, /, **strategies):
+    """Test with examples that are the same in every run: a quarter of the count, and all of it in the nightly tier."""
+
+    def decorate(function):
+        def test(examples, request):
+            fixtures = signature(function).parameters.keys() - strategies.keys()
+            fixed = {name: request.getfixturevalue(name) for name in fixtures}
+
+            @settings(
+                max_examples=examples, derandomize=True, deadline=None, database=None, suppress_health_check=QUIET
+            )
+            @given(**strategies)
+            def check(**drawn):
+                function(**fixed, **drawn)
+
+            check()
+
+        return pytest.mark.parametrize(
+            "examples", [pytest.param(count // 4, marks=tier), pytest.param(count, marks=NIGHTLY)]
+        )(test)
+
+    return decorate
 
 
 @st.composite
@@ -89,18 +108,20 @@ def texts(draw):
     return text
 
 
-@pytest.mark.slow
-@examples(300)
-@given(texts())
+@fuzz(300, text=texts())
 def test_lists(text):
     for read in (read_attributes, read_partition, read_identities, read_mapping, read_csv):
         only_ours(read, "x", text)
     only_ours(read_csv, "x", text, {"1.jpg", "1", "000001.jpg", "000001"})
 
 
-@pytest.mark.slow
-@examples(200)
-@given(st.lists(NAMES | st.text(min_size=1), min_size=1, max_size=6, unique=True), texts(), texts(), st.booleans())
+@fuzz(
+    200,
+    files=st.lists(NAMES | st.text(min_size=1), min_size=1, max_size=6, unique=True),
+    one=texts(),
+    other=texts(),
+    numbered=st.booleans(),
+)
 def test_lists_joined_to_files(files, one, other, numbered):
     tables = [only_ours(read_csv, "a", one), only_ours(read_identities, "b", other), only_ours(read_csv, "c", other)]
     labels = only_ours(join, files, [table for table in tables if table], 0, numbered)
@@ -112,9 +133,7 @@ def test_lists_joined_to_files(files, one, other, numbered):
 PICTURES = [content for name, (content, _) in hostile_files().items() if name != "bomb.png"]
 
 
-@pytest.mark.slow
-@examples(600)
-@given(damaged(PICTURES))
+@fuzz(600, content=damaged(PICTURES))
 def test_uploads(content):
     with quiet_pillow():
         pixels = only_ours(read_upload, content, "x.png", DataConfig(size=8))
@@ -132,9 +151,7 @@ def archive(folder):
     return broken.zipped(folder / "whole.zip", {"labels.csv": list_, "a/b.png": broken.picture()}).read_bytes()
 
 
-@pytest.mark.slow
-@examples(150)
-@given(data=st.data())
+@fuzz(150, data=st.data())
 def test_zips(data, archive, folder):
     (folder / "x.zip").write_bytes(data.draw(damaged([archive, archive[-600:]])))
     images = only_ours(open_images, folder / "x.zip")
@@ -142,9 +159,7 @@ def test_zips(data, archive, folder):
         only_ours(images.files.read, i)
 
 
-@pytest.mark.slow
-@examples(150)
-@given(data=st.data())
+@fuzz(150, data=st.data())
 def test_parquet_files(data, folder):
     pytest.importorskip("pyarrow")
     from tests.layouts import hugging_face
@@ -168,9 +183,7 @@ def cache(folder):
     return next((folder / "cache").glob("8px-*"))
 
 
-@pytest.mark.slow
-@examples(200)
-@given(data=st.data(), name=st.sampled_from([*FILES, "cache.json"]))
+@fuzz(200, data=st.data(), name=st.sampled_from([*FILES, "cache.json"]))
 def test_caches(data, name, cache, folder):
     shutil.rmtree(folder / "damaged", ignore_errors=True)
     shutil.copytree(cache, folder / "damaged" / "8px-0")
@@ -210,17 +223,13 @@ def configurations(draw):
     return config
 
 
-@pytest.mark.slow
-@examples(150)
-@given(configurations())
+@fuzz(150, plain=configurations())
 def test_saved_experiments(plain):
     experiment = only_ours(Experiment.from_dict, plain)
     assert experiment is None or experiment == Experiment.from_dict(experiment.as_dict())
 
 
-@pytest.mark.slow
-@examples(200)
-@given(st.data())
+@fuzz(200, data=st.data())
 def test_experiment_files(folder, data):
     whole = yaml.safe_dump(tiny_experiment().as_dict()).encode()
     texts_ = configurations().map(lambda plain: yaml.safe_dump(plain).encode())
@@ -228,8 +237,7 @@ def test_experiment_files(folder, data):
     only_ours(load_experiment, folder / "x.yaml")
 
 
-@examples(200)
-@given(st.lists(WORDS | st.text(alphabet="Smiling=+-.:0123456789", max_size=12), max_size=4))
+@fuzz(200, (), words=st.lists(WORDS | st.text(alphabet="Smiling=+-.:0123456789", max_size=12), max_size=4))
 def test_words_of_an_edit(words):
     only_ours(parse_edits, words)
 
@@ -244,9 +252,7 @@ def test_the_fuzzed_files_are_read_when_they_are_whole(folder):
     assert load_checkpoint(broken.checkpoint(folder / "whole.ckpt"))["step"] == 4
 
 
-@pytest.mark.slow
-@examples(200)
-@given(data=st.data())
+@fuzz(200, data=st.data())
 def test_what_is_kept_beside_a_model(data, folder):
     model = broken.model(folder / "kept")
     fits = digest(broken.vae())
@@ -273,9 +279,7 @@ ABOUT = st.fixed_dictionaries(
 )
 
 
-@pytest.mark.slow
-@examples(150)
-@given(tensors=STORED, about=ABOUT | PLAIN)
+@fuzz(150, tensors=STORED, about=ABOUT | PLAIN)
 def test_tensors_of_any_shape_and_name(tensors, about, folder):
     file = broken.stored_by_hand(folder / "by-hand.safetensors", tensors, about)
     vectors = only_ours(AttributeVectors.load, file, "m")
@@ -285,9 +289,7 @@ def test_tensors_of_any_shape_and_name(tensors, about, folder):
     only_ours(AttributeNetwork.load, file)
 
 
-@pytest.mark.slow
-@examples(200)
-@given(data=st.data())
+@fuzz(200, data=st.data())
 def test_models_and_checkpoints(data, folder):
     model = broken.model(folder / "exported")
     name = data.draw(st.sampled_from(["model.json", "model.safetensors"]))
@@ -298,18 +300,14 @@ def test_models_and_checkpoints(data, folder):
     only_ours(VAE.load, file)
 
 
-@pytest.mark.slow
-@examples(150)
-@given(change=st.dictionaries(st.sampled_from(["vae", "config", "sha256"]), PLAIN, min_size=1))
+@fuzz(150, change=st.dictionaries(st.sampled_from(["vae", "config", "sha256"]), PLAIN, min_size=1))
 def test_descriptions_of_models(change, folder):
     model = broken.model(folder / "described")
     (model / "model.json").write_text(json.dumps(json.loads((model / "model.json").read_text()) | change))
     only_ours(VAE.load, model)
 
 
-@pytest.mark.slow
-@examples(100)
-@given(data=st.data())
+@fuzz(100, data=st.data())
 def test_weights(data, folder):
     for file in (broken.judge(folder / "w.safetensors"), broken.pickled(folder / "w.pth", {"0.weight": torch.ones(2)})):
         whole = file.read_bytes()
@@ -318,17 +316,14 @@ def test_weights(data, folder):
         only_ours(AttributeNetwork.load, file)
 
 
-@examples(100)
-@given(change=st.dictionaries(st.sampled_from(["arch", "width", "attributes"]), st.text(max_size=8) | WORDS))
+@fuzz(100, (), change=st.dictionaries(st.sampled_from(["arch", "width", "attributes"]), st.text(max_size=8) | WORDS))
 def test_descriptions_of_attribute_networks(change, folder):
     about = {"arch": "vgg11_bn", "width": "0.125", "attributes": '["Male"]'} | change
     save_file({"x": torch.ones(1)}, folder / "judge.safetensors", about)
     assert only_ours(AttributeNetwork.load, folder / "judge.safetensors") is None
 
 
-@pytest.mark.slow
-@examples(100)
-@given(share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@fuzz(100, share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_never_changes_a_model(share, bit, folder):
     """It is noticed, or it lies where nothing is kept, such as the padding between tensors."""
     exported = broken.model(folder / "flipped") / "model.safetensors"
@@ -341,9 +336,7 @@ def test_a_flipped_bit_never_changes_a_model(share, bit, folder):
         assert vae is None or file != exported
 
 
-@pytest.mark.slow
-@examples(100)
-@given(share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@fuzz(100, share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_never_changes_what_belongs_to_a_model(share, bit, folder):
     model, fits = broken.model(folder / "flipped"), digest(broken.vae())
 

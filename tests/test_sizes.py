@@ -1,4 +1,4 @@
-"""Every image size, in colour and in grey, from the data to the pictures."""
+"""Every image size, in colour or in grey, from the data to the pictures."""
 
 import json
 from itertools import product
@@ -33,10 +33,18 @@ from dfcvae.report.tables import MEASURES
 from dfcvae.training import train
 from dfcvae.vae import VAE
 
-SHAPES = [
-    pytest.param(size, channels, id=f"{size}x{channels}", marks=[pytest.mark.slow] if size > 64 else [])
-    for size, channels in product(SIZES, (3, 1))
+
+def tier(size):
+    """Large images are slow."""
+    return [pytest.mark.slow] if size > 64 else []
+
+
+# every pair of a network, a size and a number of channels
+PAIRWISE = [
+    pytest.param(network, size, (3, 1)[(i + j) % 2], marks=tier(size))
+    for (i, network), (j, size) in product(enumerate(NETWORKS), enumerate(SIZES))
 ]
+SHAPES = [pytest.param(size, channels, marks=tier(size)) for size, channels in zip(SIZES, (3, 1, 1, 3), strict=True)]
 TINY = 1 / 16
 
 
@@ -45,7 +53,7 @@ def _few_faces_and_samples(monkeypatch):
     monkeypatch.setattr("dfcvae.data.source.SYNTHETIC_HELD_OUT", 2)
     monkeypatch.setattr("dfcvae.demo.COLUMNS", 2)
     monkeypatch.setattr("dfcvae.demo.STEPS", 2)
-    monkeypatch.setattr("dfcvae.training.callbacks.SAMPLES_SHOWN", 2)
+    monkeypatch.setattr("dfcvae.run.SAMPLES_SHOWN", 2)
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +81,7 @@ def unmoved(before, after):
     return [name for name, value in weights.items() if torch.equal(value, now[name])]
 
 
-@pytest.mark.parametrize(("size", "channels"), SHAPES)
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(("network", "size", "channels"), PAIRWISE)
 def test_a_dfc_vae_trains_loads_samples_and_is_measured(network, size, channels, networks, tmp_path):
     experiment = dfc_experiment(network, size, channels, networks["vgg19_bn"])
     splits = load_faces(experiment.data, progress=False)
@@ -113,7 +120,7 @@ def test_the_whole_demo_runs(size, channels, tmp_path, monkeypatch):
     assert (np.array_equal(red, green) and np.array_equal(green, blue)) == (channels == 1)
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [pytest.param(size, marks=tier(size)) for size in SIZES])
 def test_a_grey_model_reconstructs_a_colour_file_in_grey(size, tmp_path):
     face = Image.fromarray(render_faces([7], size=size)[0][0].permute(1, 2, 0).numpy())
     face.save(tmp_path / "colour.png")
@@ -128,5 +135,5 @@ def test_a_grey_model_reconstructs_a_colour_file_in_grey(size, tmp_path):
 
 def test_a_feature_network_asks_for_faces_of_at_least_32_pixels():
     splits = load_faces(DataConfig(size=16, train_images=4), progress=False)
-    with pytest.raises(UserError, match="at least 32x32 pixels, but 16x16 came"):
+    with pytest.raises(UserError, match="at least 32x32 pixels, got 16x16"):
         train_features(FeatureTraining(width=TINY, epochs=1, batch_size=2), splits, progress=False)

@@ -71,7 +71,7 @@ def first_batch(splits):
 
 OPTIONS = [
     {},
-    {"micro_batches": 2, "warmup_steps": 6, "schedule": "cosine", "ema_decay": 0.9},
+    {"micro_batches": 2, "warmup_steps": 6, "schedule": "cosine", "ema_decay": 0.9, "clip_norm": 0.5},
     {"clip_norm": 0.5, "schedule": "exponential", "decay": 0.5, "betas": (0.5, 0.9)},
 ]
 
@@ -160,6 +160,15 @@ def test_metrics_have_every_term_in_training_and_validation(finished):
         assert float(row["val/total"]) == pytest.approx(total, rel=1e-5)
     assert all(f"train/{term}" in found[0] for term in (*weights, "total"))
     assert finished.metrics["val/total"] == pytest.approx(float(validation[-1]["val/total"]), rel=1e-6)
+
+
+def validated_again(experiment, out, splits):
+    vae, objective = VAE.load(out / "checkpoints/last.ckpt"), objective_of(experiment, splits)
+    return pytest.approx(validate(experiment, vae, objective, splits["val"], CPU), rel=1e-4)
+
+
+def test_the_metrics_are_those_of_the_last_model_on_the_validation_split(finished, splits):
+    assert finished.metrics == validated_again(tiny_experiment(), finished.folder, splits)
 
 
 @pytest.mark.parametrize("parts", [1, 2])
@@ -283,6 +292,15 @@ def test_schedules(experiment):
     assert ramp(0, 0) == 1.0
 
 
+def test_noise_is_a_function_of_seed_stream_and_counter(experiment):
+    draws = [
+        noise(experiment, stream, i, 4, CPU) for stream in (Stream.TRAIN_NOISE, Stream.VALIDATION_NOISE) for i in (0, 1)
+    ]
+    draws.append(noise(with_training(experiment, seed=1), Stream.TRAIN_NOISE, 0, 4, CPU))
+    assert torch.equal(draws[0], noise(experiment, Stream.TRAIN_NOISE, 0, 4, CPU))
+    assert len({draw.sum().item() for draw in draws}) == 5
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(experiment):
     a, b = build_vae(experiment), build_vae(experiment)
     other = build_vae(with_training(experiment, seed=1))
@@ -291,7 +309,8 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(experiment
 
 
 def test_ema_is_what_is_evaluated_and_loaded(experiment, splits, tmp_path):
-    run(with_training(experiment, ema_decay=0.5), tmp_path / "x", splits)
+    experiment = with_training(experiment, ema_decay=0.5)
+    assert run(experiment, tmp_path / "x", splits).metrics == validated_again(experiment, tmp_path / "x", splits)
     state = last(tmp_path / "x")
     average = state["ema"]["module.encoder.mu.weight"]
     assert not torch.equal(average, state["vae"]["encoder.mu.weight"])
