@@ -2,8 +2,9 @@
 
 A training checkpoint is a dict that loads with ``weights_only=True``: ``step``, ``vae`` and perhaps ``ema`` (weights),
 ``optimizer``, ``likelihood``, and ``about``: the constructor's arguments of the VAE (``vae``), the resolved experiment
-(``config``), the ``scales`` of the terms, and the ``fingerprint`` of the data. An exported model is
-``model.safetensors`` with ``model.json``.
+(``config``), the ``scales`` of the terms, whether features were cached (``targets_cached``), and the ``fingerprint`` of
+the data. ``best.ckpt`` holds no training state, and under ``vae`` the weights that were validated: the EMA ones, if
+there are any. An exported model is ``model.safetensors`` with ``model.json``.
 """
 
 import hashlib

@@ -100,6 +100,7 @@ def train(
     with determinism(config.deterministic), ending_together(config.devices, rank):
         keep_freed_memory()
         checkpoint = checkpoint_to_resume(experiment, out, resume)
+        about = checkpoint["about"] if checkpoint else {}
         cost = Cost(out, config.batch_size, device, resumed=checkpoint is not None)
         vae, perceptual = build_vae(experiment), build_perceptual(experiment.loss.features)  # may fail: before the data
         check_accelerator(config.accelerator, config.devices)
@@ -108,34 +109,20 @@ def train(
             raise UserError(f"Validation needs at least 2 images, got {len(splits['val'])} in the validation split.")
         batches = _training_batches(experiment, splits["train"], device)
         if checkpoint is None or not _finished(checkpoint["step"], config.total_steps(batches.steps), out):
-            about = checkpoint["about"] if checkpoint else {}
             tell_other_data(about, splits["train"])
+            images = splits["train"].images
+            objective = build_objective(experiment.loss, perceptual, images, about.get("scales"), device).to(device)
             vae.to(device)
-            objective = build_objective(
-                experiment.loss, perceptual, splits["train"].images, about.get("scales"), device
-            )
-            objective.to(device)
             if pick_precision(config.precision, device) == "bf16-mixed":
                 use_bfloat16_features(objective)
-            cached = about["targets_cached"] if checkpoint else None
-            batches.targets = cached_targets(experiment, perceptual, batches, device, cached, shown)
+            before = about.get("targets_cached")  # a resumed run continues with the same numbers
+            batches.targets = cached_targets(experiment, perceptual, batches, device, before, shown)
             if batches.targets is not None and not batches.targets.rows.is_cuda:
                 batches.faces = batches.faces.to(CPU)  # so that background threads gather all of a batch
             if rank == 0:
                 describe(experiment, vae, objective, batches, out, resumed=checkpoint is not None)
             reset_peak_memory(device)
-            _fit(
-                experiment,
-                vae,
-                objective,
-                batches,
-                splits["val"],
-                out,
-                checkpoint,
-                cost,
-                progress and rank == 0,
-                on_step,
-            )
+            _fit(experiment, vae, objective, batches, splits["val"], out, checkpoint, cost, shown, on_step)
         if mixture and rank == 0:
             fit_after_training(out, splits, device, progress=progress)
     return Run(out, last_validation(out))
@@ -146,14 +133,14 @@ def _fit(
     vae: VAE,
     objective: Objective,
     batches: TrainingBatches,
-    faces: Faces,
+    validation: Faces,
     out: Path,
     checkpoint: dict[str, Any] | None,
     cost: Cost,
     progress: bool,
     on_step: OnStep | None,
 ) -> None:
-    """The loop, from the step of the checkpoint to the last one; ``faces`` are those of the validation split."""
+    """The loop, from the step of the checkpoint to the last one."""
     from lightning.fabric import Fabric
     from lightning.fabric.plugins.environments import LightningEnvironment
 
@@ -192,11 +179,10 @@ def _fit(
             save_checkpoint(last_file(out), {"step": step, "about": about} | states)
             cost.save(step)
 
-    def stop_if_asked(step: int, agree: bool = True) -> None:
+    def stop_if_asked(step: int) -> None:
         asked = stop.received is not None
         if config.devices > 1:  # one request is enough: all ranks save and end at the same step
-            requests = torch.tensor(float(asked), device=device)
-            asked = agree and bool(fabric.all_reduce(requests, reduce_op="sum"))
+            asked = bool(fabric.all_reduce(torch.tensor(float(asked), device=device), reduce_op="sum"))
         if asked:
             save(step)
             name = Signals(stop.received).name if stop.received is not None else "a signal in another rank"
@@ -210,11 +196,11 @@ def _fit(
             stack.callback(log.close)
         for step in range(start, last + 1):
             if log and step and (step % batches.steps == 0 or step == last) and not log.validated(step):
+                # rank 0 alone validates; the others wait for it in the next step
+                check = partial(stop_if_asked, step) if config.devices == 1 else None
                 with fabric.autocast():
-                    found = validate(
-                        experiment, evaluated, objective, faces, device, partial(stop_if_asked, step, agree=False)
-                    )
-                _end_epoch(experiment, evaluated, about, found, faces, step, batches.steps, out, log)
+                    found = validate(experiment, evaluated, objective, validation, device, check)
+                _end_epoch(experiment, evaluated, about, found, validation, step, batches.steps, out, log)
                 save(step)
             if step == last:
                 break
@@ -225,7 +211,7 @@ def _fit(
                     group["lr"] = config.learning_rate * rate(config, step, batches.steps)
                 warmup, shift = ramp(step, experiment.loss.kl_warmup_steps), shift_of(experiment, step)
                 _share_variances(objective, config.devices)
-                terms: list[Terms] = []  # per image, of each micro-batch
+                per_image: list[Terms] = []  # of each micro-batch
                 for k in range(config.micro_batches):
                     batch = fabric.to_device(next(feed))
                     piece = (step * config.micro_batches + k) * config.devices + fabric.global_rank
@@ -233,14 +219,14 @@ def _fit(
                     more = config.devices > 1 and k + 1 < config.micro_batches
                     with fabric.no_backward_sync(model) if more else nullcontext():
                         with fabric.autocast():
-                            values, _ = step_terms(model, objective, batch, eps, warmup, shift)
-                            loss = values["total"].mean() / config.micro_batches  # the one line that takes a batch mean
+                            terms, _ = step_terms(model, objective, batch, eps, warmup, shift)
+                            loss = terms["total"].mean() / config.micro_batches  # the one line that takes a batch mean
                         fabric.backward(loss)
-                    terms.append({name: value.detach() for name, value in values.items()})
+                    per_image.append({name: value.detach() for name, value in terms.items()})
                 norm = torch.nn.utils.clip_grad_norm_(vae.parameters(), config.clip_norm or math.inf)
-                means = {name: torch.stack([part[name].mean() for part in terms]).mean() for name in terms[0]}
+                means = {name: torch.stack([part[name].mean() for part in per_image]).mean() for name in terms}
                 if not torch.isfinite(norm + means["total"]):
-                    raise _not_finite(step, terms, batches.rows(step))
+                    raise _not_finite(step, per_image, batches.rows(step))
                 optimizer.step()
                 optimizer.zero_grad()
                 if ema is not None:
@@ -281,7 +267,7 @@ def validate(
     objective: Objective,
     faces: Faces,
     device: torch.device,
-    before_batch: Callable[[], None] = lambda: None,
+    before_batch: Callable[[], None] | None = None,
 ) -> dict[str, float]:
     """Means of all terms over faces, and the number of active units, by name: ``val/kl``, ..., ``val/active_units``.
 
@@ -291,7 +277,8 @@ def validate(
     means = []
     with evaluating(vae), evaluating(objective):
         for index, batch in enumerate(Batches(faces, experiment.training.batch_size)):
-            before_batch()
+            if before_batch:
+                before_batch()
             batch = Batch(batch.images.to(device), batch.attributes)
             eps = noise(experiment, Stream.VALIDATION_NOISE, index, len(batch.images), device)
             terms, mu = terms_of(vae, objective, batch, eps)
@@ -371,7 +358,7 @@ def _end_epoch(
     if wrong:
         raise UserError(
             f"Training diverged before step {step:,}: {', '.join(wrong)} not finite. The checkpoint of the previous "
-            "epoch is intact. Lower training.learning_rate, or set training.clip_norm."
+            "epoch is intact. Start a new run with a lower training.learning_rate, or with training.clip_norm."
         )
     if step >= PATIENCE_STEPS and (metrics["val/kl"] < COLLAPSED_NATS or not metrics["val/active_units"]):
         warnings.warn(
@@ -389,17 +376,17 @@ def _end_epoch(
     log.write(step, metrics)
 
 
-def _not_finite(step: int, terms: list[Terms], rows: list[int]) -> UserError:
+def _not_finite(step: int, per_image: list[Terms], rows: list[int]) -> UserError:
     """The error of a step whose loss or gradient is not finite: names the terms and the images."""
-    values = {name: torch.cat([part[name] for part in terms]) for name in terms[0]}
+    values = {name: torch.cat([part[name] for part in per_image]) for name in per_image[0]}
     names = [name for name, value in values.items() if name != "total" and not torch.isfinite(value).all()]
     wrong = (~torch.isfinite(values["total"])).tolist()
     images = [row for row, is_wrong in zip(rows, wrong, strict=True) if is_wrong] or rows
     told = ", ".join(map(str, images[:IMAGES_NAMED])) + (", ..." if len(images) > IMAGES_NAMED else "")
     return UserError(
         f"Training stopped before step {step + 1:,}: {', '.join(names) or 'the gradient'} not finite, for the training "
-        f"images {told} (rows of the training split, from 0). The last checkpoint is intact. Lower "
-        "training.learning_rate, or set training.clip_norm."
+        f"images {told} (rows of the training split, from 0). The last checkpoint is intact. Start a "
+        "new run with a lower training.learning_rate, or with training.clip_norm."
     )
 
 

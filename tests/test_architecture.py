@@ -14,7 +14,7 @@ FILES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 
-# Section 2 of the design: files and folders by layer, from the bottom. A layer may use itself, without cycles.
+# Files and folders by layer, from the bottom. A layer may use itself, without cycles.
 LAYERS = [
     "config device disturbances errors feature_config files gaussian images parsing ranges seeding tensorfiles",
     "checkpoint features networks vae vgg weights",

@@ -364,7 +364,7 @@ def test_collapse_is_said(experiment, splits, tmp_path, monkeypatch):
 
 def test_divergence_stops_before_a_checkpoint_is_written(plain, splits, tmp_path):
     """One step, after which the weights are finite and no output is: validation is the first to see it."""
-    with pytest.raises(UserError, match=r"Training diverged before step \d+: .*val/total not finite.*Lower"):
+    with pytest.raises(UserError, match=r"Training diverged before step \d+: .*val/total not finite.*lower"):
         run(with_training(plain, learning_rate=1e30, max_steps=1), tmp_path / "x", splits)
     assert not list((tmp_path / "x").rglob("*.ckpt"))
 
