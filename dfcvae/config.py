@@ -11,7 +11,7 @@ from jsonargparse import SUPPRESS, ActionConfigFile
 from dfcvae.errors import UsageError, UserError
 from dfcvae.feature_config import Distillation as Distillation
 from dfcvae.feature_config import FeatureTraining as FeatureTraining
-from dfcvae.files import write_whole
+from dfcvae.files import write_atomically
 from dfcvae.parsing import Parser, build, read_yaml
 from dfcvae.ranges import Fraction, NonNegative, Positive, Range, Seed, TwoOrMore, Weight, check_fields
 
@@ -240,7 +240,7 @@ class Experiment:
 
     def save(self, path: Path) -> None:
         """Write the experiment as YAML."""
-        write_whole(path, yaml.safe_dump(self.as_dict(), sort_keys=False))
+        write_atomically(path, yaml.safe_dump(self.as_dict(), sort_keys=False))
 
 
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:

@@ -395,10 +395,10 @@ def _not_finite(step: int, terms: list[Terms], rows: list[int]) -> UserError:
     names = [name for name, value in values.items() if name != "total" and not torch.isfinite(value).all()]
     wrong = (~torch.isfinite(values["total"])).tolist()
     images = [row for row, is_wrong in zip(rows, wrong, strict=True) if is_wrong] or rows
-    told = ", ".join(map(str, images[:IMAGES_NAMED])) + (", ..." if len(images) > IMAGES_NAMED else "")
+    named = ", ".join(map(str, images[:IMAGES_NAMED])) + (", ..." if len(images) > IMAGES_NAMED else "")
     return UserError(
         f"Training stopped before step {step + 1:,}: {', '.join(names) or 'the gradient'} not finite, for the training "
-        f"images {told} (rows of the training split, from 0). The last checkpoint is intact. Lower "
+        f"images {named} (rows of the training split, from 0). The last checkpoint is intact. Lower "
         "training.learning_rate, or set training.clip_norm."
     )
 

@@ -2,7 +2,7 @@
 
     python experiments/numerics.py CELEBA --features features.safetensors --size 32 --steps 2000 --out OUT
 
-The reference is the feature network as torchvision has it (batch norms not folded, NCHW, no kept targets) in float32.
+The reference is the feature network as torchvision has it (batch norms not folded, NCHW, no cached targets) in float32.
 Each fast path is compared with it twice: by the gradient of the VAE's parameters for one batch, before and after
 training, and by the training loss of a run of STEPS steps. `another seed` is the reference with other noise, order and
 flips from the same initial weights: the measure of what a difference means. Where the hardware has no bfloat16, it is
@@ -42,9 +42,9 @@ PATHS = {  # precision, cache_targets; all of them but the reference with the sh
     "reference": ("32-true", "never"),
     "another seed": ("32-true", "never"),
     "float32": ("32-true", "never"),
-    "float32, kept targets": ("32-true", "memory"),
+    "float32, cached targets": ("32-true", "memory"),
     "bfloat16": (BF16, "never"),
-    "bfloat16, kept targets": (BF16, "memory"),
+    "bfloat16, cached targets": (BF16, "memory"),
 }
 SMOOTH = 50  # logged steps in a moving average of the figure
 LAST = 20  # logged steps in the means of the table

@@ -15,7 +15,7 @@ from dfcvae.data import data_of
 from dfcvae.errors import UserError
 from dfcvae.exporting import DTYPES, export_model
 from dfcvae.files import PRETRAINED
-from dfcvae.fitted import kept_mixture, prior_of, vectors_of
+from dfcvae.fitted import prior_of, saved_mixture, vectors_of
 from dfcvae.vae import VAE
 
 LARGEST = 5e6  # bytes of a shipped model
@@ -32,7 +32,7 @@ def main() -> None:
     args = parser.parse_args()
     try:
         vae, data = VAE.load(args.run), data_of(args.run, args.source, held_out=False, needed=False)
-        prior = kept_mixture(args.run, vae) or prior_of(args.run, vae, "gmm", data)
+        prior = saved_mixture(args.run, vae) or prior_of(args.run, vae, "gmm", data)
         vectors = vectors_of(args.run, vae, data)
         folder = export_model(args.run, args.into / args.name, args.dtype)
     except UserError as error:

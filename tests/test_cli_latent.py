@@ -159,7 +159,7 @@ def test_a_model_is_probed_and_its_scores_are_kept(run, capsys, tmp_path):
         ("map RUN --attributes Hat", "There is no attribute 'Hat'; expected one of"),
         ("map RUN -n 1", "A map needs at least 2 faces and 2 latent dimensions, got 1 and 8."),
         ("traverse RUN nowhere.png", "nowhere.png is not a readable image"),
-        ("neighbours RUN --judge face.png", "face.png is no attribute network"),
+        ("neighbours RUN --judge face.png", "face.png is not an attribute network"),
     ],
 )
 def test_mistakes_are_sentences(line, sentence, run, capsys):

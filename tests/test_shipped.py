@@ -273,7 +273,7 @@ def test_loading_takes_a_fraction_of_a_second(shipped):
 # Commands
 
 
-def test_samples_come_from_the_kept_mixture_and_say_so(shipped, capsys):
+def test_samples_come_from_the_saved_mixture_and_say_so(shipped, capsys):
     assert "Prior: mixture of 3 Gaussians.\n" in both(capsys, "sample", NAME, "-n", 4, "--out", "auto.png").err
     assert "Prior: mixture" in both(capsys, "sample", NAME, "-n", 4, "--prior", "gmm", "--out", "gmm.png").err
     assert "Prior: N(0, I).\n" in both(capsys, "sample", NAME, "-n", 4, "--prior", "normal", "--out", "n.png").err
@@ -281,7 +281,7 @@ def test_samples_come_from_the_kept_mixture_and_say_so(shipped, capsys):
     assert pictures[0] == pictures[1] != pictures[2]
     shutil.rmtree(shipped / NAME / "latent")
     told = both(capsys, "sample", NAME, "-n", 4, "--out", "auto.png").err
-    assert "Prior: N(0, I); no mixture is kept with this model.\n" in told
+    assert "Prior: N(0, I); no mixture is saved with this model.\n" in told
     assert Path("auto.png").read_bytes() == pictures[2]
 
 

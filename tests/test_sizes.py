@@ -128,5 +128,5 @@ def test_a_grey_model_reconstructs_a_colour_file_in_grey(size, tmp_path):
 
 def test_a_feature_network_asks_for_faces_of_at_least_32_pixels():
     splits = load_faces(DataConfig(size=16, train_images=4), progress=False)
-    with pytest.raises(UserError, match="at least 32x32 pixels, but 16x16 came"):
+    with pytest.raises(UserError, match="at least 32x32 pixels, got 16x16"):
         train_features(FeatureTraining(width=TINY, epochs=1, batch_size=2), splits, progress=False)

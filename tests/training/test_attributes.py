@@ -92,6 +92,6 @@ def test_faces_without_attributes_are_a_sentence(splits):
 def test_another_file_is_no_judge(tmp_path):
     (tmp_path / "x.safetensors").write_text("hello")
     with pytest.raises(
-        UserError, match=r"x.safetensors is no attribute network, or it is damaged .*; expected a file that"
+        UserError, match=r"x.safetensors is not an attribute network, or is corrupted .*; expected a file"
     ):
         AttributeNetwork.load(tmp_path / "x.safetensors")

@@ -138,7 +138,7 @@ def test_reconstructions_and_both_poolings_take_part(teacher, splits):
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"pooling": "average"}, "no teacher with that pooling"),
+        ({"pooling": "average"}, "needs a teacher with that pooling"),
         (
             {"taps": ["relu3_1"]},
             "have no relu3_1 in common; the teacher gives relu1_1, relu2_1, and the student ends at",
