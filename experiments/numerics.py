@@ -1,12 +1,12 @@
-"""Are the fast paths of training right? Gradients against plain float32, and loss curves of whole runs beside it.
+"""Numerical accuracy of the fast training paths: gradients and loss curves compared with plain float32.
 
     python experiments/numerics.py CELEBA --features features.safetensors --size 32 --steps 2000 --out OUT
 
 The reference is the feature network as torchvision has it (batch norms not folded, NCHW, no cached targets) in float32.
 Each fast path is compared with it twice: by the gradient of the VAE's parameters for one batch, before and after
 training, and by the training loss of a run of STEPS steps. `another seed` is the reference with other noise, order and
-flips from the same initial weights: the measure of what a difference means. Where the hardware has no bfloat16, it is
-emulated in float32 by rounding weights, inputs, outputs and gradients of every layer, which is what such hardware does.
+flips from the same initial weights: the scale for judging differences. Where the hardware has no bfloat16, it is
+emulated in float32 by rounding weights, inputs, outputs and gradients of every layer, as such hardware does.
 Writes OUT/numerics.json and OUT/numerics.png.
 """
 
@@ -81,7 +81,7 @@ def plain(config: FeatureConfig) -> PerceptualLoss:
     loss = build_perceptual(config)
     average = any(isinstance(module, nn.AvgPool2d) for module in loss.features.modules())
     loss.features = PlainFeatures(loss.features.arch, loss.features.names, config.weights, average)
-    # its parameters are none of the VAE's, and it is no part of a checkpoint
+    # its parameters belong neither to the VAE nor to a checkpoint
     for module in loss.features.network:
         for name, parameter in list(module.named_parameters()):
             delattr(module, name)
