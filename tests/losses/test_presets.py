@@ -257,7 +257,7 @@ def test_lpips_without_its_heads_is_a_sentence(tmp_path, networks):
     torch.save({"lin0.model.1.weight": torch.zeros(1, 3, 1, 1)}, tmp_path / "heads.pth")
     with pytest.raises(UserError, match="does not contain the linear heads of LPIPS on vgg16"):
         LPIPS(features, tmp_path / "heads.pth")
-    with pytest.raises(UserError, match=r"LPIPS was fitted to vgg16 at relu1_2.*but vgg19_bn at conv3_1"):
+    with pytest.raises(UserError, match=r"LPIPS was fitted to vgg16 at relu1_2.*got vgg19_bn at conv3_1"):
         LPIPS(perceptual("dfc", "random").features)
 
 

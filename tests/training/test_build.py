@@ -63,5 +63,5 @@ def test_mistakes_are_sentences(tmp_path):
     with pytest.raises(UserError, match="the loss ssim has no pooling; remove that setting"):
         build_perceptual(FeatureConfig("ssim", pooling="average"))
     torch.save(narrow("vgg16_bn").state_dict(), tmp_path / "vgg.pth")
-    with pytest.raises(UserError, match=r"vgg.pth holds vgg16_bn, but arch says vgg13; change one of them"):
+    with pytest.raises(UserError, match=r"vgg.pth contains vgg16_bn, but arch is vgg13; change one of them"):
         build_perceptual(FeatureConfig("content", str(tmp_path / "vgg.pth"), "vgg13", ["conv3_1"]))
