@@ -76,7 +76,7 @@ class FeatureConfig:
             shipped experiments have it), dfc (the popular 14, 24, 34, 43), dfc-aliased, vae-123, vae-345, vgg-l1,
             vgg-l1-sum, vgg-l1-3, content, perceptual-mse, perceptual-mse-aliased, style, style-l1, lpips, ssim or
             ms-ssim.
-        weights: "imagenet" (downloaded once), "compact" (comes with the package), "random", or a file: a state dict, or
+        weights: "imagenet" (downloaded once), "compact" (ships with the package), "random", or a file: a state dict, or
             what `dfcvae features train` or `dfcvae features distil` wrote.
         arch: a torchvision VGG: vgg11, vgg13, vgg16, vgg19, each with or without _bn.
         layers: layers of `arch.features`, by torchvision's index (24) or by name (bn3_4); `dfcvae features list`.

@@ -266,7 +266,7 @@ _slot: FileLock | None = None  # of this worker process, as long as it lives
 
 
 def share_machine(out: Path, workers: int) -> None:
-    """Tell this process with how many it shares the memory, and give it a GPU, of its own if there are enough."""
+    """Set the number of processes that share the memory, and assign a GPU, exclusively if there are enough."""
     global _slot
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = [gpu.strip() for gpu in visible.split(",")] if visible else list(map(str, range(torch.cuda.device_count())))

@@ -827,7 +827,7 @@ A_STEP = ["train", "plain.yaml", "--out", "run", "--data.source", "given/faces"]
 RUNS = {
     "whose last checkpoint is its best one": (
         lambda run: shutil.copy(run / "checkpoints" / "best.ckpt", run / "checkpoints" / "last.ckpt"),
-        "last.ckpt holds a model, but not the state of a training to resume",
+        "last.ckpt holds a model but no training state to resume",
     ),
     "with metrics of no text": (
         lambda run: (run / "metrics.csv").write_bytes(b"\xff\0"),

@@ -61,7 +61,7 @@ def start(
 
 
 def many_posteriors(model: str, vae: VAE, source: str | None) -> tuple[Tensor, Tensor]:
-    """``mu, logvar``, each (N, D), of the test faces, or of decoded draws from the prior where none are at hand."""
+    """``mu, logvar``, each (N, D), of the test faces, or of decoded draws from the prior if none are available."""
     data = data_of(model, source, needed=False)
     if source or at_hand(data):
         return posteriors(vae, filled(load_faces(data), "test"))

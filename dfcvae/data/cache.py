@@ -244,7 +244,7 @@ def load(folder: Path) -> Splits:
         if (images.dtype, attributes.dtype, split.dtype) != (torch.uint8, torch.bool, np.int8):
             raise ValueError("its files have the wrong data types")
         fingerprint = hashlib.sha256(json.dumps([about["names"], about["checksums"]]).encode()).hexdigest()
-    except Exception as error:  # NumPy reads the header of a file as Python: damage raises almost anything
+    except Exception as error:  # NumPy parses the header as Python: a corrupted one raises almost anything
         raise _corrupted(folder, str(error)) from error
     bounds = np.searchsorted(split, range(len(SPLITS) + 1)).tolist()
     return {

@@ -174,7 +174,7 @@ def read_file(path: Path) -> bytes:
     """The content of a file.
 
     Raises:
-        Undecodable: it does not exist, is too large, or cannot be read for another reason of its own.
+        Undecodable: it does not exist, is too large, or cannot be read for another reason.
         UserError: the disk, or the connection to it, has a fault.
     """
     try:
