@@ -219,7 +219,7 @@ def test_what_was_fitted_to_other_weights_is_left_out_of_an_export(run, tmp_path
     copy = shutil.copytree(run, tmp_path / "run")
     mixture().save(prior_file(copy, "gmm"), "another", "celeba")
     folder = export_model(copy, tmp_path / "model")
-    assert "Left out:" in capsys.readouterr().err
+    assert "Not exported:" in capsys.readouterr().err
     assert not prior_file(folder, "gmm").exists()
     assert "samples come from | N(0, I)" in (folder / "README.md").read_text()
 
