@@ -176,7 +176,7 @@ def test_faces_without_attributes_and_too_few_faces_are_told(run, capsys, tmp_pa
         (tmp_path / "faces").mkdir(exist_ok=True)
         Image.new("RGB", (40, 40), (20 * i, 99, 0)).save(f"faces/{i}.png")
     assert main(["attributes", str(run), "--source", "faces"]) == 1
-    assert "These faces have no attributes to fit vectors to. Give a data set with attributes" in capsys.readouterr().err
+    assert "These faces have no attributes to fit vectors to. Give a data set" in capsys.readouterr().err
     assert main(["probe", str(run), "--source", "faces"]) == 1
     assert "of the 0 attributes of these" in capsys.readouterr().err
     assert main(["sample", str(run), "--prior", "gmm", "--source", "faces"]) == 1
