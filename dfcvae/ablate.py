@@ -1,4 +1,4 @@
-"""A whole study: its networks, its runs, and its report: a ranking, paired differences, what each layer does."""
+"""A complete study: its networks, its runs, and its report with a ranking, paired differences and layer effects."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ from dfcvae.evaluation import JUDGE_LAYERS
 from dfcvae.evaluation.differences import main_effects
 from dfcvae.evaluation.judges import COSINE
 from dfcvae.executor import Place, do_run, do_runs, measure_once, prepare, unfinished
-from dfcvae.files import whole
+from dfcvae.files import atomic_file
 from dfcvae.losses.presets import PRESETS
 from dfcvae.report.blocks import Block, Heading, Paragraph, Preformatted, Table, write_report
 from dfcvae.report.comparison import OVER_SEEDS, PAIRED_SEEDS, Results, comparison
@@ -135,9 +135,9 @@ def comparable(study: Study, failed: Mapping[str, str]) -> tuple[Study, list[int
     variants = {name: experiment for name, experiment in study.variants.items() if finished[name]}
     seeds = sorted(set.intersection(*(finished[name] for name in variants))) if len(variants) > 1 else []
     if not seeds:
-        told = "; ".join(f"{name}: {error}" for name, error in failed.items())
+        failures = "; ".join(f"{name}: {error}" for name, error in failed.items())
         raise UserError(
-            f"No two variants of {study.name} have a seed in common, so there is nothing to compare. Failed: {told}."
+            f"No two variants of {study.name} have a seed in common; nothing to compare. Failed: {failures}."
         )
     return replace(study, variants=variants), seeds
 
@@ -177,7 +177,7 @@ def collect(
 def write_results(measures: Mapping[tuple[str, int], Mapping[str, float]], file: Path) -> None:
     """All measures of runs as CSV, a row for each, from measures by variant and seed."""
     columns = in_order(key for run in measures.values() for key in run)
-    with whole(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as opened:
+    with atomic_file(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as opened:
         writer = csv.writer(opened)
         writer.writerow(["variant", "seed", *columns])
         writer.writerows([*run, *(values.get(key, "") for key in columns)] for run, values in measures.items())
@@ -203,12 +203,12 @@ def about(study: Study, results: Results, failed: Mapping[str, str]) -> list[Blo
     )
     if not failed:
         return [Paragraph(text)]
-    told = (
+    explanation = (
         "These runs are not finished. Variants without a finished run are left out, and so are seeds that a variant "
         "lacks. Start the study again to resume them."
     )
     runs = Preformatted(json.dumps(dict(failed), indent=2))
-    return [Paragraph(text), Heading("Failed runs"), Paragraph(told), runs]
+    return [Paragraph(text), Heading("Failed runs"), Paragraph(explanation), runs]
 
 
 def images_seen(results: Results) -> int:

@@ -1,4 +1,4 @@
-"""An in-domain feature network: a VGG trained to predict the attributes of the faces at hand."""
+"""An in-domain feature network: a VGG trained to predict the attributes of the user's faces."""
 
 import json
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.tensorfiles import UnreadableError, read_tensors, write_tensors
 from dfcvae.vgg import vgg_layers
 
-SMALLEST = 32  # pixels of a side: one is left after five poolings
+SMALLEST = 32  # pixels of a side: 1 after five poolings
 
 
 class AttributeNetwork(nn.Module):
@@ -28,7 +28,7 @@ class AttributeNetwork(nn.Module):
     Args:
         arch: a torchvision VGG.
         width: factor of every channel count.
-        names: the attributes.
+        names: names of the attributes.
     """
 
     def __init__(self, arch: str, width: float, names: tuple[str, ...]):
@@ -41,7 +41,7 @@ class AttributeNetwork(nn.Module):
         self.classifier = nn.Linear(_channels(self.features), len(names))
 
     def embed(self, x: Tensor) -> Tensor:
-        """Features (N, F) from which the head reads the attributes of images in [0, 1]."""
+        """Features (N, F) of images in [0, 1], from which the head predicts the attributes."""
         h = self.features(normalize_imagenet(to_rgb(x)))  # (N, 3, H, W) -> (N, F, H/32, W/32)
         return h.mean(dim=(2, 3))  # (N, F)
 
@@ -49,7 +49,7 @@ class AttributeNetwork(nn.Module):
         return self.classifier(self.embed(x))  # (N, A)
 
     def save(self, path: str | Path, about: Mapping[str, str] | None = None) -> Path:
-        """Write safetensors that `VGGFeatures` loads like any other weights, with more to know ``about`` them."""
+        """Write safetensors that `VGGFeatures` loads like any other weights, with further metadata ``about`` them."""
         metadata = {"arch": self.arch, "width": str(self.width), "attributes": json.dumps(self.names)}
         return write_tensors(path, self.state_dict(), metadata | dict(about or {}))
 
@@ -58,7 +58,7 @@ class AttributeNetwork(nn.Module):
         """The network, in eval mode, that `dfcvae features train` wrote.
 
         Raises:
-            UserError: if the file is damaged or something else.
+            UserError: if the file is corrupted or not an attribute network.
         """
         try:
             state, about = read_tensors(path)
@@ -70,8 +70,8 @@ class AttributeNetwork(nn.Module):
         except (UnreadableError, KeyError, TypeError, ValueError, RuntimeError, UserError) as error:
             why = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
             raise UserError(
-                f"{path} is no attribute network, or it is damaged ({why}); expected a file that `dfcvae features "
-                "train` wrote."
+                f"{path} is not an attribute network, or is corrupted ({why}); expected a file written by `dfcvae "
+                "features train`."
             ) from error
         return network.eval()
 
@@ -94,9 +94,7 @@ def train_features(config: FeatureTraining, splits: Splits, *, progress: bool = 
     """
     train = splits["train"]
     if not train.names:
-        raise UserError(
-            "A feature network learns from attributes, and these faces have none; use CelebA or synthetic faces."
-        )
+        raise UserError("These faces have no attributes to train a feature network on; use CelebA or synthetic faces.")
     if min(train.images.shape[-2:]) < SMALLEST:
         raise UserError(
             f"A VGG halves its images five times and needs at least {SMALLEST}x{SMALLEST} pixels, got "
@@ -129,11 +127,11 @@ def train_features(config: FeatureTraining, splits: Splits, *, progress: bool = 
 
 
 def attribute_scores(logits: Tensor, attributes: Tensor, names: tuple[str, ...]) -> dict[str, dict[str, float]]:
-    """How well logits (n, A) predict attributes (n, A), for each attribute and on average (``mean``).
+    """Scores of logits (n, A) for attributes (n, A), per attribute and on average (``mean``).
 
-    Each entry has ``accuracy``, ``majority`` (the accuracy of always saying the more frequent value), ``balanced``
+    Each entry has ``accuracy``, ``majority`` (the accuracy of always predicting the more frequent value), ``balanced``
     accuracy (mean of recall and specificity; chance is 0.5) and ``auroc``. Attributes that are all true or all false
-    have no balanced accuracy and no AUROC: they are left out of those means, as NaN.
+    have no balanced accuracy and no AUROC: they are NaN and excluded from those means.
     """
     from torchmetrics.functional.classification import binary_auroc, multilabel_recall, multilabel_specificity
 
@@ -155,7 +153,7 @@ def attribute_scores(logits: Tensor, attributes: Tensor, names: tuple[str, ...])
 
 
 def scores_table(scores: dict[str, dict[str, float]]) -> str:
-    """The scores as text, percentages."""
+    """The scores as a text table in percent."""
     columns = list(scores["mean"])
     lines = [f"{'attribute':<22}" + "".join(f"{column:>10}" for column in columns)]
     lines += [

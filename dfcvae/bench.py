@@ -1,7 +1,7 @@
-"""`dfcvae bench`: what a training step costs on this machine, beside the step of the popular implementations.
+"""`dfcvae bench`: the cost of a training step on this machine, compared with the popular implementations.
 
-All rows train in one process and take turns, so that a slow phase of a busy machine slows them alike; ratios are taken
-round by round. Reading data is not measured: images and kept targets are in memory before the first step.
+All rows train in one process and take turns, so that a busy machine slows all of them equally; ratios are computed per
+round. Data loading is not measured: images and cached targets are in memory before the first step.
 """
 
 import json
@@ -35,14 +35,14 @@ from dfcvae.device import (
     reset_peak_memory,
 )
 from dfcvae.errors import UserError
-from dfcvae.files import write_whole
+from dfcvae.files import write_atomically
 from dfcvae.images import to_float
 from dfcvae.networks import SIZES
 from dfcvae.popular import PopularStep
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.targets import Targets
 
-STEPS = {"cpu": 2, "cuda": 50}  # timed in a turn
+STEPS = {"cpu": 2, "cuda": 50}  # timed per turn
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 MIB, GIGA = 2**20, 1e9
 
@@ -60,18 +60,18 @@ def bench_experiment(size: int, batch_size: int, precision: Precision, weights: 
 
 
 class OwnStep:
-    """One training step of this package: the body of its training loop, called again and again.
+    """One training step of this package: the body of its training loop, called repeatedly.
 
     Args:
         experiment: what is trained.
         faces: uint8, on the device.
         device: where the step runs.
-        kept: compute the originals' features once instead of in every step.
-        compiled: the forward pass through ``torch.compile``.
+        cached: compute the originals' features once instead of in every step.
+        compiled: run the forward pass through ``torch.compile``.
     """
 
     def __init__(
-        self, experiment: Experiment, faces: Faces, device: torch.device, kept: bool = False, compiled: bool = False
+        self, experiment: Experiment, faces: Faces, device: torch.device, cached: bool = False, compiled: bool = False
     ):
         self.training = experiment.training
         perceptual = build_perceptual(experiment.loss.features)
@@ -82,7 +82,7 @@ class OwnStep:
             use_bfloat16_features(self.objective)
         self.optimizer = torch.optim.Adam(self.vae.parameters(), self.training.learning_rate, fused=True)
         targets = None
-        if kept and perceptual is not None:
+        if cached and perceptual is not None:
             targets = Targets(perceptual, faces.images, True, device, progress=False).in_memory()
         self.batches = TrainingBatches(
             faces, self.training.batch_size, self.training.seed, targets=targets
@@ -114,16 +114,16 @@ class OwnStep:
 
 @dataclass
 class Row:
-    """One line of the table: a step, and what was measured of it.
+    """One row of the table: a step and its measurements.
 
     Args:
-        name: in the table.
-        arithmetic: what its convolutions are computed in, a key of `DTYPES`.
-        build: makes the step.
+        name: its label in the table.
+        arithmetic: dtype of its convolutions, a key of `DTYPES`.
+        build: builds the step.
         flops_per_image: floating-point operations in convolutions and matrix products; a multiply-add counts as two.
-        memory: peak in bytes above what was in use before the step was built; None where the system cannot tell.
-        seconds: of one step, for each round.
-        error: why there are no numbers.
+        memory: peak in bytes above what was in use before the step was built; None where the system cannot measure it.
+        seconds: per step, one for each round.
+        error: why there are no measurements.
     """
 
     name: str
@@ -137,7 +137,7 @@ class Row:
 
 def bench_rows(size: int, batch_size: int, device: torch.device, quick: bool) -> list[Row]:
     """The rows for a device; their steps are not built yet."""
-    generator = torch.Generator().manual_seed(0)  # noise trains as fast as faces do
+    generator = torch.Generator().manual_seed(0)  # noise trains as fast as faces
     images = torch.randint(256, (4 * batch_size, 3, size, size), generator=generator, dtype=torch.uint8)
     faces = Faces(images, torch.zeros(len(images), 0, dtype=torch.bool), ()).to(device)
     batches = TrainingBatches(faces, batch_size, seed=0).starting_at(0)
@@ -151,16 +151,16 @@ def bench_rows(size: int, batch_size: int, device: torch.device, quick: bool) ->
     rows = [
         Row("popular", "float32", lambda: PopularStep(experiment("32-true", "random"), batches, device)),
         own("dfcvae, vgg19_bn", "random", usual),
-        own("dfcvae, vgg19_bn, kept targets", "random", usual, kept=True),
+        own("dfcvae, vgg19_bn, cached targets", "random", usual, cached=True),
         own("dfcvae, compact", "compact", usual),
-        own("dfcvae, compact, kept targets", "compact", usual, kept=True),
+        own("dfcvae, compact, cached targets", "compact", usual, cached=True),
         own("plain VAE", None, usual),
     ]
     if not quick and usual != "32-true":
         rows.append(own("dfcvae, vgg19_bn, float32", "random", "32-true"))
     if not quick and device.type == "cuda":
         rows.append(own("dfcvae, vgg19_bn, compiled", "random", usual, compiled=True))
-        rows.append(own("dfcvae, compact, kept targets, compiled", "compact", usual, kept=True, compiled=True))
+        rows.append(own("dfcvae, compact, cached targets, compiled", "compact", usual, cached=True, compiled=True))
     return rows
 
 
@@ -179,18 +179,18 @@ def run_bench(
     Args:
         size: side of the images in pixels: 32, 64, 128 or 256.
         batch_size: images in a step, at least 2.
-        rounds: turns of every row (default: 3, with ``quick`` 1).
-        steps: timed steps in a turn (default: 2 on a CPU, 50 on a GPU).
+        rounds: turns per row (default: 3, with ``quick`` 1).
+        steps: timed steps per turn (default: 2 on a CPU, 50 on a GPU).
         accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        quick: only the rows that every machine has: nothing compiled, nothing in float32 where bfloat16 is the default.
+        quick: only the basic rows: nothing compiled, nothing in float32 where bfloat16 is the default.
         out: also write the report into this JSON file.
         progress: show a progress bar on stderr.
 
     Returns:
-        The report: plain values, for `bench_table` to show.
+        The report: plain values, which `bench_table` formats.
 
     Raises:
-        UserError: for a number outside its range, or a GPU that is not there.
+        UserError: for a number out of range, or a missing GPU.
     """
     check_accelerator(accelerator)
     device = pick_device(accelerator)
@@ -216,7 +216,7 @@ def run_bench(
             for row, timer in zip(rows, timers, strict=True):
                 bar.set_postfix_str(row.name)
                 if timer is not None:
-                    row.seconds.append(timer.timeit(steps).mean)  # after two steps that do not count
+                    row.seconds.append(timer.timeit(steps).mean)  # after two warm-up steps
                 bar.update()
     report = {
         "settings": {"size": size, "batch_size": batch_size, "rounds": rounds, "steps": steps, "device": device.type},
@@ -225,15 +225,15 @@ def run_bench(
         "rows": [summary(row, rows[0], batch_size, peaks) for row in rows],
     }
     if out is not None:
-        write_whole(out, json.dumps(report, indent=2, allow_nan=False) + "\n")
+        write_atomically(out, json.dumps(report, indent=2, allow_nan=False) + "\n")
     return report
 
 
 def prepare(row: Row, batch_size: int, device: torch.device) -> Timer | None:
-    """Build a row's step and count its operations and memory; returns None and sets ``row.error`` if that fails."""
-    # A row's memory is what the peak rises by: rows can share a process.
+    """Build a row's step, count its operations and measure its memory; on failure return None and set ``row.error``."""
+    # A row's memory is the increase of the peak: rows share a process.
     release_memory(device)
-    can_tell = reset_peak_memory(device)
+    measurable = reset_peak_memory(device)
     before = peak_memory(device)
     try:
         step = row.build()
@@ -246,7 +246,7 @@ def prepare(row: Row, batch_size: int, device: torch.device) -> Timer | None:
         row.error = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:160]}"
         return None
     after = peak_memory(device)
-    row.memory = after - before if can_tell and after is not None and before is not None else None
+    row.memory = after - before if measurable and after is not None and before is not None else None
     return timer("step()", step=step)
 
 
@@ -269,12 +269,12 @@ def convolution_peak(dtype: torch.dtype, device: torch.device) -> float:
 
 
 def timer(statement: str, **names: Any) -> Timer:
-    """PyTorch's timer, which waits for the GPU, with all threads instead of its default of one."""
+    """PyTorch's timer, which synchronises with the GPU, with all threads instead of its default of one."""
     return Timer(statement, globals=names, num_threads=torch.get_num_threads())
 
 
 def summary(row: Row, popular: Row, batch_size: int, peaks: dict[str, float]) -> dict[str, Any]:
-    """Plain values of a row; it is compared with the popular step round by round."""
+    """Plain values of a row, with ratios to the popular step per round."""
     if row.error:
         return {"name": row.name, "error": row.error}
     ratios = [theirs / ours for theirs, ours in zip(popular.seconds, row.seconds, strict=False)]
@@ -313,8 +313,8 @@ def bench_table(report: dict[str, Any]) -> str:
             continue
         rate, times = (shown(row[key]) for key in ("images_per_second", "times_popular"))
         memory = "-" if row["peak_memory_bytes"] is None else f"{row['peak_memory_bytes'] / MIB:,.0f}"
-        flops, share = f"{row['flops_per_image'] / GIGA:.2f}", f"{row['of_peak']:.0%}"
-        line = f"{row['name']:{width}}{rate:>24}{times:>24}{memory:>8}{flops:>13}{share:>9}  {row['arithmetic']}"
+        flops, of_peak = f"{row['flops_per_image'] / GIGA:.2f}", f"{row['of_peak']:.0%}"
+        line = f"{row['name']:{width}}{rate:>24}{times:>24}{memory:>8}{flops:>13}{of_peak:>9}  {row['arithmetic']}"
         lines.append(line)
     return "\n".join([*lines, "", f"Convolution peak of this machine, GFLOP/s: {peaks}"])
 

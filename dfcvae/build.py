@@ -1,4 +1,4 @@
-"""From a configuration to the model and its objective."""
+"""Build the model and its objective from a configuration."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -37,10 +37,10 @@ def build_vae(experiment: Experiment) -> VAE:
 
 
 def build_perceptual(config: FeatureConfig | None) -> ImageLoss | None:
-    """The feature terms of a configuration: a preset with its changes; None for a plain VAE.
+    """The feature terms of a configuration: a preset with overrides; None for a plain VAE.
 
     Raises:
-        UserError: for an unknown preset, parts that it does not have, or weights of another network.
+        UserError: for an unknown preset, settings that it does not have, or weights of another network.
     """
     if config is None:
         return None
@@ -48,20 +48,22 @@ def build_perceptual(config: FeatureConfig | None) -> ImageLoss | None:
     changes = _changes(config)
     if config.preset not in PRESETS:
         if changes:
-            raise UserError(f"The loss {config.preset} has no {' or '.join(changes)} to change; leave that out.")
+            raise UserError(
+                f"loss.features: the loss {config.preset} has no {' or '.join(changes)}; remove that setting."
+            )
         return perceptual(config.preset, None if config.weights == "imagenet" else config.weights)
     preset = replace(PRESETS[config.preset], **changes)
     loss = perceptual(preset, config.weights)
     assert isinstance(loss, PerceptualLoss)
     if config.arch and loss.features.arch != config.arch:
         raise UserError(
-            f"{config.weights} holds {loss.features.arch}, but arch says {config.arch}; change one of them."
+            f"{config.weights} contains {loss.features.arch}, but arch is {config.arch}; change one of them."
         )
     return loss
 
 
 def _changes(config: FeatureConfig) -> dict[str, Any]:
-    """The parts of a `Preset` that a configuration sets, by the preset's names."""
+    """The fields of a `Preset` that a configuration overrides."""
     parts = {
         "arch": config.arch,
         "layers": config.layers,
@@ -82,10 +84,10 @@ def build_objective(
     scales: dict[str, float] | None = None,
     device: torch.device = CPU,
 ) -> Objective:
-    """The objective, with scales measured on training images uint8 (n, C, H, W) if it needs them and none come.
+    """The objective, with scales measured on training images uint8 (n, C, H, W) if it needs them and none are given.
 
     Raises:
-        UserError: if a likelihood is asked for of a distance that is not the mean square.
+        UserError: if ``scale: likelihood`` is combined with a distance other than the mean square.
     """
     if loss.scale == "likelihood" and perceptual is not None:
         _check_likelihood(perceptual)
@@ -107,7 +109,7 @@ def build_objective(
 
 
 def use_bfloat16_features(objective: Objective) -> None:
-    """Move the frozen networks to bfloat16 once, instead of casting their weights in every step."""
+    """Convert the frozen networks to bfloat16 once, instead of casting their weights in every step."""
     for module in objective.modules():
         if isinstance(module, VGGFeatures):
             module.bfloat16()
@@ -116,6 +118,6 @@ def use_bfloat16_features(objective: Objective) -> None:
 def _check_likelihood(perceptual: ImageLoss) -> None:
     if not isinstance(perceptual, PerceptualLoss) or (perceptual.distance, perceptual.reduction) != ("squared", "mean"):
         raise UserError(
-            "scale: likelihood makes Gaussian likelihoods of mean squared distances; choose features with distance "
+            "scale: likelihood requires mean squared distances; choose features with distance "
             "squared and reduction mean, such as the preset dfc, or scale: variance."
         )

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dfcvae.errors import UserError, nearest
-from dfcvae.files import all_whole, pretrained_folder, pretrained_models, whole
+from dfcvae.files import atomic_file, atomic_files, pretrained_folder, pretrained_models
 from dfcvae.tensorfiles import UnreadableError, read_pickled, read_tensors, write_tensors
 
 State = dict[str, Tensor]
@@ -89,7 +89,7 @@ def save_checkpoint(file: Path, checkpoint: dict[str, Any]) -> None:
         UserError: if it cannot be written.
     """
     try:
-        with whole(file) as temporary, temporary.open("wb") as opened:
+        with atomic_file(file) as temporary, temporary.open("wb") as opened:
             torch.save(checkpoint, opened)
     except OSError as error:
         raise UserError(
@@ -105,7 +105,7 @@ def export_model(folder: Path, about: dict[str, Any], state: State, dtype: torch
     Raises:
         UserError: if a weight is too large for ``dtype``.
     """
-    with all_whole(folder / "model.safetensors", folder / "model.json") as (file, description):
+    with atomic_files(folder / "model.safetensors", folder / "model.json") as (file, description):
         write_tensors(file, {name: _stored(tensor, dtype) for name, tensor in state.items()})
         about = {"vae": about["vae"], "sha256": _sha256(file), "dtype": str(dtype).removeprefix("torch.")} | about
         description.write_text(json.dumps(about, indent=2) + "\n")

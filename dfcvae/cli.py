@@ -21,7 +21,7 @@ from dfcvae.ranges import check, notes, type_hints
 
 TRY_AGAIN = 75
 SHORT = {"count": "-n"}
-BARE = {"resume": True, "fid": "download"}  # what an option without its value stands for
+BARE = {"resume": True, "fid": "download"}  # the value of an option given without one
 UNUSED = {  # fields of a data configuration that mean nothing to a command
     "data info": {"flip", "train_images", "strict"},
     "data prepare": {"flip", "train_images", "strict"},
@@ -86,9 +86,9 @@ def command_parser(name: str) -> Parser:
     option; behind it, the options have the argument's name in front.
     """
     command = COMMANDS[name]
-    hints, plain, told = type_hints(command), get_type_hints(command), docstring_parser.parse(command.__doc__ or "")
-    more = {entry.arg_name: (entry.description or "").rstrip(".") for entry in told.params}
-    parser = Parser(prog=f"dfcvae {name}", description=told.short_description)
+    hints, plain, docs = type_hints(command), get_type_hints(command), docstring_parser.parse(command.__doc__ or "")
+    more = {entry.arg_name: (entry.description or "").rstrip(".") for entry in docs.params}
+    parser = Parser(prog=f"dfcvae {name}", description=docs.short_description)
     for argument in inspect.signature(command).parameters.values():
         hint, skip = hints[argument.name], UNUSED.get(name, set())
         if hint is Experiment:
@@ -168,6 +168,6 @@ def _explain(error: BaseException) -> tuple[str, int]:
     if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
         cure = "Lower training.batch_size, raise training.micro_batches, or set loss.features.cache_targets to never."
         return f"the GPU is out of memory. {cure}", 1
-    if isinstance(error, MemoryError) or any(told in str(error) for told in NO_MEMORY):
+    if isinstance(error, MemoryError) or any(phrase in str(error) for phrase in NO_MEMORY):
         return "not enough memory. Ask for fewer or smaller images at once, or for a smaller model.", 1
     return "", 0

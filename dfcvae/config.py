@@ -11,7 +11,7 @@ from jsonargparse import SUPPRESS, ActionConfigFile
 from dfcvae.errors import UsageError, UserError
 from dfcvae.feature_config import Distillation as Distillation
 from dfcvae.feature_config import FeatureTraining as FeatureTraining
-from dfcvae.files import write_whole
+from dfcvae.files import write_atomically
 from dfcvae.parsing import Parser, build, read_yaml
 from dfcvae.ranges import Fraction, NonNegative, Positive, Range, Seed, TwoOrMore, Weight, check_fields
 
@@ -76,7 +76,7 @@ class FeatureConfig:
             shipped experiments have it), dfc (the popular 14, 24, 34, 43), dfc-aliased, vae-123, vae-345, vgg-l1,
             vgg-l1-sum, vgg-l1-3, content, perceptual-mse, perceptual-mse-aliased, style, style-l1, lpips, ssim or
             ms-ssim.
-        weights: "imagenet" (downloaded once), "compact" (comes with the package), "random", or a file: a state dict, or
+        weights: "imagenet" (downloaded once), "compact" (ships with the package), "random", or a file: a state dict, or
             what `dfcvae features train` or `dfcvae features distil` wrote.
         arch: a torchvision VGG: vgg11, vgg13, vgg16, vgg19, each with or without _bn.
         layers: layers of `arch.features`, by torchvision's index (24) or by name (bn3_4); `dfcvae features list`.
@@ -240,7 +240,7 @@ class Experiment:
 
     def save(self, path: Path) -> None:
         """Write the experiment as YAML."""
-        write_whole(path, yaml.safe_dump(self.as_dict(), sort_keys=False))
+        write_atomically(path, yaml.safe_dump(self.as_dict(), sort_keys=False))
 
 
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:

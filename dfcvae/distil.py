@@ -1,7 +1,7 @@
-"""Distillation: a small feature network that sees faces, and their faults, as a large one does.
+"""Distillation: a small feature network that responds to faces, and to their distortions, like a large one.
 
 A loss acts through its gradient, so the student learns more than its teacher's features: at every tap, the gradient of
-its feature distance with respect to the image is turned towards the teacher's.
+its feature distance with respect to the image is aligned with the teacher's.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,18 +27,18 @@ from dfcvae.weights import load_vgg_weights
 
 Taps = Mapping[str, Tensor]
 Teacher = Callable[[Tensor], Taps]
-"""Features (N, C_l, H_l, W_l) by layer of images in [0, 1]; a `VGGFeatures`, or any other function of that kind."""
+"""Features (N, C_l, H_l, W_l) by layer of images in [0, 1]; a `VGGFeatures` or any other such function."""
 
-SCRATCH = 3  # a student without initial weights has batch statistics, and no gradients to match, in one step of three
+SCRATCH = 3  # without initial weights, the first third of the steps uses batch statistics and matches no gradients
 LARGEST_NORM = 1.0  # of the gradient in a step
-THINNED = 16  # places along a side, at most, at which features are compared
-FITTED, RIDGE = 64, 1e-4  # faces, and a fraction of the mean square, for the first guess of a linear map
-RISE = 0.1  # of the steps, in which the learning rate rises
-FLOOR = 1e-3  # of a distance, in mean distances: a disturbance may change nothing
+THINNED = 16  # features are compared at up to this many places along a side
+FITTED, RIDGE = 64, 1e-4  # faces, and ridge penalty as a fraction of the mean square, to initialise a linear map
+RISE = 0.1  # fraction of the steps in which the learning rate rises
+FLOOR = 1e-3  # added to a distance, as a fraction of the mean: some disturbances change nothing
 
 
 class Student(nn.Module):
-    """A VGG up to some layer, in training; saved in half precision.
+    """A VGG up to some layer, as a trainable module; saved in half precision.
 
     Args:
         arch: a torchvision VGG.
@@ -46,7 +46,7 @@ class Student(nn.Module):
         last: its deepest layer, by index or name.
 
     Attributes:
-        average: whether average pooling takes the place of max pooling.
+        average: whether average pooling replaces max pooling.
     """
 
     def __init__(self, arch: str, width: float, last: int | str):
@@ -61,7 +61,7 @@ class Student(nn.Module):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """The output of every layer but the convolutions before a batch norm, for images (N, 3 or 1, H, W) in [0, 1].
 
-        In eval mode a batch norm is folded into the convolution before it, as in the network that is used.
+        In eval mode a batch norm is folded into the convolution before it, as in the network used as a loss.
         """
         outputs, h, convolution = {}, normalize_imagenet(to_rgb(x)), None
         for name, layer in self.layers.items():
@@ -79,7 +79,7 @@ class Student(nn.Module):
         return outputs
 
     def start_from(self, file: str | Path) -> None:
-        """Take the weights of a file."""
+        """Load the weights of a file."""
         state, width = load_vgg_weights(self.arch, file, len(self.layers))
         if width != self.width:
             raise UserError(f"{file} is {width:g} times as wide as {self.arch}; set width to that, not {self.width:g}.")
@@ -87,7 +87,7 @@ class Student(nn.Module):
             layer.load_state_dict({key: state[f"{index}.{key}"] for key in _constants(layer)}, strict=False)
 
     def save(self, path: str | Path, about: Mapping[str, str] | None = None) -> Path:
-        """Write safetensors in float16 that `VGGFeatures` loads, with more to know ``about`` them."""
+        """Write safetensors in float16 that `VGGFeatures` loads, with further metadata ``about`` them."""
         tensors = {
             f"features.{index}.{key}": layer.state_dict()[key].half()
             for index, layer in enumerate(self.layers.values())
@@ -113,24 +113,24 @@ def distil(
         |A_l psi_l - phi_l|^2 / |phi_l - mean phi_l|^2
         + w (1 - cos(d d_psi / dy, d d_phi / dy) + var(log d_psi / d_phi))
 
-    with 1x1 convolutions A_l that are thrown away: Romero et al. 2015, "FitNets" (arXiv 1412.6550), and Czarnecki et
-    al. 2017, "Sobolev Training for Neural Networks" (arXiv 1706.04859); the second line at one tap in each step. Where
-    whole faces with attributes are seen, these are read from the last layer too (binary cross entropy).
+    with 1x1 convolutions A_l that are discarded: Romero et al. 2015, "FitNets" (arXiv 1412.6550), and Czarnecki et
+    al. 2017, "Sobolev Training for Neural Networks" (arXiv 1706.04859); the second line at one tap in each step. For
+    full faces with attributes, a linear head also predicts these from the last layer (binary cross entropy).
 
     Args:
-        config: the student, and how to train it.
-        teachers: one or several for each pooling (``"max"``, ``"average"``); where two give a tap, the first counts.
+        config: the student and its training.
+        teachers: one or more for each pooling (``"max"``, ``"average"``); if several provide a tap, the first is used.
         faces: uint8, at least as large as the largest of ``config.sizes``.
-        reconstruct: maps images in [0, 1], on the CPU, to a VAE's reconstructions, which are then among the disturbed
-            faces.
-        device: where the student is trained; its teachers live there too.
-        progress: show a bar.
+        reconstruct: maps images in [0, 1], on the CPU, to a VAE's reconstructions, which are then used as
+            disturbed faces too.
+        device: where the student is trained; the teachers must be there too.
+        progress: show a progress bar.
 
     Returns:
         The student, in eval mode, on the device.
 
     Raises:
-        UserError: for a layer or a pooling that is not there, or faces that are too small.
+        UserError: for a missing layer or pooling, or faces that are too small.
     """
     _check_sizes(config, faces)
     keep_freed_memory()
@@ -143,7 +143,7 @@ def distil(
     if reconstruct is not None:
         kinds["reconstruction"] = lambda x, strength, generator: x + strength.view(-1, 1, 1, 1) * (reconstruct(x) - x)
     poolings = ["max", "average"] if config.pooling == "both" else [config.pooling]
-    maps, head = _throw_away(config, student, _taught(teachers, poolings[0]), faces)
+    maps, head = _throw_away(config, student, _combined_teacher(teachers, poolings[0]), faces)
     gradients = config.gradients or list(maps)
     bfloat16 = pick_precision(config.precision, device) == "bf16-mixed"
     trained = [*student.parameters(), *maps.parameters(), *head.parameters()]
@@ -155,7 +155,7 @@ def distil(
     for step in bar:
         generator = seeded_generator(config.seed, Stream.ORDER, step)
         x, attributes = _draw(config, faces, step, generator)
-        y = torch.cat([disturb(part, kind, generator) for part, kind in _shared_out(x, kinds, generator)])
+        y = torch.cat([disturb(part, kind, generator) for part, kind in _split_by_kind(x, kinds, generator)])
         pooling = poolings[step % len(poolings)]
         from_scratch = config.initial is None and step < config.steps // SCRATCH
         student.average = pooling == "average"
@@ -166,7 +166,7 @@ def distil(
         x, y = x.to(device), y.to(device)
         weights = {} if from_scratch else {gradients[step // len(poolings) % len(gradients)]: config.gradient_weight}
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            terms, seen = _terms(student, maps, _taught(teachers, pooling), x, y, weights)
+            terms, seen = _terms(student, maps, _combined_teacher(teachers, pooling), x, y, weights)
         if attributes is not None:
             logits = head(seen.float().relu().mean(dim=(2, 3)))
             entropy = binary_cross_entropy_with_logits(logits, attributes.to(device).repeat(2, 1).float())
@@ -206,7 +206,7 @@ def _terms(
 
 
 def _thinned(size: int) -> tuple[Any, ...]:
-    """Places on a grid of 16 x 16 or less: neighbours among the features of an image are much alike."""
+    """Positions on a grid of at most 16 x 16: neighbouring features of an image are very similar."""
     stride = max(1, size // THINNED)
     down, right = torch.randint(stride, (2,)).tolist()
     return ..., slice(down, None, stride), slice(right, None, stride)
@@ -220,10 +220,10 @@ def _log(distance: Tensor) -> Tensor:
     return (distance + FLOOR * distance.detach().mean()).log()
 
 
-def _taught(teachers: Mapping[str, Sequence[Teacher]], pooling: str) -> Teacher:
-    """All that the teachers of a pooling give, as one of them."""
+def _combined_teacher(teachers: Mapping[str, Sequence[Teacher]], pooling: str) -> Teacher:
+    """The teachers of a pooling, combined into one."""
     if not teachers.get(pooling):
-        raise UserError(f"The student is to have {pooling} pooling, but no teacher with that pooling is there.")
+        raise UserError(f"Distillation with {pooling} pooling needs a teacher with that pooling, and none is given.")
     if len(teachers[pooling]) == 1:
         return teachers[pooling][0]
     return lambda x: {name: value for teach in reversed(teachers[pooling]) for name, value in teach(x).items()}
@@ -242,7 +242,7 @@ def _throw_away(
     missing = [tap for tap in taps if tap not in given or tap not in outputs]
     if missing or not taps:
         raise UserError(
-            f"Teacher and student have no {', '.join(missing) or 'layer'} in common; the teacher gives "
+            f"Teacher and student have no {', '.join(missing) or 'layer'} in common; the teacher has "
             f"{', '.join(given)}, and the student ends at {list(outputs)[-1]}."
         )
     maps = {tap: _least_squares(outputs[tap], given[tap].float()) for tap in taps}
@@ -252,8 +252,8 @@ def _throw_away(
 
 
 def _least_squares(psi: Tensor, phi: Tensor) -> nn.Conv2d:
-    """The 1x1 convolution that comes nearest to phi, from which training starts: a far one would spoil the student."""
-    columns, wanted = (features.cpu().transpose(0, 1).flatten(1).T for features in (psi, phi))  # (places, channels)
+    """The least-squares 1x1 convolution from psi to phi; training from a poor one would harm the student."""
+    columns, wanted = (features.cpu().transpose(0, 1).flatten(1).T for features in (psi, phi))  # (positions, channels)
     columns = torch.cat([columns, torch.ones_like(columns[:, :1])], dim=1)
     square = columns.T @ columns + RIDGE * columns.square().mean() * len(columns) * torch.eye(columns.shape[1])
     solution = torch.linalg.solve(square, columns.T @ wanted)
@@ -265,7 +265,7 @@ def _least_squares(psi: Tensor, phi: Tensor) -> nn.Conv2d:
 
 
 def _draw(config: Distillation, faces: Faces, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
-    """Faces of one size, or patches of them, and the attributes of whole faces where there are any."""
+    """Faces of one size, or patches of them, and the attributes if the faces are uncropped and have any."""
     size = config.sizes[int(torch.randint(len(config.sizes), (1,), generator=generator))]
     side = min(size, config.patch)
     n = config.batch_size * config.patch // side
@@ -274,14 +274,14 @@ def _draw(config: Distillation, faces: Faces, step: int, generator: torch.Genera
     x = x.flip(-1) if torch.rand(1, generator=generator) < 0.5 else x
     x = interpolate(x, size=(size, size), mode="bilinear", antialias=True).clamp(0, 1)
     down, right = torch.randint(size - side + 1, (2,), generator=generator).tolist()
-    whole = size == side and bool(faces.names) and config.attribute_weight > 0
-    return x[..., down : down + side, right : right + side], take(faces.attributes, rows) if whole else None
+    uncropped = size == side and bool(faces.names) and config.attribute_weight > 0
+    return x[..., down : down + side, right : right + side], take(faces.attributes, rows) if uncropped else None
 
 
-def _shared_out(
+def _split_by_kind(
     x: Tensor, kinds: Mapping[str, Disturbance], generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Disturbance]]:
-    """Parts of a batch, each with another kind of disturbance."""
+    """Split a batch into parts, each with a different kind of disturbance."""
     order = torch.randperm(len(kinds), generator=generator).tolist()
     parts = x.tensor_split(len(kinds))
     return ((part, list(kinds.values())[kind]) for part, kind in zip(parts, order, strict=True))

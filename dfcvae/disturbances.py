@@ -1,4 +1,4 @@
-"""Distortions of faces, as in reconstructions, that a perceptual loss has to tell from the original."""
+"""Distortions of faces, like those of reconstructions, that a perceptual loss has to detect."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, grid_sample, interpolate, pad
 
-WEAKEST = 0.05  # of the strengths, up to 1
+WEAKEST = 0.05  # smallest strength; the largest is 1
 Disturbance = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 """Images (N, C, H, W) in [0, 1], strengths (N, 1, 1, 1) in (0, 1] and a generator to disturbed images."""
 
@@ -36,7 +36,7 @@ def lines(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def mesh(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-    """A pattern that repeats every 2, 4 or 8 pixels, as pooling and upsampling leave it."""
+    """A pattern that repeats every 2, 4 or 8 pixels, as pooling and upsampling produce it."""
     n, c, height, width = x.shape
     period = int(2 ** torch.randint(1, 4, (1,), generator=generator))
     tile = torch.randn(n, c, period, period, generator=generator)
@@ -67,7 +67,7 @@ def mixture(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def shift(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-    """A smooth warp: every place moves by at most about a sixteenth of the side."""
+    """A smooth warp: every pixel moves by at most about a sixteenth of the side."""
     n, size = len(x), x.shape[-1]
     field = torch.randn(n, 2, 4, 4, generator=generator) * (strength / 16)
     field = interpolate(field, size=x.shape[-2:], mode="bicubic", align_corners=False).permute(0, 2, 3, 1)
@@ -101,10 +101,10 @@ DISTURBANCES: dict[str, Disturbance] = {
     "pixelation": pixelation,
     "mixture": mixture,
 }
-"""On which a distilled network is trained."""
+"""The distortions that a distilled network is trained on."""
 
 UNSEEN: dict[str, Disturbance] = {"shift": shift, "occlusion": occlusion, "posterisation": posterisation}
-"""On which it is measured too."""
+"""Further distortions, only for measuring its fidelity."""
 
 
 def disturb(x: Tensor, disturbance: Disturbance, generator: torch.Generator) -> Tensor:

@@ -23,7 +23,7 @@ def nearest(value: object, valid: Iterable[str]) -> str:
 
 
 def some(names: Sequence[str]) -> str:
-    """How many names, and the first few: ``"5 (a, b, c, ...)"``."""
+    """The number of names and the first few: ``"5 (a, b, c, ...)"``."""
     shown = ", ".join(printable(name) for name in names[:3])
     return f"{len(names):,} ({shown}{', ...' if len(names) > 3 else ''})"
 

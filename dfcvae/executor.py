@@ -31,8 +31,8 @@ from dfcvae.data.workers import workers_by_default
 from dfcvae.device import SHARED_BY
 from dfcvae.errors import PreemptedError, UserError
 from dfcvae.feature_config import FeatureTraining
-from dfcvae.files import write_whole
-from dfcvae.fitted import kept_mixture
+from dfcvae.files import write_atomically
+from dfcvae.fitted import saved_mixture
 from dfcvae.report.evaluated import Evaluated, evaluate_model
 from dfcvae.report.models import Model
 from dfcvae.report.observers import JudgeFiles, Observers
@@ -140,7 +140,7 @@ def do_run(experiment: Experiment, place: Place, name: str, *, progress: bool = 
     splits = load_faces(experiment.data, progress=False)
     train_once(experiment, place.run(name), splits=splits, progress=progress)
     measure_once(experiment, place, name, observers, splits)
-    write_whole(place.out / "done" / f"{name}.json", json.dumps(experiment.as_dict(), indent=2) + "\n")
+    write_atomically(place.out / "done" / f"{name}.json", json.dumps(experiment.as_dict(), indent=2) + "\n")
 
 
 def train_once(experiment: Experiment, folder: Path, *, splits: Splits, progress: bool = False) -> None:
@@ -167,11 +167,11 @@ def train_once(experiment: Experiment, folder: Path, *, splits: Splits, progress
 def measure_once(
     experiment: Experiment, place: Place, name: str, observers: Observers, splits: Splits
 ) -> tuple[Model, Evaluated]:
-    """A finished run's model and its measures on the test split, kept in ``measured/NAME.safetensors``."""
-    model, kept = place.model(name), place.out / "measured" / f"{name}.safetensors"
-    mixture = kept_mixture(place.run(name), model.vae) if observers.embed_samples() else None
+    """A finished run's model and its measures on the test split, cached in ``measured/NAME.safetensors``."""
+    model, cache = place.model(name), place.out / "measured" / f"{name}.safetensors"
+    mixture = saved_mixture(place.run(name), model.vae) if observers.embed_samples() else None
     return model, evaluate_model(
-        model.vae, experiment.data, splits, observers, mixture=mixture, kept=kept, progress=False
+        model.vae, experiment.data, splits, observers, mixture=mixture, cache=cache, progress=False
     )
 
 
@@ -208,8 +208,8 @@ def do_runs(
             if done.error:
                 failed[done.name] = done.error
             if progress:
-                told = f"FAILED: {done.error}" if done.error else f"{done.seconds / 60:.1f} min"
-                bar.write(f"[{number} of {count}] {done.name}: {told}")
+                outcome = f"FAILED: {done.error}" if done.error else f"{done.seconds / 60:.1f} min"
+                bar.write(f"[{number} of {count}] {done.name}: {outcome}")
     return failed
 
 
@@ -266,7 +266,7 @@ _slot: FileLock | None = None  # of this worker process, as long as it lives
 
 
 def share_machine(out: Path, workers: int) -> None:
-    """Tell this process with how many it shares the memory, and give it a GPU, of its own if there are enough."""
+    """Set the number of processes that share the memory, and assign a GPU, exclusively if there are enough."""
     global _slot
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = [gpu.strip() for gpu in visible.split(",")] if visible else list(map(str, range(torch.cuda.device_count())))
@@ -283,7 +283,7 @@ def share_machine(out: Path, workers: int) -> None:
 
 
 def shared_by(workers: int, gpus: int) -> dict[str, str]:
-    """Variables that tell a run with how many others it shares the memory of this machine, and of its GPU."""
+    """Environment variables of a run: how many runs share the memory of this machine, and of its GPU."""
     cuda = {SHARED_BY["cuda"]: str(ceil(workers / gpus))} if gpus else {}
     return {SHARED_BY["cpu"]: str(workers)} | cuda
 

@@ -1,4 +1,4 @@
-"""From a run to a folder that can be passed on: weights, priors and vectors fitted to them, and a model card."""
+"""Export a run to a folder that can be shared: weights, fitted priors and attribute vectors, and a model card."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ import torch
 from dfcvae.checkpoint import find_model, load_checkpoint, read_model
 from dfcvae.config import DataConfig
 from dfcvae.data import source_name
-from dfcvae.files import write_whole
+from dfcvae.files import write_atomically
 from dfcvae.fitted import VECTORS, latent_folder
 from dfcvae.latent import AttributeVectors, Prior
 from dfcvae.latent.stored import OtherFitError, read_stored
@@ -22,20 +22,20 @@ from dfcvae.vae import VAE, digest
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 MIXTURE = "prior-gmm.safetensors"
 FITTED = {"prior-gaussian.safetensors": "a prior", MIXTURE: "a prior", VECTORS: "attribute vectors"}
-TEST = "test.json"  # in a run folder: what `dfcvae evaluate RUN --out RUN/test.json` wrote
+TEST = "test.json"  # in a run folder, from `dfcvae evaluate RUN --out RUN/test.json`
 
 
 def export_model(model: str | Path, out: str | Path, dtype: str = "float32") -> Path:
     """Write ``model.safetensors``, ``model.json``, ``README.md`` (a model card) and the folder ``latent``.
 
-    The folder holds no path of this machine: data sets and weights files are reduced to their names.
+    The folder contains no path of this machine: data sets and weights files are reduced to their names.
 
-    Half precision rounds the weights, which moves pixels by a fraction of a level of 255. The priors and attribute
-    vectors in ``latent`` are kept and tied to the rounded weights (`dfcvae.vae.digest` of the model as it loads).
+    Half precision rounds the weights, which changes pixels by a fraction of a level of 255. The priors and attribute
+    vectors in ``latent`` are copied and tied to the rounded weights (`dfcvae.vae.digest` of the loaded model).
 
     Args:
         model: a run folder, a checkpoint, an exported folder, or the name of a shipped model.
-        out: the folder, made if it is missing.
+        out: the folder, created if it is missing.
         dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"``, of weights, vectors and covariances in the files.
 
     Raises:
@@ -44,40 +44,42 @@ def export_model(model: str | Path, out: str | Path, dtype: str = "float32") -> 
     out, stored = Path(out), DTYPES[dtype]
     about, _ = read_model(model)
     vae, config, training = VAE.load(model), public_config(about["config"]), of_training(model, about)
-    fitted = _load_fitted(latent_folder(model), digest(vae))  # before anything is written, perhaps in its place
+    fitted = _load_fitted(latent_folder(model), digest(vae))  # before writing: out may be the same folder
     vae.save(out, config, dtype=stored, training=training)
     exported = digest(VAE.load(out.absolute()))
     for name in FITTED:
         if name in fitted:
-            kept, source = fitted[name]
-            kept.save(out / "latent" / name, exported, source, stored)
+            fit, source = fitted[name]
+            fit.save(out / "latent" / name, exported, source, stored)
         else:  # of an earlier export to the same folder
             (out / "latent" / name).unlink(missing_ok=True)
     mixture, vectors = fitted.get(MIXTURE), fitted.get(VECTORS)
     attributes = vectors[0].names if vectors and isinstance(vectors[0], AttributeVectors) else ()
     prior = str(mixture[0]) if mixture else "N(0, I)"
-    write_whole(out / "README.md", card(out.absolute().name, vae.config, config, training, dtype, prior, attributes))
+    write_atomically(
+        out / "README.md", card(out.absolute().name, vae.config, config, training, dtype, prior, attributes)
+    )
     return out
 
 
 def _load_fitted(folder: Path, model_digest: str) -> dict[str, tuple[Prior | AttributeVectors, str]]:
-    """The priors and vectors kept with a model, and the names of the data that they were fitted to, by file name."""
+    """The priors and vectors saved with a model and the name of the data they were fitted to, by file name."""
     fitted: dict[str, tuple[Prior | AttributeVectors, str]] = {}
     for name, kind in FITTED.items():
         file = folder / name
         if file.is_file():
             try:
-                kept = (AttributeVectors if name == VECTORS else Prior).load(file, model_digest)
+                fit = (AttributeVectors if name == VECTORS else Prior).load(file, model_digest)
                 _, about = read_stored(file, kind, model_digest)
             except OtherFitError as error:
-                print(f"Left out: {error}", file=sys.stderr)
+                print(f"Not exported: {error}", file=sys.stderr)
             else:
-                fitted[name] = kept, Path(str(about["source"])).name
+                fitted[name] = fit, Path(str(about["source"])).name
     return fitted
 
 
 def public_config(config: dict[str, Any]) -> dict[str, Any]:
-    """A saved experiment without the paths of the machine it ran on: the names at their ends stay."""
+    """A saved experiment in which paths of the machine are reduced to their last component."""
     public = _without_paths(deepcopy(config))
     if isinstance(config.get("data"), dict) and "source" in config["data"]:
         public["data"]["source"] = source_name(DataConfig(source=str(config["data"]["source"])))
@@ -93,7 +95,7 @@ def _without_paths(value: Any) -> Any:
 
 
 def of_training(model: str | Path, about: dict[str, Any]) -> dict[str, Any]:
-    """What is known of a training: epochs, steps, commit, versions, and measures on the test split if there are any."""
+    """Facts about a training: epochs, steps, commit, versions, and measures on the test split if there are any."""
     file = find_model(model)
     if file.suffix == ".safetensors":
         return dict(about["training"])
@@ -160,7 +162,7 @@ CELEBA = (
     "model commercially, or to identify or judge people."
 )
 SYNTHETIC = "The program draws the faces itself; no image of a person was used."
-OTHER = "The terms of that data apply to what is made from the model."
+OTHER = "The terms of the training data apply to whatever is made with the model."
 AUTO = " (148 of the 178 columns of an aligned CelebA image, else the largest square)"
 FIRST_MEASURES = ("mse", "ssim", "sharpness", "kl", "active_units")
 
@@ -177,13 +179,13 @@ def card(
     """The model card, in Markdown.
 
     Args:
-        name: of the folder, or the model.
+        name: name of the folder or the model.
         vae: constructor arguments of the VAE.
         config: the experiment without paths; empty if it is not known.
         training: see `of_training`.
-        dtype: of the weights in the file.
-        prior: where samples come from, in words.
-        attributes: that can be edited.
+        dtype: dtype of the weights in the file.
+        prior: description of where samples come from.
+        attributes: names of those that can be edited.
     """
     data, loss, measures = config.get("data", {}), config.get("loss", {}), training.get("measures", {})
     source = str(data.get("source", ""))

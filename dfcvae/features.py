@@ -1,7 +1,7 @@
-"""The frozen VGG feature network of the perceptual loss: images in [0, 1] in, outputs of chosen layers out.
+"""The frozen VGG feature network of the perceptual loss: from images in [0, 1] to outputs of chosen layers.
 
-A captured layer is the output of that very module. In torchvision the ReLU behind it works in place and overwrites
-what was captured, so that a naive reading of "24" (``bn3_4``) in fact returns 25 (``relu3_4``); here it does not.
+A captured layer is the output of exactly that module. In torchvision the ReLU after it works in place and overwrites
+the captured tensor, so that naively reading "24" (``bn3_4``) returns 25 (``relu3_4``); here it does not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,25 +23,25 @@ class VGGFeatures(nn.Module):
     """Outputs of chosen layers of a frozen VGG; in bfloat16 if it is moved there with ``.bfloat16()``.
 
     The network is frozen by construction: its weights are constants (non-persistent buffers), so it has no
-    parameters to train, follows the device and dtype of whatever holds it, and adds nothing to any checkpoint. It
-    ends at the deepest layer asked for and stays in eval mode whatever is called.
+    parameters to train, follows the device and dtype of its parent module, and adds nothing to any checkpoint. It
+    ends at the deepest requested layer and always stays in eval mode.
 
     Args:
         arch: ``vgg11``, ``vgg13``, ``vgg16`` or ``vgg19``, with or without ``_bn``.
         layers: what to capture, by index or name; the default is the set of the popular DFC-VAE.
-        weights: ``"imagenet"`` (torchvision's, downloaded once), ``"compact"`` (comes with the package: a vgg19_bn of
+        weights: ``"imagenet"`` (torchvision's, downloaded once), ``"compact"`` (ships with the package: a vgg19_bn of
             a quarter of the width, distilled from ImageNet's VGG-19), ``"random"`` (seeded), a torchvision VGG
             (copied), or a file: a torchvision state dict, full, of the features only, or one that ends at the deepest
             layer needed, or what ``dfcvae features train`` and ``dfcvae features distil`` wrote.
         pooling: ``"max"``, the network as it was trained, or ``"average"`` (Gatys et al. 2016, section 2): max pooling
-            passes the gradient to one pixel in four, which leaves a grid in what is trained on deep layers.
+            passes the gradient to one pixel in four, which leaves a grid in images trained on deep layers.
 
     Attributes:
         names: the captured layers by name, in the order given.
         channels: the number of channels of each.
 
     Raises:
-        UserError: for an unknown network or layer, or weights that cannot be had or do not fit.
+        UserError: for an unknown network or layer, or weights that are unavailable or do not fit.
     """
 
     mean: Tensor
@@ -56,7 +56,7 @@ class VGGFeatures(nn.Module):
     ):
         super().__init__()
         if pooling not in ("max", "average"):
-            raise UserError(f"The feature network's pooling is max or average; {pooling!r} came.")
+            raise UserError(f"The feature network's pooling: expected max or average, got {pooling!r}.")
         self.arch = arch
         self.names = resolve_layers(arch, layers)
         depth = 1 + max(map(layer_names(arch).index, self.names))
@@ -66,7 +66,7 @@ class VGGFeatures(nn.Module):
         with torch.device("meta"):
             modules = dict(list(vgg_layers(arch, width).items())[:depth])
         self.layers = nn.ModuleDict(_frozen_layers(modules, state, self.names, pooling))
-        # whole thousandths: integers keep their precision when the network is moved to bfloat16
+        # integer thousandths, which keep their precision when the network is moved to bfloat16
         self.register_buffer("mean", _thousandths(IMAGENET_MEAN), persistent=False)
         self.register_buffer("std", _thousandths(IMAGENET_STD), persistent=False)
         self.eval()
@@ -95,8 +95,8 @@ class VGGFeatures(nn.Module):
         smallest = 2 ** sum(name.startswith("pool") for name in self.layers)
         if min(x.shape[-2:]) < smallest:
             raise UserError(
-                f"{self.arch} up to its deepest layer here needs images of at least {smallest}x{smallest} pixels, but "
-                f"{x.shape[-2]}x{x.shape[-1]} came; use larger images or shallower layers than {self.names}."
+                f"{self.arch} up to its deepest chosen layer needs images of at least {smallest}x{smallest} pixels, "
+                f"got {x.shape[-2]}x{x.shape[-1]}; use larger images or shallower layers than {self.names}."
             )
 
 
@@ -108,7 +108,7 @@ class FrozenConvolution(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor):
         super().__init__()
-        # channels last: the layout that convolutions are fastest in; their outputs follow it
+        # channels last: the fastest layout for convolutions; their outputs follow it
         self.register_buffer("weight", weight.clone(memory_format=torch.channels_last), persistent=False)
         self.register_buffer("bias", bias.clone(), persistent=False)
 
@@ -136,8 +136,8 @@ def _frozen_layers(
 ) -> dict[str, nn.Module]:
     """Layers with constant weights, which no optimizer, checkpoint or gradient sees, by the name of their output.
 
-    A batch norm is folded into the convolution before it: ``a (w * x + b) + c = (a w) * x + (a b + c)``. Only behind a
-    captured convolution, whose own output is asked for, it stays by itself.
+    A batch norm is folded into the convolution before it: ``a (w * x + b) + c = (a w) * x + (a b + c)``. Only after a
+    captured convolution, whose own output is requested, it stays a separate layer.
     """
     layers: dict[str, nn.Module] = {}
     convolution: dict[str, Tensor] = {}  # the latest
@@ -159,7 +159,7 @@ def _frozen_layers(
         elif isinstance(module, nn.MaxPool2d) and pooling == "average":
             layers[name] = nn.AvgPool2d(2, 2)
         elif isinstance(module, nn.ReLU):
-            layers[name] = nn.ReLU(inplace=previous not in captured)  # never over what was captured
+            layers[name] = nn.ReLU(inplace=previous not in captured)  # never overwrite a captured output
         else:
             layers[name] = module
     return layers

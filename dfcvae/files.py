@@ -7,43 +7,43 @@ from pathlib import Path
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A path to write to, whose file takes the place of ``path`` once it is whole and on the disk.
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A temporary path to write to; its file replaces ``path`` once it is complete and synced to disk.
 
-    Whatever fails or is killed before leaves the old file as it was; what a killed process wrote is removed by
-    `remove_leftovers`.
+    An error or a killed process leaves the old file intact; `remove_leftovers` deletes the temporary file of a killed
+    process.
     """
-    with all_whole(path) as (temporary,):
+    with atomic_files(path) as (temporary,):
         yield temporary
 
 
 @contextmanager
-def all_whole(*paths: Path) -> Iterator[list[Path]]:
-    """The same for files that belong together: none is replaced before all are on the disk."""
+def atomic_files(*paths: Path) -> Iterator[list[Path]]:
+    """The same for files that belong together: none is replaced before all are synced to disk."""
     temporaries = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in paths]
     try:
         for path in paths:
             path.parent.mkdir(parents=True, exist_ok=True)
         yield temporaries
         for temporary in temporaries:
-            with temporary.open("r+b") as written:  # Windows syncs none that is open for reading
+            with temporary.open("r+b") as written:  # Windows cannot sync a file opened for reading
                 os.fsync(written.fileno())
         for temporary, path in zip(temporaries, paths, strict=True):
             temporary.replace(path)
     finally:
         for temporary in temporaries:
-            with suppress(OSError):  # of a disk that is gone, which would hide why
+            with suppress(OSError):  # an error here would hide the original one
                 temporary.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    with whole(path) as temporary:
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what processes that were killed while writing left in a folder that no other process writes to."""
+    """Remove temporary files of killed processes from a folder that no other process writes to."""
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
 
@@ -59,10 +59,10 @@ def cache_root(cache_dir: str | Path | None = None) -> Path:
 
 
 def pretrained_models() -> list[str]:
-    """The names of the models that ship with the package; commands and `VAE.load` take them in place of a path."""
+    """Names of the models that ship with the package; commands and `VAE.load` accept them instead of a path."""
     return sorted(file.parent.name for file in PRETRAINED.glob("*/model.safetensors"))
 
 
 def pretrained_folder(name: str | Path) -> Path | None:
-    """The folder of the shipped model of a name; None if there is none, or a path of that name exists."""
+    """The folder of the shipped model with this name; None if there is none, or if a path with this name exists."""
     return PRETRAINED / name if str(name) in pretrained_models() and not Path(name).exists() else None

@@ -1,4 +1,4 @@
-"""What is fitted to a model after its training and kept beside it: priors, and the vectors of attributes."""
+"""Priors and attribute vectors, fitted to a trained model and saved beside it."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from dfcvae.latent.stored import OtherFitError
 from dfcvae.vae import VAE, digest
 
 PRIORS = ("normal", "gaussian", "gmm")
-AT_MOST = 50_000  # training faces: more change the result by little and take minutes
+AT_MOST = 50_000  # training faces: more hardly change the result and take minutes
 AFTER_TRAINING = 20_000  # training faces that the mixture at the end of a training is fitted to
 VECTORS = "attributes.safetensors"
 Fitted = TypeVar("Fitted", Prior, AttributeVectors)
@@ -32,12 +32,12 @@ def latent_folder(model: str | Path) -> Path:
 
 
 def prior_file(model: str | Path, kind: str) -> Path:
-    """Where the fitted prior of a kind is kept, if it is."""
+    """The file of the fitted prior of a kind, whether it exists or not."""
     return latent_folder(model) / f"prior-{kind}.safetensors"
 
 
 def ships(model: str | Path) -> bool:
-    """Whether a model is one of the package's own, beside which nothing is written."""
+    """Whether a model ships with the package; nothing is written beside such models."""
     return files.PRETRAINED in find_model(model).parents
 
 
@@ -51,25 +51,25 @@ def load_prior(model: str | Path, kind: str = "auto", *, vae: VAE | None = None,
 
     Args:
         model: a run folder, a checkpoint, an exported folder, or the name of a shipped model.
-        kind: ``"auto"``, the mixture that is kept with the model, and N(0, I) if there is none; ``"normal"``, N(0, I);
-            ``"gaussian"`` or ``"gmm"`` (the mixture), fitted to the training faces and kept if it is not there yet.
+        kind: ``"auto"``, the mixture saved with the model, or N(0, I) if there is none; ``"normal"``, N(0, I);
+            ``"gaussian"`` or ``"gmm"`` (the mixture), fitted to the training faces and saved if it is missing.
         vae: the model, if the caller has loaded it.
         source: where the training faces are (default: as in training).
 
     Raises:
-        UserError: if there is no such model or kind, the file of the prior is damaged, or there are no faces to fit to.
+        UserError: if there is no such model or kind, the prior's file is corrupted, or there are no faces to fit to.
     """
     if kind not in ("auto", *PRIORS):
         raise UserError(f"prior: expected one of auto, {', '.join(PRIORS)}, got {kind!r}{nearest(kind, PRIORS)}.")
     vae = vae or VAE.load(model)
     if kind in ("gaussian", "gmm"):
         return prior_of(model, vae, kind, data_of(model, source, held_out=False, needed=False))
-    mixture = kept_mixture(model, vae) if kind == "auto" else None
+    mixture = saved_mixture(model, vae) if kind == "auto" else None
     return mixture or Prior.standard(vae.latent_dim)
 
 
-def kept_mixture(model: str | Path, vae: VAE) -> Prior | None:
-    """The mixture kept beside a model, whatever faces it was fitted to; None if there is none for these weights."""
+def saved_mixture(model: str | Path, vae: VAE) -> Prior | None:
+    """The mixture saved beside a model, fitted to any faces; None if there is none for these weights."""
     file = prior_file(model, "gmm")
     try:
         return Prior.load(file, digest(vae)) if file.is_file() else None
@@ -79,40 +79,40 @@ def kept_mixture(model: str | Path, vae: VAE) -> Prior | None:
 
 
 def prior_of(model: str | Path, vae: VAE, kind: str, data: DataConfig) -> Prior:
-    """The prior ``"gaussian"`` or ``"gmm"`` kept beside a model; fitted to its training faces first if missing."""
+    """The prior ``"gaussian"`` or ``"gmm"`` saved beside a model; fitted to its training faces first if missing."""
 
     def load(file: Path, model_digest: str) -> Prior:
         return Prior.load(file, model_digest, source_name(data))
 
     file, what = prior_file(model, kind), f"the prior {kind!r}"
-    return _kept_or_fitted(file, model, vae, data, what, load, lambda splits: fit_prior(vae, kind, splits))
+    return _load_or_fit(file, model, vae, data, what, load, lambda splits: fit_prior(vae, kind, splits))
 
 
 def load_vectors(model: str | Path) -> AttributeVectors:
-    """The attribute vectors kept with a model; fitted to its training faces first if there are none.
+    """The attribute vectors saved with a model; fitted to its training faces first if missing.
 
     Args:
         model: a run folder, a checkpoint, an exported folder, or the name of a shipped model.
 
     Raises:
-        UserError: if there is no such model, the file is damaged, or there are no faces with attributes to fit to.
+        UserError: if there is no such model, the file is corrupted, or there are no faces with attributes to fit to.
     """
     return vectors_of(model, VAE.load(model), data_of(model, held_out=False, needed=False))
 
 
 def vectors_of(model: str | Path, vae: VAE, data: DataConfig) -> AttributeVectors:
-    """The attribute vectors kept beside a model; fitted to its training faces first if there are none."""
+    """The attribute vectors saved beside a model; fitted to its training faces first if missing."""
 
     def fit(splits: Splits) -> AttributeVectors:
         return fit_vectors(vae, filled(splits, "train"))
 
     file = latent_folder(model) / VECTORS
-    vectors = _kept_or_fitted(file, model, vae, data, "attribute vectors", AttributeVectors.load, fit)
+    vectors = _load_or_fit(file, model, vae, data, "attribute vectors", AttributeVectors.load, fit)
     print(f"Attribute vectors: {vectors.how}.")
     return vectors
 
 
-def _kept_or_fitted(
+def _load_or_fit(
     file: Path,
     model: str | Path,
     vae: VAE,
@@ -121,24 +121,24 @@ def _kept_or_fitted(
     load: Callable[[Path, str], Fitted],
     fit: Callable[[Splits], Fitted],
 ) -> Fitted:
-    """What a file beside a model holds; fitted first, and kept there, if it is missing or for other weights."""
+    """Load a file beside a model; if it is missing or for other weights, fit and save first."""
     if file.is_file():
         try:
             return load(file, digest(vae))
         except OtherFitError as error:
             print(error)
     check_at_hand(model, data)
-    once = "" if ships(model) else f" (once: it is kept in {file})"
+    once = "" if ships(model) else f" (once; the result is saved in {file})"
     print(f"Fitting {what} to the training faces{once}.", flush=True)
     fitted = fit(load_faces(data))
-    keep(model, lambda: fitted.save(file, digest(vae), source_name(data)))
+    save_if_possible(model, lambda: fitted.save(file, digest(vae), source_name(data)))
     return fitted
 
 
-def keep(model: str | Path, save: Callable[[], Path]) -> bool:
-    """Save what was fitted, or say why not: a model's folder may be read-only, or part of the package."""
+def save_if_possible(model: str | Path, save: Callable[[], Path]) -> bool:
+    """Save a fit, or report why not: a model's folder may be read-only, or part of the package."""
     if ships(model):
-        print(f"Not saved: {model} ships with the package, which keeps its own. Export it to a folder to save there.")
+        print(f"Not saved: {model} ships with the package. Export it to a folder of yours to save there.")
         return False
     try:
         save()
@@ -149,7 +149,7 @@ def keep(model: str | Path, save: Callable[[], Path]) -> bool:
 
 
 def fit_prior(vae: VAE, kind: str, splits: Splits, at_most: int = AT_MOST, *, progress: bool = True) -> Prior:
-    """The prior ``"gaussian"`` or ``"gmm"`` fitted to the training split; held-out faces choose among mixtures."""
+    """The prior ``"gaussian"`` or ``"gmm"`` fitted to the training split; held-out faces select the mixture."""
     posterior = posteriors(vae, filled(splits, "train"), at_most)
     if kind == "gaussian":
         return fit_gaussian(*posterior)
@@ -158,26 +158,26 @@ def fit_prior(vae: VAE, kind: str, splits: Splits, at_most: int = AT_MOST, *, pr
     if progress:
         values = ", ".join(f"{kind} {value:.2f}" for kind, value in likelihood.items())
         best = max(likelihood, key=likelihood.__getitem__)
-        print(f"Held-out ln p(z) by components and covariance, nats: {values}. Kept: {best}.")
+        print(f"Held-out ln p(z) by components and covariance, nats: {values}. Selected: {best}.")
     return prior
 
 
 def fit_after_training(run: str | Path, splits: Splits, device: torch.device, *, progress: bool = True) -> None:
-    """Fit the mixture to the model of a finished run and keep it in the run folder, unless it is there already.
+    """Fit the mixture to the model of a finished run and save it in the run folder, unless it exists already.
 
-    Training has succeeded by then: a failure of the fit is reported on stderr and ends nothing.
+    Training has succeeded by then: a failed fit is only reported on stderr.
     """
     vae = VAE.load(run, device=device)
     try:
-        if kept_mixture(run, vae) is None:
+        if saved_mixture(run, vae) is None:
             prior = fit_prior(vae, "gmm", splits, AFTER_TRAINING, progress=progress)
             source = source_name(data_of(run, held_out=False, needed=False))
             file = prior.save(prior_file(run, "gmm"), digest(vae), source)
             if progress:
-                print(f"Prior for samples: {prior}, fitted to the latents of the training images; kept in {file}.")
+                print(f"Prior for samples: {prior}, fitted to the latents of the training images; saved in {file}.")
     except (UserError, OSError, ValueError, RuntimeError, MemoryError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
-        print(f"No mixture was fitted to the latents, so samples come from N(0, I): {reason}.", file=sys.stderr)
+        print(f"Could not fit a mixture to the latents, so samples come from N(0, I): {reason}.", file=sys.stderr)
 
 
 def fit_vectors(vae: VAE, faces: Faces, method: Method = "means", balance: Sequence[str] = ()) -> AttributeVectors:
@@ -188,7 +188,7 @@ def fit_vectors(vae: VAE, faces: Faces, method: Method = "means", balance: Seque
     """
     if not faces.names:
         raise UserError(
-            "These faces have no attributes to fit vectors to. Name a data set that has them with --source: CelebA, a "
+            "These faces have no attributes to fit vectors to. Give a data set with attributes as --source: CelebA, a "
             "folder with a CSV of attributes, or 'synthetic'."
         )
     mu, _ = posteriors(vae, faces)

@@ -20,8 +20,8 @@ def sample_posterior(mu: Tensor, logvar: Tensor, eps: Tensor) -> Tensor:
 def kl_per_dimension(mu: Tensor, logvar: Tensor) -> Tensor:
     """KL(q(z_d|x) || N(0, 1)) of each latent dimension in nats, (N, D); never negative.
 
-    ``1/2 (mu^2 + sigma^2 - 1 - ln sigma^2)``. The variance part is written with ``expm1``, which keeps the full
-    precision of float32 where the posterior is close to the prior and the plain formula cancels.
+    ``1/2 (mu^2 + sigma^2 - 1 - ln sigma^2)``. The variance part uses ``expm1``, which has the full precision
+    of float32 where the posterior is close to the prior and the plain formula cancels.
     """
     mu, logvar = at_least_float32(mu), at_least_float32(logvar)
     return 0.5 * (mu.square() + torch.expm1(logvar) - logvar)
@@ -30,7 +30,7 @@ def kl_per_dimension(mu: Tensor, logvar: Tensor) -> Tensor:
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
     """KL(q(z|x) || N(0, I)) of each image in nats: the sum over latent dimensions, (N,).
 
-    Kingma and Welling 2014, appendix B, with the sign that makes it a divergence: it is minimised, never negated.
+    Kingma and Welling 2014, appendix B, with the sign of a divergence: it is minimised.
     """
     return kl_per_dimension(mu, logvar).sum(dim=1)
 

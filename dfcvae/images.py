@@ -14,7 +14,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 in 0..255 to float32 in [0, 1]; shape kept."""
+    """uint8 in 0..255 to float32 in [0, 1] of the same shape."""
     return images.float() / 255
 
 
@@ -24,7 +24,7 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def to_rgb(images: Tensor) -> Tensor:
-    """(N, 1 or 3, H, W) to (N, 3, H, W): a grey image is repeated over the three channels."""
+    """(N, 1 or 3, H, W) to (N, 3, H, W): grey images are repeated over the three channels."""
     return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
 
 
@@ -36,7 +36,7 @@ def normalize_imagenet(images: Tensor) -> Tensor:
 
 
 def translate(images: Tensor, down: int, right: int) -> Tensor:
-    """Images (N, C, H, W) shifted by whole pixels; gaps repeat the edge; shape kept."""
+    """Images (N, C, H, W) shifted by integer numbers of pixels, of the same shape; gaps repeat the edge."""
     height, width = images.shape[-2:]
     reach = max(abs(down), abs(right))
     if reach == 0:
@@ -58,7 +58,7 @@ def grid(images: Tensor, columns: int = 8, pad: int = 2) -> Tensor:
 
 
 def rows(*batches: Tensor) -> Tensor:
-    """Tile batches of equal length below each other: column i holds image i of every batch."""
+    """Tile batches of equal length below each other: column i shows image i of every batch."""
     return grid(torch.cat([to_rgb(batch).float().cpu() for batch in batches]), columns=len(batches[0]))
 
 
@@ -82,11 +82,11 @@ def save_each(images: Tensor, folder: str | Path) -> list[Path]:
 
 
 SUFFIXES = (".gif", ".mp4")
-WIDTH = 192  # pixels; narrower frames are enlarged, which players do badly
+WIDTH = 192  # pixels; narrower frames are enlarged, as players do it badly
 
 
 def is_animation(path: Path) -> bool:
-    """Whether a file name is that of an animation."""
+    """Whether a file name has the suffix of an animation."""
     return path.suffix.lower() in SUFFIXES
 
 
@@ -95,11 +95,11 @@ def save_animation(frames: Tensor, path: str | Path, seconds: float = 0.06) -> P
 
     Args:
         frames: small ones are enlarged to about 192 pixels.
-        path: ends in .gif or .mp4.
-        seconds: per frame.
+        path: a .gif or .mp4 file.
+        seconds: duration of a frame.
 
     Raises:
-        UserError: if the name ends otherwise, or PyAV is needed and missing.
+        UserError: for another suffix, or if PyAV is needed and missing.
     """
     path = Path(path)
     if not is_animation(path):

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from dfcvae.config import Experiment
 from dfcvae.errors import UserError
-from dfcvae.files import whole, write_whole
+from dfcvae.files import atomic_file, write_atomically
 from dfcvae.images import to_uint8
 
 METRICS = "metrics.csv"
@@ -50,7 +50,7 @@ class MetricsLog:
                 steps, between = int(row["step"]) + 1, LOG_EVERY if row["train/total"] else epoch
                 if steps <= resumed_at and (steps % between == 0 or steps == last):
                     self.rows.append(row)
-        with whole(self.file) as temporary, temporary.open("w", newline="") as file:
+        with atomic_file(self.file) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(self.rows)
@@ -62,7 +62,7 @@ class MetricsLog:
             self.tensorboard = SummaryWriter(str(out / "tensorboard"))
 
     def write(self, steps: int, metrics: Mapping[str, float]) -> None:
-        """Add a row of metrics after so many steps."""
+        """Add a row of metrics after this many steps."""
         step = steps - 1
         row = {"step": step, "epoch": step // self.epoch, **metrics}
         with self.file.open("a", newline="") as file:
@@ -86,7 +86,7 @@ class MetricsLog:
             self.wandb.log(images, step=steps - 1)
 
     def validated(self, steps: int) -> bool:
-        """Whether the run was validated after so many steps."""
+        """Whether the run was validated after this many steps."""
         return any(row["val/total"] and int(row["step"]) + 1 == steps for row in self.rows)
 
     def best(self) -> float:
@@ -148,13 +148,13 @@ def _wandb_run(experiment: Experiment, out: Path, resumed: bool) -> Any:
     """A run of Weights & Biases in ``out/wandb``, named after the folder, grouped by the experiment.
 
     Respects ``WANDB_MODE``; without an account, or when the server does not answer, it logs offline. A resumed run
-    continues under the id kept in the run folder.
+    continues under the id saved in the run folder.
     """
     import wandb
 
     file = out / WANDB_ID
     if not (resumed and file.is_file()):
-        write_whole(file, token_hex(4) + "\n")
+        write_atomically(file, token_hex(4) + "\n")
     wanted: Any = os.environ.get("WANDB_MODE") or ("online" if _has_account() else "offline")
     for mode in (wanted, "offline"):
         try:

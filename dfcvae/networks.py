@@ -1,6 +1,6 @@
 """Encoders and decoders by name. An encoder maps images to (mu, logvar), a decoder maps z to images in [0, 1].
 
-Both keep PyTorch's default initialisation (Kaiming uniform with a = sqrt(5) for convolutions and linear layers, ones
+Both use PyTorch's default initialisation (Kaiming uniform with a = sqrt(5) for convolutions and linear layers, ones
 and zeros for batch normalisation).
 """
 
@@ -45,7 +45,7 @@ class Decoder(nn.Module):
 
 
 class ReplicateConv2d(nn.Conv2d):
-    """A 3x3 convolution that keeps the size, with the edge repeated around the image."""
+    """A 3x3 convolution with replication padding, which preserves the size."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(replicate(x))
@@ -58,15 +58,15 @@ UPSAMPLING = {
         ((0.25, 0, 0), (0.75, 0.75, 0.25), (0, 0.25, 0.75)),
     ),
 }
-"""For an even and an odd pixel of the enlarged image: the weights of its pixel in the small image and of the two beside
-that (rows), for its own value and those of its two neighbours (columns: the taps of the convolution)."""
+"""For an even and an odd pixel of the enlarged image: the weights of the corresponding small pixel and its two
+neighbours (rows), in the enlarged pixel itself and its two neighbours (columns: the taps of the convolution)."""
 
 
 class UpConv2d(nn.Conv2d):
     """Upsampling by 2 and a `ReplicateConv2d`, computed as one convolution of the small image.
 
-    Both are linear: what a 3x3 convolution of the enlarged image gives for the four pixels that one pixel has become
-    are four 3x3 convolutions of the small image. The same numbers within rounding, without the enlarged image.
+    Both are linear: the outputs of a 3x3 convolution of the enlarged image, at the four pixels that replace one small
+    pixel, are four 3x3 convolutions of the small image. Equal up to rounding, without storing the enlarged image.
 
     Args:
         fan_in: channels of the input.
@@ -90,7 +90,7 @@ class UpConv2d(nn.Conv2d):
 def replicate(x: Tensor) -> Tensor:
     """An image with its edge repeated once around it.
 
-    The same as ``pad(x, (1, 1, 1, 1), mode="replicate")``, whose backward pass torch.compile does not get right.
+    The same as ``pad(x, (1, 1, 1, 1), mode="replicate")``, whose backward pass torch.compile gets wrong.
     """
     x = torch.cat([x[:, :, :1], x, x[:, :, -1:]], dim=2)
     return torch.cat([x[..., :1], x, x[..., -1:]], dim=3)
@@ -110,7 +110,7 @@ def hou2016(size: int, channels: int, latent_dim: int) -> tuple[Encoder, Decoder
         down += [nn.Conv2d(fan_in, fan_out, 4, stride=2, padding=1), nn.BatchNorm2d(fan_out), nn.LeakyReLU(0.2)]
     up: list[nn.Module] = []
     for fan_in, fan_out in pairwise([*widths[::-1], channels]):
-        up += [nn.Identity(), UpConv2d(fan_in, fan_out)]  # the first keeps the numbers in the names of weights
+        up += [nn.Identity(), UpConv2d(fan_in, fan_out)]  # the Identity preserves the indices in the names of weights
         up += [nn.BatchNorm2d(fan_out), nn.LeakyReLU(0.2)]
     encoder = Encoder(nn.Sequential(*down), widths[-1] * 4 * 4, latent_dim)
     return encoder, Decoder(nn.Sequential(*up[:-2]), widths[-1], 4, latent_dim)
@@ -120,9 +120,9 @@ def strided(size: int, channels: int, latent_dim: int) -> tuple[Encoder, Decoder
     """The network of the widely used PyTorch-VAE collection (``models/vanilla_vae.py``), layer for layer.
 
     Encoder: five stages of conv 3x3 stride 2, batch norm, LeakyReLU(0.01), widths 32-64-128-256-512. Decoder: four
-    stages of transposed conv 3x3 stride 2 back to 32 channels, one more that keeps 32 channels, then conv 3x3. The
-    original ends in a tanh; here, as everywhere in this package, images are in [0, 1] and a sigmoid ends it. The grid
-    is ``size / 32`` pixels wide (2x2 at 64).
+    stages of transposed conv 3x3 stride 2 back to 32 channels, one more with 32 channels, then conv 3x3. The
+    original ends in a tanh; here, as everywhere in this package, images are in [0, 1] and the output is a sigmoid. The
+    grid is ``size / 32`` pixels wide (2x2 at 64).
     """
     widths = [32, 64, 128, 256, 512]
     grid = size // 32
@@ -141,10 +141,10 @@ def strided(size: int, channels: int, latent_dim: int) -> tuple[Encoder, Decoder
 def smooth(size: int, channels: int, latent_dim: int) -> tuple[Encoder, Decoder]:
     """The encoder of `hou2016`, and a decoder that draws fewer lines.
 
-    Nearest upsampling gives neighbouring pixels the same input. Feature losses, which ask for detail, turn that into
-    horizontal and vertical lines, and in `hou2016` nothing follows the last upsampling but one convolution. Here the
-    last two stages upsample bilinearly, and the last one, 16 channels wide, has a batch norm and LeakyReLU(0.2) as the
-    others do, and a 3x3 convolution to the image behind it.
+    Nearest upsampling gives neighbouring pixels the same input. Feature losses, which reward detail, turn that into
+    horizontal and vertical lines, and in `hou2016` only one convolution follows the last upsampling. Here the
+    last two stages upsample bilinearly, and the last one, 16 channels wide, has a batch norm and LeakyReLU(0.2) like
+    the others, followed by a 3x3 convolution to the image.
     """
     encoder, _ = hou2016(size, channels, latent_dim)
     widths = [min(32 * 2**i, 512) for i in range(int(log2(size)) - 2)]

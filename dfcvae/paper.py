@@ -23,7 +23,7 @@ from dfcvae.evaluation.probe import (
     probe,
 )
 from dfcvae.executor import Place
-from dfcvae.files import write_whole
+from dfcvae.files import write_atomically
 from dfcvae.fitted import fit_vectors
 from dfcvae.report.blocks import Block, Heading, Paragraph, Table, write_report
 from dfcvae.report.comparison import Results, comparison, measures
@@ -68,7 +68,7 @@ def paper_study(data: DataConfig, epochs: int = 5, seeds: int = 3, features: str
 
 
 def paper_report(study: Study, place: Place, failed: Mapping[str, str]) -> Path:
-    """Write the results section; see `dfcvae.ablate.study_report`. Scores of probes are kept in ``probed/``."""
+    """Write the results section; see `dfcvae.ablate.study_report`. Scores of probes are cached in ``probed/``."""
     study, failed, results = collect(study, place, failed, TITLES)
     weights = next((e.loss.features.weights for e in study.variants.values() if e.loss.features), "none")
     text = (
@@ -179,22 +179,22 @@ def _probed(study: Study, place: Place, results: Results) -> dict[str, list[dict
     any_vae = next(iter(results.models.values())).vae
     for kind in ("random encoder", "pixel PCA"):
         file = place.out / "probed" / f"{kind.replace(' ', '-')}.json"
-        found[kind] = [_kept(file, about | any_vae.config, partial(scores, any_vae, kind))]
+        found[kind] = [_cached(file, about | any_vae.config, partial(scores, any_vae, kind))]
     for variant, name in zip(study.variants, results.models, strict=True):
         found[name] = []
         for seed in results.seeds:
             vae = place.model(f"{variant}-{seed}").vae
             file = place.out / "probed" / f"{variant}-{seed}.json"
-            found[name].append(_kept(file, about | {"model": digest(vae)}, partial(scores, vae, "latents")))
+            found[name].append(_cached(file, about | {"model": digest(vae)}, partial(scores, vae, "latents")))
     return found
 
 
-def _kept(file: Path, of: dict[str, Any], make: Callable[[], dict[str, Scores]]) -> dict[str, Scores]:
-    """Scores from a file, if they are of the same model and faces; else they are computed and kept there."""
+def _cached(file: Path, of: dict[str, Any], make: Callable[[], dict[str, Scores]]) -> dict[str, Scores]:
+    """Scores from a file, if they are of the same model and faces; else they are computed and cached there."""
     if file.is_file():
         found: dict[str, Any] = json.loads(file.read_text())
         if found["of"] == of:
             return dict(found["found"])
     made = make()
-    write_whole(file, json.dumps({"of": of, "found": made}, indent=2) + "\n")
+    write_atomically(file, json.dumps({"of": of, "found": made}, indent=2) + "\n")
     return made

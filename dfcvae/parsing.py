@@ -1,4 +1,4 @@
-"""jsonargparse's parser and YAML files, with every error as one sentence."""
+"""jsonargparse's parser and YAML files; every error is one sentence."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -14,27 +14,27 @@ T = TypeVar("T")
 
 
 class Parser(ArgumentParser):
-    """jsonargparse's parser, which raises what it has to say as a UsageError."""
+    """jsonargparse's parser; errors are raised as UsageError."""
 
     def __init__(self, **kwargs: Any):
         super().__init__(allow_abbrev=False, **kwargs)
 
     def values(self, words: Sequence[str] | dict[str, Any]) -> Namespace:
-        """Typed values of the words of a command line, or of plain values by name.
+        """Typed values from command-line arguments, or from plain values by name.
 
         Raises:
-            UserError: for an unknown name, or a value of a wrong type or outside its limits.
+            UserError: for an unknown name, or a value of a wrong type or out of range.
         """
         try:
             parsed = self.parse_object(words) if isinstance(words, dict) else self.parse_args(list(words))
             return self.instantiate(parsed)
-        except ValueError as error:  # of a field that may be null
+        except ValueError as error:  # from a field that may be null
             self.error(str(error), error)
 
     def error(self, message: str, ex: BaseException | None = None) -> NoReturn:
         """Raise jsonargparse's message on one line, with the nearest name for an unknown one.
 
-        Where a value may be of several types, the message holds an error for each of them; the first one is told.
+        For a value of several possible types, the message contains an error for each; the first one is reported.
         """
         first, cause = message.partition("\n")[0], ex
         while cause is not None and cause.__cause__ is not None and "\n" in str(cause):
@@ -53,7 +53,7 @@ class Parser(ArgumentParser):
 
 
 def build(kind: type[T], values: Namespace) -> T:
-    """A dataclass of the fields that are among a parser's values."""
+    """A dataclass built from those of its fields that the parser's values contain."""
     return kind(**{entry.name: values[entry.name] for entry in fields(kind) if entry.name in values})  # type: ignore[arg-type]
 
 
@@ -67,7 +67,7 @@ def read_yaml(path: Path, what: str) -> Any:
     Aliases (``*a``) are refused: nested ones expand exponentially ("billion laughs").
 
     Raises:
-        UsageError: if there is no such file, or it is something else.
+        UsageError: if the file is missing or is not valid YAML.
     """
     if not path.exists():
         raise UsageError(f"There is no file {path}; name {what}, a YAML file.")
@@ -78,10 +78,10 @@ def read_yaml(path: Path, what: str) -> Any:
         for event in yaml.parse(text, yaml.SafeLoader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if isinstance(event, yaml.AliasEvent) or depth > DEEPEST:
-                raise UsageError(f"{path} holds an alias (*) or more than {DEEPEST} levels; write its fields out.")
+                raise UsageError(f"{path} contains an alias (*) or more than {DEEPEST} levels; write the fields out.")
         root, plain = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
     except (UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
-        raise UsageError(f"{path} is not {what} ({' '.join(str(error).split())}); correct it.") from error
+        raise UsageError(f"{path} is not {what} ({' '.join(str(error).split())}); fix it.") from error
     if isinstance(root, yaml.MappingNode):
         _refuse_doubles(path, root)
     return plain
@@ -91,7 +91,7 @@ def _refuse_doubles(path: Path, mapping: yaml.MappingNode) -> None:
     names = [key.value for key, _ in mapping.value if isinstance(key, yaml.ScalarNode)]
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"{path} has the field {name!r} twice in one place; remove one.")
+            raise UsageError(f"{path} has the field {name!r} twice in one mapping; remove one.")
     for _, value in mapping.value:
         if isinstance(value, yaml.MappingNode):
             _refuse_doubles(path, value)

@@ -9,7 +9,7 @@ from torch import Tensor
 from dfcvae.images import grid, to_image
 
 SMALL = 100  # pixels; smaller faces are enlarged
-LETTER = 7.2  # pixels, the width of a letter of a label
+LETTER = 7.2  # pixels, width of a label's letter
 
 
 def labelled_grid(faces: Tensor, rows: Sequence[str], columns: Sequence[str] = ()) -> Figure:
@@ -52,7 +52,7 @@ def heatmaps(matrices: Mapping[str, Tensor], names: Sequence[str]) -> Figure:
 
 
 def scatters(points: Tensor, labels: Mapping[str, Tensor], title: str) -> Figure:
-    """The same points (N, 2) in a panel per attribute (bool (N,)): with it in orange, without it in grey."""
+    """The same points (N, 2) in a panel per attribute (bool (N,)): orange with it, grey without."""
     columns = min(3, max(1, len(labels)))
     lines = -(-max(1, len(labels)) // columns)
     figure = Figure(figsize=(3.4 * columns, 3.5 * lines + 0.3), dpi=100, layout="constrained")

@@ -1,9 +1,9 @@
-"""The training step of the widely used DFC-VAE implementations, which `dfcvae bench` compares the package's with.
+"""The training step of the widely used DFC-VAE implementations, the baseline of `dfcvae bench`.
 
-Their choices are kept, mistakes included: all of vgg19_bn runs, on images that are not normalised, and records a graph
-for the originals too; batch norms are not folded; the ReLUs work in place, so that layers 24 and 34 are in truth 25 and
-35; every step waits for the device to read the values it logs. Two things differ, neither of which changes the speed:
-the network's weights are random, and its unused classifier (471 MiB) is left out.
+Their choices are reproduced, including mistakes: all of vgg19_bn runs, on images that are not normalised, and records a
+graph for the originals too; batch norms are not folded; the ReLUs work in place, so that layers 24 and 34 are actually
+25 and 35; every step waits for the device to read the values it logs. Two differences do not affect the speed: the
+network's weights are random, and its unused classifier (471 MiB) is omitted.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from dfcvae.images import to_float
 from dfcvae.vgg import vgg_layers
 from dfcvae.weights import load_vgg_weights
 
-LAYERS = (14, 24, 34, 43)  # by torchvision's index, as their code names them
+LAYERS = (14, 24, 34, 43)  # torchvision's indices, as in their code
 
 
 class PopularStep:
@@ -54,7 +54,7 @@ class PopularStep:
         return values["loss"].detach()
 
     def losses(self, batch: Batch, eps: Tensor) -> dict[str, Tensor]:
-        """The loss and its two parts, scalars."""
+        """The loss and its two terms, scalars."""
         x = to_float(batch.images)  # (N, 3, H, W)
         x_hat, mu, logvar = self.vae(x, eps)
         pairs = zip(self.features(x_hat), self.features(x), strict=True)
@@ -63,7 +63,7 @@ class PopularStep:
         return {"loss": self.beta * reconstruction + self.alpha * kl, "reconstruction": reconstruction, "kl": kl}
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """The outputs of `LAYERS`, or what the layer behind has overwritten them with."""
+        """The outputs of `LAYERS`, or what the next layer has overwritten them with."""
         outputs = []
         for index, layer in enumerate(self.network):
             x = layer(x)

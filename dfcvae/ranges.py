@@ -45,7 +45,7 @@ def check(values: Mapping[str, Any], hints: Mapping[str, Any], group: str = "") 
     Args:
         values: by name.
         hints: their types, by name.
-        group: what comes before a name in the message: ``"training."``.
+        group: prefix of a name in the message: ``"training."``.
     """
     for name, value in values.items():
         if wanted := _expected(hints[name], value):

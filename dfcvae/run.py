@@ -21,7 +21,7 @@ from dfcvae.config import Experiment, flat
 from dfcvae.data import TrainingBatches
 from dfcvae.device import environment, peak_memory, process_rank
 from dfcvae.errors import UserError
-from dfcvae.files import remove_leftovers, write_whole
+from dfcvae.files import remove_leftovers, write_atomically
 from dfcvae.images import grid, rows, save_png, to_float
 from dfcvae.losses import Objective, accounting_table, beta_eff
 from dfcvae.seeding import Stream, seeded_generator
@@ -94,8 +94,12 @@ def _resumable(experiment: Experiment, file: Path, out: Path) -> dict[str, Any]:
         name for name in sorted(before | now) if name not in free and before.get(name, "-") != now.get(name, "-")
     ]
     if changed:
-        told = ", ".join(f"{name} was {before.get(name, '-')!r} and is now {now.get(name, '-')!r}" for name in changed)
-        raise UserError(f"The run in {out} cannot be resumed with another experiment: {told}. Start a new one (--out).")
+        differences = ", ".join(
+            f"{name} was {before.get(name, '-')!r} and is now {now.get(name, '-')!r}" for name in changed
+        )
+        raise UserError(
+            f"The run in {out} cannot be resumed with another experiment: {differences}. Start a new one (--out)."
+        )
     return checkpoint
 
 
@@ -109,7 +113,7 @@ def describe(
     experiment.save(out / "config.yaml")
     if resumed:
         return
-    write_whole(out / "environment.json", json.dumps(environment(), indent=2) + "\n")
+    write_atomically(out / "environment.json", json.dumps(environment(), indent=2) + "\n")
     x = to_float(next(batches.starting_at(0)).images).to(next(vae.parameters()).device)
     generator = seeded_generator(experiment.training.seed, Stream.TRAIN_NOISE, 0, x.device)
     eps = torch.randn(len(x), vae.latent_dim, generator=generator, device=x.device)
@@ -126,7 +130,7 @@ def describe(
         "first_batch": sizes,
         "beta_eff": currency if isfinite(currency) else None,
     }
-    write_whole(out / "accounting.json", json.dumps(report, indent=2, allow_nan=False) + "\n")
+    write_atomically(out / "accounting.json", json.dumps(report, indent=2, allow_nan=False) + "\n")
 
 
 def picture_interval(every: int, epochs: int) -> int:
@@ -200,7 +204,7 @@ class Cost:
             "images_per_second": round(images / seconds, 2) if seconds else None,
             "peak_memory_mib": None if peak is None else max(round(peak / 2**20), self.spent["peak_memory_mib"]),
         }
-        write_whole(self.file, json.dumps(written, indent=2) + "\n")
+        write_atomically(self.file, json.dumps(written, indent=2) + "\n")
 
 
 def read_cost(out: Path) -> dict[str, Any]:
@@ -215,5 +219,5 @@ def read_cost(out: Path) -> dict[str, Any]:
         if not isinstance(cost, dict) or not all(isinstance(value, int | float | None) for value in cost.values()):
             raise ValueError("expected numbers by name")
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{file} is corrupted ({error}); move it elsewhere to count the cost anew.") from error
+        raise UserError(f"{file} is corrupted ({error}); move it elsewhere to restart the cost count.") from error
     return cost

@@ -1,4 +1,4 @@
-"""Random numbers as a function of what they are for: (seed, purpose, counter), never of what was drawn before."""
+"""Random numbers as a function of (seed, purpose, counter), independent of earlier draws."""
 
 from enum import IntEnum
 
@@ -24,6 +24,6 @@ class Stream(IntEnum):
 def seeded_generator(
     seed: int, stream: Stream, counter: int = 0, device: str | torch.device = "cpu"
 ) -> torch.Generator:
-    """A generator whose numbers depend on its arguments alone, so that a resumed run draws what it would have drawn."""
+    """A generator that depends only on its arguments, so that a resumed run draws the same numbers."""
     entropy = np.random.SeedSequence((seed, stream, counter)).generate_state(1, np.uint64)[0]
     return torch.Generator(device).manual_seed(int(entropy >> np.uint64(1)))

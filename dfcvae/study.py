@@ -115,7 +115,7 @@ def _read(path: Path) -> dict[str, Any]:
         f"seeds: expected a positive integer, got {seeds!r}": not isinstance(seeds, int) or seeds < 1,
         f"a study needs at least two variations, got {len(names)}": len(names) < 2,
     }
-    if mistake := next((told for told, found in mistakes.items() if found), None):
+    if mistake := next((message for message, found in mistakes.items() if found), None):
         raise UserError(f"{path}: {mistake}.")
     return plain
 

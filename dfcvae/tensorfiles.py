@@ -1,4 +1,4 @@
-"""Files of tensors: nothing in them is executed, they appear whole or not at all, and a flipped bit is noticed."""
+"""Safe (no pickle), atomic, checksummed tensor files."""
 
 import hashlib
 import json
@@ -12,18 +12,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dfcvae.files import whole
+from dfcvae.files import atomic_file
 
-CHECKSUM = "sha256"  # key among the text entries of a safetensors file
-OTHER_CHECKSUM = "its checksum is not the one it was written with"
+CHECKSUM = "sha256"  # key in the metadata of a safetensors file
+CHECKSUM_MISMATCH = "checksum mismatch"
 
 
 class UnreadableError(Exception):
-    """A file holds no tensors that can be read safely; the text is a short clause that says why."""
+    """A file cannot be read safely as tensors; the text is a short reason."""
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of tensors by name: of the names in order, and of the bytes of each."""
+    """SHA-256 over the sorted names and the bytes of named tensors."""
     sha = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         sha.update(name.encode())
@@ -32,7 +32,7 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> Path:
-    """Write safetensors with text entries and a checksum of all of it.
+    """Write safetensors with metadata and a checksum of both.
 
     Raises:
         OSError: if it cannot be written.
@@ -40,51 +40,51 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], about: Mappin
     path, about = Path(path), dict(about or {})
     plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     try:
-        with whole(path) as temporary:
+        with atomic_file(path) as temporary:
             save_file(plain, temporary, about | {CHECKSUM: _checksum(plain, about)})
-    except SafetensorError as error:  # what it makes of a full disk and of missing permissions
+    except SafetensorError as error:  # raised for a full disk or missing permissions
         raise OSError(str(error)) from error
     return path
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and text entries of a safetensors file; checked, if it is one of `write_tensors`.
+    """The tensors and metadata of a safetensors file, with the checksum verified if `write_tensors` wrote it.
 
     Raises:
-        UnreadableError: it is no such file, or damaged.
+        UnreadableError: if it is not such a file, or is corrupted.
     """
     try:
         with safe_open(path, framework="pt") as file:
             about = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError) as error:
         raise UnreadableError(str(error)) from error
     checksum = about.pop(CHECKSUM, None)  # files of other programs have none
     if checksum is not None and checksum != _checksum(tensors, about):
-        raise UnreadableError(OTHER_CHECKSUM)
+        raise UnreadableError(CHECKSUM_MISMATCH)
     return tensors, about
 
 
 def read_pickled(path: str | Path) -> Any:
-    """What ``torch.save`` wrote, on the CPU; nothing in it is executed (``weights_only``).
+    """What ``torch.save`` wrote, on the CPU; no code in it is executed (``weights_only``).
 
-    ``torch.load`` does not look at the checksums that ``torch.save`` puts into the file, which is a zip.
+    ``torch.load`` ignores the checksums in the file, which is a zip; they are verified here.
 
     Raises:
-        UnreadableError: it is no such file, damaged, or holds more than tensors and plain values.
+        UnreadableError: if it is not such a file, is corrupted, or contains more than tensors and plain values.
     """
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 if archive.testzip() is not None:
-                    raise UnreadableError(OTHER_CHECKSUM)
+                    raise UnreadableError(CHECKSUM_MISMATCH)
         return torch.load(path, map_location="cpu", weights_only=True)
     except UnreadableError:
         raise
-    except Exception as error:  # torch.load raises many kinds for a file that is something else
-        # without its words, which advise to execute what is in the file
+    except Exception as error:  # torch.load raises many types for other files
+        # omit its message, which recommends to execute the file's code
         raise UnreadableError(
-            f"it is cut short, or holds more than tensors and plain values: {type(error).__name__}"
+            f"it is truncated, or contains more than tensors and plain values: {type(error).__name__}"
         ) from error
 
 

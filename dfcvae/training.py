@@ -382,10 +382,10 @@ def _not_finite(step: int, per_image: list[Terms], rows: list[int]) -> UserError
     names = [name for name, value in values.items() if name != "total" and not torch.isfinite(value).all()]
     wrong = (~torch.isfinite(values["total"])).tolist()
     images = [row for row, is_wrong in zip(rows, wrong, strict=True) if is_wrong] or rows
-    told = ", ".join(map(str, images[:IMAGES_NAMED])) + (", ..." if len(images) > IMAGES_NAMED else "")
+    named = ", ".join(map(str, images[:IMAGES_NAMED])) + (", ..." if len(images) > IMAGES_NAMED else "")
     return UserError(
         f"Training stopped before step {step + 1:,}: {', '.join(names) or 'the gradient'} not finite, for the training "
-        f"images {told} (rows of the training split, from 0). The last checkpoint is intact. Start a "
+        f"images {named} (rows of the training split, from 0). The last checkpoint is intact. Start a "
         "new run with a lower training.learning_rate, or with training.clip_norm."
     )
 

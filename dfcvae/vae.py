@@ -1,4 +1,4 @@
-"""The variational autoencoder: encode, decode, reconstruct, sample, save, load. It knows no loss."""
+"""The variational autoencoder: encode, decode, reconstruct, sample, save, load. The loss is separate."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,10 +41,10 @@ class VAE(nn.Module):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior ``mu, logvar``, each (N, D), of images in [0, 1], (N, C, H, W)."""
         if x.shape[1:] != self.image_shape or not x.is_floating_point():
-            wanted, came = ("x".join(map(str, s)) for s in (self.image_shape, x.shape[1:]))
+            expected, got = ("x".join(map(str, s)) for s in (self.image_shape, x.shape[1:]))
             raise UserError(
-                f"This VAE encodes float images in [0, 1] of {wanted} (channels x height x width), but {x.dtype} "
-                f"of {came} came; crop, resize or convert them first."
+                f"Images: expected float in [0, 1] of {expected} (channels x height x width), got {x.dtype} of {got}; "
+                "crop, resize or convert them first."
             )
         return self.encoder(x)
 
@@ -60,7 +60,7 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Decode the posterior mean of images (N, C, H, W): deterministic, and each image on its own."""
+        """Decode the posterior mean of images (N, C, H, W): deterministic, each image independently."""
         with evaluating(self):
             return self.decode(self.encode(x)[0])
 
@@ -78,7 +78,7 @@ class VAE(nn.Module):
     def decode_all(self, z: Tensor) -> Tensor:
         """Images (N, C, H, W), on the model's device, of any number of latents (N, D), from any device.
 
-        In parts, as thousands at once would not fit into memory; each image is computed on its own.
+        In batches, to bound the memory; each image is computed independently.
         """
         device = next(self.parameters()).device
         with evaluating(self):
@@ -97,11 +97,11 @@ class VAE(nn.Module):
         An existing model stays intact if that fails.
 
         Args:
-            folder: made if it is missing.
-            config: the resolved experiment the model comes from, kept in the JSON for those who use it later.
+            folder: created if it is missing.
+            config: the resolved experiment that trained the model, stored in the JSON.
             dtype: of the weight matrices and filters: float32, float16 or bfloat16. Biases and batch norm statistics,
-                which are few, stay in float32. `load` gives float32 parameters in every case.
-            training: what else is known of the training, plain values, kept in the JSON.
+                which are small, stay in float32. `load` always returns float32 parameters.
+            training: further facts about the training, plain values, stored in the JSON.
 
         Raises:
             UserError: if a weight is too large for ``dtype``.
@@ -116,7 +116,7 @@ class VAE(nn.Module):
         Args:
             path: a run folder (its best checkpoint), a checkpoint, an exported folder, or the name of a model that
                 ships with the package (`dfcvae.pretrained_models`). A path that exists is preferred to such a name.
-            device: where to put it.
+            device: the device to load it to.
 
         Raises:
             UserError: if there is no model at ``path``, or its weights do not fit its description.
@@ -128,23 +128,23 @@ class VAE(nn.Module):
         except (RuntimeError, TypeError) as error:
             raise UserError(
                 f"The weights in {path} do not fit the VAE they describe ({about['vae']}): {_first_mismatch(error)} "
-                "The file is damaged or was made with another version; train or export it again."
+                "The file is corrupted or was written by another version; train or export it again."
             ) from error
         return vae.to(device).eval()
 
 
 def digest(vae: VAE) -> str:
-    """SHA-256 of a VAE's weights, wherever they are kept: a run, a checkpoint and an export of it have the same.
+    """SHA-256 of a VAE's weights: equal for a run, its checkpoint and its export in float32.
 
-    An export in half precision has rounded weights, and so another digest: that of the weights as `VAE.load` gives
-    them.
+    An export in half precision has rounded weights and therefore another digest: that of the weights that `VAE.load`
+    returns.
     """
     return digest_of_tensors(vae.state_dict())
 
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Eval mode for a while: in training mode batch norm would mix the images of a batch."""
+    """Temporarily switch to eval mode: in training mode batch norm would mix the images of a batch."""
     mode = module.training
     module.eval()
     try:
@@ -157,9 +157,9 @@ def _check_shape(network: str, size: int, channels: int, latent_dim: int) -> Non
     valid = {"network": (network, tuple(NETWORKS)), "size": (size, SIZES), "channels": (channels, (1, 3))}
     for what, (value, choices) in valid.items():
         if value not in choices:
-            raise UserError(f"A VAE's {what} is one of {', '.join(map(str, choices))}; {value!r} came.")
+            raise UserError(f"A VAE's {what}: expected one of {', '.join(map(str, choices))}, got {value!r}.")
     if latent_dim < 1:
-        raise UserError(f"A VAE's latent_dim is a positive integer; {latent_dim!r} came.")
+        raise UserError(f"A VAE's latent_dim: expected a positive integer, got {latent_dim!r}.")
 
 
 def _first_mismatch(error: Exception) -> str:

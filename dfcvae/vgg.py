@@ -1,7 +1,7 @@
 """The VGG architectures of Simonyan and Zisserman 2015: layers, their names, and torchvision's indices.
 
-A layer is named by its index in torchvision's ``vgg*.features`` (24) or by what it is (``bn3_4``): kind, block and
-number within the block, as in the literature.
+A layer is named by its index in torchvision's ``vgg*.features`` (24) or by kind, block and number within the block
+(``bn3_4``), as in the literature.
 """
 
 from collections.abc import Sequence
@@ -26,10 +26,12 @@ def vgg_layers(arch: str, width: float = 1.0) -> dict[str, nn.Module]:
     Unlike torchvision's, the ReLUs do not work in place, so that no layer's output is overwritten by the next.
     """
     if arch not in ARCHS:
-        raise UserError(f"{arch!r} is not a VGG of torchvision{nearest(arch, ARCHS)}; there are {', '.join(ARCHS)}.")
+        raise UserError(
+            f"{arch!r} is not a VGG of torchvision{nearest(arch, ARCHS)}; expected one of {', '.join(ARCHS)}."
+        )
     depths, batch_norm = DEPTHS[arch.removesuffix("_bn")], arch.endswith("_bn")
     layers: dict[str, nn.Module] = {}
-    channels, narrowest = 3, max(1, round(WIDTHS[0] * width))  # a whole number, so that the width can be read off it
+    channels, narrowest = 3, max(1, round(WIDTHS[0] * width))  # an integer, so that the width can be recovered from it
     for block, (depth, full) in enumerate(zip(depths, WIDTHS, strict=True), start=1):
         for number in range(1, depth + 1):
             fan_in, channels = channels, narrowest * full // WIDTHS[0]
@@ -56,9 +58,9 @@ class LayerInfo:
         name: kind, block and number.
         type: class of the module.
         channels: channels of its output.
-        size: pixels of a side of its output.
+        size: side of its output in pixels.
         stride: image pixels between neighbours of its output.
-        receptive_field: image pixels of a side that a number of its output depends on.
+        receptive_field: side in image pixels of the area that one output depends on.
     """
 
     index: int
@@ -71,7 +73,7 @@ class LayerInfo:
 
     @property
     def numbers(self) -> int:
-        """Numbers of its output per image."""
+        """Number of output values per image."""
         return self.channels * self.size**2
 
 
@@ -94,12 +96,12 @@ def resolve_layers(arch: str, layers: Sequence[Layer]) -> list[str]:
     """Names of layers given by index or by name, in the order given.
 
     Raises:
-        UserError: for an unknown layer, a layer named twice, or none; it lists the valid ones.
+        UserError: for an unknown layer, a duplicate, or an empty list; it lists the valid layers.
     """
     names = layer_names(arch)
     resolved = [_resolve(arch, names, layer) for layer in layers]
     if len(set(resolved)) != len(resolved) or not resolved:
-        raise UserError(f"Expected at least one layer and each once, but {list(layers)} came; remove the double ones.")
+        raise UserError(f"Layers: expected at least one, each at most once, got {list(layers)}; remove duplicates.")
     return resolved
 
 

@@ -14,7 +14,7 @@ from dfcvae.tensorfiles import UnreadableError, read_pickled, read_tensors, writ
 from dfcvae.vgg import ARCHS, WIDTHS, layer_names, vgg_layers
 
 OFFLINE_CHOICES = (
-    "offline choices: the network that comes with the package (`weights: compact`), a local file "
+    "offline choices: the network that ships with the package (`weights: compact`), a local file "
     "(`weights: /path/to/file`), one trained on your own faces (`dfcvae features train`), or `weights: random`"
 )
 COMPACT = Path(__file__).parent / "pretrained" / "compact.safetensors"
@@ -34,31 +34,31 @@ def load_vgg_weights(arch: str, weights: Weights, depth: int | None = None) -> t
         arch: a torchvision VGG.
         weights: ``"imagenet"``, ``"compact"``, ``"random"`` (the same values every time), the path of a state dict,
             or a VGG.
-        depth: how many of the modules are needed, from the first on; None for all. Weights may end there.
+        depth: number of leading modules that are needed; None for all. Weights may end there.
 
     Raises:
-        UserError: if the weights cannot be had, belong to another network, or lack a layer.
+        UserError: if the weights are unavailable, belong to another network, or lack a layer.
     """
     if weights == "random":
         return _random(arch), 1.0
     state = _read(_imagenet(arch) if weights == "imagenet" else weights)
     width = _check_fit(arch, state, _described(weights), depth)
-    # only now: what has another shape may be larger than any memory
+    # after the check: tensors of other shapes may be too large for memory
     return {key: value.float() for key, value in state.items()}, width
 
 
 def is_file_or_module(weights: Weights) -> bool:
-    """Whether weights come as a file or a module, which tell of which network they are."""
+    """Whether weights are a file or a module, whose architecture can be detected."""
     return weights not in ("imagenet", "random")
 
 
 def vgg_arch(weights: Weights, preferred: str = "vgg19") -> str:
-    """Which of torchvision's VGGs a file or a module is, by the places of its convolutions and batch norms.
+    """Which of torchvision's VGGs a file or a module is, by the indices of its convolutions and batch norms.
 
-    Weights may end early, where several VGGs are still alike: then it is the preferred one if that is among them.
+    Weights may end early, where several VGGs are still identical: then the preferred one is chosen if it is among them.
 
     Raises:
-        UserError: if it is none.
+        UserError: if it is none of them.
     """
     found = {int(place) for key in _read(weights) if (place := _place(key))}
     alike = []
@@ -74,7 +74,7 @@ def vgg_arch(weights: Weights, preferred: str = "vgg19") -> str:
 
 
 def layers_held(arch: str, weights: Weights) -> list[str]:
-    """The layers of a VGG that weights hold: all up to the one before the first convolution or norm that is missing."""
+    """The layers of a VGG that weights cover: all before the first missing convolution or batch norm."""
     names = layer_names(arch)
     if weights in ("imagenet", "random"):
         return names
@@ -102,7 +102,7 @@ def _described(weights: Weights) -> str:
 
 
 def read_state_dict(file: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors or PyTorch file, which is never executed (``weights_only``)."""
+    """Tensors of a safetensors or PyTorch file; no code in it is executed (``weights_only``)."""
     if not file.is_file():
         raise UserError(f"No weights file at {file}; {OFFLINE_CHOICES}.")
     try:
@@ -110,16 +110,16 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
         if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):  # a training checkpoint's
             state = state["state_dict"]
         if not isinstance(state, dict):
-            raise UnreadableError(f"it holds a {type(state).__name__}")
+            raise UnreadableError(f"it contains a {type(state).__name__}")
     except UnreadableError as error:
         raise UserError(
-            f"{file} is no weights file that PyTorch or safetensors can read safely: {error}. Delete or replace it."
+            f"{file} is not a weights file that PyTorch or safetensors can read safely: {error}. Delete or replace it."
         ) from error
     return {key: value for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)}
 
 
 def read_metadata(file: str | Path) -> dict[str, str]:
-    """Text entries kept in a safetensors file by `dfcvae features train`; empty for other files."""
+    """Metadata that `dfcvae features train` stored in a safetensors file; empty for other files."""
     try:
         with safe_open(file, framework="pt") as opened:
             return opened.metadata() or {}
@@ -128,20 +128,20 @@ def read_metadata(file: str | Path) -> dict[str, str]:
 
 
 def imagenet_file(arch: str) -> Path:
-    """Where the ImageNet features of ``arch`` are kept once downloaded (about 80 MB instead of 575 MB)."""
+    """Where the ImageNet features of ``arch`` are cached once downloaded (about 80 MB instead of 575 MB)."""
     return cache_root() / "weights" / f"{Path(_url(arch)).stem}-features.safetensors"
 
 
 def torchvision_file(arch: str) -> Path:
-    """Where torchvision puts the ImageNet weights of ``arch``; a file that is there is not downloaded again."""
+    """Where torchvision caches the ImageNet weights of ``arch``; an existing file is not downloaded again."""
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(_url(arch)).name
 
 
-def whole_imagenet_file(arch: str) -> Path:
-    """The file at `torchvision_file`, downloaded where it is missing, its SHA-256 checked.
+def verified_imagenet_file(arch: str) -> Path:
+    """The file at `torchvision_file`, downloaded if it is missing, with its SHA-256 verified.
 
     Raises:
-        UserError: if it cannot be had, or is damaged.
+        UserError: if it cannot be downloaded, or is corrupted.
     """
     file = torchvision_file(arch)
     if not file.is_file():
@@ -151,8 +151,8 @@ def whole_imagenet_file(arch: str) -> Path:
 
 
 def _imagenet(arch: str) -> Path:
-    kept = imagenet_file(arch)
-    if not kept.is_file():
+    cached = imagenet_file(arch)
+    if not cached.is_file():
         file = torchvision_file(arch)
         with tempfile.TemporaryDirectory() as folder:
             if not file.is_file():
@@ -160,8 +160,8 @@ def _imagenet(arch: str) -> Path:
                 download(_url(arch), file, f"ImageNet weights of {arch}", OFFLINE_CHOICES)
             _check_hash(file)
             features = {k: v for k, v in read_state_dict(file).items() if k.startswith("features.")}
-        write_tensors(kept, features)
-    return kept
+        write_tensors(cached, features)
+    return cached
 
 
 def _url(arch: str) -> str:
@@ -171,26 +171,28 @@ def _url(arch: str) -> str:
 
 
 def download(url: str, target: Path, described: str, otherwise: str = "") -> None:
-    """Fetch a file into torch's folder or another.
+    """Download a file.
 
     Raises:
-        UserError: if it fails, with what else can be done.
+        UserError: if it fails; the message names alternatives.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         torch.hub.download_url_to_file(url, str(target), progress=True)
-    except Exception as error:  # URLError, HTTPError, timeouts, a full disk: the way out is the same
+    except Exception as error:  # URLError, HTTPError, timeouts, a full disk: the remedy is the same
         raise UserError(
             f"The {described} could not be downloaded from {url} ({error}). Download {target.name} on a machine with "
-            f"internet and put it into {Path(torch.hub.get_dir()) / 'checkpoints'}{otherwise and '; '}{otherwise}."
+            f"internet and copy it to {Path(torch.hub.get_dir()) / 'checkpoints'}{otherwise and '; '}{otherwise}."
         ) from error
 
 
 def _check_hash(file: Path) -> None:
     # torchvision's file names end in the first 8 digits of their SHA-256; torch does not check files in its cache
-    wanted, came = file.stem.rpartition("-")[2], hashlib.sha256(file.read_bytes()).hexdigest()
-    if not came.startswith(wanted):
-        raise UserError(f"{file} is damaged: its SHA-256 begins with {came[:8]}, not {wanted}; delete it, try again.")
+    expected, found = file.stem.rpartition("-")[2], hashlib.sha256(file.read_bytes()).hexdigest()
+    if not found.startswith(expected):
+        raise UserError(
+            f"{file} is corrupted: expected a SHA-256 of {expected}..., got {found[:8]}; delete it and try again."
+        )
 
 
 def _random(arch: str) -> dict[str, Tensor]:
@@ -203,7 +205,7 @@ def _random(arch: str) -> dict[str, Tensor]:
         for name, tensor in module.state_dict().items():
             if isinstance(module, nn.Conv2d) and name == "weight":
                 value = torch.randn(tensor.shape, generator=generator) * (2 / tensor[0].numel()) ** 0.5
-            else:  # a batch norm that changes nothing, and biases of 0
+            else:  # identity batch norms, and biases of 0
                 value = torch.full(tensor.shape, float(name in ("weight", "running_var")))
             state[f"{index}.{name}"] = value
     return state
@@ -228,11 +230,11 @@ def _check_fit(arch: str, state: dict[str, Tensor], source: str, depth: int | No
             if found is None and index and not any(entry.startswith(f"{index}.") for entry in state):
                 raise UserError(
                     f"{source} lacks {layer} of {arch} ({key} of shape {shape}), which the chosen layers need; choose "
-                    f"layers before {layer}, or weights that hold it."
+                    f"layers before {layer}, or weights that include it."
                 )
             got = "is missing" if found is None else f"has shape {tuple(found.shape)}"
             raise UserError(
-                f"{source} does not hold the features of {arch}: expected {key} of shape {shape}, but it {got}. Name "
-                "the network it was made for (`arch`)."
+                f"{source} does not contain the features of {arch}: expected {key} of shape {shape}, but it {got}. "
+                "Name the network it was made for (`arch`)."
             )
     return width

@@ -1,10 +1,10 @@
-"""Automatic balance against tuned weights: alpha over a hundredfold, other layers, other sizes; one table.
+"""Automatic balance compared with tuned weights: a hundredfold range of alpha, other layers, other sizes; one table.
 
     python experiments/balance.py CELEBA --size 32 --judge judge.safetensors --features features.safetensors
 
 The tuned weights divide terms by their variance (alpha 0.004, half pixels, half features); the automatic balance makes
 each term a Gaussian likelihood with its own fitted variance, so that alpha 1 is the ELBO. Every run is measured on the
-validation split as in search_weights.py. Finished runs are kept in the JSON file and not repeated.
+validation split as in search_weights.py. Finished runs are stored in the JSON file and not repeated.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--precision", default="32-true")
-    parser.add_argument("--only", default="", help="runs whose name holds this")
+    parser.add_argument("--only", default="", help="only runs whose name contains this")
     parser.add_argument("--out", type=Path, default=Path("balance.json"))
     args = parser.parse_args()
     measure_all({name: loss for name, loss in losses(args.features).items() if args.only in name}, args)

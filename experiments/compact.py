@@ -1,14 +1,14 @@
-"""Make the feature network that ships with the package: dfcvae/pretrained/compact.safetensors, and its fidelity.
+"""Distil the shipped feature network, dfcvae/pretrained/compact.safetensors, and measure its fidelity.
 
     python experiments/compact.py CELEBA OUT --exact VGG19.safetensors --approximate VGG19-16X.safetensors [--vae RUN]
 
-Two teachers: ImageNet's VGG-19 up to conv3_1 (EXACT: torchvision's names, any file that holds these layers), and one
+Two teachers: ImageNet's VGG-19 up to conv3_1 (EXACT: torchvision's names, any file with these layers), and one
 with a sixteenth of the parameters (APPROXIMATE: Wang et al. 2020, "Collaborative Distillation for Ultra-Resolution
-Universal Style Transfer", arXiv 2003.08436; MIT licence) for relu4_1 and relu5_1. The second is also what the student
-starts from: its convolutions have the same shapes, and an identity is put where vgg19_bn has a batch norm.
+Universal Style Transfer", arXiv 2003.08436; MIT licence) for relu4_1 and relu5_1. The second also
+initialises the student: its convolutions have the same shapes, and the batch norms of vgg19_bn start as identities.
 
 The shipped one: 2,300 steps, a plain VAE of two epochs as --vae, 35 minutes on one core of an Intel Xeon with AMX.
-Where OUT is there, only its fidelity is measured.
+If OUT exists, only its fidelity is measured.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from dfcvae.vgg import layer_names
 
 EXACT = ("relu1_1", "relu2_1", "relu3_1")
 APPROXIMATE = ("relu4_1", "relu5_1")
-LAST = "bn5_2"  # behind conv5_2, the deepest tap of the popular DFC-VAE
+LAST = "bn5_2"  # after conv5_2, the deepest tap of the popular DFC-VAE
 DEPTHS = (2, 2, 4, 4, 1)  # convolutions of the approximate teacher by block
 GRADIENTS = ["relu3_1", "relu2_1", "relu3_1", "relu1_1", "relu3_1", "relu2_1", "relu4_1", "relu5_1"]
 
@@ -62,7 +62,7 @@ class ApproximateVGG:
 
 def initial(file: Path, out: Path) -> Path:
     """The approximate teacher's convolutions as a vgg19_bn for normalised images."""
-    torch.manual_seed(0)  # of conv5_2, which the teacher lacks
+    torch.manual_seed(0)  # for conv5_2, which the teacher lacks
     weights, student = load_file(file), Student("vgg19_bn", 0.25, LAST)
     state, names = {}, layer_names("vgg19_bn")
     for name, layer in student.layers.items():
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--exact", type=Path, required=True)
     parser.add_argument("--approximate", type=Path, required=True)
-    parser.add_argument("--vae", help="a VAE whose reconstructions are among the disturbed faces")
+    parser.add_argument("--vae", help="a VAE whose reconstructions are used as distorted faces")
     parser.add_argument("--steps", type=int, default=2_300)
     arguments = parser.parse_args()
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,11 @@
-"""Whether edits do what they say, and what else they do: attribute vectors measured with a network of their own.
+"""Effects and side effects of attribute edits, measured with an independent network.
 
     python experiments/edits.py RUN --judge judge.safetensors --out edits
 
 The judge is an attribute network (`dfcvae features train`) with which the model was not trained. Held-out faces that
-lack an attribute, by its verdict on their reconstructions, are moved along each kind of vector in steps. The share it
-then says to have the attribute is what the edit does; the share of all other attributes whose verdict changes is what
-else it does. Vectors are compared where they have the same effect, not at the same strength. Writes OUT.json, OUT.png
+lack an attribute, by its verdict on their reconstructions, are moved along each kind of vector in steps. The effect
+is the fraction that it then says have the attribute; the side effect is the fraction of all other verdicts that change.
+Vectors are compared at the same effect, not at the same strength. Writes OUT.json, OUT.png
 (curves) and OUT-ATTRIBUTE.png (walks, of the model's pictures alone).
 """
 
@@ -29,8 +29,8 @@ from dfcvae.plots import labelled_grid, save_figure
 
 ATTRIBUTES = ("Smiling", "Eyeglasses", "Male", "Blond_Hair", "Mustache")
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)
-EFFECTS = (0.5, 0.8)  # shares of faces changed, at which side effects are compared
-CORRELATED = 0.3  # labels with at least so much correlation with the attribute are kept, in the vectors that keep some
+EFFECTS = (0.5, 0.8)  # fractions of faces changed, at which side effects are compared
+CORRELATED = 0.3  # labels with at least this correlation are held fixed by vectors that keep others
 SHOWN, WALK = 6, (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 
 
@@ -51,7 +51,7 @@ def kinds(vae: VAE, splits: dict) -> dict:
             "classifier": normals[name],
             "classifier, correlated ones projected out": normals.step({name: 1}, keep),
         }
-        print(f"{name}: kept {', '.join(keep) or 'none'}", flush=True)
+        print(f"{name}: held fixed: {', '.join(keep) or 'none'}", flush=True)
     return found
 
 
@@ -117,8 +117,8 @@ def main() -> None:
     args.out.with_suffix(".json").write_text(json.dumps(numbers, indent=1) + "\n")
     for name, by_kind in summary.items():
         for kind, found in by_kind.items():
-            told = [f"{e}: " + (f"{v[0]:.2f}, {v[1]:.3f}" if v else "not reached") for e, v in found.items()]
-            print(f"{name:<12}{kind:<44}{', '.join(told)}")
+            reached = [f"{e}: " + (f"{v[0]:.2f}, {v[1]:.3f}" if v else "not reached") for e, v in found.items()]
+            print(f"{name:<12}{kind:<44}{', '.join(reached)}")
     draw(results, args.out.with_suffix(".png"))
     for name, by_kind in steps.items():
         rows = torch.stack([torch.stack([z + s * by_kind["means"] for s in WALK]) for z in mu[:SHOWN]])

@@ -1,9 +1,9 @@
-"""What each perceptual loss keeps of a face: an image optimised from noise towards a target, by every published loss.
+"""What each perceptual loss preserves of a face: an image optimised from noise towards a target with each loss.
 
     python experiments/from_noise.py --network compact --steps 600 --out docs/losses/from-noise.png
 
 Adam on the logits of the pixels, so that the image stays in [0, 1]. The target is a synthetic face, or your own image.
-Without --network the losses take their ImageNet networks, which are downloaded.
+Without --network the losses use their ImageNet networks, which are downloaded.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from dfcvae.errors import UserError
 from dfcvae.images import to_float
 from dfcvae.losses import NAMES, ImageLoss, SSIMLoss, mean_squared_error, perceptual
 
-FACE = 14  # of the synthetic faces: glasses, a beard, striped clothes, leaves behind
+FACE = 14  # of the synthetic faces: glasses, a beard, striped clothes, leaves in the background
 
 
 def from_noise(loss: ImageLoss, target: Tensor, steps: int, rate: float) -> Tensor:
@@ -47,7 +47,7 @@ def losses(network: str | None, size: int) -> dict[str, ImageLoss]:
         try:
             found[name] = perceptual(name, None if name in ("ssim", "ms-ssim") else network)
         except UserError as error:
-            print(f"{name} is left out: {error}")
+            print(f"{name} is skipped: {error}")
     return found
 
 

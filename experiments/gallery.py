@@ -1,14 +1,14 @@
-"""The pictures of the README, from a plain VAE and a DFC-VAE that were trained alike.
+"""The pictures of the README, from a plain VAE and a DFC-VAE trained with the same settings.
 
     python experiments/gallery.py celeba-64-plain celeba-64 OUT --source CELEBA
 
 Models are run folders, exported folders, or names of models that ship. Writes reconstructions.jpg (held-out faces above
-what both models make of them), samples.jpg (the same draws from N(0, I) and from the fitted mixtures, none chosen),
+both models' reconstructions), samples.jpg (the same draws from N(0, I) and from the fitted mixtures, not selected),
 interpolation.jpg (between held-out faces), attributes.jpg (held-out faces edited by attribute vectors), walks.jpg (one
 face along each of these vectors) and traversal.jpg (that face along the dimensions with the most KL divergence).
 
 The faces are those of the test split whose latents are nearest to the mean under the DFC-VAE, most of them frontal and
-plainly lit: every 16th of the nearest 160.
+evenly lit: every 16th of the nearest 160.
 """
 
 import argparse

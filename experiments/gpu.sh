@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# What a GPU and the whole ImageNet network change: sized to 12 minutes of one H100. Not run on a GPU yet.
+# The effect of a GPU and of the full ImageNet network: sized to 12 minutes of one H100. Not run on a GPU yet.
 #
-#   python experiments/pack.py CELEBA FACES               # once, where the images are
+#   python experiments/pack.py CELEBA FACES               # once, on the machine with the images
 #   experiments/gpu.sh FACES OUT [WEIGHTS [JUDGE]]
 #
 # FACES    what pack.py wrote, or any data set
-# WEIGHTS  a file of VGG-19 (one that ends at conv3_1 is enough), or imagenet; without it, what needs it is left out
-# JUDGE    a judge's YAML file, of another kind than the network of the loss (experiments/judges)
+# WEIGHTS  a file of VGG-19 (one that ends at conv3_1 is enough), or imagenet; without it, the parts that need it are skipped
+# JUDGE    a judge's YAML file, independent of the network of the loss (experiments/judges)
 #
-# Writes OUT/NAME.txt for each part, run folders, pictures, and OUT/summary.txt as results come. Each part has a time limit, and all
-# together have BUDGET seconds (default 700). A training that reaches its limit saves and is evaluated as it is.
+# Writes OUT/NAME.txt for each part, run folders, pictures, and OUT/summary.txt as results arrive. Each part has a time limit, and all
+# together have BUDGET seconds (default 700). A training that reaches its limit is saved and evaluated.
 #
 #   EPOCHS=20    of each training
 #   SMALL=1      a few steps of each part, to test this script on a CPU (without limits)

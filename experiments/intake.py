@@ -3,8 +3,8 @@
     python experiments/intake.py CELEBA OUT
 
 Speed: images per second of preparing CELEBA against torchvision's per-item path (its CelebA dataset's steps: open,
-convert, crop, resize, to tensor) in a DataLoader with as many worker processes, alternating, and in this process alone.
-Memory: resident memory of all processes together (what they share counted once) while as many images as CelebA has
+convert, crop, resize, to tensor) in a DataLoader with as many worker processes, alternating, and in a single process.
+Memory: resident memory of all processes together (shared memory counted once) while as many images as CelebA has
 (those of CELEBA, repeated) are prepared and then served in shuffled batches, at 64 and 128 pixels. Linux only.
 """
 

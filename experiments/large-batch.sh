@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What a large batch needs to train as well as a small one from the same number of images: the learning rate, its warm-up.
+# Learning rate and warm-up with which a large batch trains as well as a small one on the same number of images.
 #
 #   experiments/large-batch.sh CELEBA FEATURES OUT [SIZE]
 #

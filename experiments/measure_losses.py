@@ -1,11 +1,11 @@
-"""What each perceptual loss sees, what it costs, and what bfloat16 does to it.
+"""Sensitivity, cost and bfloat16 error of each perceptual loss.
 
     python experiments/measure_losses.py --network compact --source CELEBA --out docs/losses
 
 Writes sensitivity.png (each loss for blur, shift, noise, contrast and other distortions of equal mean squared error)
 and measures.json: those values, floating-point operations and times, and the errors of bfloat16 features. Sensitivity
 and bfloat16 are measured with the network given, on test faces of --source; costs with the published networks, whose
-weights do not matter for them. --parts measures only some of these and keeps the others of an existing measures.json.
+weights do not affect them. --parts selects some measurements; the others of an existing measures.json stay.
 """
 
 import argparse

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What removes the mesh of the feature loss: pooling, a tap in the first block, a random shift, more pixel weight; short runs.
+# Remedies for the mesh of the feature loss: pooling, a tap in the first block, a random shift, more pixel weight; short runs.
 #
 #   experiments/mesh.sh CELEBA FEATURES JUDGE OUT
 #

@@ -1,12 +1,12 @@
-"""Are the fast paths of training right? Gradients against plain float32, and loss curves of whole runs beside it.
+"""Numerical accuracy of the fast training paths: gradients and loss curves compared with plain float32.
 
     python experiments/numerics.py CELEBA --features features.safetensors --size 32 --steps 2000 --out OUT
 
-The reference is the feature network as torchvision has it (batch norms not folded, NCHW, no kept targets) in float32.
+The reference is the feature network as torchvision has it (batch norms not folded, NCHW, no cached targets) in float32.
 Each fast path is compared with it twice: by the gradient of the VAE's parameters for one batch, before and after
 training, and by the training loss of a run of STEPS steps. `another seed` is the reference with other noise, order and
-flips from the same initial weights: the measure of what a difference means. Where the hardware has no bfloat16, it is
-emulated in float32 by rounding weights, inputs, outputs and gradients of every layer, which is what such hardware does.
+flips from the same initial weights: the scale for judging differences. Where the hardware has no bfloat16, it is
+emulated in float32 by rounding weights, inputs, outputs and gradients of every layer, as such hardware does.
 Writes OUT/numerics.json and OUT/numerics.png.
 """
 
@@ -42,9 +42,9 @@ PATHS = {  # precision, cache_targets; all of them but the reference with the sh
     "reference": ("32-true", "never"),
     "another seed": ("32-true", "never"),
     "float32": ("32-true", "never"),
-    "float32, kept targets": ("32-true", "memory"),
+    "float32, cached targets": ("32-true", "memory"),
     "bfloat16": (BF16, "never"),
-    "bfloat16, kept targets": (BF16, "memory"),
+    "bfloat16, cached targets": (BF16, "memory"),
 }
 SMOOTH = 50  # logged steps in a moving average of the figure
 LAST = 20  # logged steps in the means of the table
@@ -81,7 +81,7 @@ def plain(config: FeatureConfig) -> PerceptualLoss:
     loss = build_perceptual(config)
     average = any(isinstance(module, nn.AvgPool2d) for module in loss.features.modules())
     loss.features = PlainFeatures(loss.features.arch, loss.features.names, config.weights, average)
-    # its parameters are none of the VAE's, and it is no part of a checkpoint
+    # its parameters belong neither to the VAE nor to a checkpoint
     for module in loss.features.network:
         for name, parameter in list(module.named_parameters()):
             delattr(module, name)
@@ -95,7 +95,7 @@ def plain(config: FeatureConfig) -> PerceptualLoss:
 @contextmanager
 def feature_network(name: str) -> Iterator[None]:
     """Runs in here have the feature network of a path."""
-    with patch("dfcvae.training.build_perceptual", lambda config: built(config, name)):
+    with patch("dfcvae.build_perceptual", lambda config: built(config, name)):
         yield
 
 
@@ -157,7 +157,7 @@ def curve(experiment: Experiment, name: str, splits: Splits, out: Path) -> list[
             emulate_bfloat16(initial)
         if name == "another seed":
             experiment = replace(experiment, training=replace(experiment.training, seed=experiment.training.seed + 1))
-        with feature_network(name), patch("dfcvae.training.build_vae", lambda _: initial):
+        with feature_network(name), patch("dfcvae.build_vae", lambda _: initial):
             train(experiment, folder, splits=splits)
     with (folder / "metrics.csv").open(newline="") as file:
         return [float(row["train/total"]) for row in csv.DictReader(file) if row["train/total"]]

@@ -1,9 +1,9 @@
-"""Pack the faces of a data set, at the size of training, into files small enough to carry to another machine.
+"""Pack the faces of a data set, at the size of training, into files small enough to copy to another machine.
 
     python experiments/pack.py CELEBA OUT [--size 64] [--quality 95] [--at-most N]
 
-Writes OUT in CelebA's official layout, which every `--data.source` takes: img_align_celeba.zip (JPEGs of SIZE x SIZE
-pixels, cropped as in training, numbered anew), list_attr_celeba.txt and list_eval_partition.txt. 18,000 faces of 64
+Writes OUT in CelebA's official layout, as for `--data.source`: img_align_celeba.zip (JPEGs of SIZE x SIZE
+pixels, cropped as in training, renumbered), list_attr_celeba.txt and list_eval_partition.txt. 18,000 faces of 64
 pixels take 48 MB. With the default crop, `auto`, square images are not cropped again; train with `--data.size SIZE`,
 and they are not resized either. The JPEGs are compressed a second time: the script prints how close they are (39 dB).
 """
@@ -23,7 +23,7 @@ from dfcvae.config import DataConfig
 from dfcvae.data import load_faces
 
 SPLITS = ("train", "val", "test")
-COMPARED = 50  # every so many-th image is decoded again, to measure what the compression changed
+COMPARED = 50  # every N-th image is decoded again to measure the compression error
 
 
 def jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:

@@ -1,11 +1,11 @@
-"""What a prior does to the samples: Frechet distances to held-out faces in a judge's features, and a picture.
+"""The effect of the prior on samples: Frechet distances to held-out faces in a judge's features, and a picture.
 
     python experiments/priors.py RUN [RUN ...] --judge judge.safetensors --out priors
 
 The judge is an attribute network (`dfcvae features train`) with which the models were not trained; the distance is
 between its pooled features, so it is not the FID. All sets have as many images as the test split. The floor is the
-distance between the validation and the test split: real against real. Reconstructions of the validation split show what
-the decoder can do at best. Writes OUT.json and OUT-NAME.png for each run.
+distance between the validation and the test split: real against real. Reconstructions of the validation split show
+the best that the decoder can do. Writes OUT.json and OUT-NAME.png for each run.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Where a training step's time goes, by kinds of operators: the popular step, this package's, and with kept targets.
+"""Where a training step's time goes, by kinds of operators: the popular step, this package's, and with cached targets.
 
     python experiments/profile_step.py --batch-size 64 --out OUT
 

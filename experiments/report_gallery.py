@@ -3,7 +3,7 @@
     python experiments/report_gallery.py paper experiments/results/paper
     python experiments/report_gallery.py studies/ablation_layers experiments/results/ablation --prefix layers-
 
-CelebA's images may not be shown in a repository; what models make of them may. A report keeps the latents of every
+CelebA's images may not be published in a repository; outputs of models may. A report stores the latents of every
 figure in `figures/*.npz`; here they are decoded again by the models of seed 0.
 """
 
@@ -42,7 +42,7 @@ def draw(name: str, rows: dict[str, torch.Tensor], columns: list[str] | None = N
 
 
 mu = {key.removeprefix("mu "): latents for key, latents in data("reconstructions").items()}
-folders = {title: name for name, title in TITLES.items()}  # a study's variants are called as their runs
+folders = {title: name for name, title in TITLES.items()}  # a study's variants have the names of their runs
 models = {
     name: VAE.load(arguments.report / "runs" / f"{folders.get(name, name)}-0" / "checkpoints" / "last.ckpt")
     for name in mu

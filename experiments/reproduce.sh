@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # The comparison of the README: the plain VAE and the DFC-VAE with the shipped settings, at equal budget, on CelebA; measures on the
-# test split by a judge of another kind than the network of the loss, and the README's pictures.
+# test split by a judge independent of the network of the loss, and the README's pictures.
 #
 #   experiments/reproduce.sh CELEBA OUT [overrides for both runs, such as --training.epochs 26]
 #
 #   FEATURES=compact                                 # weights of the loss's network: compact, imagenet or a file
 #   JUDGES="experiments/judges/squeezenet.yaml ..."  # judges' files; the default downloads SqueezeNet's ImageNet weights (4.7 MB)
 #
-# Both runs resume where they were stopped. With compact, one core of an Intel Xeon with AMX trained at 130 to 160 images a second.
+# Interrupted runs resume. With compact, one core of an Intel Xeon with AMX trained at 130 to 160 images a second.
 set -euo pipefail
 celeba=$1 out=$2
 shift 2

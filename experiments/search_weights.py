@@ -1,11 +1,11 @@
-"""Find an alpha and a pixel weight that work whatever the feature network: short runs over a grid, one table.
+"""Find an alpha and a pixel weight that work for any feature network: short runs over a grid, one table.
 
     python experiments/search_weights.py CELEBA --judge judge.safetensors \
         --features vgg19_bn=features.safetensors --features vgg16_bn=other.safetensors --out search.json
 
 Every run is measured on the validation split by a judge network it was not trained with: reconstructions by sharpness,
 unexplained feature variance and attribute agreement, samples by their Frechet distance to the validation faces in
-the judge's pooled features. Finished runs are kept in the JSON file and not repeated.
+the judge's pooled features. Finished runs are stored in the JSON file and not repeated.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""Put the model of a run into the package, under a name that every command then takes.
+"""Add the model of a run to the package, under a name that every command accepts.
 
     python experiments/ship.py runs/dfc-vae celeba-64 [--source CELEBA] [--dtype float16]
 
-Fits the mixture and the attribute vectors to the training faces of the run if they are not kept with it, exports the
-model in half precision to dfcvae/pretrained/NAME, and says how large the folder is. For measures in the model card,
-write them first: `dfcvae evaluate RUN --out RUN/test.json`.
+Fits the mixture and the attribute vectors to the training faces of the run if they are not saved with it, exports the
+model in half precision to dfcvae/pretrained/NAME, and prints the size of the folder. For measures in the model card,
+first run `dfcvae evaluate RUN --out RUN/test.json`.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from dfcvae.data import data_of
 from dfcvae.errors import UserError
 from dfcvae.exporting import DTYPES, export_model
 from dfcvae.files import PRETRAINED
-from dfcvae.fitted import kept_mixture, prior_of, vectors_of
+from dfcvae.fitted import prior_of, saved_mixture, vectors_of
 from dfcvae.vae import VAE
 
 LARGEST = 5e6  # bytes of a shipped model
@@ -25,14 +25,14 @@ def main() -> None:
     """Fit, export, count."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="a run folder")
-    parser.add_argument("name", help="what commands shall call the model, such as celeba-64")
+    parser.add_argument("name", help="name of the model for commands, such as celeba-64")
     parser.add_argument("--source", help="where the training faces are (default: as in training)")
     parser.add_argument("--dtype", choices=[*DTYPES], default="float16")
     parser.add_argument("--into", type=Path, default=PRETRAINED, help="default: dfcvae/pretrained")
     args = parser.parse_args()
     try:
         vae, data = VAE.load(args.run), data_of(args.run, args.source, held_out=False, needed=False)
-        prior = kept_mixture(args.run, vae) or prior_of(args.run, vae, "gmm", data)
+        prior = saved_mixture(args.run, vae) or prior_of(args.run, vae, "gmm", data)
         vectors = vectors_of(args.run, vae, data)
         folder = export_model(args.run, args.into / args.name, args.dtype)
     except UserError as error:

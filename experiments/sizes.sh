@@ -5,9 +5,9 @@
 #   experiments/sizes.sh CELEBA OUT [overrides for all runs, such as --training.max_steps 2000]
 #
 # Steps and batches shrink as the faces grow, so that a run takes minutes on one CPU core: the runs show that every size
-# works, not how good it gets; at 256 pixels fewer images are read, as they are all passed through the feature network once
-# for the variances. One feature network, trained on colour faces of 64 pixels, serves all runs but those of 32
-# pixels, which have their own. A run that has been measured already is left as it is.
+# works, not its best quality; at 256 pixels fewer images are used, because all of them pass through the feature network
+# once for the variances. One feature network, trained on colour faces of 64 pixels, is used for all runs but those of 32
+# pixels, which have their own. Runs that have been measured are skipped.
 set -euo pipefail
 celeba=$1 out=$2
 shift 2

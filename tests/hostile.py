@@ -246,14 +246,14 @@ def _broken() -> dict[str, tuple[bytes, Outcome]]:
     flipped = bytearray(png)
     flipped[len(png) // 2] ^= 255
     return {
-        "cut.jpg": (jpeg[: len(jpeg) // 2], Refused("cut short")),
-        "cut by 200 bytes.jpg": (jpeg[:-200], Refused("cut short")),
+        "cut.jpg": (jpeg[: len(jpeg) // 2], Refused("truncated")),
+        "cut by 200 bytes.jpg": (jpeg[:-200], Refused("truncated")),
         "only a head.jpg": (jpeg[:200], Refused("")),
-        "cut.png": (png[: len(png) // 2], Refused("cut short")),
+        "cut.png": (png[: len(png) // 2], Refused("truncated")),
         "cut.webp": (webp[: len(webp) // 2], Refused("")),
-        "cut.bmp": (encoded(picture, "BMP")[:5000], Refused("cut short")),
+        "cut.bmp": (encoded(picture, "BMP")[:5000], Refused("truncated")),
         "cut.tif": (tiff[: len(tiff) // 2], Refused("")),
-        "flipped byte.png": (bytes(flipped), Refused("damaged")),
+        "flipped byte.png": (bytes(flipped), Refused("corrupted")),
         "empty.jpg": (b"", Refused("empty file")),
         "zeros.jpg": (b"\0" * 4000, Refused("not a JPEG")),
         "bomb.png": (raw_png(2, 8, 0, b"\0", (60_000, 60_000)), Refused("too many pixels")),

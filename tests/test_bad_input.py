@@ -106,15 +106,15 @@ def test_bad_input(bad, tmp_path, capsys):
 # Images. What one cannot be read is left out, named, and refused with --strict.
 
 for name, shown in {
-    "cut.jpg": "damaged or cut short",
-    "cut by 200 bytes.jpg": "damaged or cut short",
+    "cut.jpg": "corrupted or truncated",
+    "cut by 200 bytes.jpg": "corrupted or truncated",
     "empty.jpg": "empty file",
     "text.png": "not a JPEG, PNG, WebP, BMP or TIFF image",
     "web page.jpg": "a web page",
     "gif called jpg.jpg": "a GIF image",
     "bomb.png": "too many pixels",
     "floats.tif": "its pixels are 32-bit numbers",
-    "flipped byte.png": "damaged or cut short",
+    "flipped byte.png": "corrupted or truncated",
 }.items():
     simple(
         f"image {name}",
@@ -232,7 +232,7 @@ ZIP = "given/faces.zip"
 PREPARE_ZIP = ["data", "prepare", ZIP, "--size", "8"]
 
 
-@case("zip with a damaged member", 0, r"Left out: 1 unreadable \(x.jpg: damaged in the zip: Bad CRC-32.*\)")
+@case("zip with a damaged member", 0, r"Left out: 1 unreadable \(x.jpg: corrupted in the zip: Bad CRC-32.*\)")
 def _() -> list[str]:
     path = broken.zipped(GIVEN / "faces.zip", {"good/x.jpg": ALBUM.jpegs[5]}, zipfile.ZIP_STORED)
     broken.flipped(path, path.read_bytes().index(ALBUM.jpegs[5]) + 700)
@@ -261,7 +261,7 @@ def _() -> list[str]:
     return PREPARE_ZIP
 
 
-@case("zip bomb that says it is small", 0, r"Left out: 1 unreadable \(x.png: damaged in the zip: Bad CRC-32.*\)")
+@case("zip bomb that says it is small", 0, r"Left out: 1 unreadable \(x.png: corrupted in the zip: Bad CRC-32.*\)")
 def _() -> list[str]:
     path = broken.zipped(GIVEN / "faces.zip", {"good/x.png": broken.bomb()})
     broken.headers(path, "good/x.png", broken.said_to_be(1000))
@@ -303,7 +303,7 @@ def _() -> list[str]:
     return PREPARE_ZIP
 
 
-@case("zip with a member that lies elsewhere", 0, r"Left out: 1 unreadable \(x.jpg: damaged in the zip")
+@case("zip with a member that lies elsewhere", 0, r"Left out: 1 unreadable \(x.jpg: corrupted in the zip")
 def _() -> list[str]:
     path = broken.zipped(GIVEN / "faces.zip", {"good/x.jpg": ALBUM.jpegs[5]})
     broken.headers(path, "good/x.jpg", broken.elsewhere)
@@ -518,19 +518,19 @@ for name, status, says, content in [
         "could not determine a constructor",
         f"name: !!python/object/apply:open [{CANARY}, w]\n",
     ),
-    ("in itself", 2, "tiny.yaml holds an alias", "loss: &a\n  features: *a\n"),
+    ("in itself", 2, "tiny.yaml contains an alias", "loss: &a\n  features: *a\n"),
     ("nested without end", 2, "more than 20 levels", "loss: " + "[" * 5000 + "]" * 5000),
     (
         "that multiplies",
         2,
-        r"tiny.yaml holds an alias \(\*\) or more than 20 levels; write its fields out",
+        r"tiny.yaml contains an alias \(\*\) or more than 20 levels; write the fields out",
         "data: &a [x,x,x,x,x,x,x,x,x]\n"
         + "".join(f"{chr(98 + i)}: &{chr(98 + i)} [{','.join([f'*{chr(97 + i)}'] * 9)}]\n" for i in range(9)),
     ),
     (
         "impossible together",
         1,
-        "scale: likelihood makes Gaussian likelihoods of mean squared distances",
+        "scale: likelihood requires mean squared distances",
         "data:\n  size: 32\ntraining:\n  batch_size: 8\nloss:\n  scale: likelihood\n  features:\n    preset: ssim\n",
     ),
     (
@@ -574,8 +574,8 @@ def narrow(dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
     return {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}
 
 
-ITS_CHECKSUM = "its checksum is not the one it was written with"
-NO_WEIGHTS = "is no weights file that PyTorch or safetensors can read safely"
+ITS_CHECKSUM = "checksum mismatch"
+NO_WEIGHTS = "is not a weights file that PyTorch or safetensors can read safely"
 weights("half.safetensors", lambda path: save_file(narrow(torch.half), path), "Run: run", 0)
 weights("bfloat16.pth", lambda path: torch.save(narrow(torch.bfloat16), path), "Run: run", 0)
 weights("of-resnet.pth", lambda path: torch.save({"fc.weight": torch.ones(1)}, path), "is not a VGG of torchvision")
@@ -592,7 +592,7 @@ weights(
 weights(
     "flat.safetensors",
     lambda path: save_file({k: torch.ones(()) if k == "features.0.weight" else v for k, v in narrow().items()}, path),
-    "is not a VGG of torchvision|does not hold",
+    "is not a VGG of torchvision|does not contain",
 )
 weights("text.pth", lambda path: path.write_text("hello"), NO_WEIGHTS)
 weights("empty.safetensors", lambda path: path.write_bytes(b""), NO_WEIGHTS)
@@ -744,8 +744,8 @@ def kept(name: str, damage: Callable[[Path], object], says: str, argv: list[str]
     simple(f"kept {name}", 1, says, build, *argv)
 
 
-NO_VECTORS = "does not hold attribute vectors, or is damaged .*delete it"
-NO_PRIOR = "does not hold a prior, or is damaged .*delete it"
+NO_VECTORS = "does not contain attribute vectors, or is corrupted .*delete it"
+NO_PRIOR = "does not contain a prior, or is corrupted .*delete it"
 kept("vectors cut short", broken.cut, NO_VECTORS)
 kept("vectors of nothing", lambda path: path.write_bytes(b""), NO_VECTORS)
 kept("vectors with a flipped bit", lambda path: broken.flipped(path, -3), NO_VECTORS)
@@ -784,7 +784,7 @@ def judged(name: str, damage: Callable[[Path], object], says: str, status: int =
     simple(f"judge {name}", status, says, build, "evaluate", "given/model", "--judge", "given/judge.safetensors")
 
 
-NO_JUDGE = "judge.safetensors is no attribute network"
+NO_JUDGE = "judge.safetensors is not an attribute network"
 judged("cut short", broken.cut, NO_JUDGE)
 judged("with a flipped bit", lambda path: broken.flipped(path, -9), f"{NO_JUDGE}.*{ITS_CHECKSUM}")
 judged("without its attributes", lambda path: save_file(load_file(path), path), NO_JUDGE)
@@ -827,12 +827,18 @@ A_STEP = ["train", "plain.yaml", "--out", "run", "--data.source", "given/faces"]
 RUNS = {
     "whose last checkpoint is its best one": (
         lambda run: shutil.copy(run / "checkpoints" / "best.ckpt", run / "checkpoints" / "last.ckpt"),
-        "last.ckpt holds a model, but not the state of a training to resume",
+        "last.ckpt holds a model but no training state to resume",
     ),
-    "with metrics of no text": (lambda run: (run / "metrics.csv").write_bytes(b"\xff\0"), "metrics.csv is damaged"),
-    "with other metrics": (lambda run: (run / "metrics.csv").write_text("a,b\n1,2\n"), "metrics.csv is damaged"),
-    "with a cost of no text": (lambda run: (run / "cost.json").write_bytes(b"\xff["), "cost.json is damaged"),
-    "with a cost that is a list": (lambda run: (run / "cost.json").write_text("[]"), "cost.json is damaged"),
+    "with metrics of no text": (
+        lambda run: (run / "metrics.csv").write_bytes(b"\xff\0"),
+        "metrics.csv is missing or corrupted",
+    ),
+    "with other metrics": (
+        lambda run: (run / "metrics.csv").write_text("a,b\n1,2\n"),
+        "metrics.csv is missing or corrupted",
+    ),
+    "with a cost of no text": (lambda run: (run / "cost.json").write_bytes(b"\xff["), "cost.json is corrupted"),
+    "with a cost that is a list": (lambda run: (run / "cost.json").write_text("[]"), "cost.json is corrupted"),
 }
 
 

@@ -18,9 +18,9 @@ CPU = torch.device("cpu")
 QUICK = [
     "popular",
     "dfcvae, vgg19_bn",
-    "dfcvae, vgg19_bn, kept targets",
+    "dfcvae, vgg19_bn, cached targets",
     "dfcvae, compact",
-    "dfcvae, compact, kept targets",
+    "dfcvae, compact, cached targets",
     "plain VAE",
 ]
 ALIASED = [14, 25, 35, 43]  # what the popular code gets for 14, 24, 34 and 43
@@ -87,11 +87,11 @@ def test_our_objective_has_the_gradient_of_the_popular_loss(step):
 
 
 @pytest.mark.parametrize("network", ["vgg19_bn", "compact"])
-def test_kept_targets_give_the_same_loss_up_to_their_rounding(step, network):
-    kept = step(f"dfcvae, {network}, kept targets")
-    batch = next(kept.batches)
+def test_cached_targets_give_the_same_loss_up_to_their_rounding(step, network):
+    cached = step(f"dfcvae, {network}, cached targets")
+    batch = next(cached.batches)
     assert batch.targets is not None
-    found, expected = kept.loss(batch, noise()), kept.loss(batch._replace(targets=None), noise())
+    found, expected = cached.loss(batch, noise()), cached.loss(batch._replace(targets=None), noise())
     assert_close(found, expected, rtol=0.01, atol=0)
     assert found != expected
 
@@ -106,9 +106,9 @@ def test_operations_are_those_of_the_networks(step):
     widths = [3, 64, 64, 128, 128, *[256] * 4, *[512] * 8]
     sides = [32] * 2 + [16] * 2 + [8] * 4 + [4] * 4 + [2] * 4
     cost = [18 * a * b * side**2 for a, b, side in zip(widths, widths[1:], sides, strict=False)]
-    popular, ours, kept = flops.values()
+    popular, ours, cached = flops.values()
     assert popular - ours == pytest.approx(2 * sum(cost[14:]))  # of both images; no gradient comes from there
-    assert ours - kept == pytest.approx(sum(cost[:14]))
+    assert ours - cached == pytest.approx(sum(cost[:14]))
 
 
 @pytest.mark.parametrize("name", QUICK)

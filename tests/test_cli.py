@@ -217,7 +217,7 @@ def test_data_from_a_folder_to_a_trained_model(capsys, tmp_path):
     assert "test 2" in ok(capsys, "data", "prepare", "faces", "--size", "32")
     ok(capsys, "evaluate", "run")
     assert main(["features", "train", "--data.source", "faces", "--data.size", "32"]) == 1
-    assert "these faces have none; use CelebA or" in capsys.readouterr().err
+    assert "These faces have no attributes to train a feature network on; use CelebA or" in capsys.readouterr().err
 
 
 def test_a_folder_of_test_images_alone_can_be_evaluated(capsys, run, tmp_path):
@@ -328,9 +328,9 @@ MISTAKES = [  # command line, exit status, what is said
     ("train tiny.yaml --loss.features.layers x", 2, '"loss.features": .*"layers": Expected a .*list.* Got value: x.'),
     ("train tiny.yaml --loss.features.pooling avg", 2, r"\['max', 'average'\]. Got value: avg."),
     ("train tiny.yaml --loss.features.shift 99", 2, r"loss.features.shift: expected at most data.size \(32\), got 99"),
-    ("train tiny.yaml --loss.features.preset dfcc", 1, r"There is no loss 'dfcc' \(did you mean 'dfc'"),
+    ("train tiny.yaml --loss.features.preset dfcc", 1, r"Unknown loss 'dfcc' \(did you mean 'dfc'"),
     ("train tiny.yaml --loss.features.weights no.pth", 1, "No weights file at no.pth; offline choices"),
-    ("train tiny.yaml --data.size 48", 1, "A VAE's size is one of 32, 64, 128, 256; 48 came."),
+    ("train tiny.yaml --data.size 48", 1, "A VAE's size: expected one of 32, 64, 128, 256, got 48"),
     ("train tiny.yaml --data.source nowhere", 1, "There is no .*nowhere. Expected a folder of images, CelebA's folder"),
     ("train tiny.yaml --training.accelerator cuda", 1, "PyTorch finds no CUDA GPU; use auto or cpu"),
     ("train tiny.yaml --resume", 1, "Nothing to resume in runs/tiny: expected"),

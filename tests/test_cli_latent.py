@@ -159,7 +159,7 @@ def test_a_model_is_probed_and_its_scores_are_kept(run, capsys, tmp_path):
         ("map RUN --attributes Hat", "There is no attribute 'Hat'; expected one of"),
         ("map RUN -n 1", "A map needs at least 2 faces and 2 latent dimensions, got 1 and 8."),
         ("traverse RUN nowhere.png", "nowhere.png is not a readable image"),
-        ("neighbours RUN --judge face.png", "face.png is no attribute network"),
+        ("neighbours RUN --judge face.png", "face.png is not an attribute network"),
     ],
 )
 def test_mistakes_are_sentences(line, sentence, run, capsys):
@@ -176,7 +176,7 @@ def test_faces_without_attributes_and_too_few_faces_are_told(run, capsys, tmp_pa
         (tmp_path / "faces").mkdir(exist_ok=True)
         Image.new("RGB", (40, 40), (20 * i, 99, 0)).save(f"faces/{i}.png")
     assert main(["attributes", str(run), "--source", "faces"]) == 1
-    assert "These faces have no attributes to fit vectors to. Name a data set that has" in capsys.readouterr().err
+    assert "These faces have no attributes to fit vectors to. Give a data set" in capsys.readouterr().err
     assert main(["probe", str(run), "--source", "faces"]) == 1
     assert "of the 0 attributes of these" in capsys.readouterr().err
     assert main(["sample", str(run), "--prior", "gmm", "--source", "faces"]) == 1

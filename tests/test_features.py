@@ -85,7 +85,7 @@ def test_average_pooling_equals_a_naive_run_with_every_pool_replaced(x):
     outputs = VGGFeatures("vgg11", [0, 8, 18], "random", pooling="average")(x[:2])
     for index, output in zip([0, 8, 18], outputs.values(), strict=True):
         torch.testing.assert_close(output, naive(network, x[:2], index), rtol=1e-4, atol=1e-4)
-    with pytest.raises(UserError, match="pooling is max or average; 'mean' came"):
+    with pytest.raises(UserError, match="pooling: expected max or average, got 'mean'"):
         VGGFeatures("vgg11", [0], "random", pooling="mean")
 
 
@@ -162,12 +162,12 @@ def test_layers_by_index_and_name_are_the_same():
 @pytest.mark.parametrize(
     ("arch", "layers", "message"),
     [
-        ("vgg20", [1], r"'vgg20' is not a VGG of torchvision .*there are vgg11, vgg11_bn"),
+        ("vgg20", [1], r"'vgg20' is not a VGG of torchvision.*expected one of vgg11, vgg11_bn"),
         ("vgg19_bn", [53], r"no layer 53.*0 conv1_1, 1 bn1_1.*52 pool5"),
         ("vgg19_bn", ["bn3_5"], r"no layer 'bn3_5' \(did you mean 'bn3_4'\?\)"),
         ("vgg19_bn", [-1], r"no layer -1"),
-        ("vgg19_bn", [14, "conv3_1"], r"each once"),
-        ("vgg19_bn", [], r"at least one layer"),
+        ("vgg19_bn", [14, "conv3_1"], r"each at most once"),
+        ("vgg19_bn", [], r"expected at least one"),
     ],
 )
 def test_bad_layers_are_sentences(arch, layers, message):
@@ -176,7 +176,7 @@ def test_bad_layers_are_sentences(arch, layers, message):
 
 
 def test_small_images_are_a_sentence():
-    with pytest.raises(UserError, match="at least 16x16 pixels, but 8x8 came"):
+    with pytest.raises(UserError, match="at least 16x16 pixels, got 8x8"):
         VGGFeatures("vgg19_bn", [43], "random")(torch.rand(1, 3, 8, 8))
 
 

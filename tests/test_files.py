@@ -1,4 +1,4 @@
-"""Files are whole or not there."""
+"""Atomic file writes."""
 
 import errno
 import json
@@ -7,16 +7,16 @@ import os
 import pytest
 import torch
 
-from dfcvae.files import remove_leftovers, whole, write_whole
+from dfcvae.files import atomic_file, remove_leftovers, write_atomically
 from dfcvae.vae import VAE
 
 
-def test_a_file_is_replaced_only_once_it_is_whole(tmp_path):
+def test_a_file_is_replaced_only_once_it_is_complete(tmp_path):
     file = tmp_path / "a" / "x.txt"
-    write_whole(file, "old")
+    write_atomically(file, "old")
 
     def stopped():
-        with whole(file) as temporary:
+        with atomic_file(file) as temporary:
             temporary.write_text("half")
             assert file.read_text() == "old"
             raise RuntimeError("stopped")
@@ -25,13 +25,13 @@ def test_a_file_is_replaced_only_once_it_is_whole(tmp_path):
         stopped()
     assert [path.name for path in file.parent.iterdir()] == ["x.txt"]
     assert file.read_text() == "old"
-    write_whole(file, "new")
+    write_atomically(file, "new")
     assert file.read_text() == "new"
 
 
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
     (tmp_path / ".x.txt.123.tmp").write_text("half")
-    (tmp_path / "mine.tmp").write_text("whole")
+    (tmp_path / "mine.tmp").write_text("complete")
     remove_leftovers(tmp_path)
     remove_leftovers(tmp_path / "nowhere")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.tmp"]

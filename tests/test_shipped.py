@@ -219,7 +219,7 @@ def test_what_was_fitted_to_other_weights_is_left_out_of_an_export(run, tmp_path
     copy = shutil.copytree(run, tmp_path / "run")
     mixture().save(prior_file(copy, "gmm"), "another", "celeba")
     folder = export_model(copy, tmp_path / "model")
-    assert "Left out:" in capsys.readouterr().err
+    assert "Not exported:" in capsys.readouterr().err
     assert not prior_file(folder, "gmm").exists()
     assert "samples come from | N(0, I)" in (folder / "README.md").read_text()
 
@@ -273,7 +273,7 @@ def test_loading_takes_a_fraction_of_a_second(shipped):
 # Commands
 
 
-def test_samples_come_from_the_kept_mixture_and_say_so(shipped, capsys):
+def test_samples_come_from_the_saved_mixture_and_say_so(shipped, capsys):
     assert "Prior: mixture of 3 Gaussians.\n" in both(capsys, "sample", NAME, "-n", 4, "--out", "auto.png").err
     assert "Prior: mixture" in both(capsys, "sample", NAME, "-n", 4, "--prior", "gmm", "--out", "gmm.png").err
     assert "Prior: N(0, I).\n" in both(capsys, "sample", NAME, "-n", 4, "--prior", "normal", "--out", "n.png").err
@@ -281,7 +281,7 @@ def test_samples_come_from_the_kept_mixture_and_say_so(shipped, capsys):
     assert pictures[0] == pictures[1] != pictures[2]
     shutil.rmtree(shipped / NAME / "latent")
     told = both(capsys, "sample", NAME, "-n", 4, "--out", "auto.png").err
-    assert "Prior: N(0, I); no mixture is kept with this model.\n" in told
+    assert "Prior: N(0, I); no mixture is saved with this model.\n" in told
     assert Path("auto.png").read_bytes() == pictures[2]
 
 

@@ -96,10 +96,10 @@ def test_what_is_no_checkpoint_is_a_sentence(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("hou", 64, 3, 8), r"network is one of hou2016, smooth, strided; 'hou' came"),
-        (("hou2016", 48, 3, 8), r"size is one of 32, 64, 128, 256; 48 came"),
-        (("hou2016", 64, 4, 8), r"channels is one of 1, 3; 4 came"),
-        (("hou2016", 64, 3, 0), r"latent_dim is a positive integer; 0 came"),
+        (("hou", 64, 3, 8), r"network: expected one of hou2016, smooth, strided, got 'hou'"),
+        (("hou2016", 48, 3, 8), r"size: expected one of 32, 64, 128, 256, got 48"),
+        (("hou2016", 64, 4, 8), r"channels: expected one of 1, 3, got 4"),
+        (("hou2016", 64, 3, 0), r"latent_dim: expected a positive integer, got 0"),
     ],
 )
 def test_bad_arguments_are_sentences(arguments, message):
@@ -108,9 +108,9 @@ def test_bad_arguments_are_sentences(arguments, message):
 
 
 def test_wrong_images_are_a_sentence(vae, faces):
-    with pytest.raises(UserError, match=r"float images in \[0, 1\] of 3x32x32 .*, but torch.float32 of 3x64x64"):
+    with pytest.raises(UserError, match=r"float in \[0, 1\] of 3x32x32 .*, got torch.float32 of 3x64x64"):
         vae.reconstruct(torch.rand(2, 3, 64, 64))
-    with pytest.raises(UserError, match=r"torch.uint8 of 3x32x32 came"):
+    with pytest.raises(UserError, match=r"got torch.uint8 of 3x32x32"):
         vae.reconstruct((faces * 255).byte())
 
 

@@ -92,11 +92,11 @@ def test_imagenet_file_of_torchvision_is_used_without_network(network, caches, m
     torch.testing.assert_close(VGGFeatures("vgg11", [3])(x)["conv2_1"], expected(network, x))
 
 
-def test_damaged_imagenet_file_is_refused(caches):
+def test_corrupted_imagenet_file_is_refused(caches):
     folder = caches / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     (folder / "vgg11-8a719046.pth").write_bytes(b"cut short")
-    with pytest.raises(UserError, match=r"is damaged: its SHA-256 begins with .*, not 8a719046; delete it"):
+    with pytest.raises(UserError, match=r"is corrupted: expected a SHA-256 of 8a719046\.\.\., got .*; delete it"):
         VGGFeatures("vgg11", [3])
 
 
@@ -106,7 +106,7 @@ def test_failed_download_says_what_to_do(caches):
     told = str(error.value)
     assert "https://download.pytorch.org/models/vgg19_bn-c79401a0.pth" in told
     assert str(caches / "hub" / "checkpoints") in told
-    assert "offline choices: the network that comes with the package (`weights: compact`)" in told
+    assert "offline choices: the network that ships with the package (`weights: compact`)" in told
     assert "features train" in told
     assert "weights: random" in told
 
@@ -115,7 +115,7 @@ def test_wrong_files_are_sentences(network, tmp_path):
     with pytest.raises(UserError, match=r"No weights file at .*nothing.pth"):
         load_vgg_weights("vgg11", str(tmp_path / "nothing.pth"))
     (tmp_path / "text.pth").write_text("hello")
-    with pytest.raises(UserError, match=r"text.pth is no weights file"):
+    with pytest.raises(UserError, match=r"text.pth is not a weights file"):
         load_vgg_weights("vgg11", str(tmp_path / "text.pth"))
     torch.save(network.state_dict(), tmp_path / "vgg11.pth")
     with pytest.raises(UserError, match=r"vgg11.pth lacks bn1_1 of vgg19_bn \(features.1.weight of shape \(64,\)\)"):
@@ -158,7 +158,7 @@ def test_the_compact_network_loads_offline_in_a_moment(caches, x):
     assert COMPACT.stat().st_size < 3e6
     with pytest.raises(UserError, match=r"compact lacks conv5_3 of vgg19_bn"):
         VGGFeatures("vgg19_bn", ["conv5_3"], "compact")
-    with pytest.raises(UserError, match=r"compact does not hold the features of vgg16_bn"):
+    with pytest.raises(UserError, match=r"compact does not contain the features of vgg16_bn"):
         VGGFeatures("vgg16_bn", ["relu3_1", "relu4_1"], "compact")
 
 
@@ -170,6 +170,6 @@ class Malicious:
 def test_a_pickle_is_never_executed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"0.weight": Malicious()}, tmp_path / "evil.pth")
-    with pytest.raises(UserError, match="no weights file that PyTorch or safetensors can read safely"):
+    with pytest.raises(UserError, match="not a weights file that PyTorch or safetensors can read safely"):
         load_vgg_weights("vgg11", str(tmp_path / "evil.pth"))
     assert not (tmp_path / "canary").exists()

@@ -1,4 +1,4 @@
-"""Types of arguments that several commands share, with what their help says."""
+"""Types of arguments shared by several commands, with their help texts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +15,8 @@ Source = Annotated[
 Size = Annotated[Positive, "side of the square images in pixels: 32, 64, 128 or 256"]
 Prior = Annotated[
     Literal["auto", "normal", "gaussian", "gmm"],
-    "auto: the mixture of Gaussians kept with the model, or N(0, I) if there is none; normal: N(0, I); gaussian or gmm "
-    "(the mixture): fitted to the latents of the training faces unless it is kept already",
+    "auto: the mixture of Gaussians saved with the model, or N(0, I) if there is none; normal: N(0, I); gaussian or "
+    "gmm (the mixture): fitted to the latents of the training faces unless already saved",
 ]
 Judges = Annotated[
     Sequence[Path],

@@ -66,10 +66,12 @@ def data_check(source: Data | None = None, *, split_seed: int = 0) -> None:
     found = list(caches()) if source is None else caches_of(open_images(source, split_seed=split_seed))
     if not found:
         raise UserError("There is no decoded data to check; run `dfcvae data prepare` first.")
-    damaged = []
+    corrupted = []
     for folder, about in found:
         problems = check(folder, about)
         print(f"{folder}: {'; '.join(problems) or 'good'}")
-        damaged += [folder] if problems else []
-    if damaged:
-        raise UserError(f"{len(damaged)} of {len(found)} caches are corrupted; delete their folders and prepare again.")
+        corrupted += [folder] if problems else []
+    if corrupted:
+        raise UserError(
+            f"{len(corrupted)} of {len(found)} caches are corrupted; delete their folders and prepare again."
+        )

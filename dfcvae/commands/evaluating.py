@@ -1,4 +1,4 @@
-"""Commands that evaluate a model: measures with intervals and their protocol, and what its latents tell."""
+"""Commands that evaluate a model: measures with intervals and their protocol, and probes of its latents."""
 
 import json
 import sys
@@ -40,7 +40,7 @@ def evaluate(
     from dfcvae.device import environment
     from dfcvae.evaluation import compared
     from dfcvae.evaluation.quality import lpips_skipped
-    from dfcvae.fitted import kept_mixture
+    from dfcvae.fitted import saved_mixture
     from dfcvae.report.evaluated import evaluate_model
     from dfcvae.report.observers import Observers, partial_judges
 
@@ -55,15 +55,15 @@ def evaluate(
         tell_other_data(about, splits["test"])
     for warning in partial_judges(observers, {"this model": about["config"]}):
         print(warning, file=sys.stderr)
-    mixture = kept_mixture(model, vae) if observers.embed_samples() else None
+    mixture = saved_mixture(model, vae) if observers.embed_samples() else None
     found = evaluate_model(vae, data, splits, observers, mixture=mixture, draws=iwae or 1, seed=seed, progress=True)
     print_measures(found.measured.values(), found.measured.intervals(seed))
     if observers.embed_samples():
         print_samples(found, compared(splits["val"], splits["test"]))
     here = {name: value for name, value in environment().items() if name in ("commit", "device", "versions")}
     _print_card(found.card | here)
-    if told := lpips_skipped(observers.lpips):
-        print(f"\n{told}")
+    if skipped := lpips_skipped(observers.lpips):
+        print(f"\n{skipped}")
     if out:
         numbers = found.as_json(seed)
         numbers["protocol"] |= here

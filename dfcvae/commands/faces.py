@@ -30,7 +30,7 @@ def faces_of(files: Sequence[Path], count: int, data: DataConfig, out: Path) -> 
     """Faces (n, C, H, W) in [0, 1]: the image files that were named, or else the first faces of the test split.
 
     Raises:
-        UserError: if one is no image, or what goes to ``out`` (a file, or a folder of files) would overwrite it.
+        UserError: if one is not an image, or ``out`` (a file, or a folder of files) would overwrite it.
     """
     for file in files:
         if out.resolve() in (file.resolve(), file.resolve().parent):
@@ -45,7 +45,7 @@ def start(
 ) -> tuple[Tensor | None, Tensor]:
     """Faces to begin with, (n, C, H, W), and their latents (n, D): image files, or the first faces of the test split.
 
-    Where neither is at hand, as with a shipped model, the latents are draws from the prior, there are no faces, and
+    If neither is available, as with a shipped model, the latents are draws from the prior, there are no faces, and
     stderr says so.
 
     Raises:
@@ -61,7 +61,7 @@ def start(
 
 
 def many_posteriors(model: str, vae: VAE, source: str | None) -> tuple[Tensor, Tensor]:
-    """``mu, logvar``, each (N, D), of the test faces, or of decoded draws from the prior where none are at hand."""
+    """``mu, logvar``, each (N, D), of the test faces, or of decoded draws from the prior if none are available."""
     data = data_of(model, source, needed=False)
     if source or at_hand(data):
         return posteriors(vae, filled(load_faces(data), "test"))
@@ -75,7 +75,7 @@ def draws(
     """Latents (count, D) from a prior, which stderr names; see `load_prior`."""
     found = load_prior(model, prior, vae=vae, source=source)
     none_kept = prior == "auto" and str(found) == "N(0, I)"
-    print(f"Prior: {found}{'; no mixture is kept with this model' if none_kept else ''}.", file=sys.stderr)
+    print(f"Prior: {found}{'; no mixture is saved with this model' if none_kept else ''}.", file=sys.stderr)
     return found.sample(count, temperature=temperature, generator=seeded_generator(seed, Stream.PICTURES))
 
 

@@ -1,4 +1,4 @@
-"""Commands that show the latent space as a whole: attribute vectors, maps, neighbours."""
+"""Commands that show the whole latent space: attribute vectors, maps, neighbours."""
 
 import csv
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dfcvae.vae import VAE
 
 PAIRS = 15  # printed of the most correlated
-COLOURED = ("Male", "Smiling", "Eyeglasses", "Blond_Hair", "Young", "Wearing_Hat")  # on a map, unless told otherwise
+COLOURED = ("Male", "Smiling", "Eyeglasses", "Blond_Hair", "Young", "Wearing_Hat")  # default of a map
 
 
 def attributes(
@@ -46,7 +46,7 @@ def attributes(
     splits = load_faces(data)
     vectors = fitted.fit_vectors(vae, filled(splits, "train"), method, balance)
     file = fitted.latent_folder(model) / fitted.VECTORS
-    if fitted.keep(model, lambda: vectors.save(file, digest(vae), source_name(data))):
+    if fitted.save_if_possible(model, lambda: vectors.save(file, digest(vae), source_name(data))):
         print(f"Vectors: {file} ({vectors.how})")
     columns = [splits["train"].names.index(name) for name in vectors.names]
     print(_vectors_table(vae, vectors, splits["test"]))

@@ -39,7 +39,7 @@ def train(experiment: Experiment, *, out: Path | None = None, resume: Literal["a
         run = run_training(experiment, out or Path("runs") / experiment.name, resume=resume)
     except PreemptedError:
         if process_rank():
-            return  # with another status than 0, Lightning would kill the first process before that ends by itself
+            return  # with another status than 0, Lightning would kill the first process before it exits on its own
         raise
     if process_rank() == 0:
         print(f"Run: {run.folder}")

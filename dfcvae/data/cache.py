@@ -84,7 +84,7 @@ def prepare(
         images: an opened data set.
         size, channels, crop, filter: see `Rendering`.
         strict: refuse images that are missing or unreadable, instead of leaving them out with a message on stderr.
-        cache_dir: where decoded images are kept, see `cache_root`.
+        cache_dir: where decoded images are stored, see `cache_root`.
         workers: decoding processes, by default one per processor. The result does not depend on it.
         progress: show a progress bar, and what was left out, on stderr.
 
@@ -144,22 +144,22 @@ def _build(
                 shutil.rmtree(leftover, ignore_errors=True)
     unfinished.mkdir()
     try:
-        order = np.argsort(images.split, kind="stable")  # makes each split a run of rows
+        order = np.argsort(images.split, kind="stable")  # makes each split contiguous
         looks = _decode(images, rendering, unfinished / "images.npy", order.tolist(), workers, progress)
-        kept = order[[not look.problem for look in looks]]
-        if not len(kept):
+        usable = order[[not look.problem for look in looks]]
+        if not len(usable):
             raise UserError(
                 f"None of the {len(looks):,} files of {images.path} is a readable image; the first one, "
                 f"{looks[0].name}: {looks[0].problem}."
             )
-        np.save(unfinished / "attributes.npy", np.ascontiguousarray(images.attributes[kept]))
-        np.save(unfinished / "split.npy", images.split[kept])
+        np.save(unfinished / "attributes.npy", np.ascontiguousarray(images.attributes[usable]))
+        np.save(unfinished / "split.npy", images.split[usable])
         write_looks(unfinished / "files.csv", looks)
         about = {
             "identity": identity,
             "names": images.names,
             "made_from": str(images.path),
-            "images": len(kept),
+            "images": len(usable),
             "checksums": {name: sha256(unfinished / name) for name in FILES},
         }
         (unfinished / "cache.json").write_text(json.dumps(about, indent=1))
@@ -244,7 +244,7 @@ def load(folder: Path) -> Splits:
         if (images.dtype, attributes.dtype, split.dtype) != (torch.uint8, torch.bool, np.int8):
             raise ValueError("its files have the wrong data types")
         fingerprint = hashlib.sha256(json.dumps([about["names"], about["checksums"]]).encode()).hexdigest()
-    except Exception as error:  # NumPy reads the header of a file as Python: damage raises almost anything
+    except Exception as error:  # NumPy parses the header as Python: a corrupted one raises almost anything
         raise _corrupted(folder, str(error)) from error
     bounds = np.searchsorted(split, range(len(SPLITS) + 1)).tolist()
     return {

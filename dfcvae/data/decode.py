@@ -44,7 +44,7 @@ def decode(data: bytes) -> Image.Image:
     The file's name does not matter. 16 bits are scaled to 8. Colour profiles are not applied.
 
     Raises:
-        Undecodable: it is not a JPEG, PNG, WebP, BMP or TIFF image, or it is damaged or cut short.
+        Undecodable: it is not a JPEG, PNG, WebP, BMP or TIFF image, or it is corrupted or truncated.
     """
     try:
         # JPEG's draft mode would be faster, but it changes pixels (by up to 7 of 255 after the resize).
@@ -57,7 +57,7 @@ def decode(data: bytes) -> Image.Image:
         raise Undecodable("too many pixels") from error
     except Undecodable:
         raise
-    except Exception as error:  # Pillow lets almost any exception out when a file is damaged
+    except Exception as error:  # Pillow raises almost any exception for a corrupted file
         raise Undecodable(_reason(data, error)) from error
 
 
@@ -94,7 +94,7 @@ def _reason(data: bytes, error: Exception) -> str:
         return OTHER_KINDS[start]
     if isinstance(error, Image.UnidentifiedImageError):
         return "not a JPEG, PNG, WebP, BMP or TIFF image"
-    return f"damaged or cut short ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+    return f"corrupted or truncated ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
 
 
 @dataclass(frozen=True)

@@ -116,8 +116,8 @@ def _counts(images: ImageSet) -> Iterator[str]:
     official = images.official
     yield "  split       images" + ("    official count" if official else "")
     for i, name in enumerate((*SPLITS, "all")):
-        whole = f"{[*official, sum(official)][i]:18,}" if official else ""
-        yield f"  {name:6}{[*counts, sum(counts)][i]:12,}{whole}"
+        full = f"{[*official, sum(official)][i]:18,}" if official else ""
+        yield f"  {name:6}{[*counts, sum(counts)][i]:12,}{full}"
 
 
 def _attributes(images: ImageSet) -> Iterator[str]:

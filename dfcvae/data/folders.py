@@ -47,7 +47,7 @@ class ImageSet:
         split: int8 ``(n,)``, indices into `SPLITS`.
         missing: names that are listed but not on the disk.
         about: further findings as (what, which), for people to read.
-        official: counts of train, val and test in the whole data set, where known.
+        official: counts of train, val and test in the full data set, where known.
     """
 
     path: Path
@@ -81,7 +81,7 @@ class Folder:
         return read_file(self.path / name)
 
     def stamp(self, names: Iterable[str]) -> str:
-        """A digest of the sizes and modification times of some files, which stand for their contents."""
+        """A digest of the sizes and modification times of some files, in place of their contents."""
         digest = hashlib.sha256()
         for name in names:
             try:
@@ -140,10 +140,10 @@ class Zip:
                 return file.read(member.file_size)  # unpacks no more than this, whatever follows; checks the CRC
         except Undecodable:
             raise
-        except Exception as error:  # zipfile and its decompressors let almost any exception out for a damaged member
+        except Exception as error:  # zipfile and its decompressors raise almost any exception for a corrupted member
             if isinstance(error, OSError) and error.errno:
                 raise _disk_fault(self.path, error) from error
-            raise Undecodable(f"damaged in the zip: {error}") from error
+            raise Undecodable(f"corrupted in the zip: {error}") from error
 
     def stamp(self, names: Iterable[str]) -> str:
         """A digest of the checksums in the zip: one that was moved, or packed again, is the same data."""
@@ -174,7 +174,7 @@ def read_file(path: Path) -> bytes:
     """The content of a file.
 
     Raises:
-        Undecodable: it does not exist, is too large, or cannot be read for another reason of its own.
+        Undecodable: it does not exist, is too large, or cannot be read for another reason.
         UserError: the disk, or the connection to it, has a fault.
     """
     try:

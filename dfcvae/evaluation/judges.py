@@ -17,7 +17,7 @@ from dfcvae.errors import UserError, nearest
 from dfcvae.images import to_rgb
 from dfcvae.parsing import read_yaml
 from dfcvae.ranges import FINITE
-from dfcvae.weights import read_state_dict, whole_imagenet_file
+from dfcvae.weights import read_state_dict, verified_imagenet_file
 
 AT_ONCE = 25  # images of 227 pixels, whose largest layers take 80 MB
 MOST_CLASSES = 1_000_000
@@ -108,7 +108,7 @@ class JudgeFile:
             UserError: if it is missing, or ImageNet weights can be neither found nor downloaded.
         """
         if self.weights == IMAGENET:
-            return whole_imagenet_file(str(self.network))
+            return verified_imagenet_file(str(self.network))
         field, name = ("onnx", self.onnx) if self.onnx else ("weights", self.weights)
         file = self.folder / Path(str(name)).expanduser()
         if not file.is_file():
@@ -211,7 +211,7 @@ class NetworkJudge:
     def card(self) -> dict[str, Any]:
         """The entries of the protocol: what one must know to compare its numbers, without any path."""
         about = self.about
-        crop = "whole image" if about.crop is None else f"central {about.crop:g} of each side"
+        crop = "full image" if about.crop is None else f"central {about.crop:g} of each side"
         numbers = [f"{name} {', '.join(f'{v:g}' for v in getattr(about, name))}" for name in ("mean", "std")]
         pixels = f"{about.size}x{about.size} antialiased bilinear, {about.channels}, 0..{about.range}"
         return {

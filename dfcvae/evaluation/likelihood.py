@@ -40,7 +40,7 @@ def posterior_draws(
 
 
 def gaussian_log_likelihood(squared_error: Tensor, numbers: int, variance: float) -> Tensor:
-    """``ln N(x | x_hat, s I) = -1/2 (|x - x_hat|^2 / s + K ln(2 pi s))`` in nats, of K numbers; shape kept."""
+    """``ln N(x | x_hat, s I) = -1/2 (|x - x_hat|^2 / s + K ln(2 pi s))`` in nats, of K numbers; shape preserved."""
     return -(squared_error / variance + numbers * log(2 * pi * variance)) / 2
 
 

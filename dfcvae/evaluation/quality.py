@@ -9,7 +9,7 @@ from torch.nn.functional import conv2d
 from dfcvae.errors import UserError
 from dfcvae.images import to_rgb
 from dfcvae.losses import mean_squared_error, perceptual
-from dfcvae.weights import imagenet_file, torchvision_file, whole_imagenet_file
+from dfcvae.weights import imagenet_file, torchvision_file, verified_imagenet_file
 
 Distance = Callable[[Tensor, Tensor], Tensor]  # of images (N, C, H, W) in [0, 1], (N,)
 
@@ -53,7 +53,7 @@ def lpips_distances(device: torch.device | str = "cpu", *, download: bool = Fals
         download: fetch missing weights.
 
     Raises:
-        UserError: if weights are damaged, or cannot be downloaded.
+        UserError: if weights are corrupted, or cannot be downloaded.
     """
     found: dict[str, Distance] = {}
     for name, arch in LPIPS_NETWORKS.items():
@@ -77,7 +77,7 @@ def lpips_skipped(distances: Mapping[str, Distance]) -> str:
 def _lpips_alex(device: torch.device | str) -> Distance:
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
-    whole_imagenet_file("alexnet")  # torchmetrics loads it without a check of its hash
+    verified_imagenet_file("alexnet")  # torchmetrics loads it without a check of its hash
     network = LearnedPerceptualImagePatchSimilarity("alex").net.to(device)
     return lambda x_hat, x: network(to_rgb(x_hat), to_rgb(x), normalize=True).flatten()
 
@@ -109,8 +109,8 @@ def mesh_energy(power: Tensor, original: Tensor) -> float:
 
     The mean over channels and over the grid's frequencies f (multiples of 1/8 cycles per pixel in both directions,
     without the constant) of ``(P(f) - S(f)) / P_0(f)``: P the power spectrum, S the geometric mean of P at the eight
-    frequencies two steps around f, P_0 the originals' power. 0 is no mesh, whatever the sharpness; 1 is a mesh with as
-    much energy as all detail of the originals there.
+    frequencies two steps around f, P_0 the originals' power. 0 means no mesh, whatever the sharpness; 1 is a mesh with
+    as much energy as all detail of the originals there.
 
     Args:
         power: mean `power_spectrum` of reconstructions or samples, (C, H, H).

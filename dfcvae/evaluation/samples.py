@@ -110,16 +110,16 @@ def embed(network: Embedding, images: Tensor, device: torch.device | str = "cpu"
     return features
 
 
-def put_rows(value: Tensor, kept: Tensor | None, start: int, images: int) -> Tensor:
+def put_rows(value: Tensor, rows: Tensor | None, start: int, images: int) -> Tensor:
     """Values of all images (N, ...) on the CPU, with those of a batch (B, ...) written to their rows.
 
-    ``kept`` is the result for the batch before, None for the first one. One block of memory from the first batch on:
+    ``rows`` is the result for the batch before, None for the first one. One block of memory from the first batch on:
     small tensors of every batch would fragment the memory (10 MB for every 100 images of 64 pixels).
     """
-    if kept is None:
-        kept = torch.empty(images, *value.shape[1:], dtype=value.dtype)
-    kept[start : start + len(value)] = value
-    return kept
+    if rows is None:
+        rows = torch.empty(images, *value.shape[1:], dtype=value.dtype)
+    rows[start : start + len(value)] = value
+    return rows
 
 
 def frechet_distance(real: Tensor, fake: Tensor) -> float:
@@ -149,7 +149,7 @@ def kernel_distance(real: Tensor, fake: Tensor) -> float:
     """Unbiased squared maximum mean discrepancy of features (N, F) and (M, F), kernel ``(a.b / F + 1)^3``.
 
     ``mean_{i != j} k(r_i, r_j) + mean_{i != j} k(f_i, f_j) - 2 mean_{i, j} k(r_i, f_j)``: Gretton et al. 2012, "A
-    Kernel Two-Sample Test", lemma 6, with the kernel of Binkowski et al. 2018 (arXiv 1801.01401), over the whole sets
+    Kernel Two-Sample Test", lemma 6, with the kernel of Binkowski et al. 2018 (arXiv 1801.01401), over the full sets
     instead of the mean over subsets. It is the KID only in the features of Inception. Its expectation is 0 for sets
     from the same source, whatever their size; single values may be below.
     """
@@ -202,7 +202,7 @@ def inception_network(weights: str | Path = "download", device: torch.device | s
         device: of the network and the images.
 
     Raises:
-        UserError: if torch-fidelity is not installed, or the weights are missing or damaged.
+        UserError: if torch-fidelity is not installed, or the weights are missing or corrupted.
     """
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -239,7 +239,7 @@ def _inception_file(weights: str | Path) -> Path:
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     if sha256 != INCEPTION_SHA256:
         raise UserError(
-            f"{file} is damaged, or is not the network that defines FID and KID: its SHA-256 begins with "
+            f"{file} is corrupted, or is not the network that defines FID and KID: its SHA-256 begins with "
             f"{sha256[:8]}, expected {INCEPTION_SHA256[:8]}; replace it by {INCEPTION_URL}."
         )
     return file

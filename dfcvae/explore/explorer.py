@@ -16,7 +16,7 @@ from dfcvae.data import absent, at_hand, data_of, decode_face, load_faces
 from dfcvae.data.decode import FORMATS, Undecodable, quiet_pillow
 from dfcvae.device import pick_device
 from dfcvae.errors import UserError, printable
-from dfcvae.fitted import PRIORS, kept_mixture, prior_of, vectors_of
+from dfcvae.fitted import PRIORS, prior_of, saved_mixture, vectors_of
 from dfcvae.images import to_float, to_image, to_uint8
 from dfcvae.latent import AttributeVectors, Prior, by_kl, encode_images
 from dfcvae.seeding import Stream, seeded_generator
@@ -57,7 +57,7 @@ class Explorer:
         dimensions: latent dimensions, the most informative first.
         nats: mean KL (D,) of each of them; None without faces to measure it on.
         priors: loaded or fitted ones, by kind.
-        default_prior: the kept mixture if there is one, else N(0, I).
+        default_prior: the saved mixture if there is one, else N(0, I).
 
     Raises:
         UserError: if there is no such model.
@@ -69,7 +69,7 @@ class Explorer:
         self.data = data_of(model, source, held_out=False, needed=False)
         self.priors = {"normal": Prior.standard(self.vae.latent_dim)}
         self.default_prior = "normal"
-        if mixture := kept_mixture(model, self.vae):
+        if mixture := saved_mixture(model, self.vae):
             self.priors["gmm"], self.default_prior = mixture, "gmm"
         self.fitting = Lock()
         self._load_faces(source)

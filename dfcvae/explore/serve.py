@@ -58,7 +58,7 @@ def serve(
             show_welcome_message=False,
             tailwind=False,
             reconnect_timeout=30,  # a tab in the background may be quiet for a while and should keep its state
-            message_history_length=200,  # pictures are messages too, and all of them are kept for that time
+            message_history_length=200,  # pictures are messages too, and all of them are buffered
             timeout_graceful_shutdown=1,
         )
     finally:

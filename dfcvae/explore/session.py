@@ -54,7 +54,7 @@ async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs)
 
 
 def newest(work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-    """Run at most one call at a time, and let at most one wait, which stands for all that arrive meanwhile.
+    """Run at most one call at a time, and let at most one wait, which replaces all that arrive meanwhile.
 
     A slider sends values faster than pictures can be drawn. ``work`` reads the current values when it starts, so
     there is no backlog and the last value is always drawn.

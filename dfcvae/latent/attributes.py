@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from dfcvae.errors import UserError, nearest
-from dfcvae.latent.stored import damaged, read_stored, write_stored
+from dfcvae.latent.stored import corrupted, read_stored, write_stored
 
 FEWEST = 10  # faces with and without an attribute, below which a mean of a hundred dimensions is mostly noise
 KIND = "attribute vectors"
@@ -185,7 +185,7 @@ class AttributeVectors:
         tensors, about = read_stored(path, KIND, model)
         names, vectors = about.get("names"), tensors.get("vectors")
         if not isinstance(names, list) or vectors is None or vectors.dim() != 2 or len(vectors) != len(names):
-            raise damaged(path, KIND, "names and vectors do not belong together")
+            raise corrupted(path, KIND, "names and vectors do not belong together")
         return cls(tuple(map(str, names)), vectors.float(), str(about.get("how")))
 
 

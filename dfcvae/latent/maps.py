@@ -54,7 +54,7 @@ def image_map(points: Tensor, images: Tensor, cells: int = 30, side: int = 40) -
     scaled = (points - low) / (high - low).clamp_min(1e-9) * cells  # (N, 2) in [0, cells]
     cell = scaled.long().clamp_max(cells - 1)
     inwards = (scaled - cell - 0.5).norm(dim=1).argsort(descending=True).tolist()
-    shown = {tuple(cell[i].tolist()): i for i in inwards}  # the last of a cell is kept: the nearest
+    shown = {tuple(cell[i].tolist()): i for i in inwards}  # the last one of a cell wins: the nearest
     canvas = torch.ones(3, cells * side, cells * side)
     for (column, row), i in shown.items():
         thumbnail = resize(to_rgb(images[i : i + 1]).float(), (side, side), mode="bilinear", antialias=True)[0]

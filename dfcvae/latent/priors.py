@@ -12,7 +12,7 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 
 from dfcvae.errors import UserError
 from dfcvae.gaussian import sample_posterior
-from dfcvae.latent.stored import damaged, read_stored, write_stored
+from dfcvae.latent.stored import corrupted, read_stored, write_stored
 
 COMPONENTS = (1, 2, 4, 8, 16, 32)
 FACES_PER_DIMENSION = {"full": 5, "tied": 2}  # and component, at least
@@ -69,7 +69,7 @@ class Prior:
         device = generator.device if generator is not None else torch.device("cpu")
         eps = torch.randn(n, self.means.shape[1], generator=generator, device=device)
         weights, means, factors = (tensor.to(device) for tensor in (self.weights, self.means, self.factors))
-        k = torch.zeros(n, device=device)  # with one component nothing is drawn: the seeds of `VAE.sample` are kept
+        k = torch.zeros(n, device=device)  # one component draws nothing, so that seeds agree with `VAE.sample`
         if len(weights) > 1:
             k = torch.multinomial(weights, n, replacement=True, generator=generator)
         z = torch.empty_like(eps)
@@ -103,7 +103,7 @@ class Prior:
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         k, d = (*shapes.get("means", ()), 0, 0)[:2]
         if not any(shapes == {"weights": (k,), "means": (k, d), "factors": (n, d, d)} for n in (1, k)):
-            raise damaged(path, "a prior", f"shapes {shapes}")
+            raise corrupted(path, "a prior", f"shapes {shapes}")
         read = {name: tensor.float() for name, tensor in tensors.items()}
         return cls(read["weights"], read["means"], read["factors"].expand(k, -1, -1))
 

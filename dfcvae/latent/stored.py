@@ -14,9 +14,9 @@ class OtherFitError(UserError):
     """A file was fitted to other weights (of another model, or before this one was trained further) or other faces."""
 
 
-def damaged(path: str | Path, kind: str, why: str) -> UserError:
-    """The error for a file that holds something else."""
-    return UserError(f"{path} does not hold {kind}, or is damaged ({why}); delete it.")
+def corrupted(path: str | Path, kind: str, why: str) -> UserError:
+    """The error for a corrupted or unrelated file."""
+    return UserError(f"{path} does not contain {kind}, or is corrupted ({why}); delete it.")
 
 
 def write_stored(
@@ -37,7 +37,7 @@ def read_stored(
     """What `write_stored` wrote: the tensors, and the description.
 
     Raises:
-        UserError: if the file is damaged or holds something else.
+        UserError: if the file is corrupted or contains something else.
         OtherFitError: if it was fitted to another model or other faces.
     """
     try:
@@ -45,11 +45,11 @@ def read_stored(
         about = json.loads(metadata["dfcvae"])
         found = about["kind"], about["model"], about["source"]
     except UnreadableError as error:
-        raise damaged(path, kind, str(error)) from error
+        raise corrupted(path, kind, str(error)) from error
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise damaged(path, kind, type(error).__name__) from error
+        raise corrupted(path, kind, type(error).__name__) from error
     if found[0] != kind:
-        raise UserError(f"{path} holds {found[0]} instead of {kind}.")
+        raise UserError(f"{path}: expected {kind}, got {found[0]}.")
     if found[1] != model:
         raise OtherFitError(f"{path} was fitted to other weights: of another checkpoint, or before more training.")
     if source not in (None, found[2]):

@@ -1,4 +1,4 @@
-"""Losses: every term is computed per image, shape (N,), and never averaged over the batch here."""
+"""Losses: every term is computed per image, shape (N,), and not averaged over the batch."""
 
 from dfcvae.losses.base import ImageLoss
 from dfcvae.losses.lpips import LPIPS

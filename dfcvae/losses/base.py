@@ -1,4 +1,4 @@
-"""What every loss between images shares: representations of both, distances between them, and named terms."""
+"""The base of all losses between images: representations, distances and named terms."""
 
 from collections.abc import Iterable, Mapping
 from math import prod
@@ -11,20 +11,20 @@ from dfcvae.errors import UserError, nearest
 
 
 class ImageLoss(nn.Module):
-    """Weighted terms between reconstructions and originals, each (N,): no image's value depends on another's.
+    """Weighted terms between reconstructions and originals, each (N,): images do not affect each other's values.
 
-    A loss says how images are represented and how two representations of one image are compared; the rest is here.
+    A subclass defines how images are represented and how two representations are compared; the rest is here.
 
     Attributes:
         weights: the weight of every term in the total, by name.
-        group: what the names of its terms begin with in an objective: ``features/bn3_4``.
+        group: prefix of its terms' names in an objective, as in ``features/bn3_4``.
     """
 
     weights: dict[str, float]
     group = "features"
 
     def represent(self, images: Tensor) -> dict[str, Tensor]:
-        """What is compared, (N, ...) by term, of images (N, C, H, W) in [0, 1]."""
+        """Representations (N, ...), by term, of images (N, C, H, W) in [0, 1]."""
         raise NotImplementedError
 
     def compare(self, output: Tensor, target: Tensor) -> Tensor:
@@ -36,8 +36,8 @@ class ImageLoss(nn.Module):
 
         Args:
             x_hat: reconstructions in [0, 1], (N, C, H, W).
-            x: originals in [0, 1], the same shape; a target, which gets no gradient.
-            target: ``represent(x)``, where it is known already.
+            x: originals in [0, 1], the same shape; they get no gradient.
+            target: ``represent(x)``, if it is already known.
 
         Raises:
             UserError: if the shapes differ, or the images are not floating-point numbers.
@@ -63,12 +63,12 @@ def check_images(x_hat: Tensor, x: Tensor) -> None:
     """Raise a UserError for pairs that would be broadcast, or for integers, which are not in [0, 1]."""
     if x_hat.shape != x.shape or x.dim() != 4:
         raise UserError(
-            "Expected two batches of images of one shape (N, C, H, W), but "
-            f"{tuple(x_hat.shape)} and {tuple(x.shape)} came."
+            "Expected two batches of images of the same shape (N, C, H, W), got "
+            f"{tuple(x_hat.shape)} and {tuple(x.shape)}."
         )
     for images in (x_hat, x):
         if not images.is_floating_point():
-            raise UserError(f"Expected images as float in [0, 1], but {images.dtype} came; divide by 255.")
+            raise UserError(f"Expected images as float in [0, 1], got {images.dtype}; divide by 255.")
 
 
 CHARBONNIER_EPSILON = 1e-3
@@ -85,7 +85,7 @@ def absolute(difference: Tensor) -> Tensor:
 
 
 def norm(difference: Tensor) -> Tensor:
-    """The Euclidean norm ``sqrt(sum d^2)``, (N,), with gradient 0 where it is 0, where the square root has NaN."""
+    """The Euclidean norm ``sqrt(sum d^2)``, (N,), with gradient 0 at 0, where the square root's is NaN."""
     square = squared(difference)
     positive = square > 0
     return square.where(positive, 1.0).sqrt().where(positive, 0.0)
@@ -102,7 +102,7 @@ def charbonnier(difference: Tensor) -> Tensor:
 
 
 def _image_sum(values: Tensor) -> Tensor:
-    # not by way of flatten, which would copy tensors in channels-last layout
+    # without flatten, which would copy channels-last tensors
     return values.sum(dim=tuple(range(1, values.dim())))
 
 
@@ -115,7 +115,7 @@ def compare(x_hat: Tensor, x: Tensor, distance: str = "squared", reduction: str 
     """Distance of each pair of (N, ...): (N,), never below float32.
 
     Args:
-        x_hat: one of each pair, (N, ...).
+        x_hat: one tensor of each pair, (N, ...).
         x: the other, of the same shape.
         distance: ``"squared"``, ``"absolute"``, ``"norm"`` or ``"charbonnier"``.
         reduction: ``"mean"``, 1 / (C H W) times the sum over all numbers of an image; ``"half-mean"``, 1 / (2 C H W)
@@ -128,4 +128,4 @@ def compare(x_hat: Tensor, x: Tensor, distance: str = "squared", reduction: str 
 def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
     """Raise a UserError unless ``value`` is one of the choices."""
     if value not in choices:
-        raise UserError(f"A {what} is one of {', '.join(choices)}; {value!r} came{nearest(value, choices)}.")
+        raise UserError(f"{what}: expected one of {', '.join(choices)}, got {value!r}{nearest(value, choices)}.")

@@ -1,4 +1,4 @@
-"""LPIPS: a feature distance whose weights were fitted to what people see as similar."""
+"""LPIPS: a feature distance with weights fitted to human judgements of similarity."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,17 +20,17 @@ EPSILON = 1e-8  # added to the squared length of a feature vector, so that vecto
 class LPIPS(ImageLoss):
     """Learned perceptual image patch similarity, version 0.1, on vgg16, per image.
 
-    ``sum_l 1/(H_l W_l) * sum_p || w_l * (u_l(x_hat)_p - u_l(x)_p) ||^2`` with ``u_l`` the features divided at each
-    place by their length over the channels, and ``|w_l|^2`` the fitted linear heads: Zhang et al. 2018 (arXiv
+    ``sum_l 1/(H_l W_l) * sum_p || w_l * (u_l(x_hat)_p - u_l(x)_p) ||^2`` with ``u_l`` the features normalised to
+    unit length over the channels at each position, and ``|w_l|^2`` the fitted linear heads: Zhang et al. 2018 (arXiv
     1801.03924), equation 1. Meaningful with the ImageNet weights it was fitted to.
 
     Args:
         features: vgg16 at relu1_2, relu2_2, relu3_3, relu4_3, relu5_3.
-        heads: file of the linear heads, ``vgg.pth`` of the authors' version 0.1 (7 kB); None for the copy that
-            torchmetrics brings.
+        heads: file of the linear heads, ``vgg.pth`` of the authors' version 0.1 (7 kB); None for the copy in
+            torchmetrics.
 
     Raises:
-        UserError: if the heads are missing or damaged, or the network is another.
+        UserError: if the heads are missing or corrupted, or for another network.
     """
 
     group = "lpips"
@@ -39,8 +39,8 @@ class LPIPS(ImageLoss):
         super().__init__()
         if features.names != list(LAYERS) or features.arch != "vgg16" or features.channels != list(CHANNELS):
             raise UserError(
-                f"LPIPS was fitted to vgg16 at {', '.join(LAYERS)} with {', '.join(map(str, CHANNELS))} channels, but "
-                f"{features.arch} at {', '.join(features.names)} with {', '.join(map(str, features.channels))} came."
+                f"LPIPS was fitted to vgg16 at {', '.join(LAYERS)} with {', '.join(map(str, CHANNELS))} channels, got "
+                f"{features.arch} at {', '.join(features.names)} with {', '.join(map(str, features.channels))}."
             )
         self.features = features
         self.weights = dict.fromkeys(LAYERS, 1.0)
@@ -72,5 +72,5 @@ def _read_heads(file: str | Path | None) -> list[Tensor]:
     heads = [state.get(f"lin{i}.model.1.weight") for i in range(len(LAYERS))]
     for head, channels in zip(heads, CHANNELS, strict=True):
         if head is None or head.shape != (1, channels, 1, 1) or not torch.all(head >= 0):
-            raise UserError(f"{path} does not hold the linear heads of LPIPS on vgg16: five tensors, none negative.")
+            raise UserError(f"{path} does not contain the linear heads of LPIPS on vgg16: five non-negative tensors.")
     return [head.float() for head in heads if head is not None]

@@ -1,4 +1,4 @@
-"""What a VAE is trained on. The plain VAE and the DFC-VAE differ in this object alone."""
+"""The training objective, the only difference between the plain VAE and the DFC-VAE."""
 
 from collections.abc import Mapping
 from math import pi
@@ -12,7 +12,7 @@ from dfcvae.losses.base import ImageLoss, check_images, weighted_sum
 from dfcvae.losses.pixel import mean_squared_error
 
 MEMORY = 0.99  # of the running mean squared errors: about a hundred batches
-FLOOR = 1e-6  # smallest variance, as a share of the one at the start
+FLOOR = 1e-6  # smallest variance, as a fraction of the initial one
 
 
 class GaussianLikelihood(nn.Module):
@@ -20,16 +20,16 @@ class GaussianLikelihood(nn.Module):
 
     A term t that compares K numbers has ``-log N(target | output, s I) = K/2 * (error / s + log(2 pi s))`` for a mean
     squared error ``error`` and one variance s for all its numbers, whose maximum-likelihood value is the expected
-    error. That optimum is followed by a running mean over training batches, so that an image's value does not depend on
-    its batch, and validation and training compute the same. The gradient is that of ``K/2 * log(error)``: no weight is
-    left to tune.
+    error. A running mean over training batches tracks that optimum, so that an image's value does not depend on its
+    batch, and validation and training compute the same. The gradient is that of ``K/2 * log(error)``: there is no
+    weight to tune.
 
     Rybkin, Daniilidis and Levine 2021, "Simple and Effective VAE Training with Calibrated Decoders" (arXiv 2006.13202),
-    section 3.2, for pixels; carried over here to features. The derivation is in docs/losses.md.
+    section 3.2, for pixels; extended here to features. The derivation is in docs/losses.md.
 
     Args:
         numbers: K of every term, by name.
-        variances: s of every term to begin with; that of its target, which is the error of the mean image.
+        variances: initial s of every term: the variance of its target, which is the error of the mean image.
     """
 
     variance: Tensor
@@ -63,7 +63,7 @@ class Objective(nn.Module):
 
     Hou et al. 2016 (arXiv 1610.00291), equation 4, with the pixel term of the widely used implementations added. The
     terms are named ``kl`` (nats), ``pixel`` (mean squared error) and ``features/<layer>``. With ``scales`` each term
-    but the KL is divided by its scale, and reads as the part left unexplained: 0 is perfect, 1 no better than the mean
+    but the KL is divided by its scale, and is the fraction left unexplained: 0 is perfect, 1 no better than the mean
     image. With ``likelihood`` they are negative log-likelihoods in nats instead, and with all weights 1 the total is
     the negative ELBO.
 
@@ -73,7 +73,7 @@ class Objective(nn.Module):
         pixel_weight: weight of the pixel term within the reconstruction.
         perceptual: the feature terms with their weights; None for a plain VAE.
         scales: what to divide each term by, by term name (see `dfcvae.losses.measure_scales`); None for 1.
-        likelihood: what makes mean squared errors into log-likelihoods; None for weights that stay.
+        likelihood: converts mean squared errors to log-likelihoods; None for fixed weights.
 
     Attributes:
         weights: the effective weight of every term in the total, by name.
@@ -113,8 +113,8 @@ class Objective(nn.Module):
             x: originals in [0, 1], (N, C, H, W).
             mu: posterior means, (N, D).
             logvar: logarithms of the posterior variances, (N, D).
-            shift: rows and columns to move both images by before the feature network sees them.
-            target: what ``perceptual.represent`` makes of the originals, where it is known already.
+            shift: rows and columns to move both images by before the feature network.
+            target: ``perceptual.represent`` of the originals, if it is already known.
 
         Raises:
             UserError: if the shapes of the images differ, or they are not floating-point numbers.
@@ -131,7 +131,7 @@ class Objective(nn.Module):
         return {"kl": kl_divergence(mu, logvar)} | terms
 
     def total(self, terms: Mapping[str, Tensor], kl_warmup: float = 1.0) -> Tensor:
-        """Weighted sum of the terms, (N,); ``kl_warmup`` in [0, 1] scales alpha while the KL is being warmed up."""
+        """Weighted sum of the terms, (N,); ``kl_warmup`` in [0, 1] scales alpha during KL warm-up."""
         return weighted_sum(self.weights | {"kl": self.weights["kl"] * kl_warmup}, terms)
 
     def factor(self, name: str) -> float:

@@ -22,10 +22,10 @@ class PerceptualLoss(ImageLoss):
         weights: one w_l for all layers, or one for each in the network's order.
         distance: ``"squared"``, ``"absolute"``, ``"norm"`` or ``"charbonnier"`` (see `dfcvae.losses.base`).
         reduction: ``"mean"``, ``"half-mean"`` or ``"sum"`` over C, H and W.
-        gram: compare the Gram matrices of the layers, which hold style without place, instead of the layers.
+        gram: compare the Gram matrices of the layers, which represent style without position, instead of the layers.
 
     Raises:
-        UserError: if there is not one weight for each layer, or there is no such distance or reduction.
+        UserError: for a wrong number of weights, or an unknown distance or reduction.
     """
 
     def __init__(
@@ -45,8 +45,8 @@ class PerceptualLoss(ImageLoss):
         values = list(weights) if isinstance(weights, Sequence) else [weights] * len(layers)
         if len(values) != len(layers):
             raise UserError(
-                f"Expected one weight, or one for each of the {len(layers)} layers ({', '.join(layers)}), but "
-                f"{len(values)} came: {values}."
+                f"Weights: expected one, or one for each of the {len(layers)} layers ({', '.join(layers)}), got "
+                f"{len(values)}: {values}."
             )
         self.weights = dict(zip(layers, values, strict=True))
 

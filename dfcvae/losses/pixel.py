@@ -1,4 +1,4 @@
-"""Distances in pixels: mean squared error, and structural similarity on one scale or on several."""
+"""Distances in pixels: mean squared error, and single- and multi-scale structural similarity."""
 
 from collections.abc import Callable
 from typing import cast
@@ -19,7 +19,7 @@ def mean_squared_error(x_hat: Tensor, x: Tensor) -> Tensor:
 
 WINDOW = 11  # pixels: the Gaussian window of standard deviation 1.5
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
-SMALLEST = 1e-8  # of a similarity that is raised to a power: below 0 it has no value, at 0 no gradient
+SMALLEST = 1e-8  # smallest similarity raised to a power: undefined below 0, no gradient at 0
 
 
 class SSIMLoss(ImageLoss):
@@ -28,15 +28,15 @@ class SSIMLoss(ImageLoss):
     SSIM: Wang et al. 2004, "Image Quality Assessment: From Error Visibility to Structural Similarity", Gaussian window
     of 11 pixels, K1 = 0.01, K2 = 0.03, as computed by torchmetrics. MS-SSIM: Wang, Simoncelli and Bovik 2003,
     "Multiscale Structural Similarity for Image Quality Assessment", equation 7: contrast and structure of each scale,
-    and the whole SSIM of the coarsest, to the power of the scale's weight; each scale halves the image by averaging.
+    and the full SSIM of the coarsest, to the power of the scale's weight; each scale halves the image by averaging.
     A similarity below 0 counts as 1e-8.
 
     Args:
         scales: 1 for SSIM; 5 for MS-SSIM as published, which needs sides over 160 pixels; with 2 to 4 the weights of
-            the finest scales are kept and divided by their sum.
+            the finest scales are used, divided by their sum.
 
     Raises:
-        UserError: for another number of scales, or (when used) for images too small for them.
+        UserError: for another number of scales; when called, for images too small for them.
     """
 
     group = "pixels"
@@ -44,7 +44,7 @@ class SSIMLoss(ImageLoss):
     def __init__(self, scales: int = 1):
         super().__init__()
         if scales not in range(1, 6):
-            raise UserError(f"Structural similarity has 1 to 5 scales, but {scales} came.")
+            raise UserError(f"scales: expected 1 to 5, got {scales}.")
         self.scales = scales
         self.name = "ssim" if scales == 1 else "ms-ssim"
         self.weights = {self.name: 1.0}
@@ -57,7 +57,7 @@ class SSIMLoss(ImageLoss):
         if min(output.shape[-2:]) < smallest:
             raise UserError(
                 f"{self.name} with {self.scales} scale{'s' * (self.scales > 1)} needs images of at least {smallest}x"
-                f"{smallest} pixels, but {output.shape[-2]}x{output.shape[-1]} came; use larger images or fewer "
+                f"{smallest} pixels, got {output.shape[-2]}x{output.shape[-1]}; use larger images or fewer "
                 "scales: SSIMLoss(scales=...), or ssim."
             )
         with torch.autocast(output.device.type, enabled=False):
@@ -71,16 +71,16 @@ class SSIMLoss(ImageLoss):
         weights = kept if self.scales == 5 else [weight / sum(kept) for weight in kept]  # the published sum is 1.0001
         similarity = torch.ones_like(output[:, 0, 0, 0])
         for scale, weight in enumerate(weights):
-            whole, structure = _ssim(output, target)
-            factor = whole if scale == self.scales - 1 else structure
+            full, structure = _ssim(output, target)
+            factor = full if scale == self.scales - 1 else structure
             similarity = similarity * factor.clamp(min=SMALLEST) ** weight
             output, target = avg_pool2d(output, 2), avg_pool2d(target, 2)
         return similarity
 
 
 def _ssim(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """SSIM and its contrast and structure part, (N,) each."""
-    from torchmetrics.functional.image import structural_similarity_index_measure  # not needed by other losses; slow
+    """SSIM and its contrast-structure factor, (N,) each."""
+    from torchmetrics.functional.image import structural_similarity_index_measure  # slow to import
 
     function = cast(Callable[..., tuple[Tensor, Tensor]], structural_similarity_index_measure)
     return function(output, target, data_range=1.0, reduction="none", return_contrast_sensitivity=True)

@@ -1,4 +1,4 @@
-"""Perceptual losses by name, published ones and ours: a network, layers, weights, a distance and a reduction."""
+"""Perceptual losses by name, published and ours: network, layers, weights, distance and reduction."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,12 @@ from dfcvae.weights import is_file_or_module, vgg_arch
 
 @dataclass(frozen=True)
 class Preset:
-    """The parts of a perceptual loss; `dataclasses.replace` makes another from it.
+    """The settings of a perceptual loss; change them with `dataclasses.replace`.
 
     Args:
         arch: the network it was published with; its indices are those of ``layers``.
-        layers: what is compared, by index or name.
-        weights: one for all layers, or one for each.
+        layers: the compared layers, by index or name.
+        weights: one for all layers, or one per layer.
         distance: ``"squared"``, ``"absolute"``, ``"norm"`` or ``"charbonnier"``.
         reduction: ``"mean"``, ``"half-mean"`` or ``"sum"``.
         gram: compare Gram matrices (style) instead of features.
@@ -41,7 +41,7 @@ class Preset:
 RELU_1 = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 RISING = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
 
-# docs/losses.md tells the source of each, and what the source does instead where it differs.
+# docs/losses.md has the source of each, and where the source differs.
 PRESETS = {
     "dfc-vae": Preset("vgg19_bn", ("relu1_1", "relu2_1", "relu3_1"), 1 / 6, pooling="average"),  # ours
     "dfc": Preset("vgg19_bn", ("conv3_1", "bn3_4", "bn4_3", "conv5_2")),
@@ -64,26 +64,26 @@ Network = str | Path | nn.Module
 
 
 def perceptual(name: str | Preset, network: Network | None = None) -> ImageLoss:
-    """A published perceptual loss by its name, or one made of parts.
+    """A published perceptual loss by its name, or one from a `Preset`.
 
     Args:
         name: one of ``NAMES``, or a `Preset`.
         network: ``"compact"``, a torchvision VGG (the model or its ``features``), the path of its weights or of what
             ``dfcvae features train`` or ``dfcvae features distil`` wrote, or ``"random"``; None for the published
-            network with its ImageNet weights. A network that is given is used whatever the preset's ``arch``, as long
-            as it has the layers.
+            network with its ImageNet weights. A given network overrides the preset's ``arch``; it must
+            have the layers.
 
     Returns:
         A module: ``loss(x_hat, x)`` is the total per image, (N,), ``loss.terms(x_hat, x)`` the terms by name.
 
     Raises:
-        UserError: for an unknown name or layer, or weights that cannot be had.
+        UserError: for an unknown name or layer, or unavailable weights.
     """
     if isinstance(name, str):
         check_name(name)
     if name in PIXEL_LOSSES:
         if network is not None:
-            raise UserError(f"{name} compares pixels and takes no network.")
+            raise UserError(f"{name} compares pixels and does not use a network.")
         return SSIMLoss(PIXEL_LOSSES[str(name)])
     if name == "lpips":
         return lpips.LPIPS(vgg_features(Preset("vgg16", lpips.LAYERS), network))
@@ -93,9 +93,9 @@ def perceptual(name: str | Preset, network: Network | None = None) -> ImageLoss:
 
 
 def check_name(name: str) -> None:
-    """Raise a UserError unless a loss has that name."""
+    """Raise a UserError for an unknown loss."""
     if name not in NAMES:
-        raise UserError(f"There is no loss {name!r}{nearest(name, NAMES)}; there are {', '.join(NAMES)}.")
+        raise UserError(f"Unknown loss {name!r}{nearest(name, NAMES)}; expected one of {', '.join(NAMES)}.")
 
 
 def vgg_features(preset: Preset, network: Network | None) -> VGGFeatures:

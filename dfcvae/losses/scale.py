@@ -1,4 +1,4 @@
-"""What the terms of an objective mean: their scales, and the common currency of KL weights."""
+"""The scales of the terms of an objective, and a common unit of KL weights."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -19,17 +19,17 @@ def measure_scales(batches: Callable[[], Iterable[Tensor]], loss: ImageLoss | No
     """The mean over images of each term between the mean representation and the image's own, by term name.
 
     For mean squared distances (pixels; every tapped layer) it is the variance over images, averaged over C, H, W. A
-    term divided by its scale is the part left unexplained: 0 is perfect, 1 no better than the mean image.
+    term divided by its scale is the fraction left unexplained: 0 is perfect, 1 no better than the mean image.
 
     Args:
-        batches: called twice; images in [0, 1], (N, C, H, W) each, at least two images in all that differ.
-        loss: the feature terms of the objective, if it has any.
+        batches: called twice; images in [0, 1], (N, C, H, W) each, at least two different images in total.
+        loss: the feature terms of the objective, if any.
 
     Returns:
         ``pixel`` and, with a loss, ``features/<layer>`` (its group and terms).
 
     Raises:
-        UserError: if a target does not vary at all.
+        UserError: if a target is constant.
     """
     means: dict[str, Tensor] = {}
     count = 0
@@ -46,18 +46,18 @@ def measure_scales(batches: Callable[[], Iterable[Tensor]], loss: ImageLoss | No
             sums[name] += float(compare(mean, target).double().sum())
     constant = [name for name, total in sums.items() if not total > 0]
     if constant or not sums:
-        raise UserError(f"Terms can be scaled only on images that differ; these do not vary: {', '.join(constant)}.")
+        raise UserError(f"Scaling the terms needs images that differ; these terms do not vary: {', '.join(constant)}.")
     return {name: total / count for name, total in sums.items()}
 
 
 @torch.no_grad()
 def count_numbers(image: Tensor, loss: ImageLoss | None = None) -> dict[str, int]:
-    """How many numbers of an image (1, C, H, W) in [0, 1] each term compares, by term name."""
+    """Number of values that each term compares for an image (1, C, H, W) in [0, 1], by term name."""
     return {name: target[0].numel() for name, target in represent(image, loss).items()}
 
 
 def represent(x: Tensor, loss: ImageLoss | None) -> dict[str, Tensor]:
-    """What every term compares, (N, ...) by term name."""
+    """The representations compared by every term, (N, ...) by term name."""
     features = {} if loss is None else {f"{loss.group}/{name}": value for name, value in loss.represent(x).items()}
     return {"pixel": x} | features
 
@@ -67,28 +67,28 @@ def _parts(batches: Callable[[], Iterable[Tensor]]) -> Iterable[Tensor]:
 
 
 def beta_eff(objective: Objective, pixels: int) -> float:
-    """The KL weight of the pixel part in the common currency: beta_eff of ``1/2 SSE + beta_eff KL``.
+    """The KL weight relative to the pixel term in a common unit: beta_eff of ``1/2 SSE + beta_eff KL``.
 
     SSE is the squared pixel error summed over channels, height and width, in [0, 1]; so 1 is the exact ELBO of unit
     Gaussian noise, and implementations with other reductions can be compared. With ``f`` the factor of the mean squared
     error in the total: ``f / pixels SSE + alpha KL``, hence ``beta_eff = alpha pixels / (2 f)``. Infinite without a
-    pixel term. Under a likelihood it is ``alpha`` times the variance, and falls with it.
+    pixel term. Under a likelihood it is ``alpha`` times the variance.
 
     Args:
-        objective: where the weights come from.
-        pixels: numbers in one image, C * H * W.
+        objective: the objective with its weights.
+        pixels: values in one image, C * H * W.
     """
     factor = objective.factor("pixel")
     return objective.weights["kl"] * pixels / (2 * factor) if factor else float("inf")
 
 
 def accounting_table(objective: Objective, sizes: Mapping[str, float], pixels: int) -> str:
-    """The weights, scales and sizes of all terms, and what the KL weight means, as text.
+    """The weights, scales and values of all terms, and beta_eff, as a text table.
 
     Args:
-        objective: where the weights come from.
+        objective: the objective with its weights.
         sizes: value of every term on some batch, by name.
-        pixels: numbers in one image, C * H * W.
+        pixels: values in one image, C * H * W.
     """
     lines = [f"{'term':<24}{'weight':>12}{'divided by':>12}{'now':>12}{'weighted':>12}"]
     for name, weight in objective.weights.items():

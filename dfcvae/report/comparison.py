@@ -13,7 +13,7 @@ from dfcvae.config import DataConfig
 from dfcvae.data import Splits, data_of, filled, load_faces, source_name
 from dfcvae.device import environment, pick_device
 from dfcvae.evaluation.differences import over_seeds
-from dfcvae.fitted import kept_mixture
+from dfcvae.fitted import saved_mixture
 from dfcvae.images import to_float
 from dfcvae.report.blocks import Block, Heading, Paragraph, Preformatted, Table, write_report
 from dfcvae.report.evaluated import SETS, Evaluated, distance_title, evaluate_model
@@ -108,10 +108,12 @@ def compare(
     observers = Observers.load(judge, fid, lpips)
     evaluated = {}
     for path, (name, model) in zip(paths, tqdm(models.items(), "models", disable=not progress), strict=True):
-        kept = out / "measured" / f"{name.replace('/', '-')}.safetensors"
-        mixture = kept_mixture(path, model.vae) if observers.embed_samples() else None
+        cache = out / "measured" / f"{name.replace('/', '-')}.safetensors"
+        mixture = saved_mixture(path, model.vae) if observers.embed_samples() else None
         evaluated[name] = [
-            evaluate_model(model.vae, data, splits, observers, mixture=mixture, seed=seed, kept=kept, progress=progress)
+            evaluate_model(
+                model.vae, data, splits, observers, mixture=mixture, seed=seed, cache=cache, progress=progress
+            )
         ]
     warnings = partial_judges(observers, {name: model.experiment for name, model in models.items()})
     results = Results(data, splits, models, evaluated, warnings, seed=seed)

@@ -1,4 +1,4 @@
-"""Everything that is measured of one model, kept in a file, so that no report measures it again."""
+"""All measurements of one model, cached in a file, so that no report repeats them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ class Evaluated:
         return self.values() | {"kl_per_dimension": self.measured.kl_per_dimension.tolist()} | more
 
     def save(self, file: Path, source: str) -> Path:
-        """Keep it, with the values of every image."""
+        """Save it, with the values of every image."""
         measured = self.measured
         tensors = {f"image/{name}": values for name, values in measured.per_image.items()}
         about = {"scales": measured.scales, "whole": measured.whole, "samples": self.samples, "card": self.card}
@@ -85,10 +85,10 @@ class Evaluated:
 
     @classmethod
     def load(cls, file: Path, model: str, source: str) -> "Evaluated":
-        """What was kept of this model and these faces.
+        """The saved measurements of this model on these faces.
 
         Raises:
-            UserError: if the file holds something else.
+            UserError: if the file is something else.
         """
         tensors, about = read_stored(file, KIND, model, source)
         kl = tensors.pop("kl_per_dimension")
@@ -105,7 +105,7 @@ def evaluate_model(
     mixture: Prior | None = None,
     draws: int = 1,
     seed: int = 0,
-    kept: Path | None = None,
+    cache: Path | None = None,
     progress: bool = True,
 ) -> Evaluated:
     """Measure a model on the test split, and its samples against it.
@@ -118,7 +118,7 @@ def evaluate_model(
         mixture: a prior fitted to the model's latents, to sample from too.
         draws: latents drawn from each posterior.
         seed: of samples, draws and resampled images.
-        kept: a file that holds the result if it was computed before in the same way; else it is written.
+        cache: a file that is loaded if it has the result of an equal evaluation, and else written.
         progress: show bars.
 
     Raises:
@@ -140,7 +140,7 @@ def evaluate_model(
     card |= {"faces": test.fingerprint, "validation_images": len(val)}
     card |= inception_card() if "inception" in spaces else {}
     card |= {"lpips": ", ".join(observers.lpips)} if observers.lpips else {}
-    if (found := _kept(kept, vae, data)) is not None and found.card == card:
+    if (found := _cached(cache, vae, data)) is not None and found.card == card:
         return found
     measured = measure(
         vae,
@@ -159,13 +159,13 @@ def evaluate_model(
         for kind, row in rows.items():
             samples.setdefault(kind, {}).update(zip(distance_keys(space), row.values(), strict=True))
     evaluated = Evaluated(measured, samples, card)
-    if kept is not None:
-        evaluated.save(kept, source_name(data))
+    if cache is not None:
+        evaluated.save(cache, source_name(data))
     return evaluated
 
 
-def _kept(file: Path | None, vae: VAE, data: DataConfig) -> Evaluated | None:
-    """What a file holds of a model on these faces; None if it is another one's or corrupted, to be measured again."""
+def _cached(file: Path | None, vae: VAE, data: DataConfig) -> Evaluated | None:
+    """The cached measurements of a model on these faces; None if the file is for others or corrupted."""
     if file is None or not file.is_file():
         return None
     try:

@@ -1,4 +1,4 @@
-"""Trained models and what their run folders tell: settings, learning curves, costs."""
+"""Trained models and their run folders: settings, learning curves, costs."""
 
 import csv
 import json
@@ -68,8 +68,8 @@ def load_models(paths: Sequence[str | Path]) -> dict[str, Model]:
         models[name] = model
     shapes = {name: "x".join(map(str, model.vae.image_shape)) for name, model in models.items()}
     if len(set(shapes.values())) > 1:
-        told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise UserError(f"Only models of images of the same shape can be compared, got {told}.")
+        found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise UserError(f"Only models of images of the same shape can be compared, got {found}.")
     return models
 
 
@@ -100,7 +100,7 @@ def _machine(folder: Path) -> str:
 
 
 def cost_table(models: Mapping[str, Model]) -> Table:
-    """What each training took, where the run folder tells."""
+    """The cost of each training, where the run folder has it."""
     rows = []
     for name, model in models.items():
         cost = read_cost(model.folder)
@@ -139,7 +139,7 @@ def flops_per_image(experiment: Experiment) -> float:
 
 
 def learning_curves(runs: Mapping[str, Path]) -> Drawing | None:
-    """Validation metrics over the images seen, for the runs that kept any; None if none did.
+    """Validation metrics over the images seen, for the runs that have any; None if none did.
 
     Pixel errors are converted to mean squared errors of images in [0, 1], so that runs with different scales can be
     compared; a run whose pixel term is a likelihood has none.

@@ -1,4 +1,4 @@
-"""The networks that look at what models make of faces: judges, Inception, LPIPS."""
+"""The networks that evaluate reconstructions and samples: judges, Inception, LPIPS."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -119,9 +119,9 @@ def partial_judges(observers: Observers, experiments: Mapping[str, Mapping[str, 
         features = ((experiment or {}).get("loss") or {}).get("features") or {}
         weights = str(features.get("weights"))
         file = COMPACT if weights == "compact" else Path(weights).expanduser()
-        for told in _partial(observers, file) if file.is_file() else []:
-            found.setdefault(told, []).append(model)
-    return [f"{told} ({', '.join(models)})." for told, models in found.items()]
+        for warning in _partial(observers, file) if file.is_file() else []:
+            found.setdefault(warning, []).append(model)
+    return [f"{warning} ({', '.join(models)})." for warning, models in found.items()]
 
 
 def _partial(observers: Observers, network: Path) -> list[str]:

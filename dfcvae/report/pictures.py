@@ -52,11 +52,11 @@ def samples_of_priors(models: Models, priors: Mapping[str, Prior], count: int, l
     rows, names, data = [], [], {}
     for name, vae in models.items():
         for prior in (priors[name], Prior.standard(vae.latent_dim)):
-            told = "mixture" if len(prior.weights) > 1 else str(prior)
+            label = "mixture" if len(prior.weights) > 1 else str(prior)
             z = prior.sample(count * lines, generator=seeded_generator(seed, Stream.PICTURES))
             rows += vae.decode_all(z).cpu().split(count)
-            names += [f"{name}\n{told}", *[""] * (lines - 1)]
-            data[f"z {name} {told}"] = z
+            names += [f"{name}\n{label}", *[""] * (lines - 1)]
+            data[f"z {name} {label}"] = z
     caption = "Samples, none selected: from the mixture fitted to the latents of the training faces, and from N(0, I)."
     return _drawing("samples", rows, names, caption, data)
 
@@ -71,7 +71,7 @@ def interpolations(models: Models, x: Tensor, steps: int) -> Drawing:
             rows.append(torch.cat([to_rgb(ends[:1]).cpu(), to_rgb(between), to_rgb(ends[1:]).cpu()]))
             names.append(name)
             data[f"mu {name} {pair}"] = mu
-    caption = "Between the posterior means of two test faces, which stand at the ends."
+    caption = "Between the posterior means of two test faces, shown at the ends."
     return _drawing("interpolations", rows, names, caption, data)
 
 

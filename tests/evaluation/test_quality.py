@@ -130,12 +130,12 @@ def test_weights_are_downloaded_only_where_asked_for_and_skipped_networks_are_to
     assert [*lpips_distances()] == ["alex"]
 
 
-def test_a_failed_download_and_a_damaged_file_are_sentences(offline):
+def test_a_failed_download_and_a_corrupted_file_are_sentences(offline):
     with pytest.raises(UserError, match=r"ImageNet weights of alexnet could not be downloaded from https") as error:
         lpips_distances(download=True)
-    assert str(error.value).endswith(f"and put it into {offline}.")
+    assert str(error.value).endswith(f"and copy it to {offline}.")
     (offline / "alexnet-owt-7be5be79.pth").write_bytes(b"cut short")
-    with pytest.raises(UserError, match=r"is damaged: its SHA-256 begins with .*, not 7be5be79; delete it"):
+    with pytest.raises(UserError, match=r"is corrupted: expected a SHA-256 of 7be5be79\.\.\., got .*; delete it"):
         lpips_distances()
 
 

@@ -233,14 +233,14 @@ def test_inception_is_downloaded_once_or_found_in_the_folder_of_torch(weights, o
     assert asked == [samples.INCEPTION_URL]
 
 
-def test_missing_or_damaged_inception_weights_are_a_sentence(offline, torch_fidelity, tmp_path, monkeypatch):
+def test_missing_or_corrupted_inception_weights_are_a_sentence(offline, torch_fidelity, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"could not be downloaded from https://github.com/.* \(.*no network") as error:
         inception_network()
-    assert f"put it into {offline}; or name the file on the command line (`--fid FILE`)." in str(error.value)
+    assert f"copy it to {offline}; or name the file on the command line (`--fid FILE`)." in str(error.value)
     with pytest.raises(UserError, match=r"No Inception weights at .*nothing.pth; expected weights-inception-2015"):
         inception_network(tmp_path / "nothing.pth")
     (tmp_path / "cut.pth").write_bytes(b"cut short")
-    with pytest.raises(UserError, match=r"cut.pth is damaged, or is not the network .* with .*, expected 6726825d"):
+    with pytest.raises(UserError, match=r"cut.pth is corrupted, or is not the network .* with .*, expected 6726825d"):
         inception_network(tmp_path / "cut.pth")
     monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
     with pytest.raises(UserError, match=r'need torch-fidelity: pip install -e "\.\[fid\]"\.'):

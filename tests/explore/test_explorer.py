@@ -68,7 +68,7 @@ def test_a_fitted_prior_is_kept(explorer, model, monkeypatch):
         (b"", "me.png is not a readable image .empty file."),
         (b"GIF89a and so on", "a GIF image"),
         (b"no picture at all", "not a JPEG"),
-        (png(Image.new("RGB", (64, 64)))[:60], "damaged or cut short"),
+        (png(Image.new("RGB", (64, 64)))[:60], "corrupted or truncated"),
         (png(Image.new("1", (10_000, 10_000))), "10,000 x 10,000 pixels, more than 64 million"),
         (png(Image.new("1", (20_000, 10_000))), "too many pixels"),
     ],

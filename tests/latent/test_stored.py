@@ -28,11 +28,11 @@ def test_another_model_or_another_kind_or_damage_is_told(tmp_path):
     prior = Prior.standard(3).save(tmp_path / "prior.safetensors", "a", "celeba")
     with pytest.raises(UserError, match="fitted to the faces of 'celeba', not of 'synthetic'"):
         Prior.load(prior, "a", "synthetic")
-    with pytest.raises(UserError, match="holds attribute vectors instead of a prior"):
+    with pytest.raises(UserError, match="expected a prior, got attribute vectors"):
         Prior.load(file, "a", "celeba")
-    for damaged in (b"", file.read_bytes()[:40], b"not safetensors"):
-        file.write_bytes(damaged)
-        with pytest.raises(UserError, match="does not hold attribute vectors, or is damaged"):
+    for corrupted in (b"", file.read_bytes()[:40], b"not safetensors"):
+        file.write_bytes(corrupted)
+        with pytest.raises(UserError, match="does not contain attribute vectors, or is corrupted"):
             AttributeVectors.load(file, "a")
 
 

@@ -71,7 +71,7 @@ def test_variances_do_not_depend_on_the_batches(splits):
 
 
 def test_constant_targets_are_an_error():
-    with pytest.raises(UserError, match="only on images that differ; these do not vary: pixel"):
+    with pytest.raises(UserError, match="needs images that differ; these terms do not vary: pixel"):
         measure_scales(lambda: [torch.full((4, 3, 8, 8), 0.5)])
 
 
@@ -111,7 +111,7 @@ def test_table_names_layers_by_index_and_name(perceptual):
 
 
 def test_images_that_do_not_match_are_sentences_without_features_too(x, x_hat, posterior):
-    with pytest.raises(UserError, match=r"one shape \(N, C, H, W\), but \(1, 3, 64, 64\) and \(4, 3, 64, 64\) came"):
+    with pytest.raises(UserError, match=r"same shape \(N, C, H, W\), got \(1, 3, 64, 64\) and \(4, 3, 64, 64\)"):
         Objective(0.1, 0.5).terms(x_hat[:1], x, *posterior)
 
 

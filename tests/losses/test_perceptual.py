@@ -102,7 +102,7 @@ def test_is_float32_under_autocast(loss, x, x_hat):
 def test_one_weight_or_one_for_each_layer():
     features = VGGFeatures("vgg11", [0, 3], "random")
     assert PerceptualLoss(features, 0.5).weights == {"conv1_1": 0.5, "conv2_1": 0.5}
-    with pytest.raises(UserError, match=r"one for each of the 2 layers \(conv1_1, conv2_1\), but 3 came"):
+    with pytest.raises(UserError, match=r"one for each of the 2 layers \(conv1_1, conv2_1\), got 3"):
         PerceptualLoss(features, [1, 2, 3])
 
 

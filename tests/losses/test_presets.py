@@ -181,14 +181,17 @@ def test_negative_structure_of_one_scale_leaves_the_others_a_gradient():
     [
         (
             lambda: perceptual("vgg_l1"),
-            r"no loss 'vgg_l1' \(did you mean 'vgg-l1'\?\); there are dfc-vae, dfc",
+            r"Unknown loss 'vgg_l1' \(did you mean 'vgg-l1'\?\); expected one of dfc-vae, dfc",
         ),
-        (lambda: perceptual("ssim", "random"), "ssim compares pixels and takes no network"),
-        (lambda: SSIMLoss(6), "1 to 5 scales, but 6 came"),
+        (lambda: perceptual("ssim", "random"), "ssim compares pixels and does not use a network"),
+        (lambda: SSIMLoss(6), "scales: expected 1 to 5, got 6"),
         (lambda: perceptual(Preset("vgg11", ("conv9_1",)), "random"), "vgg11 has no layer 'conv9_1'"),
-        (lambda: perceptual(replace(PRESETS["dfc"], distance="l2"), "random"), "one of squared, absolute, .*'l2' came"),
-        (lambda: perceptual(replace(PRESETS["dfc"], reduction="avg"), "random"), "one of mean, half-mean, sum; 'avg'"),
-        (lambda: perceptual(replace(PRESETS["dfc"], weights=(1.0, 2.0)), "random"), "each of the 4 layers .* 2 came"),
+        (lambda: perceptual(replace(PRESETS["dfc"], distance="l2"), "random"), "one of squared, absolute, .* got 'l2'"),
+        (
+            lambda: perceptual(replace(PRESETS["dfc"], reduction="avg"), "random"),
+            "one of mean, half-mean, sum, got 'avg'",
+        ),
+        (lambda: perceptual(replace(PRESETS["dfc"], weights=(1.0, 2.0)), "random"), "each of the 4 layers .* got 2"),
         (lambda: perceptual("dfc", "/nowhere/vgg.pth"), "No weights file at /nowhere/vgg.pth"),
         (
             lambda: perceptual("dfc", nn.Linear(2, 2)),
@@ -203,13 +206,13 @@ def test_mistakes_are_sentences(make, message):
 
 def test_images_that_do_not_match_are_sentences():
     loss = perceptual("ssim")
-    with pytest.raises(UserError, match=r"one shape \(N, C, H, W\), but \(2, 3, 32, 32\) and \(1, 3, 32, 32\) came"):
+    with pytest.raises(UserError, match=r"same shape \(N, C, H, W\), got \(2, 3, 32, 32\) and \(1, 3, 32, 32\)"):
         loss(torch.rand(2, 3, 32, 32), torch.rand(1, 3, 32, 32))
-    with pytest.raises(UserError, match=r"float in \[0, 1\], but torch.uint8 came; divide by 255"):
+    with pytest.raises(UserError, match=r"float in \[0, 1\], got torch.uint8; divide by 255"):
         loss(torch.rand(1, 3, 32, 32), torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
-    with pytest.raises(UserError, match="at least 161x161 pixels, but 64x64 came; use larger images or fewer scales"):
+    with pytest.raises(UserError, match="at least 161x161 pixels, got 64x64; use larger images or fewer scales"):
         perceptual("ms-ssim")(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64))
-    with pytest.raises(UserError, match="at least 16x16 pixels, but 8x8 came"):
+    with pytest.raises(UserError, match="at least 16x16 pixels, got 8x8"):
         perceptual("vgg-l1", "random")(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8))
 
 
@@ -252,9 +255,9 @@ def test_lpips_without_its_heads_is_a_sentence(tmp_path, networks):
     ):
         LPIPS(features, tmp_path / "heads.pth")
     torch.save({"lin0.model.1.weight": torch.zeros(1, 3, 1, 1)}, tmp_path / "heads.pth")
-    with pytest.raises(UserError, match="does not hold the linear heads of LPIPS on vgg16"):
+    with pytest.raises(UserError, match="does not contain the linear heads of LPIPS on vgg16"):
         LPIPS(features, tmp_path / "heads.pth")
-    with pytest.raises(UserError, match=r"LPIPS was fitted to vgg16 at relu1_2.*but vgg19_bn at conv3_1"):
+    with pytest.raises(UserError, match=r"LPIPS was fitted to vgg16 at relu1_2.*got vgg19_bn at conv3_1"):
         LPIPS(perceptual("dfc", "random").features)
 
 

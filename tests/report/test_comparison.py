@@ -89,7 +89,7 @@ def test_a_kept_measurement_is_taken_only_where_it_would_be_the_same(runs, tmp_p
     vae, file = VAE.load(runs / "plain"), tmp_path / "kept.safetensors"
 
     def evaluated(seed=0, judge=None):
-        return evaluate_model(vae, DATA, splits, Observers(judge), seed=seed, kept=file, progress=False)
+        return evaluate_model(vae, DATA, splits, Observers(judge), seed=seed, cache=file, progress=False)
 
     first = evaluated()
     again = Evaluated.load(file, digest(vae), "synthetic")

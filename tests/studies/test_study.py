@@ -75,7 +75,7 @@ MISTAKES = {
         "base: x.yaml\nset: {training.seed: 7}\nvariations: {a: , b: }",
         "remove the field and set seeds: N instead",
     ),
-    "preset": ("base: x.yaml\nvariations: {a: , b: {loss.features.preset: dfcc}}", "There is no loss 'dfcc'"),
+    "preset": ("base: x.yaml\nvariations: {a: , b: {loss.features.preset: dfcc}}", "Unknown loss 'dfcc'"),
     "layer": ("base: x.yaml\nvariations: {a: , b: {loss.features.layers: [bn9_9]}}", "Variation 'b' of"),
     "weights": ("base: x.yaml\nvariations: {a: , b: {loss.features.weights: x.pth}}", "there is no file x.pth"),
     "devices": (
@@ -83,8 +83,8 @@ MISTAKES = {
         "use one device each",
     ),
     "devices of one": ("base: x.yaml\nvariations: {a: , b: {training.devices: 2}}", "use one device each"),
-    "an alias": ("base: &a x.yaml\nvariations: {a: , b: *a}", "holds an alias"),
-    "twice": ("base: x.yaml\nvariations: {a: , b: , a: }", "has the field 'a' twice in one place"),
+    "an alias": ("base: &a x.yaml\nvariations: {a: , b: *a}", "contains an alias"),
+    "twice": ("base: x.yaml\nvariations: {a: , b: , a: }", "has the field 'a' twice in one mapping"),
     "budget": ("base: x.yaml\nvariations: {a: , b: {training.epochs: 3}}", "training.epochs is 20 in 'a' and 3 in 'b'"),
     "images": ("base: x.yaml\nvariations: {a: , b: {data.size: 32}}", "data.size is 64 in 'a' and 32 in 'b'"),
 }

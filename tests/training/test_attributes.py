@@ -85,13 +85,13 @@ def test_attributes_that_never_vary_are_left_out_of_the_means():
 
 def test_faces_without_attributes_are_a_sentence(splits):
     bare = {name: Faces(faces.images, faces.attributes[:, :0], ()) for name, faces in splits.items()}
-    with pytest.raises(UserError, match="learns from attributes, and these faces have none"):
+    with pytest.raises(UserError, match="These faces have no attributes to train a feature network on"):
         train_features(TINY, bare, progress=False)
 
 
 def test_another_file_is_no_judge(tmp_path):
     (tmp_path / "x.safetensors").write_text("hello")
     with pytest.raises(
-        UserError, match=r"x.safetensors is no attribute network, or it is damaged .*; expected a file that"
+        UserError, match=r"x.safetensors is not an attribute network, or is corrupted .*; expected a file"
     ):
         AttributeNetwork.load(tmp_path / "x.safetensors")

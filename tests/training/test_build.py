@@ -58,10 +58,10 @@ def test_as_published_where_nothing_is_said():
 
 
 def test_mistakes_are_sentences(tmp_path):
-    with pytest.raises(UserError, match=r"no loss 'dfcc' \(did you mean 'dfc'\?\)"):
+    with pytest.raises(UserError, match=r"Unknown loss 'dfcc' \(did you mean 'dfc'\?\)"):
         build_perceptual(FeatureConfig("dfcc"))
-    with pytest.raises(UserError, match="The loss ssim has no pooling to change; leave that out"):
+    with pytest.raises(UserError, match="the loss ssim has no pooling; remove that setting"):
         build_perceptual(FeatureConfig("ssim", pooling="average"))
     torch.save(narrow("vgg16_bn").state_dict(), tmp_path / "vgg.pth")
-    with pytest.raises(UserError, match=r"vgg.pth holds vgg16_bn, but arch says vgg13; change one of them"):
+    with pytest.raises(UserError, match=r"vgg.pth contains vgg16_bn, but arch is vgg13; change one of them"):
         build_perceptual(FeatureConfig("content", str(tmp_path / "vgg.pth"), "vgg13", ["conv3_1"]))

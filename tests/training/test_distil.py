@@ -139,10 +139,10 @@ def test_reconstructions_and_both_poolings_take_part(teacher, splits):
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"pooling": "average"}, "no teacher with that pooling"),
+        ({"pooling": "average"}, "needs a teacher with that pooling"),
         (
             {"taps": ["relu3_1"]},
-            "have no relu3_1 in common; the teacher gives relu1_1, relu2_1, and the student ends at",
+            "have no relu3_1 in common; the teacher has relu1_1, relu2_1, and the student ends at",
         ),
         ({"sizes": [32, 512]}, r"sizes: expected numbers from 32 to the faces' 32 pixels, got \[32, 512\]\."),
         ({"last": "relu9_1"}, "vgg11_bn has no layer 'relu9_1'"),

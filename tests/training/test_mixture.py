@@ -10,13 +10,13 @@ from dfcvae import fitted
 from dfcvae.cli import main
 from dfcvae.errors import PreemptedError
 from dfcvae.executor import train_once
-from dfcvae.fitted import kept_mixture, load_prior, prior_file
+from dfcvae.fitted import load_prior, prior_file, saved_mixture
 from dfcvae.latent import Prior
 from dfcvae.training import train
 from dfcvae.vae import VAE, digest
 from tests.conftest import tiny_experiment
 
-TOLD = "No mixture was fitted to the latents, so samples come from N(0, I): "
+TOLD = "Could not fit a mixture to the latents, so samples come from N(0, I): "
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_a_training_keeps_the_mixture_of_its_best_checkpoint(experiment, splits,
     vae = VAE.load(run.folder)
     prior = Prior.load(prior_file(run.folder, "gmm"), digest(vae), "synthetic")
     assert digest(vae) == digest(VAE.load(run.folder / "checkpoints" / "best.ckpt"))
-    assert f"Prior for samples: {prior}, fitted to the latents of the training images; kept in {run.folder}" in told
+    assert f"Prior for samples: {prior}, fitted to the latents of the training images; saved in {run.folder}" in told
     assert str(load_prior(run.folder)) == str(prior) != "N(0, I)"
     generator = torch.Generator().manual_seed(0)
     mu, logvar = fitted.posteriors(vae, splits["test"])
@@ -92,7 +92,7 @@ def test_a_run_that_is_made_longer_gets_the_mixture_of_its_new_weights(experimen
     train(experiment, tmp_path / "run", splits=splits, progress=False)
     experiment.training.epochs = 4
     train(experiment, tmp_path / "run", splits=splits, resume=True, progress=False)
-    assert kept_mixture(tmp_path / "run", VAE.load(tmp_path / "run")) is not None
+    assert saved_mixture(tmp_path / "run", VAE.load(tmp_path / "run")) is not None
 
 
 def test_runs_of_studies_have_none(experiment, splits, tmp_path):

@@ -1,4 +1,4 @@
-"""Kept targets: equal to computing them in every step, found again exactly when nothing they depend on has changed."""
+"""Cached targets: equal to computing them in every step, reused exactly when nothing they depend on has changed."""
 
 import os
 import subprocess
