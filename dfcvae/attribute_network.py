@@ -121,7 +121,9 @@ def train_features(config: FeatureTraining, splits: Splits, *, progress: bool = 
             optimizer.zero_grad()
             schedule.step()
             bar.update()
-            if step % 10 == 0:
+            if step % 10 == 0 or step + 1 == steps:
+                if not torch.isfinite(loss):
+                    raise UserError(f"Training diverged before step {step + 1:,}; lower training.learning_rate.")
                 bar.set_postfix_str(f"loss {loss.item():.3f}", refresh=False)
     return network.eval()
 

@@ -1,10 +1,11 @@
 """Model files: run folders, training checkpoints, exported models and those that ship with the package.
 
-A training checkpoint is a dict that loads with ``weights_only=True``: ``step``, ``vae`` and perhaps ``ema`` (weights),
-``optimizer``, ``likelihood``, and ``about``: the constructor's arguments of the VAE (``vae``), the resolved experiment
-(``config``), the ``scales`` of the terms, whether features were cached (``targets_cached``), and the ``fingerprint`` of
-the data. ``best.ckpt`` holds no training state, and under ``vae`` the weights that were validated: the EMA ones, if
-there are any. An exported model is ``model.safetensors`` with ``model.json``.
+A training checkpoint is a dict that loads with ``weights_only=True``: ``step``; ``vae`` and perhaps ``ema`` (weights),
+``optimizer`` and ``likelihood`` (states); ``best``, the lowest ``val/total`` so far; and ``about``: the constructor's
+arguments of the VAE (``vae``), the resolved experiment (``config``), the ``scales`` of the terms, whether features were
+cached (``targets_cached``), and the ``fingerprint`` of the data. ``best.ckpt`` holds no training state, and under
+``vae`` the weights that were validated: the EMA ones, if there are any. An exported model is ``model.safetensors`` with
+``model.json``.
 """
 
 import hashlib
@@ -60,8 +61,7 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], State]:
     if file.suffix == ".safetensors":
         return _read_exported(file)
     checkpoint = load_checkpoint(file)
-    ema = {name.removeprefix("module."): value for name, value in checkpoint.get("ema", {}).items() if "." in name}
-    return checkpoint["about"], ema or checkpoint["vae"]
+    return checkpoint["about"], checkpoint.get("ema") or checkpoint["vae"]
 
 
 def load_checkpoint(file: Path) -> dict[str, Any]:

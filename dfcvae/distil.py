@@ -149,7 +149,7 @@ def distil(
     trained = [*student.parameters(), *maps.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(trained, config.learning_rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, total_steps=config.steps, pct_start=0.1
+        optimizer, config.learning_rate, total_steps=max(config.steps, 11), pct_start=RISE
     )
     bar = tqdm(range(config.steps), "distilling", disable=not progress, mininterval=1)
     for step in bar:

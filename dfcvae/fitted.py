@@ -167,8 +167,8 @@ def fit_after_training(run: str | Path, splits: Splits, device: torch.device, *,
 
     Training has succeeded by then: a failed fit is only reported on stderr.
     """
-    vae = VAE.load(run, device=device)
     try:
+        vae = VAE.load(run, device=device)
         if saved_mixture(run, vae) is None:
             prior = fit_prior(vae, "gmm", splits, AFTER_TRAINING, progress=progress)
             source = source_name(data_of(run, held_out=False, needed=False))

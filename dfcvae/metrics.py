@@ -4,6 +4,7 @@ import csv
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from math import inf
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from secrets import token_hex
@@ -37,29 +38,44 @@ class MetricsLog:
         terms: names of the terms of the objective.
         epoch: steps per epoch, between two rows of validation metrics.
         resumed_at: the step a run continues from; 0 starts a new file.
+        best: the lowest ``val/total`` before that.
+
+    Attributes:
+        validated: the steps after which the run was validated.
+        best: the lowest ``val/total`` so far.
     """
 
-    def __init__(self, out: Path, experiment: Experiment, terms: Iterable[str], epoch: int, resumed_at: int = 0):
+    def __init__(
+        self,
+        out: Path,
+        experiment: Experiment,
+        terms: Iterable[str],
+        epoch: int,
+        resumed_at: int = 0,
+        best: float = inf,
+    ):
         columns = [f"{stage}/{term}" for stage in ("train", "val") for term in (*terms, "total")]
         columns += ["val/active_units", "lr"] + ["alpha"] * bool(experiment.loss.kl_warmup_steps)
         self.file, self.columns, self.epoch = out / METRICS, ["step", "epoch", *columns], epoch
         last = experiment.training.total_steps(epoch)
-        self.rows: list[Row] = []
+        rows: list[Row] = []
         if resumed_at and self.file.is_file():
             for row in read_rows(self.file):
                 steps, between = int(row["step"]) + 1, LOG_EVERY if row["train/total"] else epoch
                 if steps <= resumed_at and (steps % between == 0 or steps == last):
-                    self.rows.append(row)
+                    rows.append(row)
         with atomic_file(self.file) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
             writer.writeheader()
-            writer.writerows(self.rows)
+            writer.writerows(rows)
+        self.validated = {int(row["step"]) + 1 for row in rows if row["val/total"]}
+        self.best = best
         self.wandb = _wandb_run(experiment, out, resumed_at > 0) if experiment.training.logger == "wandb" else None
         self.tensorboard: Any = None
         if experiment.training.logger == "tensorboard":
             from torch.utils.tensorboard import SummaryWriter
 
-            self.tensorboard = SummaryWriter(str(out / "tensorboard"))
+            self.tensorboard = SummaryWriter(str(out / "tensorboard"), purge_step=resumed_at or None)
 
     def write(self, steps: int, metrics: Mapping[str, float]) -> None:
         """Add a row of metrics after this many steps."""
@@ -67,7 +83,9 @@ class MetricsLog:
         row = {"step": step, "epoch": step // self.epoch, **metrics}
         with self.file.open("a", newline="") as file:
             csv.DictWriter(file, self.columns).writerow(row)
-        self.rows.append({name: str(row.get(name, "")) for name in self.columns})
+        if "val/total" in metrics:
+            self.validated.add(steps)
+            self.best = min(self.best, metrics["val/total"])
         if self.wandb is not None:
             self.wandb.log(dict(metrics), step=step)
         if self.tensorboard is not None:
@@ -84,14 +102,6 @@ class MetricsLog:
                 for name, picture in pictures.items()
             }
             self.wandb.log(images, step=steps - 1)
-
-    def validated(self, steps: int) -> bool:
-        """Whether the run was validated after this many steps."""
-        return any(row["val/total"] and int(row["step"]) + 1 == steps for row in self.rows)
-
-    def best(self) -> float:
-        """The lowest ``val/total`` so far."""
-        return min((float(row["val/total"]) for row in self.rows if row["val/total"]), default=float("inf"))
 
     def close(self) -> None:
         """End the further logger; otherwise the next run of this process would be logged into it."""
@@ -176,6 +186,6 @@ def _wandb_run(experiment: Experiment, out: Path, resumed: bool) -> Any:
 
 def _has_account() -> bool:
     try:
-        return "WANDB_API_KEY" in os.environ or netrc().authenticators("api.wandb.ai") is not None
+        return bool(os.environ.get("WANDB_API_KEY")) or netrc().authenticators("api.wandb.ai") is not None
     except (OSError, NetrcParseError):
         return False

@@ -7,7 +7,9 @@ taken: a checkpoint holds no state of a generator or a data loader.
 import math
 import warnings
 from collections.abc import Callable
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import closing, nullcontext
+from copy import deepcopy
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from signal import Signals
@@ -15,7 +17,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from dfcvae.build import build_objective, build_perceptual, build_vae, use_bfloat16_features
 from dfcvae.checkpoint import save_checkpoint
@@ -85,7 +87,8 @@ def train(
         mixture: at the end, fit the mixture that samples are drawn from to the latents of the training images, and keep
             it in ``out/latent`` (seconds; `dfcvae.load_prior`). A finished run without one gets it when it is resumed.
         progress: show a progress bar.
-        on_step: called after every training step with its number (from 0), the batch means of its terms, and the VAE.
+        on_step: called after every training step with its number (from 0), the batch means of its terms (of this rank),
+            and the VAE.
 
     With several ``training.devices`` the program that calls this is started again for each further rank, so it should
     be a script or the command line, not a notebook.
@@ -97,6 +100,10 @@ def train(
     """
     out, config, rank = Path(out), experiment.training, process_rank()
     device, shown = pick_device(config.accelerator), progress and rank == 0
+    if rank >= config.devices:
+        raise UserError(
+            f"training.devices: expected the number of processes started, got {config.devices} in rank {rank}."
+        )
     with determinism(config.deterministic), ending_together(config.devices, rank):
         keep_freed_memory()
         checkpoint = checkpoint_to_resume(experiment, out, resume)
@@ -143,23 +150,25 @@ def _fit(
     """The loop, from the step of the checkpoint to the last one."""
     from lightning.fabric import Fabric
     from lightning.fabric.plugins.environments import LightningEnvironment
+    from lightning.fabric.strategies import DDPStrategy
 
     config, device = experiment.training, cost.device
     start, last = checkpoint["step"] if checkpoint else 0, config.total_steps(batches.steps)
     fabric = Fabric(
         accelerator=device.type,
         devices=config.devices,
-        strategy="ddp" if config.devices > 1 else "auto",
-        precision=pick_precision(config.precision, device),
+        strategy=DDPStrategy(timeout=timedelta(days=1)) if config.devices > 1 else "auto",  # others wait for rank 0
         plugins=[LightningEnvironment()],  # not a cluster's: `process_rank` knows this one only
     )
     fabric.launch()  # starts the other ranks
+    mixed = pick_precision(config.precision, device) == "bf16-mixed"
+    autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=mixed)
 
-    ema = AveragedModel(vae, use_buffers=True).requires_grad_(False) if config.ema_decay is not None else None
-    evaluated = vae if ema is None else cast(VAE, ema.module)
+    ema = deepcopy(vae).requires_grad_(False) if config.ema_decay is not None else None
+    evaluated = vae if ema is None else ema
     optimizer = torch.optim.Adam(vae.parameters(), config.learning_rate, betas=config.betas, fused=True)
-    parts = {"vae": vae, "ema": ema, "likelihood": objective.likelihood, "optimizer": optimizer}
-    state: dict[str, Any] = {name: part for name, part in parts.items() if part is not None}
+    state: dict[str, Any] = {"vae": vae, "ema": ema, "likelihood": objective.likelihood, "optimizer": optimizer}
+    state = {name: part for name, part in state.items() if part is not None}
     about = {
         "vae": vae.config,
         "config": experiment.as_dict(),
@@ -171,12 +180,12 @@ def _fit(
         part.load_state_dict(checkpoint[name])  # type: ignore[index]
     model: Any = fabric.setup_module(vae) if config.devices > 1 else vae  # DDP: averages the gradients of all ranks
     step_terms = torch.compile(terms_of) if config.compile else terms_of
-    log = MetricsLog(out, experiment, objective.weights, batches.steps, start) if fabric.is_global_zero else None
+    best = checkpoint.get("best", math.inf) if checkpoint else math.inf
 
     def save(step: int) -> None:
-        if fabric.is_global_zero:
+        if log is not None:  # rank 0
             states = {name: part.state_dict() for name, part in state.items()}
-            save_checkpoint(last_file(out), {"step": step, "about": about} | states)
+            save_checkpoint(last_file(out), {"step": step, "about": about, "best": log.best} | states)
             cost.save(step)
 
     def stop_if_asked(step: int) -> None:
@@ -185,32 +194,45 @@ def _fit(
             asked = bool(fabric.all_reduce(torch.tensor(float(asked), device=device), reduce_op="sum"))
         if asked:
             save(step)
+            fabric.barrier()
             name = Signals(stop.received).name if stop.received is not None else "a signal in another rank"
             raise PreemptedError(
                 f"Received {name}; saved step {step:,} in {last_file(out)}. Rerun with --resume auto to continue."
             )
 
-    with StopRequest() as stop, closing(batches.starting_at(start)) as feed, ExitStack() as stack:
-        bar = stack.enter_context(progress_bar(experiment, start, last, progress))
-        if log:
-            stack.callback(log.close)
+    with (
+        StopRequest() as stop,
+        closing(batches.starting_at(start)) as feed,
+        progress_bar(experiment, start, last, progress) as bar,
+        closing(MetricsLog(out, experiment, objective.weights, batches.steps, start, best))
+        if fabric.is_global_zero
+        else nullcontext() as log,
+    ):
         for step in range(start, last + 1):
-            if log and step and (step % batches.steps == 0 or step == last) and not log.validated(step):
-                # rank 0 alone validates; the others wait for it in the next step
-                check = partial(stop_if_asked, step) if config.devices == 1 else None
-                with fabric.autocast():
-                    found = validate(experiment, evaluated, objective, validation, device, check)
-                _end_epoch(experiment, evaluated, about, found, validation, step, batches.steps, out, log)
-                save(step)
+            ends_epoch = step > 0 and (step % batches.steps == 0 or step == last)
+            if log is not None and ends_epoch and step not in log.validated:  # in rank 0, before the step
+                with autocast():
+                    found = validate(experiment, evaluated, objective, validation, device, lambda: bool(stop.received))
+                if found:  # nothing where a signal ended it
+                    _check(found, step)
+                    epoch = -(-step // batches.steps)
+                    if found["val/total"] < log.best:
+                        model_only = {"step": step, "epoch": epoch, "about": about, "vae": evaluated.state_dict()}
+                        save_checkpoint(last_file(out).with_name("best.ckpt"), model_only)
+                    log.write(step, found)
+                    save(step)
+                    if epoch % picture_interval(config.picture_epochs, -(-last // batches.steps)) == 0:
+                        log.draw(step, draw(evaluated, validation.images[:FACES_SHOWN], config.seed, epoch, out))
+            stop_if_asked(step)  # here the other ranks wait for rank 0
             if step == last:
                 break
-            stop_if_asked(step)
 
             with cost.training():
                 for group in optimizer.param_groups:
                     group["lr"] = config.learning_rate * rate(config, step, batches.steps)
-                warmup, shift = ramp(step, experiment.loss.kl_warmup_steps), shift_of(experiment, step)
-                _share_variances(objective, config.devices)
+                kl_warmup, shift = ramp(step, experiment.loss.kl_warmup_steps), shift_of(experiment, step)
+                if config.devices > 1 and objective.likelihood is not None:  # DDP shares those of batch norm itself
+                    torch.distributed.broadcast(objective.likelihood.variance, src=0)
                 per_image: list[Terms] = []  # of each micro-batch
                 for k in range(config.micro_batches):
                     batch = fabric.to_device(next(feed))
@@ -218,8 +240,8 @@ def _fit(
                     eps = noise(experiment, Stream.TRAIN_NOISE, piece, len(batch.images), device)
                     more = config.devices > 1 and k + 1 < config.micro_batches
                     with fabric.no_backward_sync(model) if more else nullcontext():
-                        with fabric.autocast():
-                            terms, _ = step_terms(model, objective, batch, eps, warmup, shift)
+                        with autocast():
+                            terms, _ = step_terms(model, objective, batch, eps, kl_warmup, shift)
                             loss = terms["total"].mean() / config.micro_batches  # the one line that takes a batch mean
                         fabric.backward(loss)
                     per_image.append({name: value.detach() for name, value in terms.items()})
@@ -229,20 +251,22 @@ def _fit(
                     raise _not_finite(step, per_image, batches.rows(step))
                 optimizer.step()
                 optimizer.zero_grad()
-                if ema is not None:
+                if ema is not None and config.ema_decay is not None:
                     # the first steps are forgotten faster, or the average would hold the initial weights for long
-                    decay = min(config.ema_decay or 0.0, (step + 1) / (11 + step))
-                    ema.multi_avg_fn = get_ema_multi_avg_fn(decay)
-                    ema.update_parameters(vae)
+                    decay = min(config.ema_decay, (step + 1) / (step + 11)) if step else 0.0
+                    get_ema_multi_avg_fn(decay)(_floats(ema), _floats(vae), step)
 
             if (step + 1) % LOG_EVERY == 0 or step + 1 == last:
-                row = _row(cast(Terms, fabric.all_reduce(means, reduce_op="mean")), experiment, step, batches.steps)
-                bar.set_postfix_str(_short(row), refresh=False)
-                if log:
-                    log.write(step + 1, row)
+                row = torch.stack(list(means.values()))
+                row = cast(Tensor, fabric.all_reduce(row, reduce_op="mean"))
+                shown = dict(zip(means, row.tolist(), strict=True))
+                bar.set_postfix_str(" ".join(f"{name.removeprefix('features/')} {shown[name]:.3g}" for name in shown))
+                if log is not None:
+                    log.write(step + 1, _row(shown, experiment, step, batches.steps))
             bar.update(config.batch_size)
             if on_step:
                 on_step(step, means, vae)
+                vae.train()  # whatever it did
 
 
 def terms_of(
@@ -267,18 +291,19 @@ def validate(
     objective: Objective,
     faces: Faces,
     device: torch.device,
-    before_batch: Callable[[], None] | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> dict[str, float]:
     """Means of all terms over faces, and the number of active units, by name: ``val/kl``, ..., ``val/active_units``.
 
-    With all of the KL weight and without the random shift, so that totals compare between epochs.
+    With all of the KL weight and without the random shift, so that totals compare between epochs. Empty as soon as
+    ``interrupted()`` is true.
     """
     sums: Terms = {}
     means = []
     with evaluating(vae), evaluating(objective):
         for index, batch in enumerate(Batches(faces, experiment.training.batch_size)):
-            if before_batch:
-                before_batch()
+            if interrupted():
+                return {}
             batch = Batch(batch.images.to(device), batch.attributes)
             eps = noise(experiment, Stream.VALIDATION_NOISE, index, len(batch.images), device)
             terms, mu = terms_of(vae, objective, batch, eps)
@@ -332,28 +357,12 @@ def _training_batches(experiment: Experiment, faces: Faces, device: torch.device
 
 def _finished(step: int, last: int, out: Path) -> bool:
     """Whether all steps are taken, and the last one is validated."""
-    validated = any(row["val/total"] and int(row["step"]) + 1 == step for row in read_rows(out / METRICS))
-    return step > last or (step == last and validated)
+    rows = read_rows(out / METRICS) if (out / METRICS).is_file() else []
+    return step > last or (step == last and any(row["val/total"] and int(row["step"]) + 1 == step for row in rows))
 
 
-def _share_variances(objective: Objective, devices: int) -> None:
-    """Give all ranks the fitted variances of rank 0, as DDP does with the statistics of batch norm."""
-    if devices > 1 and objective.likelihood is not None:
-        torch.distributed.broadcast(objective.likelihood.variance, src=0)
-
-
-def _end_epoch(
-    experiment: Experiment,
-    vae: VAE,
-    about: dict[str, Any],
-    metrics: dict[str, float],
-    faces: Faces,
-    step: int,
-    steps_per_epoch: int,
-    out: Path,
-    log: MetricsLog,
-) -> None:
-    """After validation: check it, draw, keep the model if it is the best so far, and log."""
+def _check(metrics: dict[str, float], step: int) -> None:
+    """Raise a UserError for a validation that is not finite, and warn of a collapsed posterior."""
     wrong = [name for name, value in metrics.items() if not math.isfinite(value)]
     if wrong:
         raise UserError(
@@ -367,13 +376,11 @@ def _end_epoch(
             "loss.beta; the table printed at the start says what they mean (beta_eff of 1 is the ELBO of unit noise).",
             stacklevel=1,
         )
-    config, epoch = experiment.training, -(-step // steps_per_epoch)
-    if epoch % picture_interval(config.picture_epochs, -(-config.total_steps(steps_per_epoch) // steps_per_epoch)) == 0:
-        log.draw(step, draw(vae, faces.images[:FACES_SHOWN], config.seed, epoch, out))
-    if metrics["val/total"] < log.best():
-        best = {"step": step, "epoch": epoch, "about": about, "vae": vae.state_dict()}
-        save_checkpoint(last_file(out).with_name("best.ckpt"), best)
-    log.write(step, metrics)
+
+
+def _floats(vae: VAE) -> list[Tensor]:
+    """Weights and batch norm statistics; not the counter of batches, an integer."""
+    return [value for value in vae.state_dict().values() if value.is_floating_point()]
 
 
 def _not_finite(step: int, per_image: list[Terms], rows: list[int]) -> UserError:
@@ -390,15 +397,10 @@ def _not_finite(step: int, per_image: list[Terms], rows: list[int]) -> UserError
     )
 
 
-def _row(means: Terms, experiment: Experiment, step: int, steps_per_epoch: int) -> dict[str, float]:
+def _row(means: dict[str, float], experiment: Experiment, step: int, steps_per_epoch: int) -> dict[str, float]:
     """Training metrics of a step, with what changes by plan: the learning rate, and the KL weight in its warm-up."""
-    row = {f"train/{name}": float(value) for name, value in means.items()}
+    row = {f"train/{name}": value for name, value in means.items()}
     row["lr"] = experiment.training.learning_rate * rate(experiment.training, step, steps_per_epoch)
     if experiment.loss.kl_warmup_steps:
         row["alpha"] = experiment.loss.alpha * ramp(step, experiment.loss.kl_warmup_steps)
     return row
-
-
-def _short(row: dict[str, float]) -> str:
-    terms = {name.removeprefix("train/"): value for name, value in row.items() if name.startswith("train/")}
-    return " ".join(f"{name.removeprefix('features/')} {value:.3g}" for name, value in terms.items())

@@ -145,7 +145,7 @@ def test_notebooks_run(path, small, tmp_path, monkeypatch):
             for pattern, short in SMALLER.items():
                 cell.source = re.sub(pattern, short, cell.source)
         notebook.cells.insert(0, nbformat.v4.new_code_cell(FEW_FACES))
-    client = NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(tmp_path)}})
+    client = NotebookClient(notebook, timeout=300 if small else 1800, resources={"metadata": {"path": str(tmp_path)}})
     client.create_kernel_manager().kernel_spec_manager = ThisInterpreter()
     client.execute()  # an error carries the traceback of the cell
     assert not list(tmp_path.iterdir()), "a notebook left files in its folder"

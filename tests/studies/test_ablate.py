@@ -123,7 +123,7 @@ def test_a_failure_is_reported_and_stops_nothing(finished, desk, tmp_path, capsy
     assert "none-1: FAILED" in capsys.readouterr().out
     text = (tmp_path / "x" / "report.md").read_text()
     assert "## Failed runs" in text
-    assert "last.ckpt is not a checkpoint of dfcvae" in text
+    assert "last.ckpt is not a checkpoint of this version of dfcvae" in text
     assert "3 variants, 1 seed;" in text  # what all variants have
     assert "±" not in text.split("## Ranking")[1].split("## Main effects")[0]
     assert "no verdict" in text

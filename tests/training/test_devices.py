@@ -43,12 +43,10 @@ def test_more_devices_than_gpus_are_a_sentence(monkeypatch):
 
 
 SCRIPT = """#!{python}
-import os, signal, sys
-from pathlib import Path
-from dfcvae.build import build_objective, build_vae
-from dfcvae.config import Experiment
-from dfcvae.errors import PreemptedError, UserError
+import os, signal, sys, time
+from dfcvae import training
 from dfcvae.config import load_experiment
+from dfcvae.errors import PreemptedError, UserError
 from dfcvae.training import train
 from tests.training.test_devices import few_faces
 
@@ -60,8 +58,17 @@ def fail(step, *_):
             raise ValueError("injected into rank " + rank)
         os.kill(os.getpid(), getattr(signal, fault))
 
+def validate(*arguments):
+    if fault == "slow-validation":
+        time.sleep(8)  # more than the five seconds after which Lightning looks for ranks that ended
+    if fault == "signal-in-validation":
+        signal.raise_signal(signal.SIGTERM)
+    return plainly(*arguments)
+
+plainly, training.validate = training.validate, validate
 try:
-    train(load_experiment(sys.argv[1]), sys.argv[2], splits=few_faces(), progress=False, resume="auto", on_step=fail)
+    run = train(load_experiment(sys.argv[1]), sys.argv[2], splits=few_faces(), progress=False, resume="auto", on_step=fail)
+    print("val/total:", run.metrics["val/total"])
 except PreemptedError as error:
     print(error, file=sys.stderr)
     sys.exit(75 if rank == "0" else 0)
@@ -120,6 +127,19 @@ def test_two_processes_train_what_one_does_in_two_parts(start, experiment):
     vae.load_state_dict(states["devices"])
     expected = validate(plain, vae, objective, few_faces()["val"], torch.device("cpu"))
     assert {name: logged["devices"][-1][name] for name in expected} == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_other_ranks_wait_for_the_validation_of_the_first(start):
+    """A run that is validated once, at its end: both ranks return its metrics, and a signal within it stops both."""
+    done, out = start("x", "signal-in-validation", epochs=1, devices=2)
+    assert done.returncode == 75, done.stderr[-2000:]
+    assert "Received a signal in another rank; saved step 4" in done.stderr
+    assert [row for row in rows(out) if "val/total" in row] == []
+    done, out = start("x", "slow-validation", epochs=1, devices=2)
+    assert done.returncode == 0, done.stderr[-2000:]
+    first, second = (line for line in done.stdout.splitlines() if line.startswith("val/total"))
+    assert first == second == f"val/total: {rows(out)[-1]['val/total']}"
 
 
 @pytest.mark.slow

@@ -41,7 +41,7 @@ from tests.training.runs import (
 )
 
 CPU = torch.device("cpu")
-CHECKPOINT = ("vae", "optimizer", "step", "about")
+CHECKPOINT = ("vae", "optimizer", "step", "best", "about")
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_the_steps_are_those_of_a_naive_loop(options, experiment, splits, tmp_pa
     for name, value in vae.named_parameters():
         torch.testing.assert_close(state["vae"][name], value.detach(), rtol=1e-3, atol=1e-5)
         if config.ema_decay:
-            torch.testing.assert_close(state["ema"][f"module.{name}"], average[name], rtol=1e-3, atol=1e-5)
+            torch.testing.assert_close(state["ema"][name], average[name], rtol=1e-3, atol=1e-5)
 
 
 def test_the_run_folder_is_complete(finished):
@@ -312,7 +312,7 @@ def test_ema_is_what_is_evaluated_and_loaded(experiment, splits, tmp_path):
     experiment = with_training(experiment, ema_decay=0.5)
     assert run(experiment, tmp_path / "x", splits).metrics == validated_again(experiment, tmp_path / "x", splits)
     state = last(tmp_path / "x")
-    average = state["ema"]["module.encoder.mu.weight"]
+    average = state["ema"]["encoder.mu.weight"]
     assert not torch.equal(average, state["vae"]["encoder.mu.weight"])
     assert torch.equal(VAE.load(tmp_path / "x/checkpoints/last.ckpt").encoder.mu.weight, average)
 
@@ -347,6 +347,18 @@ def test_a_compiled_step_is_the_step(experiment, splits):
         terms["total"].mean().backward()
         values.append((terms["total"].detach(), vae.decoder.project.weight.grad))
     torch.testing.assert_close(values[0], values[1])
+
+
+def test_a_rank_too_many_is_a_sentence(plain, splits, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(UserError, match=r"training\.devices: expected the number of ranks, got 1 in rank 1"):
+        run(plain, tmp_path / "x", splits)
+
+
+def test_what_a_callable_does_to_the_mode_of_the_model_does_not_matter(plain, splits, tmp_path):
+    for name, on_step in (("a", None), ("b", lambda step, means, vae: vae.eval())):
+        run(with_training(plain, max_steps=3), tmp_path / name, splits, on_step=on_step)
+    assert_same(last(tmp_path / "a")["vae"], last(tmp_path / "b")["vae"])
 
 
 def test_one_validation_image_is_a_sentence(experiment, splits, tmp_path):
