@@ -95,7 +95,7 @@ def plain(config: FeatureConfig) -> PerceptualLoss:
 @contextmanager
 def feature_network(name: str) -> Iterator[None]:
     """Runs in here have the feature network of a path."""
-    with patch("dfcvae.build_perceptual", lambda config: built(config, name)):
+    with patch("dfcvae.training.build_perceptual", lambda config: built(config, name)):
         yield
 
 
@@ -157,7 +157,7 @@ def curve(experiment: Experiment, name: str, splits: Splits, out: Path) -> list[
             emulate_bfloat16(initial)
         if name == "another seed":
             experiment = replace(experiment, training=replace(experiment.training, seed=experiment.training.seed + 1))
-        with feature_network(name), patch("dfcvae.build_vae", lambda _: initial):
+        with feature_network(name), patch("dfcvae.training.build_vae", lambda _: initial):
             train(experiment, folder, splits=splits)
     with (folder / "metrics.csv").open(newline="") as file:
         return [float(row["train/total"]) for row in csv.DictReader(file) if row["train/total"]]

@@ -67,7 +67,8 @@ def validate(*arguments):
 
 plainly, training.validate = training.validate, validate
 try:
-    run = train(load_experiment(sys.argv[1]), sys.argv[2], splits=few_faces(), progress=False, resume="auto", on_step=fail)
+    experiment, faces = load_experiment(sys.argv[1]), few_faces()
+    run = train(experiment, sys.argv[2], splits=faces, progress=False, resume="auto", on_step=fail)
     print("val/total:", run.metrics["val/total"])
 except PreemptedError as error:
     print(error, file=sys.stderr)

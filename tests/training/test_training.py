@@ -224,7 +224,7 @@ def test_fitted_variances_fall_with_the_errors_and_stay_in_the_checkpoint(experi
 def test_what_is_printed_at_the_start_does_not_change_the_model(plain, splits, tmp_path, capsys, monkeypatch):
     vae, seen = build_vae(plain), {}
     before = {name: value.clone() for name, value in vae.state_dict().items()}
-    monkeypatch.setattr("dfcvae.build_vae", lambda experiment: vae)
+    monkeypatch.setattr("dfcvae.training.build_vae", lambda experiment: vae)
     stop_before = lambda *_: seen.update({n: v.clone() for n, v in vae.state_dict().items()}) or (0, 0)  # noqa: E731
     monkeypatch.setattr("dfcvae.training.shift_of", lambda *_: seen or stop_before())
     run(with_training(plain, max_steps=1), tmp_path / "x", splits)
@@ -234,7 +234,7 @@ def test_what_is_printed_at_the_start_does_not_change_the_model(plain, splits, t
 
 def test_the_feature_network_is_bitwise_unchanged_by_training(experiment, splits, tmp_path, monkeypatch):
     perceptual = build_perceptual(experiment.loss.features)
-    monkeypatch.setattr("dfcvae.build_perceptual", lambda features: perceptual)
+    monkeypatch.setattr("dfcvae.training.build_perceptual", lambda features: perceptual)
     run(experiment, tmp_path / "x", splits)
     trained = dict(perceptual.features.named_buffers())
     fresh = dict(VGGFeatures("vgg11_bn", [4, "bn3_1"], "random").named_buffers())
@@ -351,7 +351,7 @@ def test_a_compiled_step_is_the_step(experiment, splits):
 
 def test_a_rank_too_many_is_a_sentence(plain, splits, tmp_path, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
-    with pytest.raises(UserError, match=r"training\.devices: expected the number of ranks, got 1 in rank 1"):
+    with pytest.raises(UserError, match=r"training\.devices: expected the number of processes started, got 1 in rank 1"):
         run(plain, tmp_path / "x", splits)
 
 
