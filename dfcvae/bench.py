@@ -36,11 +36,11 @@ from dfcvae.device import (
 )
 from dfcvae.errors import UserError
 from dfcvae.files import write_atomically
-from dfcvae.images import to_float
 from dfcvae.networks import SIZES
 from dfcvae.popular import PopularStep
-from dfcvae.seeding import Stream, seeded_generator
+from dfcvae.seeding import Stream
 from dfcvae.targets import Targets
+from dfcvae.training import noise, terms_of
 
 STEPS = {"cpu": 2, "cuda": 50}  # timed per turn
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -73,7 +73,7 @@ class OwnStep:
     def __init__(
         self, experiment: Experiment, faces: Faces, device: torch.device, cached: bool = False, compiled: bool = False
     ):
-        self.training = experiment.training
+        self.experiment, self.training = experiment, experiment.training
         perceptual = build_perceptual(experiment.loss.features)
         self.vae = build_vae(experiment).to(device)
         self.objective = build_objective(experiment.loss, perceptual, faces.images).to(device)
@@ -94,8 +94,7 @@ class OwnStep:
         """Take the step; returns its loss."""
         batch = next(self.batches)
         device = batch.images.device
-        generator = seeded_generator(self.training.seed, Stream.TRAIN_NOISE, self.taken, device)
-        eps = torch.randn(len(batch.images), self.vae.latent_dim, generator=generator, device=device)
+        eps = noise(self.experiment, Stream.TRAIN_NOISE, self.taken, len(batch.images), device)
         loss = self.run(batch, eps)
         loss.backward()
         self.optimizer.step()
@@ -106,10 +105,8 @@ class OwnStep:
     def loss(self, batch: Batch, eps: Tensor) -> Tensor:
         """The batch mean of the objective, a scalar."""
         with torch.autocast(eps.device.type, torch.bfloat16, enabled=self.bfloat16):
-            x = to_float(batch.images)  # (N, 3, H, W)
-            x_hat, mu, logvar = self.vae(x, eps)
-            terms = self.objective.terms(x_hat, x, mu, logvar, target=batch.targets)  # (N,) each
-            return self.objective.total(terms).mean()
+            terms, _ = terms_of(self.vae, self.objective, batch, eps)
+            return terms["total"].mean()
 
 
 @dataclass

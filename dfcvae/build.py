@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dfcvae.config import Experiment, FeatureConfig, LossConfig
+from dfcvae.device import CPU
 from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
 from dfcvae.images import to_float
@@ -25,7 +26,6 @@ from dfcvae.losses.presets import check_name
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.vae import VAE
 
-CPU = torch.device("cpu")
 SCALE_IMAGES = 2_048  # enough for the variance to about one percent
 
 

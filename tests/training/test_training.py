@@ -351,7 +351,9 @@ def test_a_compiled_step_is_the_step(experiment, splits):
 
 def test_a_rank_too_many_is_a_sentence(plain, splits, tmp_path, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
-    with pytest.raises(UserError, match=r"training\.devices: expected the number of processes started, got 1 in rank 1"):
+    with pytest.raises(
+        UserError, match=r"training\.devices: expected the number of processes started, got 1 in rank 1"
+    ):
         run(plain, tmp_path / "x", splits)
 
 
