@@ -97,7 +97,7 @@ def test_the_command_sets_size_and_channels(argv, shape, monkeypatch):
 
 
 MISTAKES = [
-    (["--size", "48"], 1, "size: expected one of 32, 64, 128, 256, got 48"),
+    (["--size", "48"], 1, "size: expected one of 32, 64, 128, 256, got 48."),
     (["--channels", "2"], 2, "Literal[1, 3]. Got value: 2."),
     (["--size", "large"], 2, "Got value: large."),
 ]

@@ -440,7 +440,7 @@ def test_evaluate_and_compare_take_a_judge_of_another_kind(folder, plain, splits
         r"of the judge squeeze, 24 images each\n +Frechet distance +kernel distance +precision +recall\n"
         r"samples, N\(0, I\) +\d.*\nsamples, fitted mixture +\d.*\nreconstructions +\d.*\nfloor: validation faces +\d",
         r"judge +attribute-trained judge: vgg11_bn, width 0.0625\n",
-        r"judge squeeze +network torchvision squeezenet1_1, sha256 [0-9a-f]{64}, input whole image; 64x64 antialiased",
+        r"judge squeeze +network torchvision squeezenet1_1, sha256 [0-9a-f]{64}, input full image; 64x64 antialiased",
     ):
         assert re.search(line, told.out), line
     measures = json.loads(Path("metrics.json").read_text())

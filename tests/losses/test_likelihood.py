@@ -148,5 +148,5 @@ def test_built_from_a_configuration_it_starts_at_the_mean_image(splits):
 def test_other_distances_have_no_gaussian_likelihood(preset, splits):
     config = FeatureConfig(preset, weights="imagenet" if preset == "ssim" else "random")
     loss = LossConfig(scale="likelihood", features=config)
-    with pytest.raises(UserError, match="likelihoods of mean squared distances; choose features with distance squared"):
+    with pytest.raises(UserError, match="requires mean squared distances; choose features with distance squared"):
         build_objective(loss, build_perceptual(config), splits["train"].images)
