@@ -536,7 +536,7 @@ for name, status, says, content in [
     (
         "ssim with layers",
         1,
-        "The loss ssim has no layers to change",
+        "the loss ssim has no layers; remove that setting",
         "loss:\n  features:\n    preset: ssim\n    layers: [1]\n",
     ),
     ("without room", 2, NO_ROOM, "data:\n  size: 32\nmodel:\n  latent_dim: 10000000000\n"),
