@@ -108,7 +108,7 @@ def describe(
 ) -> None:
     """Write the resolved configuration and, when the run starts, the environment and what the weights mean.
 
-    The terms are measured on the first batch, as in the first step, without changing the VAE.
+    The terms are measured on the first micro-batch, outside mixed precision, without changing the VAE.
     """
     experiment.save(out / "config.yaml")
     if resumed:
