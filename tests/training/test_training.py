@@ -435,7 +435,8 @@ def test_a_resumed_run_continues_its_run_of_wandb(plain, splits, tmp_path):
     run(plain, tmp_path / "y", splits)
     parts = [path.name for path in (tmp_path / "x/wandb").glob("offline-run-*")]
     assert len(parts) == 2
-    assert all(name.endswith(f"-{run_id}") for name in parts)
+    # wandb appends a number to the folder of a run begun again within the same second.
+    assert all(f"-{run_id}" in name for name in parts)
     assert (tmp_path / "y/wandb-id").read_text().strip() != run_id
 
 
