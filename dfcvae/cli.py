@@ -17,7 +17,7 @@ from dfcvae.commands.arguments import Data
 from dfcvae.config import DataConfig, Experiment, add_experiment, experiment_words
 from dfcvae.errors import PreemptedError, UsageError, UserError, nearest
 from dfcvae.parsing import Parser, build
-from dfcvae.ranges import check, notes, type_hints
+from dfcvae.ranges import checked, notes, type_hints
 
 TRY_AGAIN = 75
 SHORT = {"count": "-n"}
@@ -75,8 +75,7 @@ def parse(argv: Sequence[str]) -> tuple[Callable[..., None], dict[str, Any]]:
         argument.name: build(hints[argument.name], values) if _at_top(argument, hints) else values[argument.name]
         for argument in inspect.signature(command).parameters.values()
     }
-    check(arguments, hints)
-    return command, arguments
+    return command, checked(arguments, hints)
 
 
 def command_parser(name: str) -> Parser:

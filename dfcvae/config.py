@@ -1,19 +1,19 @@
 """The fields of an experiment, checked alike in Python, YAML and on the command line. Free of torch."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from jsonargparse import SUPPRESS, ActionConfigFile
 
-from dfcvae.errors import UsageError, UserError
+from dfcvae.errors import UsageError, UserError, nearest
 from dfcvae.feature_config import Distillation as Distillation
 from dfcvae.feature_config import FeatureTraining as FeatureTraining
 from dfcvae.files import write_atomically
-from dfcvae.parsing import Parser, build, read_yaml
-from dfcvae.ranges import Fraction, NonNegative, Positive, Range, Seed, TwoOrMore, Weight, check_fields
+from dfcvae.parsing import Parser, read_yaml
+from dfcvae.ranges import Fraction, NonNegative, Positive, Range, Seed, TwoOrMore, Weight, check_fields, type_hints
 
 Decay = Annotated[float, Range(0, 0.999999, "a number from 0 to 0.999999")]
 
@@ -219,6 +219,27 @@ class Experiment:
         return plain
 
     @classmethod
+    def load(cls, source: str | Path | Mapping[str, Any], changes: Mapping[str, Any] | None = None) -> "Experiment":
+        """An experiment from a YAML file or a mapping.
+
+        ``Experiment.load("x.yaml", {"loss.alpha": 0.01})``, ``Experiment.load({"data": {"size": 32}, "name": "x"})``
+
+        Args:
+            source: a path, or fields by name, nested or dotted; those left out have their defaults.
+            changes: fields to replace, of the same form.
+
+        Raises:
+            UserError: for a missing file, an unknown field, or a value of a wrong type or outside its limits.
+        """
+        if isinstance(source, Mapping):
+            return _made(cls, merged(merged({}, source), changes or {}))
+        plain = read_yaml(Path(source), "an experiment")
+        try:
+            return _made(cls, merged(_fields(plain), changes or {}))
+        except UsageError as error:
+            raise UsageError(f"{source}: {error}") from error
+
+    @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "Experiment":
         """The inverse of `as_dict`; fields that were added since have their defaults.
 
@@ -226,12 +247,9 @@ class Experiment:
             UserError: for an unknown field, or a value of a wrong type or outside its limits.
         """
         try:
-            _check_groups(plain)
             if missing := [entry.name for entry in fields(cls) if entry.name not in plain]:
                 raise UsageError(f"it lacks {', '.join(missing)}.")
-            parser = Parser()
-            parser.add_class_arguments(cls)
-            return build(cls, parser.values(plain))
+            return _made(cls, plain)
         except UserError as error:
             raise UserError(
                 f"The saved experiment does not fit this version of dfcvae ({str(error).rstrip('.')}); use the version "
@@ -241,17 +259,6 @@ class Experiment:
     def save(self, path: Path) -> None:
         """Write the experiment as YAML."""
         write_atomically(path, yaml.safe_dump(self.as_dict(), sort_keys=False))
-
-
-def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
-    """An experiment from a YAML file, with overrides as on the command line (``["--loss.alpha=0.01"]``).
-
-    Raises:
-        UserError: for a missing file, an unknown field, or a value of a wrong type or outside its limits.
-    """
-    parser = Parser()
-    add_experiment(parser)
-    return build(Experiment, parser.values(experiment_words(path, overrides)))
 
 
 def add_experiment(parser: Parser) -> None:
@@ -266,28 +273,41 @@ def experiment_words(path: str | Path, overrides: Sequence[str]) -> list[str]:
     Raises:
         UsageError: if the file is missing or holds anything else.
     """
-    plain = read_yaml(Path(path), "an experiment")
-    try:
-        _check_groups(plain)
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}") from error
+    Experiment.load(path)
     return ["--config", str(path), *overrides]
 
 
-def _check_groups(plain: Any) -> None:
-    """Raise a UsageError where plain values have something else in the place of an experiment or a group of fields."""
-    if not isinstance(plain, dict):
-        raise UsageError(f"expected the fields of an experiment (name: value), got {_kind(plain)}.")
-    loss = plain.get("loss")
-    groups = {name: plain.get(name, {}) for name in ("data", "model", "loss", "training")}
-    groups["loss.features"] = (loss.get("features") or {}) if isinstance(loss, dict) else {}
-    for name, group in groups.items():
-        if not isinstance(group, dict):
-            raise UsageError(f"{name}: expected fields (name: value), got {_kind(group)}.")
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested fields with changes, which may be nested or dotted: ``{"loss.alpha": 0.01}``."""
+    result = dict(base)
+    for name, value in changes.items():
+        group, _, rest = str(name).partition(".")
+        value = {rest: value} if rest else value
+        before = result.get(group)
+        within = before if isinstance(before, Mapping) else {}
+        result[group] = merged(within, value) if isinstance(value, Mapping) else value
+    return result
 
 
-def _kind(value: Any) -> str:
-    return "nothing" if value is None else f"a value of type {type(value).__name__}"
+def _made(kind: Any, plain: Mapping[str, Any], group: str = "") -> Any:
+    """A dataclass from fields by name, those that are dataclasses themselves nested."""
+    hints, values = type_hints(kind), dict(plain)
+    for name, value in plain.items():
+        if name not in hints:
+            raise UsageError(f"{group}{name}: there is no such field{nearest(name, hints)}.")
+        kinds = (hints[name], *get_args(hints[name]))  # the type itself, or those of a union
+        nested = next((hint for hint in kinds if isinstance(hint, type) and is_dataclass(hint)), None)
+        if nested and not (value is None and hints[name] is not nested):
+            values[name] = _made(nested, _fields(value, f"{group}{name}: "), f"{group}{name}.")
+    return kind(**values)
+
+
+def _fields(value: Any, where: str = "") -> Mapping[str, Any]:
+    """Raise a UsageError where something else is in the place of fields by name."""
+    if not isinstance(value, Mapping):
+        found = "nothing" if value is None else f"a value of type {type(value).__name__}"
+        raise UsageError(f"{where}expected fields (name: value), got {found}.")
+    return value
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -17,8 +17,13 @@ class PreemptedError(Exception):
 
 
 def nearest(value: object, valid: Iterable[str]) -> str:
-    """``" (did you mean 'x'?)"`` for the valid choice closest to a mistyped one, or nothing."""
-    close = get_close_matches(str(value), list(valid), n=1)
+    """``" (did you mean 'x'?)"`` for the valid choice closest to a mistyped one, or nothing.
+
+    Initials count: lr is close to learning_rate.
+    """
+    names, word = list(valid), str(value).rpartition(".")[2]
+    initials = {"".join(part[:1] for part in name.rpartition(".")[2].split("_")): name for name in reversed(names)}
+    close = [initials[word]] if len(word) > 1 and word in initials else get_close_matches(str(value), names, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 

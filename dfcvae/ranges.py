@@ -3,9 +3,11 @@
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from numbers import Integral, Real
+from pathlib import PurePath
 from reprlib import repr as shortened
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -36,25 +38,34 @@ Weight = Annotated[float, Range(0, FINITE, "a finite number of at least 0")]
 Fraction = Annotated[float, Range(0, 1, "a number from 0 to 1")]
 Width = Annotated[float, Range(1 / 64, 4, "a number from 1/64 to 4")]
 
+NUMBERS: dict[type, type] = {int: Integral, float: Real}
 NAMES = {str: "text", bool: "true or false", int: "an integer", float: "a number", list: "a list", type(None): "null"}
 
 
-def check(values: Mapping[str, Any], hints: Mapping[str, Any], group: str = "") -> None:
-    """Raise a UsageError for the first value that is not of its type, or outside its limits.
+def checked(values: Mapping[str, Any], hints: Mapping[str, Any], group: str = "") -> dict[str, Any]:
+    """The values, each as its plain type: NumPy's numbers become Python's, a path becomes text, a list a tuple.
 
     Args:
         values: by name.
         hints: their types, by name.
         group: prefix of a name in the message: ``"training."``.
+
+    Raises:
+        UsageError: for the first value that is not of its type, or outside its limits.
     """
+    plain = {}
     for name, value in values.items():
-        if wanted := _expected(hints[name], value):
-            raise UsageError(f"{group}{name}: expected {wanted}, got {shortened(value)}.")
+        try:
+            plain[name] = _fitted(hints[name], value)
+        except _MisfitError as error:
+            raise UsageError(f"{group}{name}: expected {error}, got {shortened(value)}.") from None
+    return plain
 
 
 def check_fields(config: Any, group: str = "") -> None:
-    """`check` the fields of a dataclass."""
-    check(vars(config), type_hints(type(config)), group)
+    """Replace the fields of a dataclass, which may be frozen, by what `checked` returns."""
+    for name, value in checked(vars(config), type_hints(type(config)), group).items():
+        object.__setattr__(config, name, value)
 
 
 def type_hints(annotated: Any) -> dict[str, Any]:
@@ -69,31 +80,56 @@ def notes(hint: Any) -> list[str]:
     return [entry for argument in get_args(hint) for entry in notes(argument)]
 
 
-def _expected(hint: Any, value: Any) -> str | None:
-    """What a value should have been; None if it is that."""
+class _MisfitError(Exception):
+    """What a value should have been."""
+
+
+def _fitted(hint: Any, value: Any) -> Any:
+    """A value as an instance of its type."""
     kind, arguments = get_origin(hint), get_args(hint)
     if kind is Annotated:
-        base, *more = arguments
-        limits = next((entry for entry in more if isinstance(entry, Range)), None)
-        if limits is None:
-            return _expected(base, value)
-        if _expected(base, value):
-            return limits.name
-        above = f" up to {limits.high:,}" if MANY <= limits.high < value < inf else ""
-        return None if limits.low <= value <= limits.high else limits.name + above
+        return _within(arguments[0], next((more for more in arguments[1:] if isinstance(more, Range)), None), value)
     if kind is Literal:
-        return None if value in arguments else f"one of {', '.join(map(str, arguments))}{nearest(value, arguments)}"
+        if value not in arguments:
+            raise _MisfitError(f"one of {', '.join(map(str, arguments))}{nearest(value, arguments)}")
+        return value
     if kind in (Union, UnionType):
-        faults = [_expected(argument, value) for argument in arguments]
-        return None if None in faults else " or ".join(dict.fromkeys(map(str, faults)))
+        faults = []
+        for argument in arguments:
+            try:
+                return _fitted(argument, value)
+            except _MisfitError as error:
+                faults.append(str(error))
+        raise _MisfitError(" or ".join(dict.fromkeys(faults)))
     if kind in (list, tuple, Sequence):
         if not isinstance(value, (list, tuple)):
-            return NAMES[list]
-        return next((f"{fault} for each entry" for entry in value if (fault := _expected(arguments[0], entry))), None)
+            raise _MisfitError(NAMES[list])
+        try:
+            return (tuple if kind is tuple else list)(_fitted(arguments[0], entry) for entry in value)
+        except _MisfitError as error:
+            raise _MisfitError(f"{error} for each entry") from None
     if kind:
-        return None
-    if hint is int or hint is float:
-        fits = isinstance(value, Integral if hint is int else Real) and not isinstance(value, bool)
-    else:
-        fits = isinstance(value, hint)
-    return None if fits else NAMES.get(hint, hint.__name__)
+        return value
+    if hint in NUMBERS and isinstance(value, NUMBERS[hint]) and not isinstance(value, bool):
+        return hint(value)
+    if hint is float and isinstance(value, str):
+        with suppress(ValueError):
+            return float(value)  # YAML 1.1 reads 1e-3 as text
+    if hint is str and isinstance(value, PurePath):
+        return str(value)
+    if hint in NUMBERS or not isinstance(value, hint):
+        raise _MisfitError(NAMES.get(hint, hint.__name__))
+    return value
+
+
+def _within(hint: Any, limits: Range | None, value: Any) -> Any:
+    """A value as an instance of its type, within limits."""
+    if limits is None:
+        return _fitted(hint, value)
+    try:
+        number = _fitted(hint, value)
+    except _MisfitError:
+        raise _MisfitError(limits.name) from None
+    if not limits.low <= number <= limits.high:
+        raise _MisfitError(limits.name + (f" up to {limits.high:,}" if MANY <= limits.high < number < inf else ""))
+    return number

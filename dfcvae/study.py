@@ -1,13 +1,14 @@
 """What a study is: a base experiment, named variations of it and seeds, all at equal budget; read from YAML."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dfcvae.config import DataConfig, Experiment, flat, load_experiment
+import yaml
+
+from dfcvae.config import DataConfig, Experiment, flat, merged
 from dfcvae.errors import UserError, nearest
 from dfcvae.losses.presets import PRESETS, check_name
 from dfcvae.parsing import read_yaml
@@ -77,7 +78,8 @@ def read_study(path: str | Path, overrides: Sequence[str] = (), seeds: int | Non
         raise UserError(f"{SEED}: a study uses the seeds 0, 1, ...; remove the field and set seeds: N instead.")
     if wrong := next((override for override in overrides if "=" not in override), None):
         raise UserError(f"--set: expected FIELD=VALUE, got {wrong!r}.")
-    changes = [*_as_arguments(plain["set"]), *(f"--{override}" for override in overrides)]
+    words = (override.partition("=") for override in overrides)
+    changes = merged(plain["set"], {field: yaml.safe_load(value) for field, _, value in words})
     variants = {}
     for name, fields in plain["variations"].items():
         if undone := changed & flat(fields or {}).keys():
@@ -85,7 +87,7 @@ def read_study(path: str | Path, overrides: Sequence[str] = (), seeds: int | Non
                 f"--set {min(undone)} would have no effect on variation {name!r}, which sets it too; edit {path}."
             )
         try:
-            experiment = load_experiment(path.parent / plain["base"], [*changes, *_as_arguments(fields)])
+            experiment = Experiment.load(path.parent / plain["base"], merged(changes, fields or {}))
             _check_features(experiment)
         except UserError as error:
             raise UserError(f"Variation {name!r} of {path}: {error}") from error
@@ -118,12 +120,6 @@ def _read(path: Path) -> dict[str, Any]:
     if mistake := next((message for message, found in mistakes.items() if found), None):
         raise UserError(f"{path}: {mistake}.")
     return plain
-
-
-def _as_arguments(fields: Mapping[str, Any] | None) -> list[str]:
-    """Dotted fields and values as the command line takes them."""
-    values = flat(dict(fields or {})).items()
-    return [f"--{field}={value if isinstance(value, str) else json.dumps(value)}" for field, value in values]
 
 
 def _check_features(experiment: Experiment) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dfcvae.cli import main
-from dfcvae.config import DataConfig, ModelConfig, load_experiment
+from dfcvae.config import DataConfig, Experiment, ModelConfig
 from dfcvae.demo import DemoSettings, demo_experiments, run_demo
 from dfcvae.errors import UserError
 from dfcvae.feature_config import FeatureTraining
@@ -69,7 +69,7 @@ def test_the_models_differ_in_the_objective_alone():
 
 def test_the_objectives_and_the_network_are_those_of_the_shipped_experiments():
     for demo in demo_experiments(DataConfig(), DemoSettings(), seed=0):
-        shipped = load_experiment(EXPERIMENTS / f"{demo.name}.yaml")
+        shipped = Experiment.load(EXPERIMENTS / f"{demo.name}.yaml")
         if shipped.loss.features:
             shipped.loss.features.weights = "compact"
         assert demo.loss == shipped.loss

@@ -4,9 +4,11 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from dfcvae.cli import parse
 from dfcvae.config import (
     DataConfig,
     Distillation,
@@ -16,7 +18,6 @@ from dfcvae.config import (
     LossConfig,
     ModelConfig,
     TrainingConfig,
-    load_experiment,
 )
 from dfcvae.errors import UsageError, UserError
 from dfcvae.study import read_study
@@ -36,33 +37,32 @@ EXPERIMENTS = sorted(set(FOLDER.glob("*.yaml")) - set(STUDIES))
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_loads_and_saves_as_itself(path, tmp_path):
-    experiment = load_experiment(path)
+    experiment = Experiment.load(path)
     experiment.save(tmp_path / "saved.yaml")
-    assert load_experiment(tmp_path / "saved.yaml") == experiment == Experiment.from_dict(experiment.as_dict())
+    assert Experiment.load(tmp_path / "saved.yaml") == experiment == Experiment.from_dict(experiment.as_dict())
     assert experiment.name == path.stem
     assert f"dfcvae train experiments/{path.name}" in path.read_text()
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_trains_for_two_steps(path, splits, tmp_path):
-    small = ["--data.size=32", "--training.max_steps=2", "--training.batch_size=16", "--training.accelerator=cpu"]
-    experiment = load_experiment(path, small)
+    small = {"data.size": 32, "training.max_steps": 2, "training.batch_size": 16, "training.accelerator": "cpu"}
+    experiment = Experiment.load(path, small)
     if experiment.loss.features:
-        small.append("--loss.features.weights=random")
-        experiment = load_experiment(path, small)
+        experiment = Experiment.load(path, small | {"loss.features.weights": "random"})
     result = train(experiment, tmp_path / "run", splits=splits, progress=False)
     assert result.metrics["val/total"] > 0
 
 
 def test_the_shipped_pair_differs_in_the_objective_alone():
-    plain, dfc = (load_experiment(path.with_stem(name)) for path in EXPERIMENTS[:1] for name in ("vae", "dfc-vae"))
+    plain, dfc = (Experiment.load(path.with_stem(name)) for path in EXPERIMENTS[:1] for name in ("vae", "dfc-vae"))
     assert replace(dfc, loss=plain.loss, name=plain.name) == plain
     assert dfc.loss.features is not None
     assert replace(dfc.loss, features=None, pixel_weight=plain.loss.pixel_weight) == plain.loss
 
 
 def test_the_published_recipe_is_as_published():
-    experiment = load_experiment(next(path for path in EXPERIMENTS if path.stem == "dfc-vae-published"))
+    experiment = Experiment.load(next(path for path in EXPERIMENTS if path.stem == "dfc-vae-published"))
     loss, training, features = experiment.loss, experiment.training, experiment.loss.features
     assert (loss.alpha, loss.beta, loss.pixel_weight, loss.scale) == (2.5e-4, 0.5, 1.0, "none")
     assert (features.preset, features.layer_weights) == ("dfc", 1.0)
@@ -76,11 +76,13 @@ def test_the_published_recipe_is_as_published():
 def test_an_unknown_field_is_a_sentence(part, tmp_path):
     plain = Experiment().as_dict()
     plain[part]["alhpa"] = 1
-    with pytest.raises(UserError, match=r"saved experiment does not fit this version of dfcvae .*'alhpa'"):
+    with pytest.raises(
+        UserError, match=r"saved experiment does not fit this version of dfcvae .*alhpa: there is no such field"
+    ):
         Experiment.from_dict(plain)
     (tmp_path / "x.yaml").write_text(f"{part}:\n  alhpa: 1\n")
-    with pytest.raises(UserError, match="'alhpa'"):
-        load_experiment(tmp_path / "x.yaml")
+    with pytest.raises(UserError, match=r"x.yaml: \w+.alhpa: there is no such field"):
+        Experiment.load(tmp_path / "x.yaml")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_an_unknown_field_is_a_sentence(part, tmp_path):
         ("loss.beta", math.inf, "a finite number of at least 0, got inf."),
         ("loss.features.shift", -1, "a non-negative integer, got -1."),
         ("training.batch_size", 1, "an integer of at least 2, got 1."),
-        ("training.betas", (0.9, 1.0), r"a number from 0 to 0.999999 for each entry, got \(0.9, 1.0\)."),
+        ("training.betas", (0.9, 1.0), r"a number from 0 to 0.999999 for each entry, got .0.9, 1.0.."),
         ("training.ema_decay", 1.5, "a number from 0 to 1 or null, got 1.5."),
     ],
 )
@@ -108,16 +110,56 @@ def test_python_yaml_and_command_line_refuse_the_same(field, value, expected, tm
     override = f"--{field}={yaml.safe_dump(plain, default_flow_style=True).splitlines()[0]}"
     for refused in (
         lambda: GROUPS[group](**{name: value}),
-        lambda: load_experiment(tmp_path / "bad.yaml"),
-        lambda: load_experiment(tmp_path / "good.yaml", [override]),
+        lambda: Experiment.load(tmp_path / "bad.yaml"),
+        lambda: Experiment.load({field: value}),
+        lambda: Experiment.load(tmp_path / "good.yaml", {field: value}),
+        lambda: parse(["train", str(tmp_path / "good.yaml"), override]),
     ):
-        with pytest.raises(UsageError, match=f"^{field}: expected {expected}$"):
+        with pytest.raises(UsageError, match=f"{field}: expected {expected}$"):
             refused()
+
+
+def test_values_are_converted_to_plain_ones_when_the_object_is_made(tmp_path):
+    experiment = Experiment(
+        data=DataConfig(source=Path("faces"), crop=np.int64(148)),
+        loss=LossConfig(alpha=np.float64(1e-3), features=FeatureConfig(layers=[np.int64(14), "relu1_1"])),
+        training=TrainingConfig(learning_rate="1e-4", epochs=np.int32(3), betas=[np.float32(0.5), 0.9]),
+    )
+    experiment.save(tmp_path / "x.yaml")
+    plain = yaml.safe_load((tmp_path / "x.yaml").read_text())
+    assert (plain["data"]["source"], plain["data"]["crop"]) == ("faces", 148)
+    assert (plain["loss"]["alpha"], plain["loss"]["features"]["layers"]) == (0.001, [14, "relu1_1"])
+    assert (plain["training"]["learning_rate"], plain["training"]["epochs"]) == (1e-4, 3)
+    assert (experiment.training.betas, plain["training"]["betas"]) == ((0.5, 0.9), [0.5, 0.9])
+    assert Experiment.load(tmp_path / "x.yaml") == experiment
+
+
+def test_an_experiment_is_loaded_from_nested_or_dotted_fields_and_changed(tmp_path):
+    nested = Experiment.load({"data": {"size": 32}, "loss": {"features": {"preset": "ssim"}}})
+    assert nested == Experiment.load({"data.size": 32, "loss.features.preset": "ssim"})
+    assert (nested.data.size, nested.loss.features.preset, nested.training) == (32, "ssim", TrainingConfig())
+    nested.save(tmp_path / "x.yaml")
+    changed = Experiment.load(tmp_path / "x.yaml", {"loss.alpha": 0.5, "loss": {"features.shift": 2}, "data.size": 64})
+    assert (changed.loss.alpha, changed.loss.features.shift, changed.data.size) == (0.5, 2, 64)
+    assert changed.loss.features.preset == "ssim"
+    assert Experiment.load(tmp_path / "x.yaml", {"loss.features": None}).loss.features is None
+
+
+@pytest.mark.parametrize("name", ["lr", "learning_rat"])
+def test_the_nearest_field_is_named(name, tmp_path):
+    hint = r"\(did you mean '[a-z.]*learning_rate'\?\)"
+    with pytest.raises(UsageError, match=f"training.{name}: there is no such field {hint}"):
+        Experiment.load({"training": {name: 1}})
+    (tmp_path / "x.yaml").write_text("name: x")
+    with pytest.raises(UsageError, match=hint):
+        parse(["train", str(tmp_path / "x.yaml"), f"--training.{name}", "1"])
 
 
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
+        (lambda: TrainingConfig(precision="16-mixed"), r"one of 32-true, bf16-mixed, auto \(did you mean 'bf16-mixed'"),
+        (lambda: TrainingConfig(learning_rate="fast"), "training.learning_rate: expected a finite number of at least"),
         (lambda: TrainingConfig(epochs="x"), "training.epochs: expected a positive integer, got 'x'."),
         (lambda: TrainingConfig(compile=1), "training.compile: expected true or false, got 1."),
         (lambda: DataConfig(source=None), "data.source: expected text, got None."),

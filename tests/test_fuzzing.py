@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.checkpoint import load_checkpoint
 from dfcvae.commands.moving import parse_edits
-from dfcvae.config import DataConfig, Experiment, load_experiment
+from dfcvae.config import DataConfig, Experiment
 from dfcvae.data import open_images, prepare
 from dfcvae.data.cache import FILES, caches, check, load, read_looks
 from dfcvae.data.decode import Undecodable, quiet_pillow
@@ -234,7 +234,7 @@ def test_experiment_files(folder, data):
     whole = yaml.safe_dump(tiny_experiment().as_dict()).encode()
     texts_ = configurations().map(lambda plain: yaml.safe_dump(plain).encode())
     (folder / "x.yaml").write_bytes(data.draw(damaged([whole]) | texts_ | PLAIN.map(yaml.safe_dump).map(str.encode)))
-    only_ours(load_experiment, folder / "x.yaml")
+    only_ours(Experiment.load, folder / "x.yaml")
 
 
 @fuzz(200, (), words=st.lists(WORDS | st.text(alphabet="Smiling=+-.:0123456789", max_size=12), max_size=4))

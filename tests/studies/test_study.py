@@ -64,7 +64,7 @@ MISTAKES = {
     "field": ("base: x.yaml\nvariations: {a: , b: {loss.alhpa: 1}}", "Variation 'b' of"),
     "value": (
         "base: x.yaml\nvariations: {a: , b: {loss.alpha: much}}",
-        "Got value: much.",
+        "loss.alpha: expected a finite number of at least 0, got 'much'.",
     ),
     "base": ("base: 3\nvariations: {a: , b: }", "base: expected the name of a file"),
     "set": ("base: x.yaml\nset: [a]\nvariations: {a: , b: }", "set: expected a mapping of fields to values"),

@@ -45,7 +45,7 @@ def test_more_devices_than_gpus_are_a_sentence(monkeypatch):
 SCRIPT = """#!{python}
 import os, signal, sys, time
 from dfcvae import training
-from dfcvae.config import load_experiment
+from dfcvae.config import Experiment
 from dfcvae.errors import PreemptedError, UserError
 from dfcvae.training import train
 from tests.training.test_devices import few_faces
@@ -67,7 +67,7 @@ def validate(*arguments):
 
 plainly, training.validate = training.validate, validate
 try:
-    experiment, faces = load_experiment(sys.argv[1]), few_faces()
+    experiment, faces = Experiment.load(sys.argv[1]), few_faces()
     run = train(experiment, sys.argv[2], splits=faces, progress=False, resume="auto", on_step=fail)
     print("val/total:", run.metrics["val/total"])
 except PreemptedError as error:
