@@ -94,8 +94,7 @@ def save_checkpoint(file: Path, checkpoint: dict[str, Any]) -> None:
     except OSError as error:
         raise UserError(
             f"Could not write the checkpoint of step {checkpoint.get('step')} to {file} ({error.strerror or error}); "
-            "the previous one, if any, is intact. Free disk space or fix the permissions, then resume with --resume "
-            "auto."
+            "the previous one, if any, is intact. Free disk space or fix the permissions, then resume the run."
         ) from error
 
 

@@ -49,12 +49,14 @@ def pick_device(accelerator: str = "auto") -> torch.device:
 
 
 def check_accelerator(accelerator: str, devices: int = 1) -> None:
-    """Raise a UserError if the requested GPUs do not exist."""
+    """Raise a UserError if the requested GPUs do not exist, and say so where a GPU is not used."""
     if accelerator == "cuda" and not torch.cuda.is_available():
         raise UserError("training.accelerator: cuda was requested, but PyTorch finds no CUDA GPU; use auto or cpu.")
     gpus = torch.cuda.device_count()
     if accelerator != "cpu" and gpus and devices > gpus:
         raise UserError(f"training.devices: expected at most {gpus} (the GPUs of this machine), got {devices}.")
+    if accelerator == "auto" and torch.backends.mps.is_available():  # it has no float64, in which the scales are summed
+        print("Apple's GPU (mps) is not supported; training on the CPU.", file=sys.stderr)
 
 
 def process_rank() -> int:
@@ -126,7 +128,7 @@ def ending_together(world_size: int, rank: int) -> Iterator[None]:
             raise
         raise UserError(
             f"Rank {rank} of {world_size} lost the connection to another rank, which has ended; see that rank's log "
-            "for the cause. The last checkpoint is intact; resume with --resume auto."
+            "for the cause. The last checkpoint is intact; resume the run."
         ) from error
 
 

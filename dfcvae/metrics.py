@@ -4,6 +4,7 @@ import csv
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from math import inf
 from netrc import NetrcParseError, netrc
 from pathlib import Path
@@ -125,6 +126,16 @@ def progress_bar(experiment: Experiment, start: int, last: int, shown: bool) -> 
     )
 
 
+def history(out: Path) -> list[dict[str, float]]:
+    """The rows of metrics of a run, each with the cells that are not empty; ``step`` and ``epoch`` are integers.
+
+    Raises:
+        UserError: if the file of metrics is missing or corrupted.
+    """
+    rows = [{name: float(cell) for name, cell in row.items() if cell} for row in read_rows(out / METRICS)]
+    return [row | {"step": int(row["step"]), "epoch": int(row["epoch"])} for row in rows]
+
+
 def last_validation(out: Path) -> dict[str, float]:
     """The ``val/...`` metrics of the last validation of a run.
 
@@ -152,6 +163,12 @@ def read_rows(file: Path) -> list[Row]:
     except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
         raise UserError(f"{file} is missing or corrupted ({error!r}); repair it, or move it elsewhere.") from error
     return rows
+
+
+def check_logger(logger: str | None) -> None:
+    """Raise a UserError if the package of a logger is not installed."""
+    if logger and find_spec(logger) is None:
+        raise UserError(f"training.logger: {logger} is not installed; run `pip install {logger}`, or set it to null.")
 
 
 def _wandb_run(experiment: Experiment, out: Path, resumed: bool) -> Any:

@@ -24,11 +24,13 @@ from dfcvae.errors import UserError
 from dfcvae.files import remove_leftovers, write_atomically
 from dfcvae.images import grid, rows, save_png, to_float
 from dfcvae.losses import Objective, accounting_table, beta_eff
+from dfcvae.metrics import history, last_validation
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.vae import VAE
 
 Resume = bool | Literal["auto"]
 
+RESUME = "resume=True; --resume on the command line"
 COST = "cost.json"
 FACES_SHOWN, SAMPLES_SHOWN = 8, 32
 PICTURES_KEPT = 50  # of each kind
@@ -39,10 +41,33 @@ FREE = {"training.logger", "training.picture_epochs", "name"}  # may differ in a
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its folder and the validation metrics of its last epoch."""
+    """A run folder: ``Run("runs/vae").history`` reads one of an earlier training.
+
+    Args:
+        folder: where `dfcvae.train` wrote it.
+    """
 
     folder: Path
-    metrics: dict[str, float]
+
+    @property
+    def model(self) -> VAE:
+        """The model of the best validation, in eval mode."""
+        return VAE.load(self.folder)
+
+    @property
+    def experiment(self) -> Experiment:
+        """What was trained, with all values."""
+        return Experiment.load(Path(self.folder) / "config.yaml")
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """All rows of metrics: ``step``, ``epoch``, and ``train/...`` or ``val/...``; for ``pandas.DataFrame``."""
+        return history(Path(self.folder))
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The validation metrics of the last epoch: ``val/kl``, ``val/total``, ..."""
+        return last_validation(Path(self.folder))
 
 
 def last_file(out: Path) -> Path:
@@ -75,16 +100,16 @@ def checkpoint_to_resume(experiment: Experiment, out: Path, resume: Resume) -> d
             for file in existing:  # a best checkpoint without a last one: of a run killed between the two, perhaps
                 file.replace(file.with_suffix(".ckpt.before"))
     elif existing:
-        raise UserError(f"{out} already holds a run; continue it with --resume, or choose another folder with --out.")
+        raise UserError(f"{out} already holds a run. Resume it ({RESUME}), or choose another folder.")
     return None
 
 
 def _resumable(experiment: Experiment, file: Path, out: Path) -> dict[str, Any]:
     if not file.is_file():
-        raise UserError(f"Nothing to resume in {out}: expected {file}. Start the run without --resume.")
+        raise UserError(f"Nothing to resume in {out}: expected {file}. Start the run without resume.")
     checkpoint = load_checkpoint(file)
     if not checkpoint.keys() >= {"optimizer", "step"}:
-        raise UserError(f"{file} holds a model but no training state to resume. Start a new run (--out).")
+        raise UserError(f"{file} holds a model but no training state to resume. Start a run in another folder.")
     saved = Experiment.from_dict(checkpoint["about"]["config"])  # fields added since have their defaults
     before, now = flat(saved.as_dict()), flat(experiment.as_dict())
     free = set(FREE)
@@ -98,7 +123,7 @@ def _resumable(experiment: Experiment, file: Path, out: Path) -> dict[str, Any]:
             f"{name} was {before.get(name, '-')!r} and is now {now.get(name, '-')!r}" for name in changed
         )
         raise UserError(
-            f"The run in {out} cannot be resumed with another experiment: {differences}. Start a new one (--out)."
+            f"The run in {out} cannot be resumed with another experiment: {differences}. Start a run in another folder."
         )
     return checkpoint
 

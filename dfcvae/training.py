@@ -41,7 +41,7 @@ from dfcvae.fitted import fit_after_training
 from dfcvae.gaussian import active_units
 from dfcvae.images import to_float
 from dfcvae.losses import Objective
-from dfcvae.metrics import LOG_EVERY, METRICS, MetricsLog, last_validation, progress_bar, read_rows
+from dfcvae.metrics import LOG_EVERY, METRICS, MetricsLog, check_logger, progress_bar, read_rows
 from dfcvae.run import (
     FACES_SHOWN,
     Cost,
@@ -111,6 +111,7 @@ def train(
         cost = Cost(out, config.batch_size, device, resumed=checkpoint is not None)
         vae, perceptual = build_vae(experiment), build_perceptual(experiment.loss.features)  # may fail: before the data
         check_accelerator(config.accelerator, config.devices)
+        check_logger(config.logger)
         splits = splits or load_faces(experiment.data, progress=shown)
         if len(splits["val"]) < 2:
             raise UserError(f"Validation needs at least 2 images, got {len(splits['val'])} in the validation split.")
@@ -132,7 +133,7 @@ def train(
             _fit(experiment, vae, objective, batches, splits["val"], out, checkpoint, cost, shown, on_step)
         if mixture and rank == 0:
             fit_after_training(out, splits, device, progress=progress)
-    return Run(out, last_validation(out))
+    return Run(out)
 
 
 def _fit(
@@ -197,7 +198,7 @@ def _fit(
             fabric.barrier()
             name = Signals(stop.received).name if stop.received is not None else "a signal in another rank"
             raise PreemptedError(
-                f"Received {name}; saved step {step:,} in {last_file(out)}. Rerun with --resume auto to continue."
+                f"Received {name}; saved step {step:,} in {last_file(out)}. Resume it with --resume auto."
             )
 
     with (
@@ -254,7 +255,7 @@ def _fit(
                 if ema is not None and config.ema_decay is not None:
                     # the first steps are forgotten faster, or the average would hold the initial weights for long
                     decay = min(config.ema_decay, (step + 1) / (step + 11)) if step else 0.0
-                    get_ema_multi_avg_fn(decay)(_floats(ema), _floats(vae), step)
+                    _average(ema, vae, decay)
 
             if (step + 1) % LOG_EVERY == 0 or step + 1 == last:
                 row = torch.stack(list(means.values()))
@@ -378,9 +379,14 @@ def _check(metrics: dict[str, float], step: int) -> None:
         )
 
 
-def _floats(vae: VAE) -> list[Tensor]:
-    """Weights and batch norm statistics; not the counter of batches, an integer."""
-    return [value for value in vae.state_dict().values() if value.is_floating_point()]
+def _average(ema: VAE, vae: VAE, decay: float) -> None:
+    """Move an exponential moving average towards the weights and batch norm statistics; counters are copied."""
+    pairs = list(zip(ema.state_dict().values(), vae.state_dict().values(), strict=True))
+    floats = [pair for pair in pairs if pair[0].is_floating_point()]
+    get_ema_multi_avg_fn(decay)(*map(list, zip(*floats, strict=True)), 0)
+    for average, value in pairs:
+        if not average.is_floating_point():
+            average.copy_(value)
 
 
 def _not_finite(step: int, per_image: list[Terms], rows: list[int]) -> UserError:

@@ -147,7 +147,7 @@ def test_other_ranks_wait_for_the_validation_of_the_first(start):
 @pytest.mark.parametrize(
     ("fault", "rank", "status", "told"),
     [
-        ("SIGKILL", "1", 1, ["Rank 0 of 2 lost the connection", "resume with --resume auto"]),
+        ("SIGKILL", "1", 1, ["Rank 0 of 2 lost the connection", "resume the run"]),
         ("SIGTERM", "0", 75, ["Received SIGTERM; saved step 5 in", "Received a signal in another rank; saved step 5"]),
     ],
 )

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import threading
+from dataclasses import replace
 from importlib.metadata import version
 from itertools import islice
 
@@ -13,20 +14,21 @@ import pytest
 import torch
 from torch import nn
 
+from dfcvae import metrics
 from dfcvae.build import build_objective, build_perceptual, build_vae
-from dfcvae.config import Experiment
+from dfcvae.config import DataConfig, Experiment
 from dfcvae.data import Faces, TrainingBatches
 from dfcvae.data.batches import AHEAD, Batch
-from dfcvae.device import WORKSPACE, determinism, pick_precision
+from dfcvae.device import WORKSPACE, check_accelerator, determinism, pick_device, pick_precision
 from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
 from dfcvae.gaussian import kl_divergence
 from dfcvae.images import to_float, translate
 from dfcvae.losses import Objective
 from dfcvae.networks import NETWORKS, Decoder, Encoder
-from dfcvae.run import picture_interval, read_cost
+from dfcvae.run import Run, picture_interval, read_cost
 from dfcvae.seeding import Stream
-from dfcvae.training import noise, ramp, rate, shift_of, terms_of, validate
+from dfcvae.training import noise, ramp, rate, shift_of, terms_of, train, validate
 from dfcvae.vae import VAE
 from tests.conftest import tiny_experiment
 from tests.training.runs import (
@@ -118,6 +120,10 @@ def test_the_steps_are_those_of_a_naive_loop(options, experiment, splits, tmp_pa
         torch.testing.assert_close(state["vae"][name], value.detach(), rtol=1e-3, atol=1e-5)
         if config.ema_decay:
             torch.testing.assert_close(state["ema"][name], average[name], rtol=1e-3, atol=1e-5)
+    if config.ema_decay:
+        counters = [name for name, value in state["ema"].items() if not value.is_floating_point()]
+        assert counters
+        assert all(state["ema"][name] == state["vae"][name] > 0 for name in counters)
 
 
 def test_the_run_folder_is_complete(finished):
@@ -169,6 +175,38 @@ def validated_again(experiment, out, splits):
 
 def test_the_metrics_are_those_of_the_last_model_on_the_validation_split(finished, splits):
     assert finished.metrics == validated_again(tiny_experiment(), finished.folder, splits)
+
+
+def test_a_run_gives_its_model_history_and_experiment(finished, splits):
+    again = Run(finished.folder)
+    x = to_float(splits["val"].images[:2])
+    assert not again.model.training
+    assert torch.equal(again.model.reconstruct(x), VAE.load(finished.folder).reconstruct(x))
+    assert again.experiment == tiny_experiment()
+    assert again.history == finished.history
+    found = rows(finished.folder)
+    assert [row["step"] for row in again.history] == [int(row["step"]) for row in found]
+    assert again.history[0] == {name: float(cell) for name, cell in found[0].items() if cell}
+    assert again.metrics == {name: value for name, value in again.history[-1].items() if name.startswith("val/")}
+
+
+@pytest.mark.parametrize("logger", ["wandb", "tensorboard"])
+def test_a_missing_logger_is_named_before_the_data_is_decoded(logger, plain, tmp_path, monkeypatch):
+    monkeypatch.setattr(metrics, "find_spec", lambda name: None)
+    missing = replace(with_training(plain, logger=logger), data=DataConfig(source=str(tmp_path / "nothing")))
+    with pytest.raises(UserError, match=f"training.logger: {logger} is not installed; run `pip install {logger}`"):
+        train(missing, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_mac_is_told_that_its_gpu_is_not_used(monkeypatch, capsys):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    check_accelerator("cpu")
+    assert not capsys.readouterr().err
+    check_accelerator("auto")
+    assert "Apple's GPU (mps) is not supported; training on the CPU." in capsys.readouterr().err
+    assert pick_device("auto") == CPU
 
 
 @pytest.mark.parametrize("parts", [1, 2])
