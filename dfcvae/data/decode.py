@@ -52,7 +52,7 @@ def decode(data: bytes) -> Image.Image:
         image.load()
         if image.mode == "RGB" and image.format == "JPEG" and "exif" not in image.info:
             return image
-        return _upright_rgb(image)
+        return upright_rgb(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
         raise Undecodable("too many pixels") from error
     except Undecodable:
@@ -70,7 +70,12 @@ def quiet_pillow() -> Iterator[None]:
         yield
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """An image as RGB, see `decode`.
+
+    Raises:
+        Undecodable: its pixels are 32-bit numbers.
+    """
     # old versions of Pillow read 16-bit PNG files in mode "I"
     sixteen_bits = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
     with suppress(Exception):  # unreadable EXIF says nothing about the pixels

@@ -345,7 +345,7 @@ def test_a_subset_of_faces_is_the_first_ones_without_a_copy(source, prepared):
     for n in (0, 6):
         with pytest.raises(UserError, match=rf"first {n} faces, but there are 5. Choose 1 to 5"):
             train.subset(n)
-    with pytest.raises(ValueError, match=r"5 images with 1 attribute names need attributes of shape \(5, 1\)"):
+    with pytest.raises(UserError, match=r"5 images with 1 attribute names need attributes of shape \(5, 1\)"):
         replace(train, names=("Smiling",))
 
 
