@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from dfcvae.errors import UserError, nearest
+from dfcvae.files import LFS_MAGIC
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"))
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF")  # Pillow's names; none of them starts another program
@@ -94,6 +95,8 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 def _reason(data: bytes, error: Exception) -> str:
     if not data:
         return "empty file"
+    if data.startswith(LFS_MAGIC):
+        return "a git-lfs pointer: run `git lfs pull`"
     start = data[:64].lstrip()[:4].lower()
     if start in OTHER_KINDS:
         return OTHER_KINDS[start]

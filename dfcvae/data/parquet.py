@@ -18,6 +18,7 @@ from dfcvae.data.folders import ImageSet, natural
 from dfcvae.data.labels import CELEBA_COUNTS, SPLIT_FOLDERS, complete
 from dfcvae.data.lists import ATTRIBUTE_COUNT, IDENTITY_COLUMNS
 from dfcvae.errors import UserError
+from dfcvae.files import LFS_HINT, is_lfs_pointer
 
 try:
     import pyarrow as pa
@@ -58,6 +59,8 @@ def _reading(path: Path, problem: str = "corrupted") -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: text that cannot be decoded
+        if is_lfs_pointer(path):
+            raise UserError(f"{path} is not a parquet file. {LFS_HINT}") from error
         raise UserError(f"{path} is {problem} ({error}). Download it again.") from error
 
 
