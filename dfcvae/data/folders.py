@@ -22,7 +22,8 @@ from dfcvae.files import LFS_HINT, is_lfs_pointer
 OF_ONE_FILE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
 LARGEST = 2**29  # bytes of one file: no picture needs more, and one that claims to would fill the memory
 NO_DATA = {"__macosx", "@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found"}
-"""Folders of file systems, network drives and archives, which hold thumbnails or deleted pictures."""
+NO_DATA |= {"thumbs.db", "desktop.ini"}
+"""What systems, network drives and archives put beside the data: thumbnails, deleted pictures, settings."""
 
 TOO_LARGE = f"larger than {LARGEST // 2**20} MB"
 

@@ -75,7 +75,7 @@ def join(files: Sequence[str], tables: Sequence[Table], seed: int, numbered: boo
     chosen = chosen if given else _without_strays(chosen)
     values = _attributes(chosen, used, rows)
     split, how = _split(chosen, given, how, *_people(chosen, used, rows), seed)
-    about = [*(("labels", table.label) for table in used), ("split", how), *_unknown(values)]
+    about = [*(("labels", table.label) for table in used), ("split", how), *unknown(values)]
     if len(chosen) < len(files):
         about.append(("not listed", f"{some(sorted({*files} - {*chosen}))}, left out"))
     unused = [name for table in used for name in table.unused]
@@ -187,7 +187,7 @@ def _attributes(files: Sequence[str], tables: Sequence[Table], rows: Rows) -> di
     return values
 
 
-def _unknown(values: Mapping[str, NDArray[np.int8]]) -> list[tuple[str, str]]:
+def unknown(values: Mapping[str, NDArray[np.int8]]) -> list[tuple[str, str]]:
     """The finding about empty cells and about images that a list lacks."""
     names: dict[int, list[str]] = {}
     for name, column in values.items():
