@@ -111,9 +111,9 @@ def open_parquet(shards: Sequence[Path], path: Path, split_seed: int) -> ImageSe
     keys = [person or filename for person, filename in zip(people, filenames, strict=True)]
     called = [_split(shard) for shard in shards]
     named = None not in called
-    given = np.repeat(np.array(called if named else [0] * len(shards), np.int8), counts)
+    split = np.repeat(np.array(called if named else [0] * len(shards), np.int8), counts)
     by = "file name" if people is filenames else "identity"
-    split, how = complete(given, "as the shards are called" if named else "", keys, by, split_seed)
+    split, how = complete(split, "as the shards are called" if named else "", keys, by, split_seed)
     return ImageSet(
         path,
         f"{len(shards)} parquet file{'s' * (len(shards) > 1)}, as on Hugging Face",
