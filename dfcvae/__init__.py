@@ -17,6 +17,7 @@ _HOMES = {
     "load_vectors": "dfcvae.fitted",
     "pretrained_models": "dfcvae.files",
     "Experiment": "dfcvae.config",
+    "faces": "dfcvae.data",
     "load_faces": "dfcvae.data",
     "train": "dfcvae.training",
     "train_features": "dfcvae.attribute_network",
@@ -28,6 +29,7 @@ __all__ = ["__version__", *_HOMES]
 if TYPE_CHECKING:
     from dfcvae.attribute_network import train_features as train_features
     from dfcvae.config import Experiment as Experiment
+    from dfcvae.data import faces as faces
     from dfcvae.data import load_faces as load_faces
     from dfcvae.errors import UserError as UserError
     from dfcvae.evaluation import evaluate as evaluate

@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from dfcvae.files import atomic_file, remove_leftovers, write_atomically
+from dfcvae.files import atomic_file, is_lfs_pointer, remove_leftovers, write_atomically
 from dfcvae.vae import VAE
 
 
@@ -35,6 +35,12 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
     remove_leftovers(tmp_path)
     remove_leftovers(tmp_path / "nowhere")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.tmp"]
+
+
+def test_a_git_lfs_pointer_is_known_by_its_content(tmp_path):
+    (tmp_path / "pointer").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n")
+    (tmp_path / "text").write_text("version 2\n")
+    assert [is_lfs_pointer(tmp_path / name) for name in ("pointer", "text", "nowhere")] == [True, False, False]
 
 
 @pytest.mark.parametrize("file", [1, 2])

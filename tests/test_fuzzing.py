@@ -20,7 +20,7 @@ from dfcvae.data import open_images, prepare
 from dfcvae.data.cache import FILES, caches, check, load, read_looks
 from dfcvae.data.decode import Undecodable, quiet_pillow
 from dfcvae.data.labels import join
-from dfcvae.data.lists import read_attributes, read_csv, read_identities, read_mapping, read_partition
+from dfcvae.data.lists import OF_CELEBA, read_list, read_mapping
 from dfcvae.errors import UserError
 from dfcvae.explore.explorer import read_upload
 from dfcvae.latent import AttributeVectors, Prior
@@ -110,9 +110,10 @@ def texts(draw):
 
 @fuzz(300, text=texts())
 def test_lists(text):
-    for read in (read_attributes, read_partition, read_identities, read_mapping, read_csv):
-        only_ours(read, "x", text)
-    only_ours(read_csv, "x", text, {"1.jpg", "1", "000001.jpg", "000001"})
+    for label in ("x.csv", *OF_CELEBA):
+        only_ours(read_list, label, text)
+    only_ours(read_mapping, "x", text)
+    only_ours(read_list, "x.csv", text, {"1.jpg", "1", "000001.jpg", "000001"})
 
 
 @fuzz(
@@ -123,7 +124,9 @@ def test_lists(text):
     numbered=st.booleans(),
 )
 def test_lists_joined_to_files(files, one, other, numbered):
-    tables = [only_ours(read_csv, "a", one), only_ours(read_identities, "b", other), only_ours(read_csv, "c", other)]
+    bases = {file.rpartition("/")[2] for file in files}
+    tables = [only_ours(read_list, "a", one, bases), only_ours(read_list, "identity_CelebA.txt", other)]
+    tables.append(only_ours(read_list, "train.csv", other, bases))
     labels = only_ours(join, files, [table for table in tables if table], 0, numbered)
     assert labels is None or len(labels.files) == len(labels.attributes) == len(labels.split)
 

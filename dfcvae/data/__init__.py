@@ -1,11 +1,11 @@
-"""Faces to train on: CelebA as it is on disk, any folder of images, or synthetic faces."""
+"""Faces to train on: CelebA as it is on disk, any folder of images, a user's own in Python, or synthetic faces."""
 
 from dfcvae.data.batches import Batches, TrainingBatches
 from dfcvae.data.cache import prepare
 from dfcvae.data.celeba import open_images
 from dfcvae.data.decode import Rendering
-from dfcvae.data.faces import Faces, Splits, filled
 from dfcvae.data.folders import ImageSet
+from dfcvae.data.own import OWN, as_splits, faces
 from dfcvae.data.source import (
     SYNTHETIC,
     absent,
@@ -19,8 +19,10 @@ from dfcvae.data.source import (
     synthetic_faces,
     tell_other_data,
 )
+from dfcvae.data.splits import Faces, Splits, filled
 
 __all__ = [
+    "OWN",
     "SYNTHETIC",
     "Batches",
     "Faces",
@@ -29,10 +31,12 @@ __all__ = [
     "Splits",
     "TrainingBatches",
     "absent",
+    "as_splits",
     "at_hand",
     "check_at_hand",
     "data_of",
     "decode_face",
+    "faces",
     "filled",
     "load_faces",
     "open_images",

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from dfcvae.data.faces import Faces
+from dfcvae.data.splits import Faces
 from dfcvae.errors import UserError
 from dfcvae.seeding import Stream, seeded_generator
 

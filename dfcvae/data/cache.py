@@ -22,9 +22,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from dfcvae.data.decode import Rendering, Undecodable, decode, quiet_pillow
-from dfcvae.data.faces import Faces, Splits
 from dfcvae.data.folders import ImageSet
 from dfcvae.data.labels import SPLITS
+from dfcvae.data.splits import Faces, Splits
 from dfcvae.data.workers import in_chunks, workers_by_default
 from dfcvae.errors import UserError, printable, some
 from dfcvae.files import cache_root
@@ -32,6 +32,7 @@ from dfcvae.files import cache_root
 FORMAT = 2  # increment when the files of a cache, or the pixels that decoding and rendering give, change
 FILES = ("images.npy", "attributes.npy", "split.npy", "files.csv")
 A_DAY = 86_400  # seconds
+TOLD = ("no access", "not listed", "unknown")  # findings that change what is trained on
 WHAT_TO_DO = " Complete the data set, or omit --strict to leave them out."
 
 
@@ -83,7 +84,8 @@ def prepare(
     Args:
         images: an opened data set.
         size, channels, crop, filter: see `Rendering`.
-        strict: refuse images that are missing or unreadable, instead of leaving them out with a message on stderr.
+        strict: refuse images or folders that are missing or unreadable, instead of leaving them out with a message on
+            stderr.
         cache_dir: where decoded images are stored, see `cache_root`.
         workers: decoding processes, by default one per processor. The result does not depend on it.
         progress: show a progress bar, and what was left out, on stderr.
@@ -101,6 +103,11 @@ def prepare(
         raise UserError(f"None of the {len(images.missing):,} listed images is in {images.path}.")
     if strict and images.missing:
         raise UserError(f"Images are listed but not in {images.path}: {some(images.missing)}.{WHAT_TO_DO}")
+    if strict and images.closed:
+        raise UserError(f"Folders in {images.path} cannot be listed: {some(images.closed)}. Check their permissions.")
+    for what, which in images.about if progress else ():
+        if what in TOLD:
+            print(f"{what.capitalize()}: {which}.", file=sys.stderr)
     identity = _origin(images) | asdict(rendering)
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     folder = cache_root(cache_dir) / f"{size}px-{name}"

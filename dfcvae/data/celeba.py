@@ -2,34 +2,36 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from posixpath import basename, splitext
+from posixpath import basename, dirname, splitext
 
 from dfcvae.data.decode import SUFFIXES, Undecodable
 from dfcvae.data.folders import Folder, ImageSet, Tree, TreeImages, Zip, read_file
-from dfcvae.data.labels import CELEBA_COUNTS, join, relative_to_common_folder, stem
+from dfcvae.data.labels import CELEBA_COUNTS, join, relative_to_common_folder
 from dfcvae.data.lists import (
     ATTRIBUTES,
-    CELEBA_CSV,
     HQ_ATTRIBUTES,
     HQ_MAPPING,
     IDENTITIES,
     OF_CELEBA,
     PARTITION,
-    READERS,
     Table,
     normal,
-    read_csv,
+    read_list,
     read_mapping,
+    stem,
 )
 from dfcvae.errors import UserError, some
+from dfcvae.files import LFS_HINT, LFS_MAGIC
 
 ALIGNED = "img_align_celeba"
 IMAGE_FOLDERS = (ALIGNED, f"{ALIGNED}_png", "CelebA-HQ-img")
 """Folders that hold the faces; beside them are other images, such as masks or uncropped pictures."""
 
+CELEBA_TEXTS = {f"{name}.txt" for name in OF_CELEBA}
 FEW = 20  # images that may as well illustrate a zip or parquet files beside them
 HQ_COUNTS = 24_183, 2_993, 2_824
 
@@ -64,21 +66,20 @@ def open_images(path: str | Path, *, split_seed: int = 0) -> ImageSet:
             f"files, CelebA's {ALIGNED}.zip, or parquet files."
         )
     aligned = any(ALIGNED in part for part in (*tree.path.parts[-2:], *files[0].split("/")[:-1]))
-    lists = _lists_beside(tree.path, aligned) | _lists_inside(tree)
-    if tree is not outer:
-        lists |= _lists_inside(outer)
+    lists = _lists(outer, tree, aligned)
     numbered = (
         not aligned
         and all(stem(name).isdecimal() for name in files)
         and not {HQ_MAPPING, HQ_ATTRIBUTES}.isdisjoint(lists)
     )
-    labels = join(files, _read_lists(lists, files, numbered), split_seed, numbered)
+    labels = join(files, _tables(lists, files, numbered), split_seed, numbered)
     common, filenames = relative_to_common_folder(labels.files)
     images = tree.path / common if isinstance(tree, Folder) else tree.path
     kind, official = _recognise(str(tree.path / common), lists, numbered)
     # a folder of HEIC files should not look empty
     others = [(suffix, n) for suffix, n in _suffixes(outer) if suffix not in {*SUFFIXES, ".csv", ".txt", ".zip"}]
-    not_read = [("not read", ", ".join(f"{n:,} {suffix}" for suffix, n in others))] * bool(others)
+    about = [("not read", ", ".join(f"{n:,} {suffix}" for suffix, n in others))] if others else []
+    about += [("no access", f"{some(outer.closed)}: folders that cannot be listed")] if outer.closed else []
     return ImageSet(
         images,
         f"{kind} ({'folder' if isinstance(tree, Folder) else 'zip, read in place'})",
@@ -88,7 +89,8 @@ def open_images(path: str | Path, *, split_seed: int = 0) -> ImageSet:
         labels.names,
         labels.split,
         labels.missing,
-        (*labels.about, *not_read),
+        outer.closed,
+        (*labels.about, *about),
         official,
     )
 
@@ -128,73 +130,77 @@ def _image_names(tree: Tree) -> list[str]:
 
 @dataclass(frozen=True)
 class ListFile:
-    """A file that may be a list: its path, its content, and whether it is with the images."""
+    """A file that may be a list.
+
+    Attributes:
+        label: its path, for messages.
+        read: gives its content.
+        folder: the one it is in, below that of the images.
+        near: whether it is with the images, not just in a folder above.
+    """
 
     label: str
-    data: bytes
+    read: Callable[[], bytes]
+    folder: str = ""
     near: bool = True
 
     @property
     def text(self) -> str:
         """The content as text."""
-        coding = "utf-16" if self.data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
         try:
-            return self.data.decode(coding)
+            data = self.read()
+            if data.startswith(LFS_MAGIC):
+                raise UserError(f"The list {self.label} could not be read. {LFS_HINT}")
+            return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        except Undecodable as error:
+            raise UserError(f"The list {self.label} could not be read: {error}. Correct or remove it.") from error
         except UnicodeDecodeError as error:
             raise UserError(f"The list {self.label} is not UTF-8 text ({error.reason}). Save it as UTF-8.") from error
 
 
-def _lists_inside(tree: Tree) -> dict[str, ListFile]:
-    """The lists of a tree, by name: CelebA's own by the last part of it, and of several the least nested."""
-    found: dict[str, str] = {}
-    for name in sorted(tree.names, key=lambda name: name.count("/")):
-        if basename(name) in OF_CELEBA:
-            found.setdefault(basename(name), name)
-        elif name.lower().endswith(".csv"):
-            found[name] = name
-    try:
-        return {base: ListFile(str(tree.path / name), tree.read(name)) for base, name in found.items()}
-    except Undecodable as error:
-        raise UserError(f"A list in {tree.path} could not be read: {error}. Correct or remove it.") from error
+def _lists(outer: Tree, tree: Tree, aligned: bool) -> dict[str, ListFile]:
+    """The lists in and around the images: CelebA's own by name, one of each, others by path."""
+    candidates = [*_lists_inside(outer), *(_lists_inside(tree) if tree is not outer else ())]
+    candidates += _lists_beside(tree.path, aligned)
+    found: dict[str, ListFile] = {}
+    for entry in sorted(candidates, key=lambda entry: not entry.label.endswith(".txt")):
+        found.setdefault(stem(entry.label) if stem(entry.label) in OF_CELEBA else entry.label, entry)
+    return found
 
 
-def _lists_beside(images: Path, aligned: bool) -> dict[str, ListFile]:
+def _lists_inside(tree: Tree) -> list[ListFile]:
+    """The lists of a tree, the least nested first."""
+    names = [name for name in tree.names if name.lower().endswith(".csv") or basename(name) in CELEBA_TEXTS]
+    return [
+        ListFile(str(tree.path / name), partial(tree.read, name), dirname(name))
+        for name in sorted(names, key=lambda name: name.count("/"))
+    ]
+
+
+def _lists_beside(images: Path, aligned: bool) -> list[ListFile]:
     """Lists in the folders around an image folder or zip, as CelebA is published and unpacked."""
-    found: dict[str, Path] = {}
-    for above in (images.parent, images.parent.parent) if aligned else (images.parent,):
-        for folder in (above, above / "Anno", above / "Eval"):
-            for name in OF_CELEBA:
-                if (folder / name).is_file():
-                    found.setdefault(name, folder / name)
+    above = (images.parent, images.parent.parent) if aligned else (images.parent,)
+    folders = [folder / part for folder in above for part in ("", "Anno", "Eval")]
+    paths = [folder / f"{name}{suffix}" for folder in folders for name in OF_CELEBA for suffix in (".txt", ".csv")]
     own = images.with_name((images.name if images.is_dir() else images.stem) + ".csv")
-    paths = found | ({own.name: own} if own.is_file() else {})
-    lists = {}
-    for name, path in paths.items():
-        try:
-            lists[name] = ListFile(str(path), read_file(path), near=aligned or path == own)
-        except Undecodable as error:
-            raise UserError(f"The list {path} could not be read: {error}. Correct or remove it.") from error
-    return lists
+    return [
+        ListFile(str(path), partial(read_file, path), near=aligned or path == own)
+        for path in (*paths, own)
+        if path.is_file()
+    ]
 
 
-def _read_lists(lists: dict[str, ListFile], files: Sequence[str], numbered: bool) -> list[Table]:
-    """The tables in them. For CelebA-HQ, those about CelebA's images go through the mapping."""
+def _tables(lists: dict[str, ListFile], files: Sequence[str], numbered: bool) -> list[Table]:
+    """The tables in the lists. For CelebA-HQ, those about CelebA's images go through the mapping."""
     mapping = read_mapping(lists[HQ_MAPPING].label, lists[HQ_MAPPING].text) if numbered and HQ_MAPPING in lists else {}
-    superseded = {HQ_MAPPING} | {csv for csv in CELEBA_CSV if csv.replace(".csv", ".txt") in lists}
-    if not numbered:
-        superseded.add(HQ_ATTRIBUTES)
-    elif HQ_ATTRIBUTES in lists:
-        superseded |= {f"{ATTRIBUTES}.txt", CELEBA_CSV[0]}
+    superseded = HQ_ATTRIBUTES if not numbered else ATTRIBUTES if HQ_ATTRIBUTES in lists else ""
     bases = {key(normal(file)) for file in files for key in (basename, stem)}
     tables = []
     for name, entry in lists.items():
-        if name in superseded:
+        if name in (HQ_MAPPING, superseded):
             continue
-        if name in READERS:
-            table = READERS[name](entry.label, entry.text)
-        else:
-            table = read_csv(entry.label, entry.text, () if name in CELEBA_CSV else bases) or Table(entry.label)
-        table = replace(table, near=entry.near, required=name in OF_CELEBA and entry.near)
+        table = read_list(entry.label, entry.text, bases) or Table(entry.label)
+        table = replace(table, folder=entry.folder, near=entry.near, required=name in OF_CELEBA and entry.near)
         if numbered and name in OF_CELEBA and name != HQ_ATTRIBUTES:  # as a list of CelebA-HQ's numbers
             row_of = {listed: i for i, listed in enumerate(table.filenames)}
             pairs = [(row_of[listed], number) for number, listed in mapping.items() if listed in row_of]
@@ -205,11 +211,12 @@ def _read_lists(lists: dict[str, ListFile], files: Sequence[str], numbered: bool
 
 def _recognise(folder: str, lists: dict[str, ListFile], numbered: bool) -> tuple[str, tuple[int, int, int] | None]:
     """What to call a layout, and the official counts of its splits."""
+    suffixes = {Path(lists[name].label).suffix for name in (ATTRIBUTES, PARTITION, IDENTITIES) if name in lists}
     if numbered or "CelebA-HQ-img" in folder:
         return "CelebA-HQ, numbered images", HQ_COUNTS
-    if {f"{ATTRIBUTES}.txt", f"{PARTITION}.txt", IDENTITIES} & set(lists):
+    if ".txt" in suffixes:
         return "CelebA with its text lists", CELEBA_COUNTS
-    if set(lists) & set(CELEBA_CSV):
+    if suffixes:
         return "CelebA with csv lists, as on Kaggle", CELEBA_COUNTS
     if ALIGNED in folder:
         return "CelebA without its lists", CELEBA_COUNTS

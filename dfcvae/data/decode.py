@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from dfcvae.errors import UserError, nearest
+from dfcvae.files import LFS_MAGIC
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"))
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF")  # Pillow's names; none of them starts another program
@@ -52,7 +53,7 @@ def decode(data: bytes) -> Image.Image:
         image.load()
         if image.mode == "RGB" and image.format == "JPEG" and "exif" not in image.info:
             return image
-        return _upright_rgb(image)
+        return upright_rgb(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
         raise Undecodable("too many pixels") from error
     except Undecodable:
@@ -70,7 +71,12 @@ def quiet_pillow() -> Iterator[None]:
         yield
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """An image as RGB, see `decode`.
+
+    Raises:
+        Undecodable: its pixels are 32-bit numbers.
+    """
     # old versions of Pillow read 16-bit PNG files in mode "I"
     sixteen_bits = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
     with suppress(Exception):  # unreadable EXIF says nothing about the pixels
@@ -89,6 +95,8 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 def _reason(data: bytes, error: Exception) -> str:
     if not data:
         return "empty file"
+    if data.startswith(LFS_MAGIC):
+        return "a git-lfs pointer: run `git lfs pull`"
     start = data[:64].lstrip()[:4].lower()
     if start in OTHER_KINDS:
         return OTHER_KINDS[start]

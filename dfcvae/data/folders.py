@@ -9,17 +9,22 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dfcvae.data.decode import Undecodable
 from dfcvae.errors import UserError
+from dfcvae.files import LFS_HINT, is_lfs_pointer
 
 # Errors of a single file, not of the disk or the connection to it.
 OF_ONE_FILE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
 LARGEST = 2**29  # bytes of one file: no picture needs more, and one that claims to would fill the memory
+NO_DATA = {"__macosx", "@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found"}
+NO_DATA |= {"thumbs.db", "desktop.ini"}
+"""What systems, network drives and archives put beside the data: thumbnails, deleted pictures, settings."""
+
 TOO_LARGE = f"larger than {LARGEST // 2**20} MB"
 
 
@@ -46,6 +51,7 @@ class ImageSet:
         names: the ``A`` attribute names.
         split: int8 ``(n,)``, indices into `SPLITS`.
         missing: names that are listed but not on the disk.
+        closed: folders that could not be listed.
         about: further findings as (what, which), for people to read.
         official: counts of train, val and test in the full data set, where known.
     """
@@ -58,6 +64,7 @@ class ImageSet:
     names: tuple[str, ...]
     split: NDArray[np.int8]
     missing: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
     about: tuple[tuple[str, str], ...] = ()
     official: tuple[int, int, int] | None = None
 
@@ -70,11 +77,19 @@ class Folder:
 
     Attributes:
         names: relative, with slashes, in natural order; no hidden files, no folders.
+        closed: folders below it that cannot be listed.
+
+    Raises:
+        UserError: the folder itself cannot be listed.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.names = sorted(_walk(path), key=natural)
+        faults: list[OSError] = []
+        self.names = sorted(_walk(path, faults), key=natural)
+        self.closed = tuple(os.path.relpath(fault.filename, path) for fault in faults)
+        if os.curdir in self.closed:
+            raise UserError(f"The folder {path} cannot be listed ({faults[0].strerror}). Check its permissions.")
 
     def read(self, name: str) -> bytes:
         """The content of a file."""
@@ -97,23 +112,29 @@ class Zip:
     """Members of a zip, read in place.
 
     Attributes:
-        names: as in `Folder`.
+        names: as in `Folder`; the backslashes that some Windows programs write are slashes here.
+        closed: empty, as in `Folder`.
 
     Raises:
         UserError: it is not a complete zip.
     """
 
+    closed = ()
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._owner = -1
         try:
-            members = {info.filename for info in self._archive().infolist() if not info.is_dir()}
+            members = [info.filename for info in self._archive().infolist()]
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            if is_lfs_pointer(path):
+                raise UserError(f"{path} is not a zip file. {LFS_HINT}") from error
             with open(path, "rb") as file:
                 page = file.read(256).lstrip().lower().startswith((b"<!doctype", b"<html"))
             hint = " It is a web page: the download was refused (Google Drive's quota does this)." if page else ""
             raise UserError(f"{path} is not a complete zip file ({error}).{hint} Download it again.") from error
-        self.names = sorted(filter(_is_visible, members), key=natural)
+        self._members = {name.replace("\\", "/"): name for name in members}
+        self.names = sorted((n for n in self._members if _is_visible(n) and not n.endswith("/")), key=natural)
 
     def __reduce__(self) -> tuple[type, tuple[Path]]:
         return Zip, (self.path,)
@@ -128,7 +149,7 @@ class Zip:
         """The content of a member."""
         try:
             archive = self._archive()
-            member = archive.getinfo(name)
+            member = archive.getinfo(self._members[name])
             if member.flag_bits & 1:
                 raise Undecodable("encrypted in the zip")
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -147,7 +168,7 @@ class Zip:
 
     def stamp(self, names: Iterable[str]) -> str:
         """A digest of the checksums in the zip: one that was moved, or packed again, is the same data."""
-        checksums = [self._archive().getinfo(name).CRC for name in names]
+        checksums = [self._archive().getinfo(self._members[name]).CRC for name in names]
         return hashlib.sha256(np.array(checksums, np.uint32).tobytes()).hexdigest()
 
 
@@ -197,12 +218,10 @@ def natural(name: str) -> list[str | tuple[int, str]]:
     return [(len(part.lstrip("0")), part.lstrip("0")) if i % 2 else part for i, part in parts]
 
 
-def _walk(root: Path) -> Iterator[str]:
-    def refuse(error: OSError) -> NoReturn:
-        raise UserError(f"The folder {error.filename} cannot be listed ({error.strerror}). Check its permissions.")
-
+def _walk(root: Path, faults: list[OSError]) -> Iterator[str]:
+    """Names of the files below a folder; adds to ``faults`` what cannot be listed."""
     seen: set[tuple[int, int]] = set()  # links may form cycles
-    for folder, folders, files in os.walk(root, onerror=refuse, followlinks=True):
+    for folder, folders, files in os.walk(root, onerror=faults.append, followlinks=True):
         status = os.stat(folder)
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()
@@ -215,8 +234,8 @@ def _walk(root: Path) -> Iterator[str]:
 
 
 def _is_visible(name: str) -> bool:
-    """Whether it is not a hidden file, or one that macOS puts into a zip."""
-    return not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+    """Whether no part of a path is hidden or one of `NO_DATA`."""
+    return not any(part.startswith(".") or part.lower() in NO_DATA for part in name.split("/"))
 
 
 def _disk_fault(path: Path, error: OSError) -> UserError:

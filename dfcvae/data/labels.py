@@ -1,23 +1,24 @@
 """Lists joined to image files: which image has which attributes, split and identity."""
 
 import hashlib
-import posixpath
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
-from typing import NamedTuple
+from posixpath import basename, dirname
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dfcvae.data.lists import IDENTITY, SPLIT, SPLIT_NAMES, Table, normal
+from dfcvae.data.lists import IDENTITY, SPLIT, SPLIT_NAMES, UNKNOWN, Table, normal, stem
 from dfcvae.errors import UserError, some
 
 SPLITS = ("train", "val", "test")
 SHARE = 0.1  # of the training images, for a validation or test split that is drawn
 CELEBA_COUNTS = 162_770, 19_867, 19_962  # in the order of the numbered images
 SPLIT_FOLDERS = {name: place for name, place in SPLIT_NAMES.items() if len(name) > 1}
-"""What splits are called in the names of folders and shards."""
+"""What splits are called in the names of folders, lists and shards."""
 
 
 class Labels(NamedTuple):
@@ -31,12 +32,16 @@ class Labels(NamedTuple):
     about: tuple[tuple[str, str], ...]
 
 
+PERSON_FOLDERS = 20  # fewer are classes
 Rows = Mapping[str, Mapping[str, int]]
 """By a table's label: the row of each file in it."""
 
 
 def join(files: Sequence[str], tables: Sequence[Table], seed: int, numbered: bool = False) -> Labels:
     """Gives every file the row of each table that names it.
+
+    Tables of the same columns are one list in several files. The list of attributes that names most images (else that
+    of the splits) says which images are used; another may lack some of them, which then lack its attributes (false).
 
     Args:
         files: relative names, in natural order.
@@ -45,9 +50,9 @@ def join(files: Sequence[str], tables: Sequence[Table], seed: int, numbered: boo
         numbered: whether tables and files are CelebA-HQ's, which are numbers, with or without leading zeros.
 
     Raises:
-        UserError: a list of CelebA names none of the files, lists disagree, or two have the same attribute.
+        UserError: a list of CelebA names none of the files, two of them disagree, or an image has an attribute twice.
     """
-    rows = {table.label: match(files, table.filenames, NUMBERED if numbered else KEYS) for table in tables}
+    rows = {table.label: _rows_of(files, table, NUMBERED if numbered else KEYS) for table in tables}
     for table in tables:
         if table.required and not rows[table.label]:
             raise UserError(
@@ -62,29 +67,24 @@ def join(files: Sequence[str], tables: Sequence[Table], seed: int, numbered: boo
         # a table in a folder above should be mostly about these files
         and len(rows[table.label]) > (0 if table.near else len(table.filenames) / 2)
     ]
-    listing = next((table for table in used if table.names), _with(SPLIT, used))
-    missing: tuple[str, ...] = ()
-    chosen = list(files)
-    if listing:
-        for other in used:
-            if other.names or SPLIT in other.columns:
-                _must_agree(listing, other, rows)
-        listed = rows[listing.label]
-        chosen = [file for file in files if file in listed]
-        matched = set(listed.values())
-        missing = tuple(name for i, name in enumerate(listing.filenames) if i not in matched)
-    if not _with(SPLIT, used):
-        chosen = _without_strays(chosen)
-    attributes, names = _attributes(chosen, used, rows)
-    split, how = _split(chosen, used, rows, seed)
-    about = [*(("labels", table.label) for table in used), ("split", how)]
+    listing = _listing(used, rows)
+    listed = {file for table in listing for file in rows[table.label]}
+    _must_agree(listing, listed, used, rows)
+    given, how = _given_splits(used, listing, rows)
+    chosen = [file for file in files if (not listing or file in listed) and (not given or file in given)]
+    chosen = chosen if given else _without_strays(chosen)
+    values = _attributes(chosen, used, rows)
+    split, how = _split(chosen, given, how, *_people(chosen, used, rows), seed)
+    about = [*(("labels", table.label) for table in used), ("split", how), *unknown(values)]
     if len(chosen) < len(files):
-        about.append(("not listed", f"{some(sorted(set(files) - set(chosen)))}, left out"))
+        about.append(("not listed", f"{some(sorted({*files} - {*chosen}))}, left out"))
     unused = [name for table in used for name in table.unused]
-    unused += [posixpath.basename(table.label) for table in tables if table not in used]
+    unused += [basename(table.label) for table in tables if table not in used]
     if unused:
-        about.append(("not used", ", ".join(unused)))
-    return Labels(tuple(chosen), attributes, names, split, missing, tuple(about))
+        about.append(("not used", ", ".join(dict.fromkeys(unused))))
+    missing = (name for table in listing for name in _not_found(table, rows[table.label]))
+    attributes = np.array([*values.values()], np.int8).reshape(len(values), len(chosen)).T == 1
+    return Labels(tuple(chosen), attributes, tuple(values), split, tuple(missing), tuple(about))
 
 
 def relative_to_common_folder(files: Sequence[str]) -> tuple[str, list[str]]:
@@ -96,22 +96,28 @@ def relative_to_common_folder(files: Sequence[str]) -> tuple[str, list[str]]:
     return "/".join(common), ["/".join(file.split("/")[len(common) :]) for file in files]
 
 
-def stem(name: str) -> str:
-    """A file's name without folders and suffix."""
-    return posixpath.splitext(posixpath.basename(name))[0]
-
-
 Key = Callable[[str], str]
 KEYS: tuple[Key, ...] = (
     str,
     lambda name: "/".join(name.split("/")[-2:]),
-    posixpath.basename,
-    lambda name: posixpath.basename(name).lower(),
+    basename,
+    lambda name: basename(name).lower(),
     lambda name: stem(name).lower(),  # the lists say jpg where the images are png
 )
 """How a name in a list may refer to a file, the strictest first."""
 
 NUMBERED: tuple[Key, ...] = (lambda name: stem(name).lstrip("0") or "0",)
+
+
+def _rows_of(files: Sequence[str], table: Table, keys: Sequence[Key]) -> dict[str, int]:
+    """The row of each file in a table, whose names may be relative to its own folder or to that of its split."""
+    start, place = f"{table.folder}/" if table.folder else "", _place(table.label)
+    inside = [file.removeprefix(start) for file in files if file.startswith(start)]
+    best = {start + file: row for file, row in match(inside, table.filenames, keys).items()}
+    if place is not None and len(best) < len(table.filenames):
+        of_split = [file for file, top in zip(files, _tops(files), strict=True) if SPLIT_FOLDERS.get(top) == place]
+        best = max(best, match(of_split, table.filenames, keys), key=len)
+    return max(best, match(files, table.filenames, keys), key=len) if start and not best else best
 
 
 def match(files: Sequence[str], listed: Sequence[str], keys: Sequence[Key] = KEYS) -> dict[str, int]:
@@ -132,27 +138,96 @@ def match(files: Sequence[str], listed: Sequence[str], keys: Sequence[Key] = KEY
     return {file: best[file] for file in files if file in best}
 
 
-def _with(column: str, tables: Sequence[Table]) -> Table | None:
-    return next((table for table in tables if column in table.columns), None)
+def _place(label: str) -> int | None:
+    """The split that a list is called by (``fairface_label_train.csv``)."""
+    words = re.split("[^a-z]+", stem(normal(label)).lower())
+    places = {SPLIT_FOLDERS[word] for word in words if word in SPLIT_FOLDERS}
+    return places.pop() if len(places) == 1 else None
 
 
-def _must_agree(one: Table, other: Table, rows: Rows) -> None:
-    for listing, short in ((one, other), (other, one)):
-        lacking = sorted(rows[listing.label].keys() - rows[short.label].keys())
-        if lacking:
-            raise UserError(f"{short.label} lacks images of {listing.label}: {some(lacking)}. Use lists that match.")
-
-
-def _attributes(files: Sequence[str], tables: Sequence[Table], rows: Rows) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
-    columns: dict[str, NDArray[np.bool_]] = {}
+def _listing(tables: Sequence[Table], rows: Rows) -> list[Table]:
+    """The tables that say which images are used: those of the attributes of most images, else those of splits."""
+    groups: dict[frozenset[str], list[Table]] = {}
     for table in tables:
-        repeated = sorted(columns.keys() & set(table.names))
+        if table.names:
+            groups.setdefault(frozenset(table.names), []).append(table)
+    if not groups:
+        return [table for table in tables if SPLIT in table.columns]
+    return max(groups.values(), key=lambda group: sum(len(rows[table.label]) for table in group))
+
+
+def _not_found(table: Table, rows: Mapping[str, int]) -> list[str]:
+    found = {*rows.values()}
+    return [name for row, name in enumerate(table.filenames) if row not in found]
+
+
+def _must_agree(listing: Sequence[Table], listed: set[str], tables: Sequence[Table], rows: Rows) -> None:
+    """Raise a UserError if one of CelebA's lists lacks images of another: it was cut short."""
+    for table in tables:
+        if not (table.required and (table.names or SPLIT in table.columns) and listing[0].required):
+            continue
+        here, there = rows[table.label].keys(), listing[0].label
+        for short, long, lacking in ((table.label, there, listed - here), (there, table.label, here - listed)):
+            if lacking:
+                raise UserError(f"{short} lacks images of {long}: {some(sorted(lacking))}. Use lists that match.")
+
+
+def _attributes(files: Sequence[str], tables: Sequence[Table], rows: Rows) -> dict[str, NDArray[np.int8]]:
+    """By attribute, a value for every file: 1, 0 or `UNKNOWN`."""
+    place = {file: i for i, file in enumerate(files)}
+    values: dict[str, NDArray[np.int8]] = {}
+    for table in tables:
+        pairs = [(place[file], row) for file, row in rows[table.label].items() if file in place]
+        at, row = np.array(pairs, np.int64).reshape(-1, 2).T
+        repeated = [name for name in table.names if name in values and (values[name][at] != UNKNOWN).any()]
         if repeated:
             raise UserError(f"{table.label} has attributes that another list has: {some(repeated)}. Remove one.")
-        if table.names:
-            order = [rows[table.label][file] for file in files]
-            columns |= {name: table.columns[name][order] for name in table.names}
-    return np.array([*columns.values()], np.bool_).reshape(len(columns), len(files)).T, tuple(columns)
+        for name in table.names:
+            values.setdefault(name, np.full(len(files), UNKNOWN, np.int8))[at] = table.columns[name][row]
+    return values
+
+
+def unknown(values: Mapping[str, NDArray[np.int8]]) -> list[tuple[str, str]]:
+    """The finding about empty cells and about images that a list lacks."""
+    names: dict[int, list[str]] = {}
+    for name, column in values.items():
+        names.setdefault(int((column == UNKNOWN).sum()), []).append(name)
+    lacking = [f"{some(which)} of {count:,} images" for count, which in names.items() if count]
+    return [("unknown", f"{'; '.join(lacking)}, taken as false")] if lacking else []
+
+
+def _given_splits(tables: Sequence[Table], listing: Sequence[Table], rows: Rows) -> tuple[dict[str, int], str]:
+    """The split of each file that a list gives, or is called by, and in words which."""
+    given: dict[str, Any] = {}
+    for table in tables:
+        if SPLIT in table.columns:
+            places = table.columns[SPLIT].tolist()
+            given = {file: places[row] for file, row in rows[table.label].items()} | given
+    if given:
+        return given, f"as in {' and '.join(basename(table.label) for table in tables if SPLIT in table.columns)}"
+    for table in listing:
+        given |= dict.fromkeys(rows[table.label], _place(table.label))
+    called = {*given.values()}
+    return (given, "as the lists are called") if len(called) > 1 and None not in called else ({}, "")
+
+
+def _people(files: Sequence[str], tables: Sequence[Table], rows: Rows) -> tuple[list[str], str]:
+    """What must not be in two splits: the key of each file, the person in it as far as known, and what keys are."""
+    keys = relative_to_common_folder(files)[1]  # the same from whichever folder above
+    known = next((table for table in tables if IDENTITY in table.columns), None)
+    if known:
+        row, people = rows[known.label], known.columns[IDENTITY]
+        return [(file in row and people[row[file]]) or key for file, key in zip(files, keys, strict=True)], "identity"
+    persons = [_person(file) for file in files]
+    if len({*persons}) > PERSON_FOLDERS and sum(map(bool, persons)) > len(files) / 2:
+        return [person or key for person, key in zip(persons, keys, strict=True)], "folder, one for each person"
+    return keys, "file name"
+
+
+def _person(file: str) -> str:
+    """The folder of a file that is called by it, as ``George_W_Bush/George_W_Bush_0001.jpg`` of LFW; or nothing."""
+    folder = basename(dirname(file))
+    return folder if stem(file).startswith(folder) and not folder.isdecimal() else ""
 
 
 def _tops(files: Sequence[str]) -> list[str]:
@@ -168,25 +243,18 @@ def _without_strays(files: list[str]) -> list[str]:
     return [file for file, top in zip(files, tops, strict=True) if top in SPLIT_FOLDERS]
 
 
-def _split(files: Sequence[str], tables: Sequence[Table], rows: Rows, seed: int) -> tuple[NDArray[np.int8], str]:
+def _split(
+    files: Sequence[str], given: Mapping[str, int], how: str, keys: Sequence[str], by: str, seed: int
+) -> tuple[NDArray[np.int8], str]:
     """The split of each file, and in words where it is from."""
-    split, how = np.zeros(len(files), np.int8), ""
+    split = np.array([given.get(file, 0) for file in files], np.int8)
     tops = _tops(files)
-    given, known = _with(SPLIT, tables), _with(IDENTITY, tables)
-    if given:
-        split = given.columns[SPLIT][[rows[given.label][file] for file in files]]
-        how = f"as in {posixpath.basename(given.label)}"
-    elif len(files) == sum(CELEBA_COUNTS) and all(stem(name) == f"{i:06d}" for i, name in enumerate(files, 1)):
+    if not given and len(files) == sum(CELEBA_COUNTS) and all(stem(f) == f"{i:06d}" for i, f in enumerate(files, 1)):
         split, how = official_split(), "CelebA's official one, by number"
-    elif SPLIT_FOLDERS.keys() >= set(tops):
+    elif not given and SPLIT_FOLDERS.keys() >= set(tops):
         split = np.array([SPLIT_FOLDERS[top] for top in tops], np.int8)
         how = f"by folder: {', '.join(Counter(tops))}"
-    keys = relative_to_common_folder(files)[1]  # the same from whichever folder above
-    if known:
-        place = rows[known.label]
-        people = [known.columns[IDENTITY][place[file]] if file in place else "" for file in files]
-        keys = [person or key for person, key in zip(people, keys, strict=True)]
-    return complete(split, how, keys, "identity" if known else "file name", seed)
+    return complete(split, how, keys, by, seed)
 
 
 def official_split() -> NDArray[np.int8]:

@@ -1,31 +1,27 @@
-"""Lists of labels: CelebA's text files, and CSV files of any origin.
-
-Every reader raises a UserError that names the fault and its line if a list is malformed or cut short.
-"""
+"""Lists of labels as tables: CelebA's text files and CSV files of any origin, read by one set of rules."""
 
 import csv
 import io
-import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from posixpath import basename
+from itertools import chain
+from posixpath import basename, splitext
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dfcvae.data.decode import SUFFIXES
 from dfcvae.errors import UserError
 
-ATTRIBUTES = "list_attr_celeba"
-PARTITION = "list_eval_partition"
-IDENTITIES = "identity_CelebA.txt"
-HQ_ATTRIBUTES = "CelebAMask-HQ-attribute-anno.txt"
-HQ_MAPPING = "CelebA-HQ-to-CelebA-mapping.txt"
-ATTRIBUTE_COUNT = 40
-CELEBA_CSV = (f"{ATTRIBUTES}.csv", f"{PARTITION}.csv")  # as on Kaggle
+ATTRIBUTES, PARTITION, IDENTITIES = "list_attr_celeba", "list_eval_partition", "identity_CelebA"
+HQ_ATTRIBUTES, HQ_MAPPING = "CelebAMask-HQ-attribute-anno", "CelebA-HQ-to-CelebA-mapping"
+OF_CELEBA = (ATTRIBUTES, PARTITION, IDENTITIES, HQ_ATTRIBUTES, HQ_MAPPING)
+"""CelebA's lists, with the suffix .txt or, as on Kaggle, .csv."""
 
+ATTRIBUTE_COUNT = 40
 SPLIT_NAMES = {
     **dict.fromkeys(("0", "train", "training"), 0),
     **dict.fromkeys(("1", "val", "valid", "validation", "dev"), 1),
@@ -37,8 +33,13 @@ NAME_COLUMNS = ("image_id", "file_name", "filename", "file", "image", "img", "pa
 SPLIT, IDENTITY = "partition", "identity"
 SPLIT_COLUMNS = (SPLIT, "split", "set", "subset")
 IDENTITY_COLUMNS = (IDENTITY, "celeb_id", "person", "person_id", "subject", "subject_id")
-YES = frozenset(("1", "1.0", "true", "yes"))
-YES_OR_NO = YES | {"0", "-1", "0.0", "-1.0", "false", "no"}
+HEADERS = {PARTITION: ["", SPLIT], IDENTITIES: ["", IDENTITY]}
+"""Of lists that are published without one."""
+
+YES = frozenset(("1", "1.0", "true", "yes", "y"))
+YES_OR_NO = YES | {"0", "-1", "0.0", "-1.0", "false", "no", "n"}
+EMPTY = frozenset(("", "nan", "na", "null"))
+UNKNOWN, OTHER = -1, -2  # values of cells that are empty, and of those that are neither yes nor no
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +49,10 @@ class Table:
     Attributes:
         label: the file it was read from, for messages.
         filenames: ``n`` names as the list spells them, each once.
-        columns: arrays ``(n,)`` by name: bool for attributes, int8 for `SPLIT`, text for `IDENTITY`.
+        columns: arrays ``(n,)`` by name: int8 for attributes (1, 0, and -1 where the cell is empty) and for `SPLIT`,
+            text for `IDENTITY`.
         unused: columns that are none of these.
+        folder: the one it is in, below the folder of all images; names may be relative to it.
         required: whether it must be about the images found beside it, as CelebA's own lists must.
         near: whether it is with the images, not just in a folder above.
     """
@@ -58,7 +61,8 @@ class Table:
     filenames: tuple[str, ...] = ()
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
-    required: bool = True
+    folder: str = ""
+    required: bool = False
     near: bool = True
 
     def __post_init__(self) -> None:
@@ -69,7 +73,7 @@ class Table:
     @property
     def names(self) -> tuple[str, ...]:
         """The attributes in it."""
-        return tuple(name for name, column in self.columns.items() if column.dtype == np.bool_)
+        return tuple(name for name in self.columns if name not in (SPLIT, IDENTITY))
 
     def rows(self, rows: Sequence[int], filenames: Sequence[str]) -> "Table":
         """These rows, under other names."""
@@ -77,157 +81,146 @@ class Table:
         return replace(self, filenames=tuple(filenames), columns=columns)
 
 
-def read_attributes(label: str, text: str) -> Table:
-    """``list_attr_celeba.txt``, or its like for CelebA-HQ: the count, the names, then rows ``name -1 1 ...``."""
-    lines = text.splitlines()
-    if len(lines) < 2 or not re.fullmatch("[0-9]{1,18}", lines[0].strip()):
-        raise UserError(
-            f"{label} is not CelebA's attribute list: its first line should be the number of images, "
-            f"got {''.join(lines[:1])[:60]!r}. Use the official file."
-        )
-    names = tuple(lines[1].split())
-    if not len(set(names)) == len(names) == ATTRIBUTE_COUNT:
-        raise UserError(
-            f"Line 2 of {label} should hold CelebA's {ATTRIBUTE_COUNT} attribute names, got {len(names)} "
-            f"({len(set(names))} different). Use the official file."
-        )
-    filenames, values = _read_rows(label, lines, 2, ATTRIBUTE_COUNT, {"-1": 0, "1": 1})
-    if len(filenames) != int(lines[0]):
-        raise UserError(
-            f"{label} announces {int(lines[0]):,} images in its first line, but lists {len(filenames):,}. "
-            "It may be cut short: download it again, or correct the first line."
-        )
-    return Table(label, filenames, dict(zip(names, (values == 1).T, strict=True)))
+def read_list(label: str, text: str, files: Collection[str] = ()) -> Table | None:
+    """A list with a column of file names; None if it is something else.
 
-
-def read_partition(label: str, text: str) -> Table:
-    """``list_eval_partition.txt``: rows ``name 0``, where 0 is train, 1 val and 2 test."""
-    filenames, values = _read_rows(label, text.splitlines(), 0, 1, {"0": 0, "1": 1, "2": 2})
-    return Table(label, filenames, {SPLIT: values[:, 0]})
-
-
-def read_identities(label: str, text: str) -> Table:
-    """``identity_CelebA.txt``: rows ``name number``, with or without a header."""
-    rows = [line.split() for line in text.splitlines() if line.strip()]
-    rows = rows[1 if rows and not rows[0][-1].isdecimal() else 0 :]
-    for number, row in enumerate(rows, 1):
-        if len(row) != 2:
-            raise UserError(f"Row {number} of {label} should be a file name and a number, got {' '.join(row)!r}.")
-    return Table(label, tuple(name for name, _ in rows), {IDENTITY: np.array([person for _, person in rows], object)})
-
-
-def read_mapping(label: str, text: str) -> dict[str, str]:
-    """``CelebA-HQ-to-CelebA-mapping.txt``: number in CelebA-HQ to file name in CelebA, with or without a header."""
-    rows = [line.split() for line in text.splitlines() if line.strip()]
-    rows = rows[0 if rows and rows[0][0].isdecimal() else 1 :]
-    if not rows or any(len(row) != 3 or not re.fullmatch("[0-9]{1,18}", row[0]) for row in rows):
-        raise UserError(f"{label} should have rows of three: number in CelebA-HQ, number and file name in CelebA.")
-    return {str(int(row[0])): row[2] for row in rows}
-
-
-def read_csv(label: str, text: str, files: Collection[str] = ()) -> Table | None:
-    """A CSV file with a header and a column of file names; None if it is something else.
-
-    Columns of yes and no (1 and 0, 1 and -1, true and false) are attributes. A column ``partition`` or ``split`` is the
-    split, and one of `IDENTITY_COLUMNS` the identity; others are not used.
+    Cells are separated by commas, semicolons, tabs or white space. The number of images may precede the header, as in
+    ``list_attr_celeba.txt``, and the header may lack the first column's name. Columns of yes and no (1 and 0, 1 and -1,
+    true and false, y and n) are attributes; a column ``partition`` or ``split`` is the split, and one of
+    `IDENTITY_COLUMNS` the identity.
 
     Args:
         label: the file, for messages.
         text: its content.
-        files: names and stems of the images; the column that holds most of them names the files. Without them it is
-            the first one of `NAME_COLUMNS`, or of all.
+        files: names and stems of the images; the column that holds most of them names the files.
+
+    Raises:
+        UserError: the list is malformed or cut short, or it is called like one of CelebA's but is not like it.
     """
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)  # spreadsheets write what their language asks for
-    try:
-        lines = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(cell.strip() for cell in row)]
-    except csv.Error as error:
-        raise UserError(f"{label} is not a valid CSV file ({error}). Correct it, or move it elsewhere.") from error
-    if len(lines) < 2 or len(lines[0]) < 2:
+    official = stem(normal(label)) if stem(normal(label)) in OF_CELEBA else ""
+    rows = read_rows(label, text)
+    count = "".join(rows[0]).strip() if rows and len(list(filter(None, rows[0]))) == 1 else ""
+    if count.isdecimal():
+        rows = rows[1:]
+    if official in HEADERS and rows and not {*SPLIT_COLUMNS, *IDENTITY_COLUMNS} & {cell.lower() for cell in rows[0]}:
+        rows = [HEADERS[official], *rows]
+    if len(rows) < 2:
+        if official:
+            raise UserError(f"{label} lists no images. Use the official file.")
         return None
-    header = [cell.strip() for cell in lines[0]]
-    at = _name_column(header, lines[1:], files)
+    header, *body = rows
+    if len(header) == len(body[0]) - 1 and not {*NAME_COLUMNS} & {cell.lower() for cell in header}:
+        header = ["", *header]
+    if len(header) < 2:
+        return None
+    ragged = next((number for number, row in enumerate(body, 2) if len(row) != len(header)), 0)
+    words, cells = _encoded([(row + [""] * len(header))[: len(header)] for row in body] if ragged else body)
+    at = _name_column(header, words, cells, files)
+    if official:  # whose images may be called by numbers, as in CelebA-HQ
+        at = next((i for i, cell in enumerate(body[0]) if splitext(cell)[1].lower() in SUFFIXES), 0)
     if at is None:
         return None
-    if files and base(header[at]) in files:
+    if base(header[at]) in files:
         raise UserError(f"The first row of {label} names an image, but should be a header (file_name, ...). Add it.")
-    for number, row in enumerate(lines[1:], 2):
-        if len(row) != len(header):
-            raise UserError(f"Row {number} of {label} has {len(row)} cells, but its header {len(header)}. Correct it.")
-    if len(set(header)) < len(header):
+    if ragged:
+        found = len(body[ragged - 2])
+        raise UserError(f"Row {ragged} of {label} has {found} cells, but its header {len(header)}. Correct it.")
+    if len(set(filter(None, header))) < len(list(filter(None, header))):
         raise UserError(f"{label} has two columns of the same name in its header. Rename one.")
-    columns = dict(zip(header, zip(*lines[1:], strict=True), strict=True))
-    filenames = tuple(cell.strip() for cell in columns.pop(header[at]))
-    return _with_columns(Table(label, filenames, required=basename(label) in CELEBA_CSV), columns)
+    if count.isdecimal() and count.lstrip("0") != str(len(body)):
+        raise UserError(
+            f"{label} announces {count[:20]} images in its first line, but lists {len(body)}. It may be cut short: "
+            "download it again, or correct the first line."
+        )
+    names = tuple(words[code] for code in cells[:, at].tolist())
+    table = _with_columns(Table(label, names), [name if i != at else "" for i, name in enumerate(header)], words, cells)
+    if official and table.unused:
+        column = cells[:, header.index(table.unused[0])].tolist()
+        odd = next(words[code] for code in column if words[code].lower() not in YES_OR_NO | EMPTY)
+        raise UserError(
+            f"{label}: expected 1 or -1, got the value {odd!r} in {table.unused[0]}. Use the official file."
+        )
+    return table
 
 
-def _name_column(header: list[str], lines: list[list[str]], files: Collection[str]) -> int | None:
+def read_rows(label: str, text: str) -> list[list[str]]:
+    """The cells of every line of a list that is not blank."""
+    lines = (line.strip() for line in text[:10_000].split("\n"))
+    first = next((line for line in lines if line and not line.isdecimal()), "")
+    mark = max(",;\t", key=first.count)  # spreadsheets write what their language asks for
+    if mark not in first:
+        return [cells for line in text.split("\n") if (cells := line.split())]
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text), delimiter=mark)]
+    except csv.Error as error:
+        raise UserError(f"{label} is not a valid CSV file ({error}). Correct it, or move it elsewhere.") from error
+    return [row for row in rows if any(row)]
+
+
+def read_mapping(label: str, text: str) -> dict[str, str]:
+    """``CelebA-HQ-to-CelebA-mapping.txt``: number in CelebA-HQ to file name in CelebA, with or without a header."""
+    rows = read_rows(label, text)
+    rows = rows[0 if rows and rows[0][0].isdecimal() else 1 :]
+    if not rows or any(len(row) != 3 or not row[0].isdecimal() for row in rows):
+        raise UserError(f"{label} should have rows of three: number in CelebA-HQ, number and file name in CelebA.")
+    return {row[0].lstrip("0") or "0": row[2] for row in rows}
+
+
+def _encoded(rows: list[list[str]]) -> tuple[list[str], NDArray[np.int32]]:
+    """The different cells of rows of equal length, and every cell as an index into them, (rows, columns)."""
+    codes: dict[str, int] = defaultdict(lambda: len(codes))
+    cells = np.fromiter(map(codes.__getitem__, chain.from_iterable(rows)), np.int32)
+    return list(codes), cells.reshape(len(rows), -1)
+
+
+def _name_column(header: list[str], words: list[str], cells: NDArray[np.int32], files: Collection[str]) -> int | None:
     """The column of the file names: judged by its cells, then by its header."""
     ranks = {name: -rank for rank, name in enumerate(NAME_COLUMNS)}
-    words = [ranks.get(name.lower(), -len(ranks)) for name in header]
-    if not files:
-        return words.index(max(words))
-    cells = [[base(row[i]) for row in lines if i < len(row)] for i in range(len(header))]
-    hits = [(sum("." in c and c in files for c in column), sum(c in files for c in column)) for column in cells]
-    best = max(range(len(header)), key=lambda i: (*hits[i], words[i], -i))
-    return best if hits[best][1] else None
+    bases = [base(word) for word in words]
+    hits = np.array([name in files for name in bases])[cells].sum(0)
+    dotted = np.array([name in files and "." in name for name in bases])[cells].sum(0)
+    best = max(range(len(header)), key=lambda i: (dotted[i], hits[i], ranks.get(header[i].lower(), -len(ranks)), -i))
+    return best if hits[best] else None
+
+
+def _with_columns(table: Table, header: list[str], words: list[str], cells: NDArray[np.int32]) -> Table:
+    """A table with its columns of known kinds; those without a name in the header are passed over."""
+    columns: dict[str, NDArray[Any]] = {}
+    unused = []
+    plain = [word.lower() for word in words]
+    values = np.array([_value(word) for word in plain], np.int8)[cells]
+    places = np.array([SPLIT_NAMES.get(word, -1) for word in plain], np.int8)
+    for i, name in enumerate(header):
+        if name.lower() in SPLIT_COLUMNS:
+            columns[SPLIT] = places[cells[:, i]]
+            if (wrong := np.flatnonzero(columns[SPLIT] < 0)).size:
+                word = plain[cells[wrong[0], i]]
+                raise UserError(f"{table.label}: unknown split {word!r}; use train, val and test, or 0, 1 and 2.")
+        elif name.lower() in IDENTITY_COLUMNS:
+            columns[IDENTITY] = np.array(words, object)[cells[:, i]]
+        elif name and values[:, i].min() > OTHER and values[:, i].max() > UNKNOWN:
+            columns[name] = values[:, i]
+        elif name:
+            unused.append(name)
+    return replace(table, columns=columns, unused=tuple(unused))
+
+
+def _value(word: str) -> int:
+    if word in YES_OR_NO:
+        return int(word in YES)
+    return UNKNOWN if word in EMPTY else OTHER
 
 
 def base(cell: str) -> str:
     """A file name in a cell without its folders."""
-    return basename(normal(cell.strip()))
+    return basename(normal(cell))
+
+
+def stem(name: str) -> str:
+    """A file's name without folders and suffix."""
+    return splitext(basename(name))[0]
 
 
 def normal(name: str) -> str:
     """A file name in one spelling for all systems: slashes, and accents composed with their letters."""
     return unicodedata.normalize("NFC", name.replace("\\", "/"))
-
-
-def _with_columns(table: Table, cells_of: dict[str, tuple[str, ...]]) -> Table:
-    columns: dict[str, NDArray[Any]] = {}
-    unused = []
-    for name, cells in cells_of.items():
-        plain = {cell: cell.strip().lower() for cell in set(cells)}
-        if name.lower() in SPLIT_COLUMNS:
-            unknown = sorted(set(plain.values()) - SPLIT_NAMES.keys())
-            if unknown:
-                raise UserError(f"{table.label}: unknown split {unknown[0]!r}; use train, val and test, or 0, 1 and 2.")
-            columns[SPLIT] = np.array([SPLIT_NAMES[plain[cell]] for cell in cells], np.int8)
-        elif name.lower() in IDENTITY_COLUMNS:
-            columns[IDENTITY] = np.array([cell.strip() for cell in cells], object)
-        elif YES_OR_NO.issuperset(plain.values()):
-            yes = {cell for cell, word in plain.items() if word in YES}
-            columns[name] = np.array([cell in yes for cell in cells], np.bool_)
-        else:
-            unused.append(name)
-    return replace(table, columns=columns, unused=tuple(unused))
-
-
-def _read_rows(
-    label: str, lines: list[str], start: int, columns: int, codes: dict[str, int]
-) -> tuple[tuple[str, ...], NDArray[np.int8]]:
-    """Rows ``name value ...`` from line index ``start`` on: the names, and the codes of the values ``(n, columns)``."""
-    names, values = [], bytearray()
-    for number, line in enumerate(lines[start:], start + 1):
-        name, *cells = line.split() or [""]
-        wrong = set(cells) - codes.keys()
-        if name and (wrong or len(cells) != columns):
-            found = f"the value {min(wrong)!r}" if wrong else f"{len(cells)} values"
-            raise UserError(
-                f"Line {number} of {label} should be a file name and {columns} value{'s' * (columns > 1)} out of "
-                f"{', '.join(codes)}, got {found}. Use the official file."
-            )
-        if name:
-            names.append(name)
-            values.extend(map(codes.__getitem__, cells))
-    if not names:
-        raise UserError(f"{label} lists no images. Use the official file.")
-    return tuple(names), np.array(values, np.int8).reshape(-1, columns)
-
-
-READERS = {
-    f"{ATTRIBUTES}.txt": read_attributes,
-    f"{PARTITION}.txt": read_partition,
-    IDENTITIES: read_identities,
-    HQ_ATTRIBUTES: read_attributes,
-}
-OF_CELEBA = (*READERS, HQ_MAPPING, *CELEBA_CSV)

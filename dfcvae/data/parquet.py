@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dfcvae.data.decode import Undecodable
 from dfcvae.data.folders import ImageSet, natural
-from dfcvae.data.labels import CELEBA_COUNTS, SPLIT_FOLDERS, complete
-from dfcvae.data.lists import ATTRIBUTE_COUNT, IDENTITY_COLUMNS
+from dfcvae.data.labels import CELEBA_COUNTS, SPLIT_FOLDERS, complete, unknown
+from dfcvae.data.lists import ATTRIBUTE_COUNT, IDENTITY, IDENTITY_COLUMNS, UNKNOWN
 from dfcvae.errors import UserError
+from dfcvae.files import LFS_HINT, is_lfs_pointer
 
 try:
     import pyarrow as pa
@@ -58,6 +58,8 @@ def _reading(path: Path, problem: str = "corrupted") -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: text that cannot be decoded
+        if is_lfs_pointer(path):
+            raise UserError(f"{path} is not a parquet file. {LFS_HINT}") from error
         raise UserError(f"{path} is {problem} ({error}). Download it again.") from error
 
 
@@ -87,16 +89,14 @@ def open_parquet(shards: Sequence[Path], path: Path, split_seed: int) -> ImageSe
             raise UserError(f"{shard} has other columns than {shards[0]}. Give the path of a single data set.")
     image = _image_column(schemas[0], path)
     labels = [field.name for field in schemas[0] if pa.types.is_boolean(field.type) or pa.types.is_integer(field.type)]
-    known = next((name for name in labels if name.lower() in IDENTITY_COLUMNS), None)
     paths = [f"{image.name}.path"] if _has(image, "path", pa.string()) else []
     column = f"{image.name}.bytes" if pa.types.is_struct(image.type) else image.name
     with _reading(path):
         table = pa.concat_tables([pq.ParquetFile(shard).read(columns=[*labels, *paths]) for shard in shards])
         metadata = [pq.read_metadata(shard) for shard in shards]
         counts = [one.num_rows for one in metadata]
-        names, attributes = _attributes(table, [name for name in labels if name != known], sum(counts))
+        columns = _columns(table, labels)
         rows = table.column(image.name).to_pylist() if paths else []
-        people = table.column(known).cast(pa.string()).to_pylist() if known else [None] * sum(counts)
         places = [
             (shard, group, row)
             for shard, one in zip(shards, metadata, strict=True)
@@ -107,19 +107,23 @@ def open_parquet(shards: Sequence[Path], path: Path, split_seed: int) -> ImageSe
     filenames = tuple(f"{shard.stem}/{k}" for shard, n in zip(shards, counts, strict=True) for k in range(n))
     if len(set(given)) == len(filenames):  # each has a path of its own
         filenames = tuple(given)
-    split, how = _split(shards, counts)
+    people = columns.pop(IDENTITY, filenames)
     keys = [person or filename for person, filename in zip(people, filenames, strict=True)]
-    split, how = complete(split, how, keys, known or "file name", split_seed)
+    called = [_split(shard) for shard in shards]
+    named = None not in called
+    split = np.repeat(np.array(called if named else [0] * len(shards), np.int8), counts)
+    by = "file name" if people is filenames else "identity"
+    split, how = complete(split, "as the shards are called" if named else "", keys, by, split_seed)
     return ImageSet(
         path,
         f"{len(shards)} parquet file{'s' * (len(shards) > 1)}, as on Hugging Face",
         ShardImages(column, tuple(places)),
         filenames,
-        attributes,
-        names,
+        np.array([*columns.values()], np.int8).reshape(len(columns), len(filenames)).T == 1,
+        tuple(columns),
         split,
-        about=(("split", how),),
-        official=CELEBA_COUNTS if len(names) == ATTRIBUTE_COUNT else None,
+        about=(("split", how), *unknown(columns)),
+        official=CELEBA_COUNTS if len(columns) == ATTRIBUTE_COUNT else None,
     )
 
 
@@ -135,19 +139,22 @@ def _has(field: Any, name: str, kind: Any) -> bool:
     return pa.types.is_struct(field.type) and any(part.name == name and part.type == kind for part in field.type)
 
 
-def _attributes(table: Any, labels: Sequence[str], n: int) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
-    """The columns that hold only yes and no."""
-    columns = {name: np.asarray(table.column(name)) for name in labels if not table.column(name).null_count}
-    names = tuple(name for name, values in columns.items() if any(np.isin(values, (no, 1)).all() for no in (0, -1)))
-    return names, np.array([columns[name] == 1 for name in names], np.bool_).reshape(len(names), n).T
+def _columns(table: Any, labels: Sequence[str]) -> dict[str, Any]:
+    """The identity, and the columns that hold only yes, no and nulls, as in `Table`."""
+    columns: dict[str, Any] = {}
+    for name in labels:
+        column = table.column(name)
+        if name.lower() in IDENTITY_COLUMNS:
+            columns[IDENTITY] = column.cast(pa.string()).to_pylist()
+            continue
+        known = np.asarray(column.drop_null()).astype(np.int64)
+        if len(known) and any(np.isin(known, (no, 1)).all() for no in (0, -1)):
+            columns[name] = np.full(len(column), UNKNOWN, np.int8)
+            columns[name][np.asarray(column.is_valid())] = known == 1
+    return columns
 
 
-def _split(shards: Sequence[Path], counts: Sequence[int]) -> tuple[NDArray[np.int8], str]:
-    """The split of every row by the name of its shard (train-00000-of-00019) or of the shard's folder."""
-    places = []
-    for shard in shards:
-        word = re.split("[^a-z]", shard.stem.lower())[0]
-        places.append(SPLIT_FOLDERS.get(word, SPLIT_FOLDERS.get(shard.parent.name.lower())))
-    if None in places:
-        return np.zeros(sum(counts), np.int8), ""
-    return np.repeat(np.array(places, np.int8), counts), "as the shards are called"
+def _split(shard: Path) -> int | None:
+    """The split by the name of a shard (train-00000-of-00019) or of its folder."""
+    word = re.split("[^a-z]", shard.stem.lower())[0]
+    return SPLIT_FOLDERS.get(word, SPLIT_FOLDERS.get(shard.parent.name.lower()))

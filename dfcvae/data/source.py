@@ -16,8 +16,8 @@ from dfcvae.config import DataConfig, Experiment
 from dfcvae.data.cache import prepare
 from dfcvae.data.celeba import open_images
 from dfcvae.data.decode import Rendering, Undecodable, decode, quiet_pillow
-from dfcvae.data.faces import Faces, Splits
 from dfcvae.data.folders import read_file
+from dfcvae.data.splits import Faces, Splits
 from dfcvae.data.synthetic import ATTRIBUTES, render_faces
 from dfcvae.errors import UserError
 

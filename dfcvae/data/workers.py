@@ -4,9 +4,10 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from dfcvae.errors import UserError
 
@@ -25,48 +26,35 @@ def in_chunks(function: Callable[[Sequence[int]], Result], rows: Sequence[int], 
     Raises:
         UserError, OSError: raised by the function.
     """
-    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
-    if workers == 1 or len(chunks) <= FEW:
-        yield from map(function, chunks)
+    if workers == 1 or len(rows) <= FEW * CHUNK:
+        yield from (function(rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK))
         return
+    # Fork only on Linux; elsewhere a script needs the usual guard around its main part.
+    context = "fork" if sys.platform == "linux" else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # more workers than processors; forking, after which these use no threads
-        results = iter(
-            DataLoader(
-                Chunks(function, chunks),
-                batch_size=None,
-                num_workers=workers,
-                collate_fn=_unchanged,
-                # Fork only on Linux; elsewhere a script needs the usual guard around its main part.
-                multiprocessing_context="fork" if sys.platform == "linux" else None,
-            )
+        loader: DataLoader[Any] = DataLoader(
+            rows,  # type: ignore[arg-type]  # anything with a length and items
+            CHUNK,
+            num_workers=workers,
+            collate_fn=partial(caught, function),
+            multiprocessing_context=context,
         )
+        results = iter(loader)
     for result in results:
         if isinstance(result, Exception):
             raise result
         yield result
 
 
-class Chunks(Dataset[Any], Generic[Result]):
-    """The results of a function, one per chunk; errors are returned, because a worker would wrap those it raises."""
-
-    def __init__(self, function: Callable[[Sequence[int]], Result], chunks: Sequence[Sequence[int]]) -> None:
-        self.function, self.chunks = function, chunks
-
-    def __len__(self) -> int:
-        return len(self.chunks)
-
-    def __getitem__(self, k: int) -> Result | Exception:
-        try:
-            return self.function(self.chunks[k])
-        except (UserError, OSError) as error:
-            return error
+def caught(function: Callable[[Sequence[int]], Result], rows: Sequence[int]) -> Result | Exception:
+    """The result of a function, or its error: a worker would wrap one that it raises."""
+    try:
+        return function(rows)
+    except (UserError, OSError) as error:
+        return error
 
 
 def workers_by_default() -> int:
     """One for each processor that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _unchanged(result: Any) -> Any:
-    return result

@@ -122,7 +122,7 @@ def test_every_file_of_a_hostile_folder_is_read_right_or_listed_or_ignored(tmp_p
     assert set(looks) <= set(outcomes)
     right = sum(isinstance(outcome, Right) for outcome in outcomes.values())
     assert sum(map(len, splits.values())) == right
-    assert dict(images.about)["not read"] == "1 .db, 1 .gif, 1 .heic, 1 no suffix"
+    assert dict(images.about)["not read"] == "1 .gif, 1 .heic, 1 no suffix"
 
 
 # Crop and resize.

@@ -1,6 +1,8 @@
 """Every layout is recognised from its path, and gives the same faces."""
 
+import errno
 import hashlib
+import os
 import shutil
 import unicodedata
 from pathlib import Path
@@ -19,6 +21,7 @@ from tests.layouts import (
     official_folder,
     official_zip,
     small_album,
+    table,
     write,
     write_csv,
     write_images,
@@ -408,3 +411,164 @@ def test_a_path_without_images_is_told(tmp_path):
         open_images(tmp_path)
     with pytest.raises(UserError, match=r"d.7z is not a folder, a zip or a parquet file. Unpack other archives first"):
         open_images(tmp_path / "d.7z")
+
+
+# Lists in several files.
+
+
+def test_a_list_for_each_split_gives_labels_and_splits(tmp_path):
+    """As FairFace: train.csv and val.csv name disjoint files; here all files are in one folder."""
+    write_jpegs(tmp_path / "images", *(f"{i}.jpg" for i in range(12)))
+    for name, numbers in (("label_train.csv", range(8)), ("label_val.csv", range(8, 12))):
+        write_csv(tmp_path / name, ["file", "Smiling"], [[f"images/{i}.jpg", i % 2] for i in numbers])
+    images = open_images(tmp_path)
+    assert images.attributes[:, 0].tolist() == [i % 2 == 1 for i in range(12)]
+    assert images.split.tolist()[:12].count(2) == 1  # a test split is drawn from train
+    assert [i for i in range(12) if images.split[i] == 1] == [8, 9, 10, 11]
+    assert dict(images.about)["split"].startswith("as the lists are called; test drawn from train by file name")
+    assert images.missing == ()
+
+
+@pytest.mark.parametrize("place", ["train/metadata.csv", "train.csv"])
+def test_a_list_of_a_split_may_name_its_files_without_the_folder(place, tmp_path):
+    """As Hugging Face's imagefolder: the same names are in every split."""
+    for split in ("train", "test"):
+        write_jpegs(tmp_path / split, *(f"{i}.jpg" for i in range(10)))
+        rows = [[f"{i}.jpg", i % 2 if split == "train" else 1] for i in range(10)]
+        write_csv(tmp_path / place.replace("train", split), ["file_name", "Smiling"], rows)
+    images = open_images(tmp_path)
+    assert len(images) == 20
+    for name, smiling, split in zip(images.filenames, images.attributes[:, 0], images.split, strict=True):
+        assert smiling == (name.startswith("test/") or int(name[6]) % 2)
+        assert (split == 2) == name.startswith("test/")
+
+
+def test_a_second_list_may_cover_a_part_of_the_files(tmp_path, capsys):
+    write_jpegs(tmp_path / "set", *(f"{i}.jpg" for i in range(6)))
+    write_csv(tmp_path / "set" / "labels.csv", ["file", "Smiling"], [[f"{i}.jpg", 1] for i in range(6)])
+    write_csv(tmp_path / "set" / "quality.csv", ["file", "Sharp"], [[f"{i}.jpg", 1] for i in (4, 1)])
+    images = open_images(tmp_path / "set")
+    assert images.names == ("Smiling", "Sharp")
+    assert images.attributes[:, 1].tolist() == [False, True, False, False, True, False]
+    assert dict(images.about)["unknown"] == "1 (Sharp) of 4 images, taken as false"
+    prepare(images, size=8, cache_dir=tmp_path / "cache")
+    assert "Unknown: 1 (Sharp) of 4 images, taken as false." in capsys.readouterr().err
+    write_csv(tmp_path / "set" / "again.csv", ["file", "Sharp"], [["1.jpg", 0]])
+    with pytest.raises(UserError, match=r"has attributes that another list has: 1 \(Sharp\). Remove one"):
+        open_images(tmp_path / "set")
+
+
+def test_images_that_a_list_of_splits_lacks_are_left_out(tmp_path):
+    write_jpegs(tmp_path, *(f"{i}.jpg" for i in range(6)))
+    write_csv(tmp_path / "labels.csv", ["file", "Hat"], [[f"{i}.jpg", 1] for i in range(6)])
+    write_csv(tmp_path / "split.csv", ["file", "split"], [[f"{i}.jpg", "train"] for i in range(5)])
+    images = open_images(tmp_path)
+    assert dict(images.about)["not listed"] == "1 (5.jpg), left out"
+    assert len(images) == 5
+
+
+@pytest.mark.parametrize("change", ["renamed", "no count", "empty cell"])
+def test_celebas_attributes_may_be_renamed_or_edited(change, album, tmp_path):
+    root = official_folder(tmp_path, album)
+    lines = album.attribute_lines()
+    if change == "empty cell":
+        lines = [",".join(line.split()) for line in (f"image {lines[1]}", *lines[2:])]
+        lines[3] = lines[3].removesuffix("1").removesuffix("-")
+    (root / "list_attr_celeba.txt").unlink()
+    write_lines(root / "list_attr_celeba.csv", lines[1:] if change == "no count" else lines)
+    images = open_images(root)
+    expected = album.values.copy()
+    if change == "empty cell":
+        expected[2, -1] = False
+        assert dict(images.about)["unknown"] == "1 (Attribute_39) of 1 images, taken as false"
+    np.testing.assert_array_equal(images.attributes, expected)
+
+
+def test_nobody_of_lfw_is_in_two_splits(tmp_path):
+    names = [f"lfw/Person_{who}/Person_{who}_{i:04d}.jpg" for who in range(30) for i in range(1, 1 + who % 4)]
+    write_jpegs(tmp_path, *names)
+    images = open_images(tmp_path)
+    of = {}
+    for name, split in zip(images.filenames, images.split.tolist(), strict=True):
+        of.setdefault(name.split("/")[0], set()).add(split)
+    assert {len(splits) for splits in of.values()} == {1}
+    assert set.union(*of.values()) == {0, 1, 2}
+    assert "drawn from train by folder, one for each person" in dict(images.about)["split"]
+
+
+def test_folders_of_a_few_classes_are_not_people(tmp_path):
+    write_jpegs(tmp_path, *(f"{kind}/{kind}_{i}.jpg" for kind in ("smiling", "neutral") for i in range(10)))
+    assert "by file name" in dict(open_images(tmp_path).about)["split"]
+
+
+# What is not data.
+
+
+@pytest.mark.parametrize("names", ["/", "\\"])
+def test_a_zip_may_be_written_with_backslashes(names, album, tmp_path):
+    files = [
+        f"faces/{'test' if place == 2 else 'train'}/{name}"
+        for place, name in zip(album.split, album.files, strict=True)
+    ]
+    rows = [[name, int(value)] for name, value in zip(files, album.values[:, 0], strict=True)]
+    content = album.images(".", files) | {"labels.csv": table(["file", "Hat"], rows), "faces/train/": b""}
+    renamed = {name.removeprefix("./").replace("/", names): data for name, data in content.items()}
+    write(tmp_path, {"faces.zip": zipped(renamed | {f"__MACOSX{names}._x.jpg": b"", f"__MACOSX{names}y.jpg": b""})})
+    images = open_images(tmp_path / "faces.zip")
+    assert len(images) == COUNT
+    assert (images.split == 2).sum() == 5
+    assert dict(images.about)["split"].startswith("by folder: test, train")
+    assert images.files.read(COUNT - 1) in album.jpegs
+    assert images.attributes.sum() == album.values[:, 0].sum()
+
+
+def test_thumbnails_and_deleted_pictures_of_drives_are_not_faces(tmp_path):
+    folders = ["@eaDir", "#recycle", "$RECYCLE.BIN", ".Trash-1000", "lost+found", ".ipynb_checkpoints", "__MACOSX"]
+    write_jpegs(tmp_path, "1.jpg", "a/2.jpg", "a/._2.jpg", *(f"a/{folder}/2.jpg" for folder in folders))
+    assert open_images(tmp_path).filenames == ("1.jpg", "a/2.jpg")
+
+
+def test_a_folder_that_cannot_be_listed_is_told_and_passed_over_unless_strict(tmp_path, monkeypatch, capsys):
+    write_jpegs(tmp_path / "set", "1.jpg", "2.jpg", "closed/3.jpg")
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith(shut):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    shut = "closed"
+    images = open_images(tmp_path / "set")
+    assert images.filenames == ("1.jpg", "2.jpg")
+    assert dict(images.about)["no access"] == "1 (closed): folders that cannot be listed"
+    prepare(images, size=8, cache_dir=tmp_path / "cache")
+    assert "No access: 1 (closed)" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"Folders in .*set cannot be listed: 1 \(closed\). Check their permissions"):
+        prepare(images, size=8, cache_dir=tmp_path / "cache", strict=True)
+    shut = "set"
+    with pytest.raises(UserError, match=r"The folder .*set cannot be listed \(Permission denied\). Check its perm"):
+        open_images(tmp_path / "set")
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("a.jpg", r"the first one, a.jpg: a git-lfs pointer: run `git lfs pull`"),
+        (
+            "img_align_celeba.zip",
+            r"celeba.zip is not a zip file. It is a git-lfs pointer.* run `git lfs pull`",
+        ),
+        ("train.parquet", r"train.parquet is not a parquet file. It is a git-lfs pointer.* run `git lfs pull`"),
+        ("list_attr_celeba.txt", r"list .*celeba.txt could not be read. It is a git-lfs pointer.* run `git lfs pull`"),
+    ],
+)
+def test_a_git_lfs_pointer_is_told(name, says, tmp_path):
+    if name.endswith(".parquet"):
+        pytest.importorskip("pyarrow")
+    write(tmp_path, {name: POINTER} | ({"1.jpg": jpeg(1)} if name.endswith(".txt") else {}))
+    with pytest.raises(UserError, match=says):
+        prepare(open_images(tmp_path), cache_dir=tmp_path / "cache", progress=False)

@@ -7,7 +7,7 @@ import pytest
 
 from dfcvae.data import labels, open_images
 from dfcvae.data.labels import complete, join, official_split
-from dfcvae.data.lists import read_csv, read_identities, read_mapping
+from dfcvae.data.lists import read_list, read_mapping
 from dfcvae.errors import UserError
 from tests.layouts import official_zip, small_album, write_lines
 
@@ -38,15 +38,15 @@ def edited(lines: list[str], number: int, old: str, new: str) -> list[str]:
 
 
 FAULTS = {  # others, and those of CSV files, are in test_bad_input.py
-    "web page": (["<html>", "Quota exceeded"], "first line should be the number of images, got '<html>'"),
-    "39 names": (edited(ATTRIBUTES, 2, "Attribute_7 ", ""), "Line 2 .* 40 attribute names, got 39 .39 diff"),
-    "name twice": (edited(ATTRIBUTES, 2, "Attribute_7 ", "Attribute_6 "), "got 40 .39 different"),
+    "web page": (["<html>", "Quota exceeded"], "list_attr_celeba.txt: expected 1 or -1, got the value 'exceeded'"),
+    "39 names": (edited(ATTRIBUTES, 2, "Attribute_7 ", ""), "Row 2 of .* has 41 cells, but its header 39"),
+    "name twice": (edited(ATTRIBUTES, 2, "Attribute_7 ", "Attribute_6 "), "two columns of the same name"),
     "no rows": (ATTRIBUTES[:2], "list_attr_celeba.txt lists no images"),
-    "cut row": ([*ATTRIBUTES[:-1], ALBUM.files[-1] + " 1 -1"], "Line 26 .* and 40 values out of -1, 1, got 2 val"),
-    "word": (edited(ATTRIBUTES, 4, " -1", " no"), "Line 4 of .*, got the value 'no'"),
-    "zero": (edited(ATTRIBUTES, 9, " -1", " 0"), "Line 9 of .*, got the value '0'"),
+    "cut row": ([*ATTRIBUTES[:-1], ALBUM.files[-1] + " 1 -1"], "Row 25 of .* has 3 cells, but its header 41"),
+    "word": (edited(ATTRIBUTES, 4, " -1", " many"), "expected 1 or -1, got the value 'many' in Attribute_0"),
     "empty split": (["", ""], "list_eval_partition.txt lists no images"),
-    "no split": (edited(PARTITION, 3, " 0", ""), "Line 3 of .*, got 0 values"),
+    "no split": (edited(PARTITION, 3, " 0", ""), "Row 4 of .* has 1 cells, but its header 2"),
+    "split": (edited(PARTITION, 3, " 0", " 3"), "list_eval_partition.txt: unknown split '3'"),
 }
 
 
@@ -60,45 +60,54 @@ def test_a_malformed_list_of_celeba_is_told(zipped, fault):
 
 
 def test_identities_and_mapping():
-    assert read_identities("i.txt", "a.jpg 5\nb.jpg 6\n").columns["identity"].tolist() == ["5", "6"]
-    assert read_identities("i.txt", "image identity\na.jpg 5\n").filenames == ("a.jpg",)
-    with pytest.raises(UserError, match=r"Row 2 of i.txt should be a file name and a number, got 'b.jpg'"):
-        read_identities("i.txt", "a.jpg 5\nb.jpg\n")
+    for text in ("a.jpg 5\nb.jpg 6\n", "image identity\na.jpg 5\nb.jpg 6\n"):
+        table = read_list("identity_CelebA.txt", text)
+        assert (table.filenames, table.columns["identity"].tolist()) == (("a.jpg", "b.jpg"), ["5", "6"])
     assert read_mapping("m.txt", "idx orig_idx orig_file\n0   119613   119614.jpg\n") == {"0": "119614.jpg"}
-    assert read_mapping("m.txt", "0 119613 119614.jpg\n") == {"0": "119614.jpg"}
+    assert read_mapping("m.txt", "007 119613 119614.jpg\n") == {"7": "119614.jpg"}
     with pytest.raises(UserError, match=r"m.txt should have rows of three"):
         read_mapping("m.txt", "idx orig_idx orig_file\n0 119614.jpg\n")
 
 
+FILES = {"a.jpg", "b.jpg", "a", "b", "a, b.jpg"}
+
+
 def test_a_csv_is_read_by_what_its_columns_hold():
-    text = "Person,Image,Smiling,Hat,Tall,Age,Split\n7,a.jpg,1,True,no,31,train\n8,b.jpg,-1.0,false,YES,1,Valid\n"
-    table = read_csv("labels.csv", text)
+    text = "Person,Image,Smiling,Hat,Tall,Old,Age,Split\n7,a.jpg,1,True,no,Y,31,train\n8,b.jpg,-1.0,false,YES,n,1,Val\n"
+    table = read_list("labels.csv", text, FILES)
     assert table.filenames == ("a.jpg", "b.jpg")
-    assert table.names == ("Smiling", "Hat", "Tall")
-    assert [table.columns[name].tolist() for name in table.names] == [[True, False], [True, False], [False, True]]
+    assert table.names == ("Smiling", "Hat", "Tall", "Old")
+    assert [table.columns[name].tolist() for name in table.names] == [[1, 0], [1, 0], [0, 1], [1, 0]]
     assert table.columns["partition"].tolist() == [0, 1]
     assert table.columns["identity"].tolist() == ["7", "8"]
     assert table.unused == ("Age",)
     for mark in ",;\t":  # as spreadsheets separate
-        table = read_csv("x.csv", f'name{mark}Smiling\r\n"a, b.jpg"{mark}1\r\n')
-        assert (table.filenames, table.columns["Smiling"].tolist()) == (("a, b.jpg",), [True])
+        table = read_list("x.csv", f'name{mark}Smiling\r\n"a, b.jpg"{mark}1\r\n', FILES)
+        assert (table.filenames, table.columns["Smiling"].tolist()) == (("a, b.jpg",), [1])
 
 
 def test_the_column_that_holds_the_images_names_them_whatever_its_header():
     files = {"0.jpg", "1.jpg", "2.jpg", "0", "1", "2"}
     rows = [(0, "faces/2.jpg", 1), (1, "faces\\0.jpg", 0), (2, "1.jpg", 0)]
-    for header in (",image_path,Smiling", "id,where,Smiling", "image_id,file,Smiling"):
+    for header in (",image_path,Smiling", "id,where,Smiling", "image_id,file,Smiling", "where,Smiling"):
         text = "\n".join([header, *(",".join(map(str, row)) for row in rows)])
-        table = read_csv("x.csv", text, files)
+        table = read_list("x.csv", text, files)
         assert table.filenames == ("faces/2.jpg", "faces\\0.jpg", "1.jpg")
-        assert table.columns["Smiling"].tolist() == [True, False, False]
+        assert table.columns["Smiling"].tolist() == [1, 0, 0]
+    assert read_list("x.csv", ",file,Hat\n0,0.jpg,1\n1,1.jpg,0\n", files).names == ("Hat",)  # not the numbers of rows
+
+
+@pytest.mark.parametrize("empty", ["", " ", "NaN", "NA"])
+def test_an_empty_cell_is_unknown_and_costs_no_other_cell(empty):
+    table = read_list("x.csv", f"file,Hat,Note\na.jpg,1,\nb.jpg,{empty},\n", FILES)
+    assert table.columns["Hat"].tolist() == [1, -1]
+    assert table.unused == ("Note",)
 
 
 def test_a_csv_that_names_no_image_is_not_a_table_however_malformed():
-    assert read_csv("pairs.csv", "name,n,m\nGul,1\nGul,2,3,4\n", {"Gul_0001.jpg", "Gul_0001"}) is None
-    for text in ("", "name\n", "name,Smiling\n", "just words\nand more"):
-        assert read_csv("x.csv", text) is None
-    assert read_csv("x.csv", "what,Smiling\na.jpg,0\n").filenames == ("a.jpg",)  # the first column, if none says so
+    assert read_list("pairs.csv", "name,n,m\nGul,1\nGul,2,3,4\n", {"Gul_0001.jpg", "Gul_0001"}) is None
+    for text in ("", "name\n", "name,Smiling\n", "just words\nand more", "5\n", "file\na.jpg\n"):
+        assert read_list("x.csv", text, FILES) is None
 
 
 # Splits that no list gives.

@@ -74,7 +74,15 @@ def test_only_columns_of_yes_and_no_are_attributes(tmp_path):
         [True, False, True, False],
         [False, True, True, False],
     ]
-    assert "drawn from train by celeb_id" not in dict(images.about)["split"]  # two people do not make three splits
+    assert "drawn from train by identity" not in dict(images.about)["split"]  # two people do not make three splits
+
+
+def test_a_null_is_unknown_and_costs_no_other_row(tmp_path):
+    write(tmp_path / "x.parquet", 4, Hat=[1, None, 0, 1], Bald=pa.array([None] * 4, pa.bool_()))
+    images = open_images(tmp_path)
+    assert images.names == ("Hat",)
+    assert images.attributes[:, 0].tolist() == [True, False, False, True]
+    assert dict(images.about)["unknown"] == "1 (Hat) of 1 images, taken as false"
 
 
 def test_plain_binary_columns_and_empty_rows(tmp_path):

@@ -16,10 +16,10 @@ class Faces:
         images: uint8 ``(n, C, H, W)``, 0 to 255; may be a view of a memory-mapped file.
         attributes: bool ``(n, A)``.
         names: the ``A`` attribute names, CelebA's spelling.
-        fingerprint: SHA-256 of the decoded data set that they are a part of; empty for faces that are drawn.
+        fingerprint: digest of the data set that they are a part of; empty for faces that are drawn.
 
     Raises:
-        ValueError: the three do not fit together.
+        UserError: the images are not uint8, or the three do not fit together.
     """
 
     images: Tensor
@@ -28,10 +28,15 @@ class Faces:
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.dim() != 4:
+            raise UserError(
+                f"Faces: expected uint8 images (n, C, H, W), got {self.images.dtype} {tuple(self.images.shape)}; "
+                "dfcvae.faces(images) converts floats in [0, 1]."
+            )
         if self.attributes.shape != (len(self.images), len(self.names)):
-            raise ValueError(
-                f"{len(self.images)} images with {len(self.names)} attribute names need attributes of shape "
-                f"({len(self.images)}, {len(self.names)}), not {tuple(self.attributes.shape)}"
+            raise UserError(
+                f"Faces: {len(self.images)} images with {len(self.names)} attribute names need attributes of shape "
+                f"({len(self.images)}, {len(self.names)}), got {tuple(self.attributes.shape)}."
             )
 
     def __len__(self) -> int:

@@ -1,0 +1,255 @@
+"""A user's own faces in Python: tensors, arrays, Datasets and dicts of splits, checked once and kept as uint8."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+from tqdm import tqdm
+
+from dfcvae.config import DataConfig
+from dfcvae.data.decode import Rendering, Undecodable, upright_rgb
+from dfcvae.data.labels import SHARE, SPLITS
+from dfcvae.data.source import load_faces
+from dfcvae.data.splits import Faces, Splits
+from dfcvae.errors import UserError, nearest
+from dfcvae.images import to_uint8
+
+OWN = "faces given in Python"  # stands for `DataConfig.source` where a saved experiment has no path to name
+FEWEST = 4  # images that a validation split can be drawn from
+AT_ONCE = 1024  # images converted together
+TOLERANCE = 1e-3  # beyond [0, 1]: a quarter of a grey level, as resizing in float16 leaves
+
+
+def as_splits(data: Any, config: DataConfig, *, progress: bool = True) -> Splits:
+    """The splits ``train``, ``val`` and ``test`` of whatever holds a user's faces.
+
+    Args:
+        data: a tensor (N, C, H, W), uint8 or float in [0, 1]; an array, also (N, H, W, C), or (N, H, W) for grey; a
+            Dataset or sequence of images (PIL, tensor or array), or of tuples or dicts that begin with one; `Faces`; a
+            dict of splits of any of these; or a path or "synthetic", as ``config.source``.
+        config: size and channels of the images. PIL images are cropped and resized as those of a folder are; tensors
+            and arrays must have that shape. Without a validation split a tenth of the training images is drawn by
+            ``config.split_seed``; the test split may be empty.
+        progress: show a progress bar on stderr.
+
+    Raises:
+        UserError: images of another type, shape or range; the sentence names the usual cause.
+    """
+    if isinstance(data, str | Path):
+        return load_faces(replace(config, source=str(data)), progress=progress)
+    rendering = Rendering(config.size, config.channels, config.crop, config.filter)
+    named = data if isinstance(data, Mapping) else {"train": data}
+    splits = {}
+    for key, part in named.items():
+        where = f"data[{key!r}]" if isinstance(data, Mapping) else "data"
+        if key not in SPLITS:
+            raise UserError(f"{where}: expected the splits train, val and test{nearest(key, SPLITS)}.")
+        made = part if isinstance(part, Faces) else _faces(_images(part, where, rendering, progress))
+        _check_shape(made.images, rendering, where)
+        splits[key] = _fingerprinted(made)
+    if not len(splits.get("train", ())):
+        raise UserError("data: there are no training images; give a tensor of images, or a dict with 'train'.")
+    return _complete(splits, config)
+
+
+def faces(images: Any, attributes: ArrayLike | Tensor | None = None, names: Sequence[str] | None = None) -> Faces:
+    """`Faces` from images, checked, and what is true of each.
+
+    Args:
+        images: a tensor, an array or a sequence of either, as in `as_splits`; of any one size.
+        attributes: (n, A), or (n,) for a single one: bool, 0 and 1, or -1 and 1.
+        names: the ``A`` attribute names.
+
+    Raises:
+        UserError: a value of another type, shape or range.
+    """
+    pixels = _images(images, "images", None, progress=False)
+    if not len(pixels):
+        raise UserError("images: expected at least one image, got none.")
+    if attributes is None:
+        if names:
+            raise UserError("names: expected none, as there are no attributes.")
+        return _fingerprinted(_faces(pixels))
+    values = np.asarray(attributes.cpu() if isinstance(attributes, Tensor) else attributes)
+    values = values[:, None] if values.ndim == 1 else values
+    if names is None or isinstance(names, str) or values.shape != (len(pixels), len(names)):
+        raise UserError(
+            f"attributes: expected a row for each of {len(pixels):,} images and a column for each name, got the shape "
+            f"{values.shape} and the names {names}."
+        )
+    if not any(np.isin(values, (no, 1)).all() for no in (0, -1)):
+        raise UserError("attributes: expected true and false, 1 and 0, or 1 and -1, got other values.")
+    return _fingerprinted(Faces(pixels, torch.from_numpy(values == 1), tuple(names)))
+
+
+def _faces(images: Tensor) -> Faces:
+    return Faces(images, torch.zeros(len(images), 0, dtype=torch.bool), ())
+
+
+def _images(data: Any, where: str, rendering: Rendering | None, progress: bool) -> Tensor:
+    """uint8 (N, C, H, W), on the CPU."""
+    if isinstance(data, Tensor | np.ndarray):
+        images = _uint8(_tensor(data, where), where)
+        if len(images) and images.max() == 1:
+            raise UserError(f"{where}: no value exceeds 1 of 255; give floats in [0, 1] without a cast to uint8.")
+        return images
+    indexed = hasattr(data, "__getitem__") and hasattr(data, "__len__")
+    if isinstance(data, IterableDataset) or not indexed:
+        hint = "; give its .dataset" if isinstance(data, DataLoader) else ""
+        raise UserError(
+            f"{where}: expected a tensor, an array or a Dataset with a length, got {type(data).__name__}{hint}."
+        )
+    if not len(data):
+        shape = (rendering.channels, rendering.size, rendering.size) if rendering else (3, 1, 1)
+        return torch.empty((0, *shape), dtype=torch.uint8)
+    images = torch.empty(0)
+    for i in tqdm(range(len(data)), "reading faces", unit=" images", disable=None if progress else True):
+        image = _item(data[i], f"{where}, item {i}", rendering)
+        if i == 0:
+            images = image.new_empty((len(data), *image.shape))
+        if image.shape != images.shape[1:]:
+            raise UserError(
+                f"{where}, item {i}: expected images of one shape, got {tuple(image.shape)} after "
+                f"{tuple(images.shape[1:])}; resize them in the Dataset, or let it return PIL images."
+            )
+        images[i] = image
+    return images
+
+
+def _item(item: Any, where: str, rendering: Rendering | None) -> Tensor:
+    """One item of a Dataset as uint8 (C, H, W)."""
+    if isinstance(item, Mapping):
+        item = next(iter(item.values()), None)
+    elif isinstance(item, tuple | list):
+        item = item[0] if item else None
+    if isinstance(item, Tensor | np.ndarray):
+        return _uint8(_tensor(item[None], where), where)[0]
+    if not isinstance(item, Image.Image):
+        raise UserError(f"{where}: expected an image (PIL, tensor or array), got {type(item).__name__}.")
+    if rendering is None:
+        raise UserError(f"{where}: a PIL image has no fixed size; convert it to an array, or use data=.")
+    try:
+        return torch.from_numpy(rendering.render(upright_rgb(item)).copy())
+    except Undecodable as error:
+        raise UserError(f"{where}: {error}.") from error
+
+
+def _tensor(data: Any, where: str) -> Tensor:
+    """(N, C, H, W) of a tensor or array, whose channels may be last or, for grey, missing."""
+    if isinstance(data, np.ndarray):
+        if data.dtype != np.uint8 and data.dtype.kind != "f":
+            raise UserError(f"{where}: {_other_type(data.dtype)}")
+        if data.ndim == 3:
+            data = data[:, None]
+        elif data.ndim == 4 and data.shape[1] not in (1, 3) and data.shape[3] in (1, 3):
+            data = data.transpose(0, 3, 1, 2)
+        data = torch.from_numpy(np.require(data, requirements=["C", "W"]))
+    shape = tuple(data.shape)
+    if len(shape) == 4 and shape[1] in (1, 3) and 0 not in shape[2:]:
+        return data.detach().cpu()
+    causes = {
+        3: "; a single image needs images[None], grey images images[:, None]",
+        4: "; for channels last use images.permute(0, 3, 1, 2)" if shape[-1:] in ((1,), (3,)) else "",
+    }
+    cause = "; leave out the alpha channel: images[:, :3]" if shape[1:2] == (4,) else causes.get(len(shape), "")
+    raise UserError(f"{where}: expected images of shape (N, C, H, W) with 1 or 3 channels, got {shape}{cause}.")
+
+
+def _uint8(images: Tensor, where: str) -> Tensor:
+    """Images (N, C, H, W), uint8 or float in [0, 1], as uint8."""
+    if images.dtype == torch.uint8:
+        return images
+    if not images.is_floating_point():
+        raise UserError(f"{where}: {_other_type(images.dtype)}")
+    result = torch.empty(images.shape, dtype=torch.uint8)
+    for start in range(0, len(images), AT_ONCE):
+        part = images[start : start + AT_ONCE]
+        _check_range(part, where)
+        result[start : start + AT_ONCE] = to_uint8(part)
+    return result
+
+
+def _other_type(dtype: object) -> str:
+    return f"expected uint8 in 0 to 255 or float in [0, 1], got {dtype}; for 0 to 255 convert to uint8."
+
+
+def _check_range(images: Tensor, where: str) -> None:
+    low, high = (value.item() for value in images.aminmax())
+    if not np.isfinite([low, high]).all():
+        raise UserError(f"{where}: the images contain NaN or infinity; correct them where they are computed.")
+    if low >= -TOLERANCE and high <= 1 + TOLERANCE:
+        return
+    if low < -1 - TOLERANCE:
+        cause = "undo their normalisation by mean and standard deviation"
+    elif low < -TOLERANCE:
+        cause = "for [-1, 1] use images / 2 + 0.5, for small overshoots images.clamp(0, 1)"
+    else:
+        cause = "for 0 to 255 divide by 255 or convert to uint8, for small overshoots use images.clamp(0, 1)"
+    raise UserError(f"{where}: expected floats in [0, 1], got {low:.4g} to {high:.4g}; {cause}.")
+
+
+def _check_shape(images: Tensor, rendering: Rendering, where: str) -> None:
+    """Raise a UserError unless the images have the configured channels and size."""
+    channels, height, width = images.shape[1:]
+    size = rendering.size
+    if (height, width) != (size, size):
+        crop = "" if height == width else "crop them to squares, then "
+        raise UserError(
+            f"{where}: expected images of {size} x {size} pixels (data.size), got {height} x {width}; {crop}resize "
+            f"with torchvision.transforms.functional.resize(images, [{size}, {size}]), or set data.size."
+        )
+    if channels != rendering.channels:
+        name = "expand(-1, 3, -1, -1)" if channels == 1 else "float().mean(1, keepdim=True).byte()"
+        raise UserError(
+            f"{where}: expected {rendering.channels} channels (data.channels), got {channels}; use images.{name}, or "
+            f"set data.channels to {channels}."
+        )
+
+
+def _complete(splits: Splits, config: DataConfig) -> Splits:
+    """All three splits under one fingerprint; a missing validation split is drawn from the training images."""
+    train = splits["train"]
+    marks = [splits[name].fingerprint for name in SPLITS if name in splits]
+    if not len(splits.get("val", ())):
+        held_out = _drawn(len(train), config.split_seed)
+        splits = splits | {"train": _rows(train, ~held_out), "val": _rows(train, held_out)}
+        marks.append(f"val drawn with seed {config.split_seed}")
+    splits = {"test": replace(train, images=train.images[:0], attributes=train.attributes[:0])} | splits
+    if len({part.names for part in splits.values()}) > 1:
+        raise UserError("data: the splits have different attributes; give all of them the same names, or none.")
+    if config.train_images is not None:
+        splits["train"] = splits["train"].subset(config.train_images)
+    mark = marks[0] if len(set(marks)) == 1 else hashlib.sha256("/".join(marks).encode()).hexdigest()
+    return {name: replace(splits[name], fingerprint=mark) for name in SPLITS}
+
+
+def _drawn(n: int, seed: int) -> Tensor:
+    """Which of ``n`` rows are held out, bool (n,): a tenth, ranked by a hash of the seed and the row."""
+    if n < FEWEST:
+        raise UserError(f"data: expected at least {FEWEST} images to draw a validation split from, got {n}.")
+    ranked = sorted(range(n), key=lambda row: hashlib.sha256(f"{seed}/{row}".encode()).digest())
+    held_out = torch.zeros(n, dtype=torch.bool)
+    held_out[ranked[: max(2, round(SHARE * n))]] = True
+    return held_out
+
+
+def _rows(part: Faces, chosen: Tensor) -> Faces:
+    return replace(part, images=part.images[chosen], attributes=part.attributes[chosen])
+
+
+def _fingerprinted(part: Faces) -> Faces:
+    """The faces with a digest of their content, if they have none yet."""
+    if part.fingerprint:
+        return part
+    digest = hashlib.blake2b(repr((tuple(part.images.shape), part.names)).encode(), digest_size=32)
+    for array in (part.images, part.attributes):
+        digest.update(np.ascontiguousarray(array.cpu().numpy()).data)
+    return replace(part, fingerprint=digest.hexdigest())
