@@ -22,6 +22,7 @@ from dfcvae.losses import (
     measure_scales,
     perceptual,
 )
+from dfcvae.losses.objective import OwnTerms
 from dfcvae.losses.presets import check_name
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.vae import VAE
@@ -83,8 +84,11 @@ def build_objective(
     images: Tensor,
     scales: dict[str, float] | None = None,
     device: torch.device = CPU,
+    terms: OwnTerms | None = None,
 ) -> Objective:
     """The objective, with scales measured on training images uint8 (n, C, H, W) if it needs them and none are given.
+
+    ``terms`` are the user's own, see `Objective`.
 
     Raises:
         UserError: if ``scale: likelihood`` is combined with a distance other than the mean square.
@@ -92,7 +96,7 @@ def build_objective(
     if loss.scale == "likelihood" and perceptual is not None:
         _check_likelihood(perceptual)
     if loss.scale == "none":
-        return Objective(loss.alpha, loss.beta, loss.pixel_weight, perceptual)
+        return Objective(loss.alpha, loss.beta, loss.pixel_weight, perceptual, terms=terms)
     perceptual = perceptual.to(device) if perceptual else None
     if scales is None:
         chosen = images[:: max(1, len(images) // SCALE_IMAGES)]
@@ -102,10 +106,10 @@ def build_objective(
 
         scales = measure_scales(batches, perceptual)
     if loss.scale == "variance":
-        return Objective(loss.alpha, loss.beta, loss.pixel_weight, perceptual, scales)
+        return Objective(loss.alpha, loss.beta, loss.pixel_weight, perceptual, scales, terms=terms)
     numbers = count_numbers(to_float(images[:1].to(device)), perceptual)
     likelihood = GaussianLikelihood(numbers, scales)
-    return Objective(loss.alpha, loss.beta, loss.pixel_weight, perceptual, scales, likelihood)
+    return Objective(loss.alpha, loss.beta, loss.pixel_weight, perceptual, scales, likelihood, terms)
 
 
 def use_bfloat16_features(objective: Objective) -> None:

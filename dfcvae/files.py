@@ -1,4 +1,4 @@
-"""Atomic file writes, the cache folder, and the models that ship with the package."""
+"""Atomic file writes, git-lfs pointers, the cache folder, and the models that ship with the package."""
 
 import os
 from collections.abc import Iterator
@@ -46,6 +46,19 @@ def remove_leftovers(folder: Path) -> None:
     """Remove temporary files of killed processes from a folder that no other process writes to."""
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
+
+
+LFS_MAGIC = b"version https://git-lfs"
+LFS_HINT = "It is a git-lfs pointer, not the file itself: run `git lfs pull` in the repository it is from."
+
+
+def is_lfs_pointer(path: str | Path) -> bool:
+    """Whether a file is what git leaves in the place of a large one until ``git lfs pull``; false if unreadable."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(LFS_MAGIC)) == LFS_MAGIC
+    except OSError:
+        return False
 
 
 PRETRAINED = Path(__file__).parent / "pretrained"

@@ -106,7 +106,7 @@ def resolve_layers(arch: str, layers: Sequence[Layer]) -> list[str]:
 
 
 def _resolve(arch: str, names: list[str], layer: Layer) -> str:
-    if isinstance(layer, str) and layer.isdigit():
+    if hasattr(layer, "__index__") or str(layer).isdigit():  # NumPy's integers too
         layer = int(layer)
     if isinstance(layer, int) and 0 <= layer < len(names):
         return names[layer]

@@ -1,6 +1,7 @@
 """Weights of the feature network: ImageNet through torchvision, a local file, or seeded random ones."""
 
 import hashlib
+import re
 import tempfile
 from pathlib import Path
 
@@ -21,6 +22,8 @@ COMPACT = Path(__file__).parent / "pretrained" / "compact.safetensors"
 """A vgg19_bn of a quarter of the width, distilled from ImageNet's VGG-19; docs/compact.md is its model card."""
 
 TRAINED = ("conv", "bn")  # what the names of layers with weights begin with
+WRAPPERS = re.compile(r"^((module|model|_orig_mod|features)\.)*")  # DataParallel, Lightning, torch.compile, torchvision
+NESTED = ("state_dict", "model", "model_state_dict")  # where training checkpoints hold the weights
 WIDEST = 4  # times the width of the published network
 
 NAMED = ("imagenet", "compact", "random")
@@ -94,7 +97,7 @@ def _read(weights: Weights) -> dict[str, Tensor]:
     if weights == "compact":
         weights = COMPACT
     state = weights.state_dict() if isinstance(weights, nn.Module) else read_state_dict(Path(weights).expanduser())
-    return {key.removeprefix("module.").removeprefix("features."): value for key, value in state.items()}
+    return {WRAPPERS.sub("", key): value for key, value in state.items()}
 
 
 def _described(weights: Weights) -> str:
@@ -107,8 +110,8 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
         raise UserError(f"No weights file at {file}; {OFFLINE_CHOICES}.")
     try:
         state = read_tensors(file)[0] if file.suffix == ".safetensors" else read_pickled(file)
-        if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):  # a training checkpoint's
-            state = state["state_dict"]
+        while isinstance(state, dict) and (inner := next((n for n in NESTED if isinstance(state.get(n), dict)), None)):
+            state = state[inner]
         if not isinstance(state, dict):
             raise UnreadableError(f"it contains a {type(state).__name__}")
     except UnreadableError as error:
