@@ -55,7 +55,7 @@ class VGGFeatures(nn.Module):
         pooling: str = "max",
     ):
         super().__init__()
-        self.intact = False  # whether forward has found the constants unchanged
+        self.verified: Tensor | None = None  # `std`, once forward has found it intact; moving the module replaces it
         if pooling not in ("max", "average"):
             raise UserError(f"The feature network's pooling: expected max or average, got {pooling!r}.")
         self.arch = arch
@@ -102,14 +102,14 @@ class VGGFeatures(nn.Module):
                 f"{self.arch} up to its deepest chosen layer needs images of at least {smallest}x{smallest} pixels, "
                 f"got {x.shape[-2]}x{x.shape[-1]}; use larger images or shallower layers than {self.names}."
             )
-        if self.intact or self.std.is_meta or torch.compiler.is_compiling():
+        if self.std is self.verified or self.std.is_meta or torch.compiler.is_compiling():
             return
-        if not torch.equal(self.std.cpu(), _thousandths(IMAGENET_STD)):  # waits for a GPU, in the first call
+        if not torch.equal(self.std.cpu(), _thousandths(IMAGENET_STD)):  # waits for a GPU
             raise UserError(
                 "The feature network has lost its weights: to_empty was called on it or on the module that holds it. "
                 "No checkpoint has them; build VGGFeatures after to_empty."
             )
-        self.intact = True
+        self.verified = self.std
 
 
 class FrozenConvolution(nn.Module):
