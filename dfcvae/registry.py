@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from dfcvae.errors import UsageError, UserError, nearest
@@ -67,13 +68,10 @@ def find_network(name: str) -> Network:
     """
     if name not in _registered:
         module, _, function = name.partition(":")
-        try:
-            _registered[name] = getattr(import_module(module), function)
-        except Exception as error:  # whatever the user's module raises
-            raise UserError(
-                f"The network {name} cannot be imported ({type(error).__name__}: {error}). Install its package, or "
-                "add its folder to PYTHONPATH (PYTHONPATH=. for this folder)."
-            ) from error
+        found = getattr(_imported(module, f"The network {name}"), function, None)
+        if not callable(found):
+            raise UserError(f"The network {name}: the module {module} has no function {function}; correct its name.")
+        _registered[name] = found
     return _registered[name]
 
 
@@ -99,10 +97,14 @@ def check_at_hand(name: str) -> None:
 
 def _import_trusted() -> None:
     for module in filter(None, os.environ.get(TRUSTED, "").split(",")):
-        try:
-            import_module(module.strip())
-        except Exception as error:  # whatever the user's module raises
-            raise UserError(
-                f"{TRUSTED}: the module {module.strip()} cannot be imported ({type(error).__name__}: {error}). Install "
-                "its package, or add its folder to PYTHONPATH (PYTHONPATH=. for this folder)."
-            ) from error
+        _imported(module.strip(), TRUSTED)
+
+
+def _imported(module: str, what: str) -> ModuleType:
+    try:
+        return import_module(module)
+    except Exception as error:  # whatever the user's module raises
+        raise UserError(
+            f"{what}: the module {module} cannot be imported ({type(error).__name__}: {error}). Install its package, "
+            "or add its folder to PYTHONPATH (PYTHONPATH=. for this folder)."
+        ) from error

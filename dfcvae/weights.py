@@ -50,20 +50,18 @@ def load_vgg_weights(arch: str, weights: Weights, depth: int | None = None) -> t
     return {key: value.float() for key, value in state.items()}, width
 
 
-def is_file_or_module(weights: Weights) -> bool:
-    """Whether weights are a file or a module, whose architecture can be detected."""
-    return weights not in ("imagenet", "random")
-
-
 def vgg_arch(weights: Weights, preferred: str = "vgg19") -> str:
-    """Which of torchvision's VGGs a file or a module is, by the indices of its convolutions and batch norms.
+    """Which of torchvision's VGGs weights are of, by the indices of their convolutions and batch norms.
 
-    Weights may end early, where several VGGs are still identical: then the preferred one is chosen if it is among them.
+    The preferred one where several fit: ``"imagenet"`` and ``"random"`` exist for all, and a file may end where several
+    are still identical.
 
     Raises:
         UserError: if it is none of them.
     """
-    found = {int(place) for key in _read(weights) if (place := _place(key))}
+    if weights in ("imagenet", "random"):
+        return preferred
+    found = _places(weights)
     alike = []
     for arch in ARCHS:
         places = {index for index, name in enumerate(layer_names(arch)) if name.startswith(TRAINED)}
@@ -81,15 +79,14 @@ def layers_held(arch: str, weights: Weights) -> list[str]:
     names = layer_names(arch)
     if weights in ("imagenet", "random"):
         return names
-    places = {_place(key) for key in _read(weights)}
-    missing = (at for at, name in enumerate(names) if name.startswith(TRAINED) and str(at) not in places)
+    found = _places(weights)
+    missing = (at for at, name in enumerate(names) if name.startswith(TRAINED) and at not in found)
     return names[: next(missing, len(names))]
 
 
-def _place(key: str) -> str | None:
-    """torchvision's index in the name of a weight, ``"24.weight"``."""
-    place, _, name = key.partition(".")
-    return place if name == "weight" and place.isdecimal() and len(place) < 4 else None
+def _places(weights: Weights) -> set[int]:
+    """torchvision's indices of the layers that have weights, from names like ``"24.weight"``."""
+    return {int(match[1]) for key in _read(weights) if (match := re.fullmatch(r"(\d{1,3})\.weight", key))}
 
 
 def _read(weights: Weights) -> dict[str, Tensor]:
