@@ -19,6 +19,7 @@ _HOMES = {
     "Experiment": "dfcvae.config",
     "faces": "dfcvae.data",
     "load_faces": "dfcvae.data",
+    "register_network": "dfcvae.registry",
     "train": "dfcvae.training",
     "train_features": "dfcvae.attribute_network",
     "evaluate": "dfcvae.evaluation",
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from dfcvae.latent import interpolate as interpolate
     from dfcvae.losses import Objective as Objective
     from dfcvae.losses import PerceptualLoss as PerceptualLoss
+    from dfcvae.registry import register_network as register_network
     from dfcvae.training import train as train
     from dfcvae.vae import VAE as VAE
 

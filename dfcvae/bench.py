@@ -38,6 +38,7 @@ from dfcvae.errors import UserError
 from dfcvae.files import write_atomically
 from dfcvae.networks import SIZES
 from dfcvae.popular import PopularStep
+from dfcvae.ranges import Positive, TwoOrMore, check, type_hints
 from dfcvae.seeding import Stream
 from dfcvae.targets import Targets
 from dfcvae.training import noise, terms_of
@@ -111,25 +112,15 @@ class OwnStep:
 
 @dataclass
 class Row:
-    """One row of the table: a step and its measurements.
-
-    Args:
-        name: its label in the table.
-        arithmetic: dtype of its convolutions, a key of `DTYPES`.
-        build: builds the step.
-        flops_per_image: floating-point operations in convolutions and matrix products; a multiply-add counts as two.
-        memory: peak in bytes above what was in use before the step was built; None where the system cannot measure it.
-        seconds: per step, one for each round.
-        error: why there are no measurements.
-    """
+    """One row of the table: a step and its measurements."""
 
     name: str
-    arithmetic: str
+    arithmetic: str  # dtype of its convolutions, a key of `DTYPES`
     build: Callable[[], PopularStep | OwnStep]
-    flops_per_image: float = 0.0
-    memory: int | None = None
-    seconds: list[float] = field(default_factory=list)
-    error: str | None = None
+    flops_per_image: float = 0.0  # in convolutions and matrix products; a multiply-add counts as two
+    memory: int | None = None  # peak in bytes above what was in use before it was built; None: cannot be measured
+    seconds: list[float] = field(default_factory=list)  # per step, one for each round
+    error: str | None = None  # why there are no measurements
 
 
 def bench_rows(size: int, batch_size: int, device: torch.device, quick: bool) -> list[Row]:
@@ -163,9 +154,9 @@ def bench_rows(size: int, batch_size: int, device: torch.device, quick: bool) ->
 
 def run_bench(
     size: int = 64,
-    batch_size: int = 64,
-    rounds: int | None = None,
-    steps: int | None = None,
+    batch_size: TwoOrMore = 64,  # batch norm needs two
+    rounds: Positive | None = None,
+    steps: Positive | None = None,
     accelerator: Literal["auto", "cpu", "cuda"] = "auto",
     quick: bool = False,
     out: Path | None = None,
@@ -175,10 +166,10 @@ def run_bench(
 
     Args:
         size: side of the images in pixels: 32, 64, 128 or 256.
-        batch_size: images in a step, at least 2.
+        batch_size: images in a step.
         rounds: turns per row (default: 3, with ``quick`` 1).
         steps: timed steps per turn (default: 2 on a CPU, 50 on a GPU).
-        accelerator: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        accelerator: where to run.
         quick: only the basic rows: nothing compiled, nothing in float32 where bfloat16 is the default.
         out: also write the report into this JSON file.
         progress: show a progress bar on stderr.
@@ -189,15 +180,12 @@ def run_bench(
     Raises:
         UserError: for a number out of range, or a missing GPU.
     """
-    check_accelerator(accelerator)
-    device = pick_device(accelerator)
-    rounds = (1 if quick else 3) if rounds is None else rounds
-    steps = STEPS[device.type] if steps is None else steps
     if size not in SIZES:
         raise UserError(f"size: expected one of {', '.join(map(str, SIZES))}, got {size}.")
-    for name, value, least in (("batch_size", batch_size, 2), ("rounds", rounds, 1), ("steps", steps, 1)):
-        if value < least:  # batch norm needs two images
-            raise UserError(f"{name}: expected at least {least}, got {value}.")
+    check({"batch_size": batch_size, "rounds": rounds, "steps": steps}, type_hints(run_bench))
+    check_accelerator(accelerator)
+    device = pick_device(accelerator)
+    rounds, steps = rounds or (1 if quick else 3), steps or STEPS[device.type]
     keep_freed_memory()  # as `dfcvae train` does
     rows = bench_rows(size, batch_size, device, quick)
     # first, so that the memory that libraries allocate on first use is not counted in a row

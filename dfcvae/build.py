@@ -1,6 +1,5 @@
 """Build the model and its objective from a configuration."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +21,7 @@ from dfcvae.losses import (
     measure_scales,
     perceptual,
 )
+from dfcvae.losses.objective import OwnTerms
 from dfcvae.losses.presets import check_name
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.vae import VAE
@@ -64,14 +64,8 @@ def build_perceptual(config: FeatureConfig | None) -> ImageLoss | None:
 
 def _changes(config: FeatureConfig) -> dict[str, Any]:
     """The fields of a `Preset` that a configuration overrides."""
-    parts = {
-        "arch": config.arch,
-        "layers": config.layers,
-        "weights": config.layer_weights,
-        "distance": config.distance,
-        "reduction": config.reduction,
-        "pooling": config.pooling,
-    }
+    same = ("arch", "layers", "distance", "reduction", "pooling")
+    parts = {name: getattr(config, name) for name in same} | {"weights": config.layer_weights}
     return {
         name: tuple(value) if isinstance(value, list) else value for name, value in parts.items() if value is not None
     }
@@ -83,29 +77,28 @@ def build_objective(
     images: Tensor,
     scales: dict[str, float] | None = None,
     device: torch.device = CPU,
+    terms: OwnTerms | None = None,
 ) -> Objective:
     """The objective, with scales measured on training images uint8 (n, C, H, W) if it needs them and none are given.
+
+    ``terms`` are the user's own, see `Objective`.
 
     Raises:
         UserError: if ``scale: likelihood`` is combined with a distance other than the mean square.
     """
-    if loss.scale == "likelihood" and perceptual is not None:
-        _check_likelihood(perceptual)
+    likelihood = None
     if loss.scale == "none":
-        return Objective(loss.alpha, loss.beta, loss.pixel_weight, perceptual)
-    perceptual = perceptual.to(device) if perceptual else None
-    if scales is None:
+        scales = None
+    else:
+        if loss.scale == "likelihood" and perceptual is not None:
+            _check_likelihood(perceptual)
+        perceptual = perceptual.to(device) if perceptual else None
         chosen = images[:: max(1, len(images) // SCALE_IMAGES)]
-
-        def batches() -> Iterator[Tensor]:
-            return (to_float(part.to(device)) for part in chosen.split(64))
-
-        scales = measure_scales(batches, perceptual)
-    if loss.scale == "variance":
-        return Objective(loss.alpha, loss.beta, loss.pixel_weight, perceptual, scales)
-    numbers = count_numbers(to_float(images[:1].to(device)), perceptual)
-    likelihood = GaussianLikelihood(numbers, scales)
-    return Objective(loss.alpha, loss.beta, loss.pixel_weight, perceptual, scales, likelihood)
+        scales = scales or measure_scales(lambda: (to_float(x.to(device)) for x in chosen.split(64)), perceptual)
+        if loss.scale == "likelihood":
+            numbers = count_numbers(to_float(images[:1].to(device)), perceptual)
+            likelihood = GaussianLikelihood(numbers, scales)
+    return Objective(loss.alpha, loss.beta, loss.pixel_weight, perceptual, scales, likelihood, terms)
 
 
 def use_bfloat16_features(objective: Objective) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dfcvae.errors import UserError, nearest
 from dfcvae.files import atomic_file, atomic_files, pretrained_folder, pretrained_models
-from dfcvae.tensorfiles import UnreadableError, read_pickled, read_tensors, write_tensors
+from dfcvae.tensorfiles import UnreadableError, digest, read_pickled, read_tensors, write_tensors
 
 State = dict[str, Tensor]
 
@@ -99,14 +99,19 @@ def save_checkpoint(file: Path, checkpoint: dict[str, Any]) -> None:
 
 
 def export_model(folder: Path, about: dict[str, Any], state: State, dtype: torch.dtype) -> Path:
-    """Write ``model.safetensors`` and ``model.json`` (``about``, and the SHA-256 of the weights), or neither.
+    """Write ``model.safetensors`` and ``model.json``, or neither.
+
+    The description is ``about`` with two SHA-256: ``sha256`` of the file, and ``tensors_sha256`` of its named tensors,
+    which stays when another program saves the same tensors again.
 
     Raises:
         UserError: if a weight is too large for ``dtype``.
     """
+    stored = {name: _stored(tensor, dtype) for name, tensor in state.items()}
     with atomic_files(folder / "model.safetensors", folder / "model.json") as (file, description):
-        write_tensors(file, {name: _stored(tensor, dtype) for name, tensor in state.items()})
-        about = {"vae": about["vae"], "sha256": _sha256(file), "dtype": str(dtype).removeprefix("torch.")} | about
+        write_tensors(file, stored)
+        checksums = {"sha256": _sha256(file), "tensors_sha256": digest(stored)}
+        about = {"vae": about["vae"], **checksums, "dtype": str(dtype).removeprefix("torch.")} | about
         description.write_text(json.dumps(about, indent=2) + "\n")
     return folder
 
@@ -116,19 +121,24 @@ def _read_exported(file: Path) -> tuple[dict[str, Any], State]:
     try:
         about = json.loads(description.read_text())
         known = {key: about[key] for key in ("vae", "config", "sha256")}
-        about = known | {"training": about.get("training", {})}  # absent in older exports
+        tensors_sha256 = about.get("tensors_sha256")  # absent in older exports, like the next
+        about = known | {"training": about.get("training", {})}
         _check_description(about)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{file} needs the description that `dfcvae export` writes beside it, but {description.name} is missing "
             f"or corrupted ({type(error).__name__}); export the model again."
         ) from error
-    if about["sha256"] != _sha256(file):
-        raise UserError(f"{file} is corrupted: checksum mismatch with {description.name}; export the model again.")
+    intact = about["sha256"] == _sha256(file)
     try:
-        return about, read_tensors(file)[0]
+        state = read_tensors(file)[0]
     except UnreadableError as error:
-        raise UserError(f"{file} is not a safetensors file ({error}); export the model again.") from error
+        if intact:
+            raise UserError(f"{file} is not a safetensors file ({error}); export the model again.") from error
+        state = {}
+    if not intact and tensors_sha256 != digest(state):
+        raise UserError(f"{file} is corrupted: checksum mismatch with {description.name}; export the model again.")
+    return about, state
 
 
 def _check_description(about: dict[str, Any]) -> None:

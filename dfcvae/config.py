@@ -14,6 +14,7 @@ from dfcvae.feature_config import FeatureTraining as FeatureTraining
 from dfcvae.files import write_atomically
 from dfcvae.parsing import Parser, read_yaml
 from dfcvae.ranges import Fraction, NonNegative, Positive, Range, Seed, TwoOrMore, Weight, check_fields, type_hints
+from dfcvae.registry import check_network
 
 Decay = Annotated[float, Range(0, 0.999999, "a number from 0 to 0.999999")]
 
@@ -55,16 +56,17 @@ class ModelConfig:
     """Which network to train.
 
     Args:
-        network: "hou2016" (the paper's), "smooth" (its encoder, and a decoder with fewer line artefacts) or "strided"
-            (that of the PyTorch-VAE collection).
+        network: "hou2016" (the paper's), "smooth" (its encoder, and a decoder with fewer line artefacts), "strided"
+            (that of the PyTorch-VAE collection), or your own: a registered name, or "package.module:function".
         latent_dim: number of latent dimensions.
     """
 
-    network: Literal["hou2016", "smooth", "strided"] = "hou2016"
+    network: str = "hou2016"
     latent_dim: Positive = 100
 
     def __post_init__(self) -> None:
         check_fields(self, "model.")
+        check_network(self.network, "model.network")
 
 
 @dataclass

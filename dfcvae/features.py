@@ -55,29 +55,31 @@ class VGGFeatures(nn.Module):
         pooling: str = "max",
     ):
         super().__init__()
+        self.verified: Tensor | None = None  # `std`, once forward has found it intact; moving the module replaces it
         if pooling not in ("max", "average"):
             raise UserError(f"The feature network's pooling: expected max or average, got {pooling!r}.")
         self.arch = arch
         self.names = resolve_layers(arch, layers)
         depth = 1 + max(map(layer_names(arch).index, self.names))
-        state, width = load_vgg_weights(arch, weights, depth)
-        channels = {row.name: row.channels for row in layer_table(arch, width=width)}
-        self.channels = [channels[name] for name in self.names]
-        with torch.device("meta"):
-            modules = dict(list(vgg_layers(arch, width).items())[:depth])
-        self.layers = nn.ModuleDict(_frozen_layers(modules, state, self.names, pooling))
-        # integer thousandths, which keep their precision when the network is moved to bfloat16
-        self.register_buffer("mean", _thousandths(IMAGENET_MEAN), persistent=False)
-        self.register_buffer("std", _thousandths(IMAGENET_STD), persistent=False)
+        with torch.device("cpu"):  # also where a model is built on the meta device
+            state, width = load_vgg_weights(arch, weights, depth)
+            channels = {row.name: row.channels for row in layer_table(arch, width=width)}
+            self.channels = [channels[name] for name in self.names]
+            with torch.device("meta"):
+                modules = dict(list(vgg_layers(arch, width).items())[:depth])
+            self.layers = nn.ModuleDict(_frozen_layers(modules, state, self.names, pooling))
+            # integer thousandths, which keep their precision when the network is moved to bfloat16
+            self.register_buffer("mean", _thousandths(IMAGENET_MEAN), persistent=False)
+            self.register_buffer("std", _thousandths(IMAGENET_STD), persistent=False)
         self.eval()
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Outputs (N, C_l, H_l, W_l) of the captured layers for images (N, 3 or 1, H, W) in [0, 1], by name.
 
         Raises:
-            UserError: if the images are too small for the deepest layer.
+            UserError: for other channels, for images too small for the deepest layer, or if the weights are lost.
         """
-        self._check_size(x)
+        self._check(x)
         h = (1000 * at_least_float32(to_rgb(x)) - self.mean) / self.std
         h = h.to(next(self.layers.buffers()).dtype)
         outputs = {}
@@ -91,13 +93,23 @@ class VGGFeatures(nn.Module):
         """Stay in eval mode: batch statistics would make an image's features depend on its batch."""
         return super().train(False)
 
-    def _check_size(self, x: Tensor) -> None:
+    def _check(self, x: Tensor) -> None:
+        if x.dim() != 4 or x.shape[1] not in (1, 3):
+            raise UserError(f"The feature network: expected images (N, 3 or 1, H, W), got {tuple(x.shape)}.")
         smallest = 2 ** sum(name.startswith("pool") for name in self.layers)
         if min(x.shape[-2:]) < smallest:
             raise UserError(
                 f"{self.arch} up to its deepest chosen layer needs images of at least {smallest}x{smallest} pixels, "
                 f"got {x.shape[-2]}x{x.shape[-1]}; use larger images or shallower layers than {self.names}."
             )
+        if self.std is self.verified or self.std.is_meta or torch.compiler.is_compiling():
+            return
+        if not torch.equal(self.std.cpu(), _thousandths(IMAGENET_STD)):  # waits for a GPU
+            raise UserError(
+                "The feature network has lost its weights: to_empty was called on it or on the module that holds it. "
+                "No checkpoint has them; build VGGFeatures after to_empty."
+            )
+        self.verified = self.std
 
 
 class FrozenConvolution(nn.Module):

@@ -12,9 +12,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dfcvae.files import atomic_file
+from dfcvae.errors import UserError
+from dfcvae.files import LFS_HINT, atomic_file, is_lfs_pointer
 
 CHECKSUM = "sha256"  # key in the metadata of a safetensors file
+FORMAT = "format"  # the key that other programs add when they save a file again
 CHECKSUM_MISMATCH = "checksum mismatch"
 
 
@@ -32,13 +34,19 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> Path:
-    """Write safetensors with metadata and a checksum of both.
+    """Write safetensors with metadata and a checksum of both. Tensors that share memory are written each in full.
 
     Raises:
         OSError: if it cannot be written.
     """
     path, about = Path(path), dict(about or {})
-    plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    plain: dict[str, Tensor] = {}
+    seen = set()  # safetensors refuses tied weights
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().contiguous().cpu()
+        place = tensor.untyped_storage().data_ptr()
+        plain[name] = tensor.clone() if place in seen else tensor
+        seen.add(place)
     try:
         with atomic_file(path) as temporary:
             save_file(plain, temporary, about | {CHECKSUM: _checksum(plain, about)})
@@ -52,7 +60,9 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     Raises:
         UnreadableError: if it is not such a file, or is corrupted.
+        UserError: if it is a git-lfs pointer.
     """
+    _refuse_pointer(path)
     try:
         with safe_open(path, framework="pt") as file:
             about = dict(file.metadata() or {})
@@ -72,7 +82,9 @@ def read_pickled(path: str | Path) -> Any:
 
     Raises:
         UnreadableError: if it is not such a file, is corrupted, or contains more than tensors and plain values.
+        UserError: if it is a git-lfs pointer.
     """
+    _refuse_pointer(path)
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -88,5 +100,11 @@ def read_pickled(path: str | Path) -> Any:
         ) from error
 
 
+def _refuse_pointer(path: str | Path) -> None:
+    if is_lfs_pointer(path):
+        raise UserError(f"{path} cannot be read. {LFS_HINT}")
+
+
 def _checksum(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
+    about = {key: value for key, value in about.items() if key != FORMAT}
     return hashlib.sha256((json.dumps(about, sort_keys=True) + digest(tensors)).encode()).hexdigest()

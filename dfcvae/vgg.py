@@ -51,25 +51,15 @@ def layer_names(arch: str) -> list[str]:
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """One layer of a VGG for square images of some size.
+    """One layer of a VGG for square images of some size."""
 
-    Args:
-        index: torchvision's index in ``features``.
-        name: kind, block and number.
-        type: class of the module.
-        channels: channels of its output.
-        size: side of its output in pixels.
-        stride: image pixels between neighbours of its output.
-        receptive_field: side in image pixels of the area that one output depends on.
-    """
-
-    index: int
-    name: str
-    type: str
-    channels: int
-    size: int
-    stride: int
-    receptive_field: int
+    index: int  # torchvision's, in `features`
+    name: str  # kind, block and number
+    type: str  # class of the module
+    channels: int  # of its output
+    size: int  # side of its output in pixels
+    stride: int  # image pixels between neighbours of its output
+    receptive_field: int  # side in image pixels of the area that one output depends on
 
     @property
     def numbers(self) -> int:
@@ -106,7 +96,7 @@ def resolve_layers(arch: str, layers: Sequence[Layer]) -> list[str]:
 
 
 def _resolve(arch: str, names: list[str], layer: Layer) -> str:
-    if isinstance(layer, str) and layer.isdigit():
+    if hasattr(layer, "__index__") or str(layer).isdigit():  # NumPy's integers too
         layer = int(layer)
     if isinstance(layer, int) and 0 <= layer < len(names):
         return names[layer]

@@ -1,6 +1,7 @@
 """Weights of the feature network: ImageNet through torchvision, a local file, or seeded random ones."""
 
 import hashlib
+import re
 import tempfile
 from pathlib import Path
 
@@ -21,6 +22,8 @@ COMPACT = Path(__file__).parent / "pretrained" / "compact.safetensors"
 """A vgg19_bn of a quarter of the width, distilled from ImageNet's VGG-19; docs/compact.md is its model card."""
 
 TRAINED = ("conv", "bn")  # what the names of layers with weights begin with
+WRAPPERS = re.compile(r"^((module|model|_orig_mod|features)\.)*")  # DataParallel, Lightning, torch.compile, torchvision
+NESTED = ("state_dict", "model", "model_state_dict")  # where training checkpoints hold the weights
 WIDEST = 4  # times the width of the published network
 
 NAMED = ("imagenet", "compact", "random")
@@ -47,20 +50,18 @@ def load_vgg_weights(arch: str, weights: Weights, depth: int | None = None) -> t
     return {key: value.float() for key, value in state.items()}, width
 
 
-def is_file_or_module(weights: Weights) -> bool:
-    """Whether weights are a file or a module, whose architecture can be detected."""
-    return weights not in ("imagenet", "random")
-
-
 def vgg_arch(weights: Weights, preferred: str = "vgg19") -> str:
-    """Which of torchvision's VGGs a file or a module is, by the indices of its convolutions and batch norms.
+    """Which of torchvision's VGGs weights are of, by the indices of their convolutions and batch norms.
 
-    Weights may end early, where several VGGs are still identical: then the preferred one is chosen if it is among them.
+    The preferred one where several fit: ``"imagenet"`` and ``"random"`` exist for all, and a file may end where several
+    are still identical.
 
     Raises:
         UserError: if it is none of them.
     """
-    found = {int(place) for key in _read(weights) if (place := _place(key))}
+    if weights in ("imagenet", "random"):
+        return preferred
+    found = _places(weights)
     alike = []
     for arch in ARCHS:
         places = {index for index, name in enumerate(layer_names(arch)) if name.startswith(TRAINED)}
@@ -78,15 +79,14 @@ def layers_held(arch: str, weights: Weights) -> list[str]:
     names = layer_names(arch)
     if weights in ("imagenet", "random"):
         return names
-    places = {_place(key) for key in _read(weights)}
-    missing = (at for at, name in enumerate(names) if name.startswith(TRAINED) and str(at) not in places)
+    found = _places(weights)
+    missing = (at for at, name in enumerate(names) if name.startswith(TRAINED) and at not in found)
     return names[: next(missing, len(names))]
 
 
-def _place(key: str) -> str | None:
-    """torchvision's index in the name of a weight, ``"24.weight"``."""
-    place, _, name = key.partition(".")
-    return place if name == "weight" and place.isdecimal() and len(place) < 4 else None
+def _places(weights: Weights) -> set[int]:
+    """torchvision's indices of the layers that have weights, from names like ``"24.weight"``."""
+    return {int(match[1]) for key in _read(weights) if (match := re.fullmatch(r"(\d{1,3})\.weight", key))}
 
 
 def _read(weights: Weights) -> dict[str, Tensor]:
@@ -94,7 +94,7 @@ def _read(weights: Weights) -> dict[str, Tensor]:
     if weights == "compact":
         weights = COMPACT
     state = weights.state_dict() if isinstance(weights, nn.Module) else read_state_dict(Path(weights).expanduser())
-    return {key.removeprefix("module.").removeprefix("features."): value for key, value in state.items()}
+    return {WRAPPERS.sub("", key): value for key, value in state.items()}
 
 
 def _described(weights: Weights) -> str:
@@ -107,8 +107,8 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
         raise UserError(f"No weights file at {file}; {OFFLINE_CHOICES}.")
     try:
         state = read_tensors(file)[0] if file.suffix == ".safetensors" else read_pickled(file)
-        if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):  # a training checkpoint's
-            state = state["state_dict"]
+        while isinstance(state, dict) and (inner := next((n for n in NESTED if isinstance(state.get(n), dict)), None)):
+            state = state[inner]
         if not isinstance(state, dict):
             raise UnreadableError(f"it contains a {type(state).__name__}")
     except UnreadableError as error:

@@ -16,7 +16,8 @@ FILES = {
 
 # Files and folders by layer, from the bottom. A layer may use itself, without cycles.
 LAYERS = [
-    "config device disturbances errors feature_config files gaussian images parsing ranges seeding tensorfiles",
+    "config device disturbances errors feature_config files gaussian images parsing ranges registry seeding "
+    "tensorfiles",
     "checkpoint features networks vae vgg weights",
     "latent losses",
     "data fitted",

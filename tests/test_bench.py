@@ -158,9 +158,9 @@ def test_the_report_compares_round_by_round():
     ("fields", "expected"),
     [
         ({"size": 48}, "size: expected one of 32, 64, 128, 256, got 48."),
-        ({"batch_size": 1}, "batch_size: expected at least 2, got 1."),
-        ({"rounds": 0}, "rounds: expected at least 1, got 0."),
-        ({"steps": -1}, "steps: expected at least 1, got -1."),
+        ({"batch_size": 1}, "batch_size: expected an integer of at least 2, got 1."),
+        ({"rounds": 0}, "rounds: expected a positive integer or null, got 0."),
+        ({"steps": -1}, "steps: expected a positive integer or null, got -1."),
     ],
 )
 def test_numbers_out_of_range_are_refused(fields, expected):

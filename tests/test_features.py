@@ -1,5 +1,6 @@
 """The contract of the frozen feature network, line by line."""
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -126,6 +127,7 @@ def test_gradients_reach_the_pixels_and_nothing_else(vgg, x_hat):
 
 
 def test_stays_in_eval_whatever_anyone_calls(vgg, x):
+    assert not any(module.training for module in VGGFeatures("vgg11_bn", [4], "random").modules())
     before = {name: b.clone() for name, b in vgg.named_buffers()}
     holder = nn.Sequential(vgg).train()
     outputs = vgg(x)
@@ -156,7 +158,8 @@ def test_random_weights_are_the_same_every_time_and_leave_the_global_state(x):
 
 
 def test_layers_by_index_and_name_are_the_same():
-    assert resolve_layers("vgg19_bn", [14, "24", "bn4_3", 43]) == ["conv3_1", "bn3_4", "bn4_3", "conv5_2"]
+    for layers in ([14, "24", "bn4_3", 43], np.array([14, 24, 34, 43]), torch.tensor([14, 24, 34, 43])):
+        assert resolve_layers("vgg19_bn", layers) == ["conv3_1", "bn3_4", "bn4_3", "conv5_2"]
 
 
 @pytest.mark.parametrize(
@@ -166,6 +169,7 @@ def test_layers_by_index_and_name_are_the_same():
         ("vgg19_bn", [53], r"no layer 53.*0 conv1_1, 1 bn1_1.*52 pool5"),
         ("vgg19_bn", ["bn3_5"], r"no layer 'bn3_5' \(did you mean 'bn3_4'\?\)"),
         ("vgg19_bn", [-1], r"no layer -1"),
+        ("vgg19_bn", [1.5], r"no layer 1.5"),
         ("vgg19_bn", [14, "conv3_1"], r"each at most once"),
         ("vgg19_bn", [], r"expected at least one"),
     ],
@@ -175,26 +179,23 @@ def test_bad_layers_are_sentences(arch, layers, message):
         resolve_layers(arch, layers)
 
 
-def test_small_images_are_a_sentence():
-    with pytest.raises(UserError, match="at least 16x16 pixels, got 8x8"):
-        VGGFeatures("vgg19_bn", [43], "random")(torch.rand(1, 3, 8, 8))
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((1, 3, 4, 4), "at least 8x8 pixels, got 4x4"),
+        ((1, 4, 32, 32), r"expected images \(N, 3 or 1, H, W\), got \(1, 4, 32, 32\)"),
+        ((3, 32, 32), r"expected images \(N, 3 or 1, H, W\), got \(3, 32, 32\)"),
+    ],
+)
+def test_other_images_are_sentences(shape, message, vgg):
+    with pytest.raises(UserError, match=message):
+        vgg(torch.rand(shape))
 
 
-def test_is_in_eval_mode_from_the_start():
-    assert not any(module.training for module in VGGFeatures("vgg11_bn", [4], "random").modules())
-
-
-def test_a_half_precision_network_normalises_in_float32(x):
-    features = VGGFeatures("vgg11", [0], "random").bfloat16()
-    first = features.layers["conv1_1"]
-    expected = first((torch.stack([x[0]]) - of_channels(IMAGENET_MEAN)).div(of_channels(IMAGENET_STD)).bfloat16())
-    assert (features(x[:1])["conv1_1"] == expected).float().mean() > 0.99
-
-
-def of_channels(values):
-    return torch.tensor(values).view(3, 1, 1)
-
-
-def test_half_precision_images_are_normalised_in_float32(x):
+def test_half_precision_networks_and_images_are_normalised_in_float32(x):
     features = VGGFeatures("vgg11", [0], "random")
     assert torch.equal(features(x.bfloat16())["conv1_1"], features(x.bfloat16().float())["conv1_1"])
+    features.bfloat16()
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    expected = features.layers["conv1_1"](((x[:1] - mean) / std).bfloat16())
+    assert (features(x[:1])["conv1_1"] == expected).float().mean() > 0.99

@@ -2,9 +2,11 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from dfcvae.errors import UserError
+from dfcvae.files import LFS_MAGIC
 from dfcvae.vae import VAE
 
 
@@ -32,25 +34,48 @@ def test_forward_decodes_a_draw_from_the_posterior(vae, faces):
     assert x_hat.shape == faces.shape
 
 
-def test_reconstruct_is_deterministic_even_in_training_mode(vae, faces):
+def test_reconstruct_is_deterministic_keeps_the_mode_and_does_not_depend_on_the_batch(vae, faces):
     trained(vae, faces).train()
     first = vae.reconstruct(faces)
     assert torch.equal(first, vae.reconstruct(faces))
+    torch.testing.assert_close(vae.reconstruct(faces[:1]), first[:1])
+    assert all(module.training for module in vae.modules())
     assert torch.equal(first, vae.eval().reconstruct(faces))
 
 
-def test_reconstruct_does_not_depend_on_the_batch_and_keeps_the_mode(vae, faces):
-    trained(vae, faces).train()
-    torch.testing.assert_close(vae.reconstruct(faces[:1]), vae.reconstruct(faces)[:1])
-    assert vae.training
-    assert all(module.training for module in vae.modules())
+def test_noise_is_drawn_where_none_is_given(vae, faces):
+    torch.manual_seed(1)
+    x_hat, mu, _ = vae.eval()(faces)
+    torch.manual_seed(1)
+    assert torch.equal(x_hat, vae(faces, torch.randn_like(mu))[0])
+    assert not torch.equal(x_hat, vae(faces)[0])
 
 
-def test_sample_repeats_with_its_generator(vae):
-    a, b = (vae.sample(5, generator=torch.Generator().manual_seed(1)) for _ in range(2))
+def test_sample_repeats_with_its_generator_or_seed(vae):
+    a, b = (vae.sample(5, generator=generator) for generator in (torch.Generator().manual_seed(1), 1))
     assert torch.equal(a, b)
     assert a.shape == (5, 3, 32, 32)
-    assert not torch.equal(a, vae.sample(5, generator=torch.Generator().manual_seed(2)))
+    assert not torch.equal(a, vae.sample(5, generator=2))
+    assert vae.sample(generator=0).shape == (1, 3, 32, 32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_images_and_latents_follow_the_dtype_of_the_model(dtype, vae, faces):
+    expected = vae.eval().sample(2, generator=0), vae.reconstruct(faces)
+    vae.to(dtype)
+    found = vae.sample(2, generator=0), vae.reconstruct(faces)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.05, check_dtype=False)
+    mu, logvar = vae.encode(faces)
+    assert mu.dtype == logvar.dtype == dtype
+    assert vae.decode_all(torch.zeros(3, 8)).shape == vae(faces[:3])[0].shape
+
+
+def test_it_is_exported_and_torchscript_says_what_to_use_instead(vae, faces):
+    eps = torch.randn(6, 8)
+    exported = torch.export.export(vae.eval(), (faces, eps)).module()
+    torch.testing.assert_close(exported(faces, eps), vae(faces, eps))
+    with pytest.warns(FutureWarning), pytest.raises(UserError, match=r"use torch.export.export\(vae, \(x, eps\)\)"):
+        torch.jit.script(vae)
 
 
 def test_saved_and_loaded_is_the_same_model(vae, faces, tmp_path):
@@ -70,6 +95,40 @@ def test_a_flipped_byte_is_noticed(vae, tmp_path):
     file.write_bytes(data)
     with pytest.raises(UserError, match=r"model.safetensors is corrupted: checksum mismatch with model.json"):
         VAE.load(tmp_path)
+
+
+@pytest.mark.parametrize("header", [None, {"format": "pt"}])
+@pytest.mark.parametrize("older", [False, True])
+def test_equal_tensors_saved_again_are_the_same_model(header, older, vae, tmp_path):
+    file = vae.save(tmp_path) / "model.safetensors"
+    tensors, about = load_file(file), json.loads((tmp_path / "model.json").read_text())
+    save_file(tensors, file, header)
+    if older:  # whose description has the checksum of the file alone
+        del about["tensors_sha256"]
+        (tmp_path / "model.json").write_text(json.dumps(about))
+        with pytest.raises(UserError, match=r"checksum mismatch with model\.json"):
+            VAE.load(tmp_path)
+        return
+    for name, tensor in VAE.load(tmp_path).state_dict().items():
+        assert torch.equal(tensor, tensors[name])
+    tensors["encoder.mu.bias"][0] += 1
+    save_file(tensors, file, header)
+    with pytest.raises(UserError, match=r"checksum mismatch with model\.json"):
+        VAE.load(tmp_path)
+
+
+def test_tied_weights_can_be_saved(vae, tmp_path):
+    vae.encoder.logvar = vae.encoder.mu
+    loaded = VAE.load(vae.save(tmp_path))
+    assert torch.equal(loaded.encoder.logvar.weight, vae.encoder.mu.weight)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "best.ckpt"])
+def test_a_git_lfs_pointer_says_what_to_run(name, vae, tmp_path):
+    file = vae.save(tmp_path) / name
+    file.write_bytes(LFS_MAGIC + b".github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(UserError, match=rf"{name} cannot be read. It is a git-lfs pointer.*git lfs pull"):
+        VAE.load(file)
 
 
 def test_a_model_of_another_size_is_a_sentence(vae, tmp_path):
@@ -96,7 +155,7 @@ def test_what_is_no_checkpoint_is_a_sentence(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("hou", 64, 3, 8), r"network: expected one of hou2016, smooth, strided, got 'hou'"),
+        (("hou", 64, 3, 8), r"expected one of hou2016, smooth, strided \(did you mean 'hou2016'\?\), got 'hou'\. Your"),
         (("hou2016", 48, 3, 8), r"size: expected one of 32, 64, 128, 256, got 48"),
         (("hou2016", 64, 4, 8), r"channels: expected one of 1, 3, got 4"),
         (("hou2016", 64, 3, 0), r"latent_dim: expected a positive integer, got 0"),

@@ -1,5 +1,4 @@
 import hashlib
-import time
 import urllib.error
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from safetensors.torch import save_file
 
 from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
+from dfcvae.files import LFS_MAGIC
 from dfcvae.images import normalize_imagenet
 from dfcvae.losses import perceptual
 from dfcvae.vgg import vgg_layers
@@ -41,15 +41,13 @@ def expected(network, x):
     return network.features[:4](normalize_imagenet(x))
 
 
-@pytest.mark.parametrize("form", ["full.pth", "features.pth", "bare.pth", "features.safetensors"])
-def test_local_files_in_every_form(form, network, tmp_path, x):
-    state = network.state_dict()
-    if not form.startswith("full"):
-        state = {k: v for k, v in state.items() if k.startswith("features.")}
-    if form.startswith("bare"):
-        state = {k.removeprefix("features."): v for k, v in state.items()}
+@pytest.mark.parametrize("form", ["full.pth", "features.safetensors"])
+def test_local_files_whole_or_of_the_features_only(form, network, tmp_path, x):
     path = tmp_path / form
-    save_file(state, path) if path.suffix == ".safetensors" else torch.save(state, path)
+    if form == "full.pth":
+        torch.save(network.state_dict(), path)
+    else:
+        save_file({k: v for k, v in network.state_dict().items() if k.startswith("features.")}, path)
     torch.testing.assert_close(VGGFeatures("vgg11", [3], str(path))(x)["conv2_1"], expected(network, x))
 
 
@@ -63,32 +61,32 @@ def test_half_precision_and_width_are_read_from_the_file(tmp_path):
     assert output.dtype == torch.float32
 
 
-def test_imagenet_is_downloaded_once_checked_and_kept_truncated(network, caches, monkeypatch, x):
-    source = caches / "source.pth"
-    torch.save(network.state_dict(), source)
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:8]
-    url = f"https://example.org/vgg11-{digest}.pth"
-    monkeypatch.setattr("dfcvae.weights._url", lambda arch: url)
+@pytest.fixture
+def published(network, caches, monkeypatch):
+    """A file of weights under the name that torchvision would give it, in no cache yet."""
+    torch.save(network.state_dict(), caches / "source.pth")
+    digest = hashlib.sha256((caches / "source.pth").read_bytes()).hexdigest()[:8]
+    monkeypatch.setattr("dfcvae.weights._url", lambda arch: f"https://example.org/vgg11-{digest}.pth")
+    return (caches / "source.pth").rename(caches / f"vgg11-{digest}.pth")
+
+
+def test_imagenet_is_downloaded_once_checked_and_kept_truncated(network, published, monkeypatch, x):
     calls = []
 
-    def download(asked, target, progress):
-        calls.append(asked)
-        Path(target).write_bytes(source.read_bytes())
+    def download(url, target, progress):
+        calls.append(url)
+        Path(target).write_bytes(published.read_bytes())
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     for _ in range(2):
         torch.testing.assert_close(VGGFeatures("vgg11", [3])(x)["conv2_1"], expected(network, x))
-    assert calls == [url]
-    assert imagenet_file("vgg11").stat().st_size < source.stat().st_size / 10
+    assert calls == [f"https://example.org/{published.name}"]
+    assert imagenet_file("vgg11").stat().st_size < published.stat().st_size / 10
 
 
-def test_imagenet_file_of_torchvision_is_used_without_network(network, caches, monkeypatch, x):
-    folder = caches / "hub" / "checkpoints"
-    folder.mkdir(parents=True)
-    torch.save(network.state_dict(), folder / "x.pth")
-    digest = hashlib.sha256((folder / "x.pth").read_bytes()).hexdigest()[:8]
-    (folder / "x.pth").rename(folder / f"vgg11-{digest}.pth")
-    monkeypatch.setattr("dfcvae.weights._url", lambda arch: f"https://example.org/vgg11-{digest}.pth")
+def test_imagenet_file_of_torchvision_is_used_without_network(network, caches, published, x):
+    (caches / "hub" / "checkpoints").mkdir(parents=True)
+    published.rename(caches / "hub" / "checkpoints" / published.name)
     torch.testing.assert_close(VGGFeatures("vgg11", [3])(x)["conv2_1"], expected(network, x))
 
 
@@ -117,14 +115,27 @@ def test_wrong_files_are_sentences(network, tmp_path):
     (tmp_path / "text.pth").write_text("hello")
     with pytest.raises(UserError, match=r"text.pth is not a weights file"):
         load_vgg_weights("vgg11", str(tmp_path / "text.pth"))
+    for name in ("pointer.pth", "pointer.safetensors"):
+        (tmp_path / name).write_bytes(LFS_MAGIC + b".github.com/spec/v1\n")
+        with pytest.raises(UserError, match=rf"{name} cannot be read. It is a git-lfs pointer.*`git lfs pull`"):
+            VGGFeatures("vgg11", [3], tmp_path / name)
     torch.save(network.state_dict(), tmp_path / "vgg11.pth")
     with pytest.raises(UserError, match=r"vgg11.pth lacks bn1_1 of vgg19_bn \(features.1.weight of shape \(64,\)\)"):
         load_vgg_weights("vgg19_bn", str(tmp_path / "vgg11.pth"))
 
 
-@pytest.mark.parametrize("wrapped", [lambda state: state, lambda state: {"state_dict": state, "epoch": 3}])
-@pytest.mark.parametrize("prefix", ["", "features.", "module.features."])
-def test_weights_may_end_where_the_layers_end(prefix, wrapped, network, tmp_path, x):
+@pytest.mark.parametrize(
+    ("prefix", "wrapped"),
+    [
+        ("", lambda state: state),
+        ("features.", lambda state: {"state_dict": state, "epoch": 3}),
+        ("module.", lambda state: {"model": state, "optimizer": {}}),
+        ("module.features.", lambda state: {"model": {"state_dict": state}}),
+        ("features.module.", lambda state: state),  # DataParallel, as torchvision's old examples wrap a VGG
+        ("model._orig_mod.features.", lambda state: {"model_state_dict": state}),
+    ],
+)
+def test_weights_may_be_wrapped_and_end_where_the_layers_end(prefix, wrapped, network, tmp_path, x):
     kept = {name: value for name, value in network.features.state_dict().items() if int(name.split(".")[0]) <= 3}
     torch.save(wrapped({prefix + name: value for name, value in kept.items()}), tmp_path / "cut.pth")
     torch.testing.assert_close(VGGFeatures("vgg11", [3], tmp_path / "cut.pth")(x)["conv2_1"], expected(network, x))
@@ -147,10 +158,8 @@ def test_real_weights_up_to_conv3_1_are_enough_for_vae_123():
         perceptual("vgg-l1", REAL)
 
 
-def test_the_compact_network_loads_offline_in_a_moment(caches, x):
-    start = time.perf_counter()
+def test_the_compact_network_loads_offline(caches, x):
     features = VGGFeatures("vgg19_bn", weights="compact")
-    assert time.perf_counter() - start < 2  # 0.1 s on a quiet machine
     assert features.channels == [64, 64, 128, 128]
     assert all(output.isfinite().all() for output in features(x).values())
     for name in ("dfc", "dfc-vae", "vae-123", "vae-345", "vgg-l1", "style", "perceptual-mse"):

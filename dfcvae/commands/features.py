@@ -116,9 +116,9 @@ def teacher(weights: str, pooling: str, config: Distillation) -> "Teacher":
     """A large network at the taps that it has."""
     from dfcvae.device import pick_device, pick_precision
     from dfcvae.features import VGGFeatures
-    from dfcvae.weights import is_file_or_module, layers_held, vgg_arch
+    from dfcvae.weights import layers_held, vgg_arch
 
-    arch = vgg_arch(weights) if is_file_or_module(weights) else "vgg19"
+    arch = vgg_arch(weights)
     held = layers_held(arch, weights)
     taps = [tap for tap in config.taps or DEFAULT_TAPS if tap in held]
     if not taps:

@@ -1,7 +1,9 @@
 """The base of all losses between images: representations, distances and named terms."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,9 +42,11 @@ class ImageLoss(nn.Module):
             target: ``represent(x)``, if it is already known.
 
         Raises:
-            UserError: if the shapes differ, or the images are not floating-point numbers.
+            UserError: if the images are not two batches of the same shape, RGB or grey, as floating-point numbers; if
+                the originals of the first call are not in [0, 1]; or if only the originals require a gradient.
         """
         check_images(x_hat, x)
+        check_range_once(self, x_hat, x)
         if target is None:
             with torch.no_grad():
                 target = self.represent(x)
@@ -60,7 +64,10 @@ def weighted_sum(weights: Mapping[str, float], terms: Mapping[str, Tensor]) -> T
 
 
 def check_images(x_hat: Tensor, x: Tensor) -> None:
-    """Raise a UserError for pairs that would be broadcast, or for integers, which are not in [0, 1]."""
+    """Raise a UserError for pairs that would be broadcast or give no gradient, and for what is not a batch of images.
+
+    Integers are not in [0, 1]. Nothing here waits for a GPU.
+    """
     if x_hat.shape != x.shape or x.dim() != 4:
         raise UserError(
             "Expected two batches of images of the same shape (N, C, H, W), got "
@@ -69,6 +76,40 @@ def check_images(x_hat: Tensor, x: Tensor) -> None:
     for images in (x_hat, x):
         if not images.is_floating_point():
             raise UserError(f"Expected images as float in [0, 1], got {images.dtype}; divide by 255.")
+    if x.shape[1] not in (1, 3):
+        raise UserError(
+            f"Expected images (N, C, H, W) with C 3 (RGB) or 1 (grey), got {tuple(x.shape)}; drop an alpha channel "
+            "(x[:, :3]), or permute images whose channels are last."
+        )
+    if x.requires_grad and not x_hat.requires_grad and torch.is_grad_enabled():
+        raise UserError(
+            "Only the originals require a gradient, and a loss gives them none: swap the arguments, loss(x_hat, x)."
+        )
+
+
+LOWEST, HIGHEST = -0.1, 1.1  # bicubic resizing overshoots a little
+
+
+def check_range_once(owner: Any, x_hat: Tensor, x: Tensor) -> None:
+    """In the first call for ``owner``: raise a UserError for originals outside [0, 1], warn of such reconstructions.
+
+    Later calls, which would have a GPU wait, are not checked; neither is compiled or mapped code, which cannot be.
+    """
+    if torch.compiler.is_compiling() or getattr(owner, "range_checked", False):
+        return
+    try:
+        (low, high), (lowest, highest) = (tuple(map(float, images.detach().aminmax())) for images in (x, x_hat))
+    except RuntimeError:  # within torch.func.vmap, or without values
+        return
+    if low < LOWEST or high > HIGHEST:
+        raise UserError(
+            f"Expected originals in [0, 1], got {low:.3g} to {high:.3g}; convert them: (x + 1) / 2 from [-1, 1], "
+            "x / 255 from 0 to 255. Losses apply ImageNet's mean and deviation themselves."
+        )
+    owner.range_checked = True
+    if lowest < LOWEST or highest > HIGHEST:
+        told = f"Expected reconstructions in [0, 1], got {lowest:.3g} to {highest:.3g}; end the network in a sigmoid."
+        warnings.warn(told, stacklevel=2)
 
 
 CHARBONNIER_EPSILON = 1e-3

@@ -1,18 +1,25 @@
 """The training objective, the only difference between the plain VAE and the DFC-VAE."""
 
-from collections.abc import Mapping
-from math import pi
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import isfinite, pi
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
 
+from dfcvae.device import at_least_float32
+from dfcvae.errors import UserError
 from dfcvae.gaussian import kl_divergence
 from dfcvae.images import translate
-from dfcvae.losses.base import ImageLoss, check_images, weighted_sum
+from dfcvae.losses.base import ImageLoss, check_images, check_range_once, weighted_sum
 from dfcvae.losses.pixel import mean_squared_error
 
 MEMORY = 0.99  # of the running mean squared errors: about a hundred batches
 FLOOR = 1e-6  # smallest variance, as a fraction of the initial one
+
+OwnTerms = Mapping[str, tuple[Callable[[Tensor, Tensor], Tensor], float]]
+"""Your own terms by name: ``(function, weight)``, the function from (x_hat, x) to one value per image, (N,)."""
 
 
 class GaussianLikelihood(nn.Module):
@@ -59,7 +66,7 @@ class GaussianLikelihood(nn.Module):
 
 
 class Objective(nn.Module):
-    """``total = alpha * kl + beta * (pixel_weight * pixel + sum_l w_l * feature_l)``, per image.
+    """``total = alpha * kl + beta * (pixel_weight * pixel + sum_l w_l * feature_l + sum_t w_t * own_t)``, per image.
 
     Hou et al. 2016 (arXiv 1610.00291), equation 4, with the pixel term of the widely used implementations added. The
     terms are named ``kl`` (nats), ``pixel`` (mean squared error) and ``features/<layer>``. With ``scales`` each term
@@ -74,9 +81,15 @@ class Objective(nn.Module):
         perceptual: the feature terms with their weights; None for a plain VAE.
         scales: what to divide each term by, by term name (see `dfcvae.losses.measure_scales`); None for 1.
         likelihood: converts mean squared errors to log-likelihoods; None for fixed weights.
+        terms: further terms by name, ``{"edges": (function, weight)}``: any `ImageLoss` or callable from (x_hat, x) in
+            [0, 1], (N, C, H, W), to (N,). They keep their unit: no scale, no likelihood. Modules among them follow the
+            device and stay in eval mode.
 
     Attributes:
         weights: the effective weight of every term in the total, by name.
+
+    Raises:
+        UserError: for a name that is taken, or a term that is not such a pair.
     """
 
     def __init__(
@@ -87,6 +100,7 @@ class Objective(nn.Module):
         perceptual: ImageLoss | None = None,
         scales: Mapping[str, float] | None = None,
         likelihood: GaussianLikelihood | None = None,
+        terms: OwnTerms | None = None,
     ):
         super().__init__()
         self.perceptual = perceptual
@@ -95,7 +109,18 @@ class Objective(nn.Module):
         if perceptual is not None:
             group = perceptual.group
             self.weights |= {f"{group}/{layer}": beta * weight for layer, weight in perceptual.weights.items()}
+        terms = terms or {}
+        _check_terms(terms, [*self.weights, "total"])
+        self.own = {name: term for name, (term, _) in terms.items()}
+        self.own_modules = nn.ModuleList(term for term in self.own.values() if isinstance(term, nn.Module)).eval()
+        self.weights |= {name: beta * weight for name, (_, weight) in terms.items()}
         self.scales = dict.fromkeys(self.weights, 1.0) | dict(scales or {})
+
+    def train(self, mode: bool = True) -> "Objective":
+        """Switch the likelihood; networks in terms stay in eval mode, so that an image's value is its own."""
+        super().train(mode)
+        self.own_modules.eval()
+        return self
 
     def terms(
         self,
@@ -117,9 +142,11 @@ class Objective(nn.Module):
             target: ``perceptual.represent`` of the originals, if it is already known.
 
         Raises:
-            UserError: if the shapes of the images differ, or they are not floating-point numbers.
+            UserError: for images that `ImageLoss.terms` refuses, or an own term whose values are not (N,) or have no
+                gradient.
         """
         check_images(x_hat, x)
+        check_range_once(self, x_hat, x)
         errors = {"pixel": mean_squared_error(x_hat, x)}
         if self.perceptual is not None:
             values = self.perceptual.terms(translate(x_hat, *shift), translate(x, *shift), target)
@@ -128,7 +155,8 @@ class Objective(nn.Module):
             terms = self.likelihood(errors)
         else:
             terms = {name: value / self.scales[name] for name, value in errors.items()}
-        return {"kl": kl_divergence(mu, logvar)} | terms
+        own = {name: _value(name, term, x_hat, x) / self.scales[name] for name, term in self.own.items()}
+        return {"kl": kl_divergence(mu, logvar)} | terms | own
 
     def total(self, terms: Mapping[str, Tensor], kl_warmup: float = 1.0) -> Tensor:
         """Weighted sum of the terms, (N,); ``kl_warmup`` in [0, 1] scales alpha during KL warm-up."""
@@ -140,3 +168,32 @@ class Objective(nn.Module):
             return self.weights[name] / self.scales[name]
         index = list(self.likelihood.numbers).index(name)
         return self.weights[name] * self.likelihood.numbers[name] / (2 * float(self.likelihood.variance[index]))
+
+
+TERM_NAME = re.compile(r"[^\W\d][\w.-]*")
+
+
+def _check_terms(terms: OwnTerms, taken: Iterable[str]) -> None:
+    for name, term in terms.items():
+        if not isinstance(name, str) or not TERM_NAME.fullmatch(name) or name in taken:
+            raise UserError(
+                "terms: expected names of letters, digits, dots, - and _ that are not in use (as are "
+                f"{', '.join(taken)}), got {name!r}."
+            )
+        pair = isinstance(term, Sequence) and len(term) == 2 and callable(term[0]) and isinstance(term[1], Real)
+        if not pair or not isfinite(term[1]):
+            raise UserError(f"terms: expected (function, weight) for {name!r}, got {term!r}.")
+
+
+def _value(name: str, term: Callable[[Tensor, Tensor], Tensor], x_hat: Tensor, x: Tensor) -> Tensor:
+    """The values of an own term, (N,), never below float32."""
+    value = term(x_hat, x)
+    if not isinstance(value, Tensor) or value.shape != x.shape[:1]:
+        got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise UserError(
+            f"The term {name!r}: expected one value per image, ({len(x)},), got {got}; average over everything but the "
+            "first axis: .flatten(1).mean(dim=1)."
+        )
+    if x_hat.requires_grad and torch.is_grad_enabled() and not value.requires_grad:
+        raise UserError(f"The term {name!r} gives the reconstructions no gradient; remove detach or no_grad from it.")
+    return at_least_float32(value)

@@ -1,6 +1,8 @@
 """The feature-perceptual loss: distances between two images as a frozen network sees them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,6 +11,7 @@ from dfcvae.device import at_least_float32
 from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
 from dfcvae.losses.base import DISTANCES, REDUCTIONS, ImageLoss, check_choice, compare
+from dfcvae.vgg import Layer, resolve_layers
 
 
 class PerceptualLoss(ImageLoss):
@@ -19,19 +22,20 @@ class PerceptualLoss(ImageLoss):
 
     Args:
         features: the frozen network phi with its layers.
-        weights: one w_l for all layers, or one for each in the network's order.
+        weights: one w_l for all layers, one for each in the network's order (a sequence, tensor or array), or a dict by
+            layer, by index or name.
         distance: ``"squared"``, ``"absolute"``, ``"norm"`` or ``"charbonnier"`` (see `dfcvae.losses.base`).
         reduction: ``"mean"``, ``"half-mean"`` or ``"sum"`` over C, H and W.
         gram: compare the Gram matrices of the layers, which represent style without position, instead of the layers.
 
     Raises:
-        UserError: for a wrong number of weights, or an unknown distance or reduction.
+        UserError: for weights that do not fit the layers, or an unknown distance or reduction.
     """
 
     def __init__(
         self,
         features: VGGFeatures,
-        weights: float | Sequence[float] = 1.0,
+        weights: float | Sequence[float] | Tensor | Mapping[Layer, float] = 1.0,
         distance: str = "squared",
         reduction: str = "mean",
         gram: bool = False,
@@ -41,14 +45,7 @@ class PerceptualLoss(ImageLoss):
         check_choice("reduction", reduction, REDUCTIONS)
         self.features = features
         self.distance, self.reduction, self.gram = distance, reduction, gram
-        layers = features.names
-        values = list(weights) if isinstance(weights, Sequence) else [weights] * len(layers)
-        if len(values) != len(layers):
-            raise UserError(
-                f"Weights: expected one, or one for each of the {len(layers)} layers ({', '.join(layers)}), got "
-                f"{len(values)}: {values}."
-            )
-        self.weights = dict(zip(layers, values, strict=True))
+        self.weights = _by_layer(weights, features)
 
     def represent(self, images: Tensor) -> dict[str, Tensor]:
         outputs = self.features(images)
@@ -60,6 +57,25 @@ class PerceptualLoss(ImageLoss):
     def extra_repr(self) -> str:
         kind = ", Gram matrices" if self.gram else ""
         return f"{self.features.arch}, {self.distance} distance, {self.reduction}{kind}, weights {self.weights}"
+
+
+def _by_layer(weights: Any, features: VGGFeatures) -> dict[str, float]:
+    """The weight of every layer by name, from one of the forms that `PerceptualLoss` takes."""
+    layers = features.names
+    if isinstance(weights, Mapping):
+        named = dict(zip(resolve_layers(features.arch, list(weights)), weights.values(), strict=True))
+        fit = named.keys() == set(layers)
+    else:
+        values = weights.tolist() if hasattr(weights, "tolist") else weights  # a tensor or an array
+        values = [values] * len(layers) if isinstance(values, Real) else list(values)
+        named = dict(zip(layers, values, strict=False))
+        fit = len(values) == len(layers)
+    if not fit or not all(isinstance(weight, Real) for weight in named.values()):
+        raise UserError(
+            f"Weights: expected one number, or one for each of the {len(layers)} layers ({', '.join(layers)}), got "
+            f"{weights}."
+        )
+    return {layer: named[layer] for layer in layers}
 
 
 def gram_matrix(features: Tensor) -> Tensor:

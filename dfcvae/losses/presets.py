@@ -12,30 +12,20 @@ from dfcvae.losses.base import ImageLoss
 from dfcvae.losses.perceptual import PerceptualLoss
 from dfcvae.losses.pixel import SSIMLoss
 from dfcvae.vgg import Layer, resolve_layers
-from dfcvae.weights import is_file_or_module, vgg_arch
+from dfcvae.weights import vgg_arch
 
 
 @dataclass(frozen=True)
 class Preset:
-    """The settings of a perceptual loss; change them with `dataclasses.replace`.
+    """The settings of a perceptual loss; change them with `dataclasses.replace`."""
 
-    Args:
-        arch: the network it was published with; its indices are those of ``layers``.
-        layers: the compared layers, by index or name.
-        weights: one for all layers, or one per layer.
-        distance: ``"squared"``, ``"absolute"``, ``"norm"`` or ``"charbonnier"``.
-        reduction: ``"mean"``, ``"half-mean"`` or ``"sum"``.
-        gram: compare Gram matrices (style) instead of features.
-        pooling: ``"max"`` or ``"average"``.
-    """
-
-    arch: str
-    layers: tuple[Layer, ...]
-    weights: float | tuple[float, ...] = 1.0
-    distance: str = "squared"
-    reduction: str = "mean"
-    gram: bool = False
-    pooling: str = "max"
+    arch: str  # the network it was published with; its indices are those of the layers
+    layers: tuple[Layer, ...]  # the compared ones, by index or name
+    weights: float | tuple[float, ...] = 1.0  # one for all layers, or one per layer
+    distance: str = "squared"  # or "absolute", "norm", "charbonnier"
+    reduction: str = "mean"  # or "half-mean", "sum"
+    gram: bool = False  # compare Gram matrices (style) instead of features
+    pooling: str = "max"  # or "average"
 
 
 RELU_1 = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -88,8 +78,8 @@ def perceptual(name: str | Preset, network: Network | None = None) -> ImageLoss:
     if name == "lpips":
         return lpips.LPIPS(vgg_features(Preset("vgg16", lpips.LAYERS), network))
     preset = PRESETS[name] if isinstance(name, str) else name
-    weights = list(preset.weights) if isinstance(preset.weights, tuple) else preset.weights
-    return PerceptualLoss(vgg_features(preset, network), weights, preset.distance, preset.reduction, preset.gram)
+    features = vgg_features(preset, network)
+    return PerceptualLoss(features, preset.weights, preset.distance, preset.reduction, preset.gram)
 
 
 def check_name(name: str) -> None:
@@ -101,5 +91,5 @@ def check_name(name: str) -> None:
 def vgg_features(preset: Preset, network: Network | None) -> VGGFeatures:
     """The feature network of a preset."""
     network = "imagenet" if network is None else network
-    arch = vgg_arch(network, preset.arch) if is_file_or_module(network) else preset.arch
-    return VGGFeatures(arch, resolve_layers(preset.arch, preset.layers), network, preset.pooling)
+    layers = resolve_layers(preset.arch, preset.layers)
+    return VGGFeatures(vgg_arch(network, preset.arch), layers, network, preset.pooling)

@@ -185,3 +185,45 @@ def test_cuda_equals_cpu(name, pair):
     expected = loss(*pair)
     values = loss.cuda()(*(images.cuda() for images in pair)).cpu()
     torch.testing.assert_close(values, expected, rtol=1e-3, atol=1e-6)
+
+
+def one_rank(rank, folder, broadcast):
+    """A model that holds its loss, in two processes: whether rank 1's copy of a constant was overwritten, and grads."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    model = ModelWithLoss()
+    parallel = nn.parallel.DistributedDataParallel(model, broadcast_buffers=broadcast)
+    constant = next(model.loss.features.buffers())
+    constant += rank
+    x = torch.rand(4, 3, 8, 8)[2 * rank : 2 * rank + 2]
+    parallel(x)
+    kept = bool((constant == model.first + rank).all())
+    constant.copy_(model.first)
+    parallel(x).mean().backward()
+    torch.save((kept, model.line.weight.grad), folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+class ModelWithLoss(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.line = nn.Conv2d(3, 3, 1)
+        self.loss = made("perceptual-mse")
+        self.first = next(self.loss.features.buffers()).clone()
+
+    def forward(self, x):
+        return self.loss(self.line(x).sigmoid(), x)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broadcast", [False, True])
+def test_distributed_training_sends_the_network_in_every_step_unless_told_not_to(broadcast, tmp_path):
+    torch.multiprocessing.spawn(one_rank, (tmp_path, broadcast), nprocs=2)
+    (_, first), (kept, second) = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    assert kept is not broadcast
+    assert torch.equal(first, second)
+    torch.manual_seed(0)
+    model = ModelWithLoss()
+    model(torch.rand(4, 3, 8, 8)).mean().backward()
+    torch.testing.assert_close(first, model.line.weight.grad)

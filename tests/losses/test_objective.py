@@ -1,11 +1,21 @@
 import pytest
 import torch
 
+from dfcvae.build import build_objective
+from dfcvae.config import LossConfig
 from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
 from dfcvae.gaussian import kl_divergence
 from dfcvae.images import to_float
-from dfcvae.losses import Objective, PerceptualLoss, accounting_table, beta_eff, mean_squared_error, measure_scales
+from dfcvae.losses import (
+    Objective,
+    PerceptualLoss,
+    SSIMLoss,
+    accounting_table,
+    beta_eff,
+    mean_squared_error,
+    measure_scales,
+)
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +128,71 @@ def test_images_that_do_not_match_are_sentences_without_features_too(x, x_hat, p
 def test_the_pixel_term_of_half_precision_images_is_float32(x, x_hat):
     a, b = x_hat.bfloat16(), x.bfloat16()
     torch.testing.assert_close(mean_squared_error(a, b), mean_squared_error(a.float(), b.float()), rtol=0, atol=0)
+
+
+def edges(x_hat, x):
+    """A term of one's own: the mean squared error of horizontal differences."""
+    return (x_hat.diff(dim=3) - x.diff(dim=3)).square().flatten(1).mean(dim=1)
+
+
+def test_own_terms_are_in_the_total_the_account_and_the_gradient(perceptual, x, x_hat, posterior):
+    plain = Objective(0.1, 0.5, 1.0, perceptual)
+    objective = Objective(0.1, 0.5, 1.0, perceptual, terms={"edges": (edges, 0.2), "ssim": (SSIMLoss(), 3)})
+    before, terms = plain.terms(x_hat, x, *posterior), objective.terms(x_hat, x, *posterior)
+    assert list(terms) == list(objective.weights) == [*plain.weights, "edges", "ssim"]
+    assert all(torch.equal(terms[name], value) for name, value in before.items())
+    expected = plain.total(before) + 0.5 * (0.2 * edges(x_hat, x) + 3 * SSIMLoss()(x_hat, x))
+    torch.testing.assert_close(objective.total(terms), expected)
+    (gradient,) = torch.autograd.grad(terms["edges"].sum(), x_hat)
+    assert (gradient.flatten(1).norm(dim=1) > 0).all()
+    table = accounting_table(objective, dict.fromkeys(terms, 1.0), 12_288)
+    line = next(line.split() for line in table.splitlines() if line.startswith("edges"))
+    assert [float(value) for value in line[1:3]] == [0.1, 1.0]
+
+
+@pytest.mark.parametrize("scale", ["variance", "none", "likelihood"])
+def test_own_terms_keep_their_unit_whatever_the_scale(scale, splits):
+    images = splits["train"].images
+    objective = build_objective(LossConfig(beta=2.0, scale=scale), None, images, terms={"edges": (edges, 0.1)})
+    x = to_float(images[:4])
+    terms = objective.terms(x.flip(0), x, torch.zeros(4, 2), torch.zeros(4, 2))
+    assert torch.equal(terms["edges"], edges(x.flip(0), x))
+    assert objective.weights["edges"] == 0.2
+
+
+def test_networks_in_own_terms_stay_in_eval_mode_and_follow_the_device():
+    network = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Flatten()).train()
+    objective = Objective(0.1, 0.5, terms={"own": (network, 1.0)}).train()
+    assert objective.training
+    assert not any(module.training for module in network.modules())
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        (
+            {"edges": lambda a, b: edges(a, b).mean()},
+            r"'edges': expected one value per image, \(4,\), got \(\); average",
+        ),
+        ({"edges": lambda a, b: 0.5}, r"'edges': expected one value per image, \(4,\), got float"),
+        ({"edges": lambda a, b: edges(a.detach(), b)}, "'edges' gives the reconstructions no gradient; remove detach"),
+    ],
+)
+def test_own_terms_that_train_nothing_are_sentences(terms, message, x, x_hat, posterior):
+    objective = Objective(0.1, 0.5, terms={name: (term, 1.0) for name, term in terms.items()})
+    with pytest.raises(UserError, match=message):
+        objective.terms(x_hat, x, *posterior)
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        ({"pixel": (edges, 1.0)}, r"not in use \(as are kl, pixel, total\), got 'pixel'"),
+        ({"a/b": (edges, 1.0)}, "expected names of letters.*got 'a/b'"),
+        ({"edges": edges}, r"expected \(function, weight\) for 'edges', got <function"),
+        ({"edges": (edges, float("nan"))}, r"expected \(function, weight\) for 'edges', got .*nan"),
+    ],
+)
+def test_own_terms_that_are_not_such_are_sentences(terms, message):
+    with pytest.raises(UserError, match=message):
+        Objective(0.1, 0.5, terms=terms)

@@ -1,5 +1,6 @@
-"""Properties every perceptual loss must have, and a second implementation on torchvision's own network."""
+"""The perceptual loss on any layers, its weights, and the mistakes that it notices."""
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -7,7 +8,7 @@ from torch import nn
 
 from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
-from dfcvae.losses import PerceptualLoss
+from dfcvae.losses import Objective, PerceptualLoss, SSIMLoss
 from dfcvae.weights import load_vgg_weights
 
 ARCH, LAYERS, WEIGHTS = "vgg11_bn", [0, 5, "bn3_2", "conv4_1"], [0.5, 1.0, 2.0, 3.0]
@@ -40,49 +41,20 @@ def reference():
     return distance
 
 
-def test_equals_the_naive_implementation(loss, reference, x, x_hat):
+def test_values_and_gradient_equal_the_naive_implementation(loss, reference, x, x_hat):
     terms = loss.terms(x_hat, x)
     for name, index in zip(terms, INDICES, strict=True):
         expected = torch.stack([reference(a, b, index) for a, b in zip(x_hat, x, strict=True)])
         torch.testing.assert_close(terms[name], expected, rtol=1e-4, atol=1e-6)
+        (gradient,) = torch.autograd.grad(terms[name].sum(), x_hat, retain_graph=True)
+        assert (gradient.flatten(1).norm(dim=1) > 0).all(), name
     total = sum(w * term for w, term in zip(WEIGHTS, terms.values(), strict=True))
     torch.testing.assert_close(loss(x_hat, x), total)
-
-
-def test_gradient_equals_the_naive_implementation(loss, reference, x, x_hat):
     loss(x_hat, x).sum().backward()
     copy = x_hat.detach().clone().requires_grad_()
     pairs = zip(INDICES, WEIGHTS, strict=True)
     sum(w * reference(a, b, i) for i, w in pairs for a, b in zip(copy, x, strict=True)).backward()
     torch.testing.assert_close(x_hat.grad, copy.grad, rtol=1e-3, atol=1e-6)
-
-
-def test_zero_with_finite_gradient_at_identical_images(loss, x):
-    x_hat = x.clone().requires_grad_()
-    value = loss(x_hat, x)
-    assert value.tolist() == [0, 0, 0, 0]
-    value.sum().backward()
-    assert torch.isfinite(x_hat.grad).all()
-
-
-def test_symmetric_and_positive(loss, x, x_hat):
-    torch.testing.assert_close(loss(x_hat, x), loss(x, x_hat))
-    assert (loss(x_hat, x) > 0).all()
-    assert all((term > 0).all() for term in loss.terms(x_hat, x).values())
-
-
-def test_the_value_of_an_image_does_not_depend_on_its_batch(loss, x, x_hat):
-    loss.train()
-    alone = torch.cat([loss(x_hat[i : i + 1], x[i : i + 1]) for i in range(4)])
-    torch.testing.assert_close(loss(x_hat, x), alone, rtol=1e-4, atol=1e-6)
-    others = torch.cat([x_hat[:1], torch.zeros(3, 3, 64, 64)])
-    torch.testing.assert_close(loss(others, x)[0], alone[0], rtol=1e-4, atol=1e-6)
-
-
-def test_every_term_has_a_gradient_on_the_reconstruction(loss, x, x_hat):
-    for name, term in loss.terms(x_hat, x).items():
-        (gradient,) = torch.autograd.grad(term.sum(), x_hat, retain_graph=True)
-        assert (gradient.flatten(1).norm(dim=1) > 0).all(), name
 
 
 def test_gradient_equals_finite_differences():
@@ -91,26 +63,109 @@ def test_gradient_equals_finite_differences():
     assert torch.autograd.gradcheck(lambda image: loss(image, x), x_hat)
 
 
-def test_is_float32_under_autocast(loss, x, x_hat):
-    x, x_hat = x[:1, :, :32, :32], x_hat[:1, :, :32, :32]  # bfloat16 is slow without its instructions
-    with torch.autocast("cpu", torch.bfloat16):
-        value = loss(x_hat, x)
-    assert value.dtype == torch.float32
-    torch.testing.assert_close(value, loss(x_hat, x), rtol=0.05, atol=0)
-
-
-def test_one_weight_or_one_for_each_layer():
-    features = VGGFeatures("vgg11", [0, 3], "random")
-    assert PerceptualLoss(features, 0.5).weights == {"conv1_1": 0.5, "conv2_1": 0.5}
-    with pytest.raises(UserError, match=r"one for each of the 2 layers \(conv1_1, conv2_1\), got 3"):
-        PerceptualLoss(features, [1, 2, 3])
-
-
-def test_adds_nothing_to_a_checkpoint(loss):
-    assert nn.ModuleDict({"loss": loss}).state_dict() == {}
-
-
 def test_the_original_gets_no_gradient(loss, x, x_hat):
     x.requires_grad_()
     loss(x_hat, x).sum().backward()
     assert x.grad is None
+
+
+@pytest.fixture(scope="module")
+def features():
+    return VGGFeatures("vgg11", [0, 3], "random")
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [[2.0, 3.0], (2, 3), torch.tensor([2.0, 3.0]), np.array([2.0, 3.0]), {"conv2_1": 3.0, 0: 2.0}],
+    ids=["list", "tuple", "tensor", "array", "dict"],
+)
+def test_weights_in_every_form(weights, features, x, x_hat):
+    loss = PerceptualLoss(features, weights)
+    assert loss.weights == {"conv1_1": 2.0, "conv2_1": 3.0}
+    assert loss(x_hat, x).shape == (4,)
+    torch.testing.assert_close(loss(x_hat, x), PerceptualLoss(features, [2.0, 3.0])(x_hat, x))
+
+
+@pytest.mark.parametrize("weight", [0.5, np.float32(0.5), torch.tensor(0.5)])
+def test_one_weight_for_all_layers(weight, features):
+    assert PerceptualLoss(features, weight).weights == {"conv1_1": 0.5, "conv2_1": 0.5}
+
+
+@pytest.mark.parametrize(
+    "weights", [[1, 2, 3], torch.ones(4), torch.ones(2, 1), {"conv1_1": 1.0}, {0: 1, "relu1_1": 2}, ["a", "b"], "ab"]
+)
+def test_weights_that_do_not_fit_are_sentences(weights, features):
+    with pytest.raises(UserError, match=r"one number, or one for each of the 2 layers \(conv1_1, conv2_1\), got"):
+        PerceptualLoss(features, weights)
+
+
+def plain(x_hat, x):
+    """The terms of an objective without features."""
+    objective = Objective(0.1, 1.0)
+    return objective.terms(x_hat, x, torch.zeros(len(x), 2), torch.zeros(len(x), 2))
+
+
+def shallow():
+    return PerceptualLoss(VGGFeatures("vgg11", [0], "random"))
+
+
+MAKE = {"features": shallow, "ssim": SSIMLoss, "pixels": lambda: plain}
+CONVERT = r"originals in \[0, 1\], got .* to .*; convert them: \(x \+ 1\) / 2 from \[-1, 1\], x / 255"
+
+
+@pytest.mark.parametrize("kind", MAKE)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a, b: (2 * a - 1, 2 * b - 1), CONVERT),
+        (lambda a, b: (255 * a, 255 * b), CONVERT),
+        (lambda a, b: ((a - 0.45) / 0.22, (b - 0.45) / 0.22), CONVERT),
+        (lambda a, b: (a[:, :2], b[:, :2]), r"C 3 \(RGB\) or 1 \(grey\), got \(4, 2, 64, 64\); drop an alpha channel"),
+        (lambda a, b: (a[:, [0, 1, 2, 2]], b[:, [0, 1, 2, 2]]), r"got \(4, 4, 64, 64\); drop an alpha channel"),
+        (lambda a, b: (a.movedim(1, -1), b.movedim(1, -1)), r"got \(4, 64, 64, 3\); .* permute images whose channels"),
+        (lambda a, b: (b, a), r"Only the originals require a gradient.*: swap the arguments, loss\(x_hat, x\)"),
+    ],
+)
+def test_usual_mistakes_are_sentences(kind, change, message, x, x_hat):
+    loss = MAKE[kind]()
+    for _ in range(2):  # until it is mended
+        with pytest.raises(UserError, match=message):
+            loss(*change(x_hat, x))
+    loss(x_hat, x)
+
+
+def test_reconstructions_outside_the_range_are_a_warning_once(features, x, x_hat):
+    loss = PerceptualLoss(features)
+    with pytest.warns(UserWarning, match=r"reconstructions in \[0, 1\], got -.*; end the network in a sigmoid"):
+        loss(3 * x_hat - 1, x)
+    loss(3 * x_hat - 1, 2 * x - 1)  # only the first call waits for a GPU
+
+
+def test_images_that_overshoot_a_little_are_taken(features, x, x_hat):
+    assert PerceptualLoss(features)(1.16 * x_hat - 0.08, 1.16 * x - 0.08).shape == (4,)
+
+
+def test_swapped_arguments_without_gradients_are_taken(loss, x, x_hat):
+    with torch.no_grad():
+        torch.testing.assert_close(loss(x, x_hat), loss(x_hat, x))
+
+
+def test_compiled_and_mapped_losses_have_no_check_that_breaks_them(features, x, x_hat):
+    torch._dynamo.reset()
+    loss = PerceptualLoss(features)
+    compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)
+    values = compiled(x_hat, x)
+    torch.testing.assert_close(torch.func.vmap(lambda a, b: loss(a[None], b[None])[0])(x_hat, x), values)
+    assert not getattr(loss, "range_checked", False)
+    torch.testing.assert_close(loss(x_hat, x), values)
+    torch.testing.assert_close(compiled(x_hat, x), values)
+
+
+def test_weights_lost_on_the_meta_device_are_a_sentence(x):
+    with torch.device("meta"):
+        model = nn.ModuleDict({"loss": shallow(), "line": nn.Linear(2, 2)})
+    assert model["loss"](x, x).tolist() == [0] * 4  # even there it has them
+    loss = model.to_empty(device="cpu")["loss"]
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"has lost its weights: to_empty was called .* build VGGFeatures after"):
+            loss(x, x)
