@@ -61,7 +61,7 @@ def splits_of(model: Model, data: Any = None, *, held_out: bool = False) -> Spli
         config = data_of(model, SYNTHETIC if own else source, held_out=held_out and not own, needed=not own)
     if not own:
         return load_faces(config)
-    from dfcvae.data.own import as_splits
+    from dfcvae.data.own import as_splits  # type: ignore[import-not-found, unused-ignore]
 
     return as_splits(data, config)
 

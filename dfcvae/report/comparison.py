@@ -1,6 +1,7 @@
 """Trained models side by side: the same faces, the same latents, measures with their differences, what each cost."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,22 +13,41 @@ from tqdm import tqdm
 from dfcvae.config import DataConfig
 from dfcvae.data import Splits, data_of, filled, load_faces, source_name
 from dfcvae.device import environment, pick_device
-from dfcvae.evaluation.differences import over_seeds
+from dfcvae.evaluation.differences import Estimate, over_seeds
 from dfcvae.fitted import saved_mixture
 from dfcvae.images import to_float
-from dfcvae.report.blocks import Block, Heading, Paragraph, Preformatted, Table, write_report
-from dfcvae.report.evaluated import SETS, Evaluated, distance_title, evaluate_model
-from dfcvae.report.models import Model, cost_table, learning_curves, load_models, settings_table
-from dfcvae.report.observers import JudgeFiles, Observers, partial_judges
+from dfcvae.report.blocks import Block, Folded, Heading, Items, Paragraph, Preformatted, Table, write_report
+from dfcvae.report.evaluated import Evaluated, evaluate_model
+from dfcvae.report.models import Model, cost_table, learning_curves, load_models, settings_table, telling_settings
+from dfcvae.report.observers import FIT_JUDGE, JudgeFiles, Observers, judge_warnings
 from dfcvae.report.pictures import interpolations, reconstructions, samples
-from dfcvae.report.tables import differences_table, in_order, measures_table, seed_differences_table, seeds_table
+from dfcvae.report.tables import (
+    READING,
+    SETS,
+    SPACES,
+    Estimates,
+    by_weight,
+    differences_table,
+    distance_keys,
+    distance_names,
+    estimates,
+    estimates_table,
+    limited,
+    meanings,
+    paired,
+    seed_differences,
+    spaces_of,
+    title,
+    verdict,
+)
 from dfcvae.vae import VAE
 
 FACES, STEPS = 10, 8
 FEW = 4  # models of which two interpolations are shown
+FEWEST_STEPS = 1_000  # of a training, below which the order of models may still change
 OVER_FACES = (
-    "In brackets: 95 % bootstrap intervals over the test faces. They hold for other faces and these very models; "
-    "another training of the same model differs by more."
+    "Below each value its 95 % bootstrap interval over the test faces, for other faces and these very models; another "
+    "training of the same model differs by more."
 )
 PAIRED_FACES = (
     "The same faces for both models: difference, its 95 % interval by the paired bootstrap, p-value of the paired "
@@ -49,9 +69,10 @@ class Results:
         splits: the faces.
         models: by name; the first is what the others are compared with. With several seeds, those of the first.
         evaluated: by the same names, one for each seed.
-        warnings: of judges, see `partial_judges`.
+        warnings: of judges, see `judge_warnings`.
         seeds: of the trainings, where a study chose them.
         seed: of samples and resampled images.
+        out: folder of the report, from which the models' settings are linked.
     """
 
     data: DataConfig
@@ -61,6 +82,7 @@ class Results:
     warnings: Sequence[str] = ()
     seeds: Sequence[int] = (0,)
     seed: int = 0
+    out: Path | None = None
 
     def vaes(self) -> dict[str, VAE]:
         """The models' networks by name."""
@@ -115,10 +137,11 @@ def compare(
                 model.vae, data, splits, observers, mixture=mixture, seed=seed, cache=cache, progress=progress
             )
         ]
-    warnings = partial_judges(observers, {name: model.experiment for name, model in models.items()})
-    results = Results(data, splits, models, evaluated, warnings, seed=seed)
+    experiments = {name: model.experiment for name, model in models.items()}
+    warnings = judge_warnings(observers, experiments, splits["test"])
+    results = Results(data, splits, models, evaluated, warnings, seed=seed, out=out)
     about = f"Measured on {len(splits['test']):,} test faces of {source_name(data)}."
-    blocks = comparison(results, [Paragraph(about), *other_data(models, data)], measures(results))
+    blocks = comparison(results, [Paragraph(about)], measures(results))
     numbers = {name: found.as_json(seed) for name, (found,) in evaluated.items()}
     return write_report(f"{listed(list(models))}: a comparison", blocks, out, numbers)
 
@@ -144,11 +167,17 @@ def comparison(
     pairs = x[: 4 if len(x) >= 4 and len(vaes) <= FEW else 2]
     curves = learning_curves({name: model.folder for name, model in results.models.items()})
     drawn: list[Block] = [Heading("Learning curves"), curves] if curves else []
+    notes = [*other_data(results.models, results.data), *telling_settings(results.models)]
+    measured = next(iter(results.evaluated.values()))[0].measured.values()
+    legend = Folded("What the measures mean", [meanings(by_weight(measured))])
     return [
         *about,
+        *([Items(notes)] if notes else []),
         Heading("Reconstructions"),
         reconstructions(vaes, x),
         *found,
+        Paragraph(READING),
+        legend,
         Heading("Samples"),
         samples(vaes, FACES, lines=2 if len(vaes) <= FEW else 1, seed=seed),
         *distances(results.evaluated),
@@ -160,28 +189,93 @@ def comparison(
         *costs,
         cost_table(results.models),
         Heading("Settings that differ"),
-        settings_table(results.models),
+        *limited(settings_table(results.models), "More settings"),
+        *_links(results),
         Heading("Protocol"),
-        protocol_card(results.evaluated),
+        Folded("How the numbers were obtained", [protocol_card(results.evaluated)]),
+        Heading("What next"),
+        Items(next_steps(results)),
     ]
 
 
 def measures(results: Results) -> list[Block]:
-    """Measures and differences from the first model: over seeds, or with one training of each over faces."""
+    """Measures, a conclusion where one is allowed, and differences from the first model.
+
+    Over seeds, or with one training of each over faces.
+    """
+    first, *_ = results.models
+    several, decided = len(results.evaluated[first]) > 1, not early(results)
+    runs = {name: [found.measured for found in of] for name, of in results.evaluated.items()}
+    values: Estimates
+    if several:
+        trained = {name: [measured.values() for measured in of] for name, of in runs.items()}
+        values = {name: {m: over_seeds([run[m] for run in of]) for m in of[0]} for name, of in trained.items()}
+        differences = {name: seed_differences(trained, name) for name in list(trained)[1:]}
+    else:
+        one = {name: measured for name, (measured,) in runs.items()}
+        values, differences = estimates(one, results.seed), paired(one, results.seed)
+    every = by_weight(measure for of in values.values() for measure in of)
+    compared = by_weight(measure for of in differences.values() for measure in of)
+    return [
+        Heading("Measures"),
+        *map(Paragraph, results.warnings),
+        *limited(estimates_table(values, every), "More measures"),
+        Paragraph(OVER_SEEDS if several else OVER_FACES),
+        Items(conclusions(results, differences)),
+        Heading(f"Differences from {first}"),
+        Paragraph(PAIRED_SEEDS if several else PAIRED_FACES),
+        *limited(differences_table(first, differences, compared, verdicts=decided), "More differences"),
+    ]
+
+
+def early(results: Results) -> dict[str, int]:
+    """Models trained for fewer steps than a conclusion needs, with the steps; those of unknown length are not."""
+    return {name: steps for name, model in results.models.items() if (steps := model.steps()) and steps < FEWEST_STEPS}
+
+
+def conclusions(results: Results, differences: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
+    """What the differences from the first model say, as far as steps and seeds allow it."""
     first = next(iter(results.models))
-    heading, differences = Heading("Measures"), Heading(f"Differences from {first}")
-    warnings = list(map(Paragraph, results.warnings))
-    if len(results.evaluated[first]) > 1:
-        runs = {name: [found.measured.values() for found in of] for name, of in results.evaluated.items()}
-        every = in_order(runs[first][0])
-        tables = seeds_table(runs, every), seed_differences_table(runs, every)
-        return [heading, *warnings, Paragraph(OVER_SEEDS), tables[0], differences, Paragraph(PAIRED_SEEDS), tables[1]]
-    one = {name: found.measured for name, (found,) in results.evaluated.items()}
-    tables = measures_table(one, results.seed), differences_table(one, results.seed)
-    return [heading, *warnings, Paragraph(OVER_FACES), tables[0], differences, Paragraph(PAIRED_FACES), tables[1]]
+    if few := early(results):
+        trained = listed([f"{name} {steps:,}" for name, steps in few.items()])
+        return [f"Too few steps to say which model is better: {trained}, of at least {FEWEST_STEPS:,}. Train longer."]
+    said = []
+    for name, found in differences.items():
+        verdicts = {measure: verdict(measure, of.low, of.high) for measure, of in found.items()}
+        parts = []
+        for word in ("better", "worse"):
+            names = [title(measure) for measure in by_weight(found) if verdicts[measure] == word]
+            parts += [f"{word} in {listed(names)}"] if names else []
+        said.append(f"{name}, against {first}: {'; '.join(parts) or 'no difference by these intervals'}.")
+    if len(results.evaluated[first]) == 1:
+        said.append("One training of each: how much another seed would change this is unknown.")
+    return said
 
 
-def other_data(models: Mapping[str, Model], data: DataConfig) -> list[Block]:
+def next_steps(results: Results) -> list[str]:
+    """What would make the comparison more certain, with the commands."""
+    names, steps = list(results.models), []
+    if early(results):
+        steps.append("Train longer: `dfcvae train RUN/config.yaml --training.epochs 20 --out RUN --resume`.")
+    if not any(found.card.get("judge") or found.card.get("judges") for (found, *_) in results.evaluated.values()):
+        steps.append(f"Let a network judge that none of the models was trained with: {FIT_JUDGE}.")
+    if len(results.evaluated[names[0]]) == 1:
+        steps.append("Repeat with other seeds: `dfcvae ablate STUDY.yaml --seeds 3` (docs/ablation.md).")
+    return [*steps, f"Look at one model: `dfcvae traverse {names[-1]}`, `dfcvae explore`, `dfcvae probe {names[-1]}`."]
+
+
+def _links(results: Results) -> list[Block]:
+    """Links to the models' full settings."""
+    files = {name: model.folder / "config.yaml" for name, model in results.models.items()}
+    links = [
+        f"[{name}]({Path(os.path.relpath(file, results.out)).as_posix()})"
+        for name, file in files.items()
+        if results.out is not None and file.is_file()
+    ]
+    return [Paragraph(f"In full: {listed(links)}.")] if links else []
+
+
+def other_data(models: Mapping[str, Model], data: DataConfig) -> list[str]:
     """A warning of models that were trained on other data or another split than that of the test faces."""
     found = {
         name: (Path(model.experiment["data"]["source"]).name, model.experiment["data"]["split_seed"])
@@ -195,24 +289,29 @@ def other_data(models: Mapping[str, Model], data: DataConfig) -> list[Block]:
     if not others:
         return []
     text = "Trained on other data or another split than the test faces, some of which they may have seen in training: "
-    return [Paragraph(f"{text}{listed(others)}. Their differences from the others say little.")]
+    return [f"{text}{listed(others)}. Their differences from the others say little."]
 
 
 def distances(evaluated: Mapping[str, Sequence[Evaluated]]) -> list[Block]:
     """How far samples are from faces, beside reconstructions and the floor; nothing where it was not measured."""
-    every = [row for runs in evaluated.values() for found in runs for row in found.samples.values()]
-    keys = [key for key in (every[0] if every else ()) if all(key in row for row in every)]
-    rows: list[list[str]] = []
-    floor: list[list[str]] = []  # the same for all models
-    for name, runs in evaluated.items():
-        for kind in SETS:
-            if all(kind in found.samples for found in runs):
-                cells = [str(over_seeds([found.samples[kind][key] for found in runs])) for key in keys]
-                if kind == "floor":
-                    floor = [[SETS[kind], *(f"{runs[0].samples[kind][key]:.4g}" for key in keys)]]
-                else:
-                    rows.append([f"{name}: {SETS[kind]}", *cells])
-    return [Paragraph(AGAINST), Table(["", *map(distance_title, keys)], rows + floor)] if rows else []
+    every = [found.samples["floor"] for runs in evaluated.values() for found in runs if found.samples]
+    tables = []
+    for space in spaces_of(every[0]) if every else []:
+        keys = distance_keys(space)
+        rows: list[list[str]] = []
+        for kind, words in SETS.items():
+            for name, runs in evaluated.items():
+                if kind != "floor" and all(kind in found.samples for found in runs):
+                    cells = [over_seeds([found.samples[kind][key] for found in runs]) for key in keys]
+                    rows.append([f"{name}: {words}", *(f"{of.mean:.4g}\n{of.interval}".rstrip() for of in cells)])
+        # the same for all models; first, so that it is never folded
+        rows.insert(0, [SETS["floor"], *(f"{every[0][key]:.4g}" for key in keys)])
+        tables.append(Table([f"features: {SPACES.get(space, space)}", *distance_names(space)], rows))
+    if not tables:
+        return []
+    first, *others = tables
+    more: list[Block] = [Folded("In the features of other networks", others)] if others else []
+    return [Paragraph(AGAINST), *limited(first, "More sets"), *more]
 
 
 def protocol_card(evaluated: Mapping[str, Sequence[Evaluated]]) -> Preformatted:

@@ -46,6 +46,11 @@ class Model:
         vae = VAE.load(path, device=pick_device())
         return cls(vae, folder.parent if folder.name == "checkpoints" else folder, read_model(path)[0]["config"])
 
+    def steps(self) -> int | None:
+        """Optimiser steps of the training; None if they are not recorded."""
+        images = read_cost(self.folder).get("images")
+        return int(images) // int(self.experiment["training"]["batch_size"]) if images and self.experiment else None
+
 
 def load_models(paths: Sequence[str | Path]) -> dict[str, Model]:
     """Models by name, which is that of their folder, with the folder above where two have the same.
@@ -85,6 +90,32 @@ def settings_table(models: Mapping[str, Model]) -> Table:
     machines = [_machine(model.folder) for model in models.values()]
     rows += [["machine", *machines]] if len(set(machines)) > 1 else []
     return Table(["setting", *models], rows or [["none", *["" for _ in models]]])
+
+
+TELLING = {  # settings that explain a difference between models by themselves
+    "loss.alpha": "a larger weight of the KL divergence blurs reconstructions and brings latents closer to the prior",
+    "loss.beta": "a larger one is a smaller weight of the KL divergence",
+    "loss.scale": "weights mean something else under another scale",
+    "model.network": "other networks",
+    "model.latent_dim": "more dimensions keep more of a face",
+    "data.source": "other faces",
+    "data.crop": "other parts of a face",
+    "data.train_images": "more images generalise better",
+}
+
+
+def telling_settings(models: Mapping[str, Model]) -> list[str]:
+    """Sentences on what differs besides the loss and explains differences: weights, networks, data, length."""
+    found = []
+    for key, *shown in settings_table(models).cells():
+        if key in TELLING:
+            values = ", ".join(f"{name} {value}" for name, value in zip(models, shown, strict=True))
+            found.append(f"`{key}` differs ({values}): {TELLING[key]}.")
+    lengths = {name: steps for name, model in models.items() if (steps := model.steps())}
+    if len(lengths) > 1 and max(lengths.values()) > 1.1 * min(lengths.values()):
+        steps_of = ", ".join(f"{name} {count:,} steps" for name, count in lengths.items())
+        found.append(f"Trained for different lengths ({steps_of}), which may explain part of every difference.")
+    return found
 
 
 def _plain(value: Any) -> str:

@@ -26,8 +26,8 @@ def test_the_difference_is_that_of_the_reported_measures():
     found = paired_differences(a, b)
     assert found.keys() == {"mse", "sharpness"}  # what belongs to the whole set has no interval
     for name, difference in found.items():
-        assert difference.value == pytest.approx(a.values()[name] - b.values()[name], rel=1e-9)
-        assert difference.low < difference.value < difference.high
+        assert difference.mean == pytest.approx(a.values()[name] - b.values()[name], rel=1e-9)
+        assert difference.low < difference.mean < difference.high
 
 
 def test_the_interval_is_that_of_scipys_bootstrap_of_the_differences():
@@ -55,7 +55,7 @@ def test_p_is_that_of_the_textbook_formula():
 
 def test_a_model_does_not_differ_from_itself():
     difference = paired_differences(measurements(), measurements())["mse"]
-    assert (difference.value, difference.low, difference.high) == (0, 0, 0)
+    assert (difference.mean, difference.low, difference.high) == (0, 0, 0)
     assert math.isnan(difference.p)
 
 

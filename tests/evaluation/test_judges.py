@@ -24,7 +24,7 @@ from dfcvae.evaluation import NetworkJudge, measure
 from dfcvae.evaluation.judges import AT_ONCE, JudgeFile, stranger_of
 from dfcvae.images import to_float
 from dfcvae.latent import Prior
-from dfcvae.report.observers import Judge, Observers, partial_judges
+from dfcvae.report.observers import Judge, Observers, judge_warnings
 from dfcvae.report.tables import in_order, title, verdict
 from dfcvae.vae import VAE, digest
 from tests.conftest import tiny_experiment
@@ -361,9 +361,11 @@ def test_measures_hold_a_value_for_every_image_whatever_the_batches(judge, split
 
 
 def test_measures_have_titles_a_direction_and_a_place():
-    assert title("face/cosine") == "face: cosine of the embeddings of original and reconstruction (higher is better)"
-    assert title("face/distance").endswith("(lower is better)")
-    assert title("face/cosine_strangers") == "face: the same of two different people"
+    assert [title(f"face/{name}") for name in ("cosine", "distance", "cosine_strangers")] == [
+        "face: cosine ↑",
+        "face: distance ↓",
+        "face: cosine, strangers",
+    ]
     assert verdict("face/cosine", 1, 2) == "better"
     assert verdict("face/distance", 1, 2) == "worse"
     assert verdict("face/cosine_strangers", 1, 2) == ""
@@ -405,12 +407,12 @@ def test_a_judge_that_learned_what_the_loss_learned_is_told(judge, tmp_path):
         ),
         (Observers(judges=[judge]), {"a": trained_with(judge.file)}, "The judge squeeze is the loss's own", "(a)."),
     ):
-        (told,) = partial_judges(seen, trained)
+        (told,) = judge_warnings(seen, trained)
         assert told.startswith(start)
         assert told.endswith(end)
     for weights in ("imagenet", "random", tmp_path / "gone.safetensors"):
-        assert partial_judges(observers, {"a": trained_with(weights)}) == []
-    assert partial_judges(Observers(), models) == []
+        assert judge_warnings(observers, {"a": trained_with(weights)}) == []
+    assert judge_warnings(Observers(), models) == []
 
 
 def test_evaluate_and_compare_take_a_judge_of_another_kind(folder, plain, splits, tmp_path, monkeypatch, capsys):
@@ -434,13 +436,13 @@ def test_evaluate_and_compare_take_a_judge_of_another_kind(folder, plain, splits
     told = capsys.readouterr()
     assert "learned the same labels, so this judge cannot see what the loss ignores" in told.err
     for line in (
-        r"squeeze/cosine +[-\d.e]+  \[[-\d.e]+, [-\d.e]+\]\n",
-        r"squeeze/distance_strangers +[-\d.e]+  \[[-\d.e]+, [-\d.e]+\]\n",
+        r"squeeze/cosine +[-\d.e]+  \[[-\d.e]+, [-\d.e]+\] +↑   likeness to the original\n",
+        r"squeeze/distance_strangers +[-\d.e]+  \[[-\d.e]+, [-\d.e]+\] +of two different people\n",
         r"in the features of the attribute-trained judge, 24 images each\n",
-        r"of the judge squeeze, 24 images each\n +Frechet distance +kernel distance +precision +recall\n"
+        r"of the judge squeeze, 24 images each\n +Frechet ↓ +kernel ↓ +precision ↑ +recall ↑\n"
         r"samples, N\(0, I\) +\d.*\nsamples, fitted mixture +\d.*\nreconstructions +\d.*\nfloor: validation faces +\d",
         r"judge +attribute-trained judge: vgg11_bn, width 0.0625\n",
-        r"judge squeeze +network torchvision squeezenet1_1, sha256 [0-9a-f]{64}, input full image; 64x64 antialiased",
+        r"judge squeeze +network torchvision squeezenet1_1,\s+sha256\s+[0-9a-f]{64},\s+input\s+full\s+image;",
     ):
         assert re.search(line, told.out), line
     measures = json.loads(Path("metrics.json").read_text())
@@ -466,13 +468,13 @@ def test_evaluate_and_compare_take_a_judge_of_another_kind(folder, plain, splits
     for text in (
         "learned the same labels, so this judge cannot see what the loss ignores",
         "(one, two).",
-        "| squeeze: cosine of the embeddings of original and reconstruction (higher is better) |",
-        "| squeeze: the same of two different people |",
+        "| squeeze: cosine ↑ |",
+        "| squeeze: cosine, strangers |",
         "| one: samples, fitted mixture |",
-        "Frechet distance (attribute-trained judge)",
-        "precision (squeeze)",
+        "| features: attribute-trained judge | Frechet ↓ | kernel ↓ | precision ↑ | recall ↑ |",
+        "| features: squeeze | Frechet",
     ):
         assert text in report
-    differences = report[report.index("## Differences") : report.index("## Samples")]
-    assert "squeeze: distance of the activations" in differences
-    assert "two different people" not in differences
+    differences = report[report.index("## Differences") : report.index("↓ lower is better")]
+    assert "squeeze: distance ↓" in differences
+    assert "strangers" not in differences

@@ -63,7 +63,7 @@ def test_the_report_has_all_parts(runs, compared):
     text = (compared / "report.md").read_text()
     headings = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
     expected = ["Reconstructions", "Measures", "Differences from plain", "Samples", "Interpolation"]
-    assert headings == [*expected, "Learning curves", "Cost", "Settings that differ", "Protocol"]
+    assert headings == [*expected, "Learning curves", "Cost", "Settings that differ", "Protocol", "What next"]
     assert "| loss.pixel_weight | 1 | 0.5 |" in text
     assert "| loss.features.arch | - | vgg11_bn |" in text
     assert "| floor: validation faces |" in text
@@ -150,7 +150,7 @@ def test_a_model_of_other_data_is_told(runs):
     models = load_models([runs / "plain", runs / "tiny"])
     assert other_data(models, DATA) == []
     (warning,) = other_data(models, replace(DATA, split_seed=3))
-    assert "plain (synthetic, split_seed 0) and tiny (synthetic, split_seed 0)" in warning.text
+    assert "plain (synthetic, split_seed 0) and tiny (synthetic, split_seed 0)" in warning
 
 
 def test_a_run_without_a_validation_has_no_curve(runs, tmp_path):

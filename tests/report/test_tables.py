@@ -58,11 +58,11 @@ RUNS = {
 
 
 def test_seeds_are_averaged_and_differences_paired():
-    assert seeds_table(RUNS, ["mse"]).cells() == [[title("mse"), "2 ± 13", "1.5 ± 13"]]
+    assert seeds_table(RUNS, ["mse"]).cells() == [[title("mse"), "2\n± 13", "1.5\n± 13"]]
     table = seed_differences_table(RUNS, ["mse", "kl"])
-    assert table.cells() == [[title("mse"), "-0.5 ± 0 better"], [title("kl"), "+1 ± 0"]]
-    assert transposed(table).cells() == [["b", "-0.5 ± 0 better", "+1 ± 0"]]
-    assert list(transposed(table).header) == ["difference from a", title("mse"), title("kl")]
+    assert table.cells() == [[title("mse"), "-0.5\n± 0 better"], [title("kl"), "+1\n± 0"]]
+    assert transposed(table).cells() == [["b", "-0.5\n± 0 better", "+1\n± 0"]]
+    assert list(transposed(table).header) == ["minus a", title("mse"), title("kl")]
 
 
 def test_one_seed_has_no_verdict():
