@@ -13,33 +13,15 @@ from tqdm import tqdm
 from dfcvae.config import DataConfig
 from dfcvae.data import Splits, data_of, filled, load_faces, source_name
 from dfcvae.device import environment, pick_device
-from dfcvae.evaluation.differences import Estimate, over_seeds
+from dfcvae.evaluation.differences import over_seeds
 from dfcvae.fitted import saved_mixture
 from dfcvae.images import to_float
+from dfcvae.report import tables
 from dfcvae.report.blocks import Block, Folded, Heading, Items, Paragraph, Preformatted, Table, write_report
 from dfcvae.report.evaluated import Evaluated, evaluate_model
-from dfcvae.report.models import Model, cost_table, learning_curves, load_models, settings_table, telling_settings
+from dfcvae.report.models import Model, cost_table, learning_curves, listed, load_models, notes, settings_table
 from dfcvae.report.observers import FIT_JUDGE, JudgeFiles, Observers, judge_warnings
 from dfcvae.report.pictures import interpolations, reconstructions, samples
-from dfcvae.report.tables import (
-    READING,
-    SETS,
-    SPACES,
-    Estimates,
-    by_weight,
-    differences_table,
-    distance_keys,
-    distance_names,
-    estimates,
-    estimates_table,
-    limited,
-    meanings,
-    paired,
-    seed_differences,
-    spaces_of,
-    title,
-    verdict,
-)
 from dfcvae.vae import VAE
 
 FACES, STEPS = 10, 8
@@ -55,6 +37,7 @@ PAIRED_FACES = (
 )
 OVER_SEEDS = "Mean over seeds and half the width of its 95 % interval (Student's t)."
 PAIRED_SEEDS = "Paired by seed, with 95 % intervals (Student's t), not adjusted for the number of comparisons."
+ONE_TRAINING = "One training of each: how much another seed would change this is unknown."
 AGAINST = (
     "Against the test faces. A judge's distances are not the FID and KID, which are defined in Inception's features."
 )
@@ -167,17 +150,16 @@ def comparison(
     pairs = x[: 4 if len(x) >= 4 and len(vaes) <= FEW else 2]
     curves = learning_curves({name: model.folder for name, model in results.models.items()})
     drawn: list[Block] = [Heading("Learning curves"), curves] if curves else []
-    notes = [*other_data(results.models, results.data), *telling_settings(results.models)]
     measured = next(iter(results.evaluated.values()))[0].measured.values()
-    legend = Folded("What the measures mean", [meanings(by_weight(measured))])
+    told = notes(results.models, results.data)
     return [
         *about,
-        *([Items(notes)] if notes else []),
+        *([Items(told)] if told else []),
         Heading("Reconstructions"),
         reconstructions(vaes, x),
         *found,
-        Paragraph(READING),
-        legend,
+        Paragraph(tables.READING),
+        Folded("What the measures mean", [tables.meanings(measured)]),
         Heading("Samples"),
         samples(vaes, FACES, lines=2 if len(vaes) <= FEW else 1, seed=seed),
         *distances(results.evaluated),
@@ -189,7 +171,7 @@ def comparison(
         *costs,
         cost_table(results.models),
         Heading("Settings that differ"),
-        *limited(settings_table(results.models), "More settings"),
+        *tables.limited(settings_table(results.models), "More settings"),
         *_links(results),
         Heading("Protocol"),
         Folded("How the numbers were obtained", [protocol_card(results.evaluated)]),
@@ -203,28 +185,19 @@ def measures(results: Results) -> list[Block]:
 
     Over seeds, or with one training of each over faces.
     """
-    first, *_ = results.models
-    several, decided = len(results.evaluated[first]) > 1, not early(results)
+    first, several = next(iter(results.models)), len(results.seeds) > 1
     runs = {name: [found.measured for found in of] for name, of in results.evaluated.items()}
-    values: Estimates
-    if several:
-        trained = {name: [measured.values() for measured in of] for name, of in runs.items()}
-        values = {name: {m: over_seeds([run[m] for run in of]) for m in of[0]} for name, of in trained.items()}
-        differences = {name: seed_differences(trained, name) for name in list(trained)[1:]}
-    else:
-        one = {name: measured for name, (measured,) in runs.items()}
-        values, differences = estimates(one, results.seed), paired(one, results.seed)
-    every = by_weight(measure for of in values.values() for measure in of)
-    compared = by_weight(measure for of in differences.values() for measure in of)
+    differences = tables.differences(runs, results.seed)
+    minus = tables.differences_table(first, differences, verdicts=not early(results))
     return [
         Heading("Measures"),
         *map(Paragraph, results.warnings),
-        *limited(estimates_table(values, every), "More measures"),
+        *tables.limited(tables.estimates_table(tables.estimates(runs, results.seed)), "More measures"),
         Paragraph(OVER_SEEDS if several else OVER_FACES),
         Items(conclusions(results, differences)),
         Heading(f"Differences from {first}"),
         Paragraph(PAIRED_SEEDS if several else PAIRED_FACES),
-        *limited(differences_table(first, differences, compared, verdicts=decided), "More differences"),
+        *tables.limited(minus, "More differences"),
     ]
 
 
@@ -233,23 +206,18 @@ def early(results: Results) -> dict[str, int]:
     return {name: steps for name, model in results.models.items() if (steps := model.steps()) and steps < FEWEST_STEPS}
 
 
-def conclusions(results: Results, differences: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
+def conclusions(results: Results, differences: tables.Estimates) -> list[str]:
     """What the differences from the first model say, as far as steps and seeds allow it."""
-    first = next(iter(results.models))
     if few := early(results):
         trained = listed([f"{name} {steps:,}" for name, steps in few.items()])
         return [f"Too few steps to say which model is better: {trained}, of at least {FEWEST_STEPS:,}. Train longer."]
     said = []
     for name, found in differences.items():
-        verdicts = {measure: verdict(measure, of.low, of.high) for measure, of in found.items()}
-        parts = []
-        for word in ("better", "worse"):
-            names = [title(measure) for measure in by_weight(found) if verdicts[measure] == word]
-            parts += [f"{word} in {listed(names)}"] if names else []
-        said.append(f"{name}, against {first}: {'; '.join(parts) or 'no difference by these intervals'}.")
-    if len(results.evaluated[first]) == 1:
-        said.append("One training of each: how much another seed would change this is unknown.")
-    return said
+        verdicts = {measure: tables.verdict(measure, of.low, of.high) for measure, of in found.items()}
+        named = {word: [tables.title(m) for m in verdicts if verdicts[m] == word] for word in ("better", "worse")}
+        parts = [f"{word} in {listed(names)}" for word, names in named.items() if names]
+        said.append(f"{name}, against {next(iter(results.models))}: {'; '.join(parts) or 'no clear difference'}.")
+    return said + ([] if len(results.seeds) > 1 else [ONE_TRAINING])
 
 
 def next_steps(results: Results) -> list[str]:
@@ -259,7 +227,7 @@ def next_steps(results: Results) -> list[str]:
         steps.append("Train longer: `dfcvae train RUN/config.yaml --training.epochs 20 --out RUN --resume`.")
     if not any(found.card.get("judge") or found.card.get("judges") for (found, *_) in results.evaluated.values()):
         steps.append(f"Let a network judge that none of the models was trained with: {FIT_JUDGE}.")
-    if len(results.evaluated[names[0]]) == 1:
+    if len(results.seeds) == 1:
         steps.append("Repeat with other seeds: `dfcvae ablate STUDY.yaml --seeds 3` (docs/ablation.md).")
     return [*steps, f"Look at one model: `dfcvae traverse {names[-1]}`, `dfcvae explore`, `dfcvae probe {names[-1]}`."]
 
@@ -275,43 +243,29 @@ def _links(results: Results) -> list[Block]:
     return [Paragraph(f"In full: {listed(links)}.")] if links else []
 
 
-def other_data(models: Mapping[str, Model], data: DataConfig) -> list[str]:
-    """A warning of models that were trained on other data or another split than that of the test faces."""
-    found = {
-        name: (Path(model.experiment["data"]["source"]).name, model.experiment["data"]["split_seed"])
-        for name, model in models.items()
-        if model.experiment
-    }
-    here = (source_name(data), data.split_seed)
-    others = [
-        f"{name} ({source}, split_seed {seed})" for name, (source, seed) in found.items() if (source, seed) != here
-    ]
-    if not others:
-        return []
-    text = "Trained on other data or another split than the test faces, some of which they may have seen in training: "
-    return [f"{text}{listed(others)}. Their differences from the others say little."]
-
-
 def distances(evaluated: Mapping[str, Sequence[Evaluated]]) -> list[Block]:
     """How far samples are from faces, beside reconstructions and the floor; nothing where it was not measured."""
-    every = [found.samples["floor"] for runs in evaluated.values() for found in runs if found.samples]
-    tables = []
-    for space in spaces_of(every[0]) if every else []:
-        keys = distance_keys(space)
-        rows: list[list[str]] = []
-        for kind, words in SETS.items():
-            for name, runs in evaluated.items():
-                if kind != "floor" and all(kind in found.samples for found in runs):
-                    cells = [over_seeds([found.samples[kind][key] for found in runs]) for key in keys]
-                    rows.append([f"{name}: {words}", *(f"{of.mean:.4g}\n{of.interval}".rstrip() for of in cells)])
-        # the same for all models; first, so that it is never folded
-        rows.insert(0, [SETS["floor"], *(f"{every[0][key]:.4g}" for key in keys)])
-        tables.append(Table([f"features: {SPACES.get(space, space)}", *distance_names(space)], rows))
-    if not tables:
-        return []
-    first, *others = tables
-    more: list[Block] = [Folded("In the features of other networks", others)] if others else []
-    return [Paragraph(AGAINST), *limited(first, "More sets"), *more]
+    sets = {
+        (kind, name): [of.samples.get(kind, {}) for of in runs]
+        for kind in tables.SETS
+        for name, runs in evaluated.items()
+    }
+    floor = next((of for (kind, _), (of, *_) in sets.items() if kind == "floor"), {})
+    found: list[Block] = []
+    for space in tables.spaces_of(floor):
+        keys = tables.distance_keys(space)
+        # the floor is the same for all models
+        rows = [[tables.SETS["floor"], *(f"{floor[key]:.4g}" for key in keys)]]
+        for (kind, name), runs in sets.items():
+            if kind != "floor" and all(runs):
+                cells = (over_seeds([run[key] for run in runs]) for key in keys)
+                rows.append(
+                    [f"{name}: {tables.SETS[kind]}", *(f"{of.mean:.4g}\n{of.interval}".rstrip() for of in cells)]
+                )
+        header = [f"features: {tables.SPACES.get(space, space)}", *tables.distance_names(space)]
+        table = Table(header, rows)
+        found += [Folded(header[0], [table])] if found else tables.limited(table, "More sets")
+    return [Paragraph(AGAINST), *found] if found else []
 
 
 def protocol_card(evaluated: Mapping[str, Sequence[Evaluated]]) -> Preformatted:
@@ -334,8 +288,3 @@ def protocol_card(evaluated: Mapping[str, Sequence[Evaluated]]) -> Preformatted:
 def test_faces(splits: Splits, count: int) -> Tensor:
     """The first faces of the test split, in [0, 1]."""
     return to_float(filled(splits, "test").images[:count])
-
-
-def listed(words: Sequence[str]) -> str:
-    """``a, b and c``."""
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

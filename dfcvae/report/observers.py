@@ -7,7 +7,6 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.nn.functional import cosine_similarity
 from torchmetrics.functional.classification import binary_auroc
 
@@ -174,10 +173,10 @@ def _same_weights(file: Path, other: Path) -> bool:
     if ".onnx" in (file.suffix, other.suffix):
         return False
     first, second = (
-        min((t for t in read_state_dict(path).values() if t.dim() == 4), key=Tensor.numel, default=torch.zeros(0))
+        next((t.float() for t in read_state_dict(path).values() if t.dim() == 4 and t.shape[1] == 3), torch.zeros(0))
         for path in (file, other)
     )
-    return first.numel() > 0 and torch.equal(first.float(), second.float())
+    return first.numel() > 0 and torch.equal(first, second)
 
 
 def _near_chance(observers: Observers, faces: Faces) -> list[str]:

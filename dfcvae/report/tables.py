@@ -145,7 +145,7 @@ def by_weight(measures: Iterable[str]) -> list[str]:
 
 def meanings(measures: Iterable[str]) -> Table:
     """The legend of measures."""
-    rows = [[str(name), name.meaning] for measure in measures if (name := known(measure))]
+    rows = [[str(name), name.meaning] for measure in by_weight(measures) if (name := known(measure))]
     return Table(["measure", "meaning"], rows)
 
 
@@ -175,18 +175,22 @@ def verdict(measure: str, low: float, high: float) -> str:
 
 
 def estimates_table(
-    models: Estimates, measures: Sequence[str], *, digits: int = 4, best: Mapping[str, float] | None = None
+    models: Estimates,
+    measures: Sequence[str] = (),
+    *,
+    digits: int = 4,
+    best: Mapping[str, float] | None = None,
 ) -> Table:
     """Measures of models, each value above its interval; the best ones bold unless all are equal as shown.
 
     Args:
         models: their measures.
-        measures: to show, a row each.
+        measures: to show, a row each (default: all).
         digits: significant ones.
         best: the best value of measures that have no better direction of their own.
     """
     rows, bold = [], set()
-    for i, measure in enumerate(measures):
+    for i, measure in enumerate(measures or by_weight(measure for of in models.values() for measure in of)):
         found = [of.get(measure) for of in models.values()]
         shown = [f"{one.mean:.{digits}g}" if one else "nan" for one in found]
         cells = (_lines(value, one.interval) if one else "-" for value, one in zip(shown, found, strict=True))
@@ -214,11 +218,12 @@ def _best(measure: str, shown: Sequence[str], best: float | None) -> set[int]:
     return {j for j, value in enumerate(off) if value == min(finite)} if len(set(finite)) > 1 else set()
 
 
-def differences_table(first: str, models: Estimates, measures: Sequence[str], *, verdicts: bool = True) -> Table:
+def differences_table(first: str, models: Estimates, measures: Sequence[str] = (), *, verdicts: bool = True) -> Table:
     """Each model minus the first one, each difference above its interval, with a verdict where one is allowed."""
-    measures = [measure for measure in measures if not measure.endswith(STRANGERS)]
     rows = []
-    for measure in measures:
+    for measure in measures or by_weight(measure for of in models.values() for measure in of):
+        if measure.endswith(STRANGERS):
+            continue
         found = [of.get(measure) for of in models.values()]
         rows.append([title(measure), *(difference_cell(measure, one, verdicts) if one else "-" for one in found)])
     return Table([f"minus {first}", *models], rows)
@@ -232,32 +237,39 @@ def difference_cell(measure: str, found: Estimate, verdicts: bool = True) -> str
     return _lines(f"{found.mean:+.{digits}g}", " ".join(filter(None, [found.interval, p, said])))
 
 
-def estimates(models: Mapping[str, Measurements], seed: int = 0) -> dict[str, dict[str, Estimate]]:
-    """Every measure of every model, with its 95 % interval over images where it has one."""
+def estimates(runs: Mapping[str, Sequence[Measurements]], seed: int = 0) -> Estimates:
+    """Every measure of every model with its 95 % interval: over its trainings, or over images if there is one only."""
     found = {}
-    for name, measured in models.items():
-        intervals = measured.intervals(seed)
-        found[name] = {key: Estimate(value, *intervals.get(key, ())) for key, value in measured.values().items()}
+    for name, (first, *others) in runs.items():
+        if others:
+            found[name] = _over_seeds([measured.values() for measured in (first, *others)])
+        else:
+            intervals = first.intervals(seed)
+            found[name] = {key: Estimate(value, *intervals.get(key, ())) for key, value in first.values().items()}
     return found
 
 
-def paired(models: Mapping[str, Measurements], seed: int = 0) -> dict[str, dict[str, Estimate]]:
-    """Differences of every model from the first one over the same images."""
-    (_, reference), *others = models.items()
-    return {name: paired_differences(measured, reference, seed) for name, measured in others}
+def differences(runs: Mapping[str, Sequence[Measurements]], seed: int = 0) -> Estimates:
+    """Differences of every model from the first one: paired by seed, or by image if there is one training of each."""
+    first, *others = runs
+    if len(runs[first]) > 1:
+        values = {name: [measured.values() for measured in of] for name, of in runs.items()}
+        return {name: seed_differences(values, name) for name in others}
+    return {name: paired_differences(runs[name][0], runs[first][0], seed) for name in others}
 
 
 def measures_table(models: Mapping[str, Measurements], seed: int = 0) -> Table:
     """Every measure of every model, with its 95 % interval over images where it has one."""
-    found = estimates(models, seed)
-    return estimates_table(found, in_order(key for of in found.values() for key in of))
+    return estimates_table(estimates({name: [measured] for name, measured in models.items()}, seed))
+
+
+def _over_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, Estimate]:
+    return {measure: over_seeds([run[measure] for run in runs]) for measure in runs[0]}
 
 
 def seeds_table(runs: Runs, measures: Sequence[str]) -> Table:
     """Means over seeds with their 95 % intervals."""
-    return estimates_table(
-        {name: {m: over_seeds([r[m] for r in of]) for m in measures} for name, of in runs.items()}, measures
-    )
+    return estimates_table({name: _over_seeds(of) for name, of in runs.items()}, measures)
 
 
 def seed_differences(runs: Runs, model: str) -> dict[str, Estimate]:
@@ -266,11 +278,10 @@ def seed_differences(runs: Runs, model: str) -> dict[str, Estimate]:
     return {m: over_seeds([a[m] - b[m] for a, b in pairs]) for m in pairs[0][0] if not m.endswith(STRANGERS)}
 
 
-def seed_differences_table(runs: Runs, measures: Sequence[str], *, verdicts: bool = True) -> Table:
+def seed_differences_table(runs: Runs, measures: Sequence[str]) -> Table:
     """Each model minus the first one, paired by seed, with 95 % intervals and a verdict where seeds allow one."""
     first, *others = runs
-    found = {name: seed_differences(runs, name) for name in others}
-    return differences_table(first, found, measures, verdicts=verdicts)
+    return differences_table(first, {name: seed_differences(runs, name) for name in others}, measures)
 
 
 def transposed(table: Table) -> Table:

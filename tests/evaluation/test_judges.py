@@ -415,6 +415,38 @@ def test_a_judge_that_learned_what_the_loss_learned_is_told(judge, tmp_path):
     assert judge_warnings(Observers(), models) == []
 
 
+def test_the_network_of_the_loss_is_known_in_another_format_or_cut_off(folder, judge, tmp_path):
+    state = torch.load(folder / "squeezenet.pth")
+    save_file(dict(list(state.items())[:4]), tmp_path / "cut.safetensors")
+    (told,) = judge_warnings(
+        Observers(judges=[judge]), {"a": {"loss": {"features": {"weights": tmp_path / "cut.safetensors"}}}}
+    )
+    assert told.startswith(
+        "The judge squeeze is the loss's own feature network, so it favours what was trained with it"
+    )
+    assert "`dfcvae features train --data.source DATA --training.arch vgg11_bn --training.seed 1 --out judge." in told
+
+
+def test_a_judge_near_chance_is_told_with_the_way_to_a_better_one(judge, tmp_path, splits, monkeypatch):
+    untrained = Judge.load(attribute_network(tmp_path / "judge.safetensors", 0), "cpu")
+    alike = lambda images: torch.ones(len(images), 3)  # noqa: E731
+    with monkeypatch.context() as patch:
+        patch.setattr(judge, "embed", alike)
+        guesses, blind = judge_warnings(Observers(untrained, judges=[judge]), {}, splits["test"])
+    assert re.match(
+        r"The attribute-trained judge is near chance on these faces \(mean AUROC 0\.\d\d, guessing", guesses
+    )
+    assert "`--judge experiments/judges/squeezenet.yaml`, or an attribute network of your own: `dfcvae fea" in guesses
+    assert blind.startswith(
+        "The judge squeeze hardly tells people apart (cosine of two different people 1.000), so its"
+    )
+    names, test = untrained.network.names, splits["test"]
+    truth = test.attributes[:, [test.names.index(name) for name in names]]
+    monkeypatch.setattr(untrained.network, "logits", lambda faces: truth[: len(faces)].float())
+    monkeypatch.setattr(judge, "embed", lambda images: images.flatten(1) - images.mean())
+    assert judge_warnings(Observers(untrained, judges=[judge]), {}, test) == []
+
+
 def test_evaluate_and_compare_take_a_judge_of_another_kind(folder, plain, splits, tmp_path, monkeypatch, capsys):
     for module in ("data", "report.comparison"):
         monkeypatch.setattr(f"dfcvae.{module}.load_faces", lambda *_, **__: splits)

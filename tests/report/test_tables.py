@@ -1,10 +1,13 @@
 import math
+import re
 
 import pytest
 
 from dfcvae.report.tables import (
+    MEASURES,
     headline,
     in_order,
+    measure_lines,
     seed_differences_table,
     seeds_table,
     title,
@@ -76,3 +79,17 @@ def test_measures_are_in_order_and_strangers_have_no_difference():
     run = {"face/cosine": 0.5, "face/cosine_strangers": 0.1}
     table = seed_differences_table({"a": [run], "b": [run]}, list(run))
     assert [row[0] for row in table.rows] == [title("face/cosine")]
+
+
+def test_lines_of_a_console_carry_arrows_and_words_and_fit_it():
+    values = {"mse": 0.0123456, "sharpness": 0.27, "kl": 100.6}
+    lines = measure_lines(values, {"mse": (0.0111, 0.0135), "kl": (98.81, 102.4)})
+    wanted = [
+        r"mse +0\.01235  \[0\.0111, 0\.0135\]  ↓   mean squared error",
+        r"sharpness +0\.27 +→ 1 detail relative to the originals",
+        r"kl +100\.6  \[98\.81, 102\.4\] +information in the latents",
+    ]
+    assert all(map(re.fullmatch, wanted, lines))
+    names = (*MEASURES, "a-judge-of-20-letters/cosine")
+    wide = measure_lines(dict.fromkeys(names, -123456.789), dict.fromkeys(names, (-1.234e5, -1.236e5)))
+    assert max(map(len, wide)) <= 100
