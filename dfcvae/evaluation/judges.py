@@ -66,6 +66,7 @@ class JudgeFile:
         rules = [
             ("name", NAME.fullmatch(self.name), NAME_RULE),
             ("name", self.name not in RESERVED, f"none of {', '.join(RESERVED)}"),
+            ("range", self.range in (1, 255), "1 or 255, the value of white"),
             *(
                 (field, len(getattr(self, field)) == 3, "three numbers, one for each channel")
                 for field in ("mean", "std")
