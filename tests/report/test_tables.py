@@ -5,6 +5,7 @@ import pytest
 
 from dfcvae.report.tables import (
     MEASURES,
+    by_weight,
     headline,
     in_order,
     measure_lines,
@@ -48,6 +49,9 @@ def test_the_best_value_of_the_headline_is_bold(measure, values, best):
         ("kl", 1, 2, ""),
         ("mse", math.nan, math.nan, ""),
         ("unknown", 1, 2, ""),
+        ("face/cosine", 1, 2, "better"),
+        ("face/distance", 1, 2, "worse"),
+        ("face/cosine_strangers", 1, 2, ""),
     ],
 )
 def test_a_verdict_needs_a_direction_and_an_interval_without_zero(measure, low, high, said):
@@ -76,6 +80,8 @@ def test_one_seed_has_no_verdict():
 def test_measures_are_in_order_and_strangers_have_no_difference():
     names = ["unknown", "kl", "face/cosine", "mse", "face/cosine_strangers", "mse"]
     assert in_order(names) == ["mse", "face/cosine", "face/cosine_strangers", "kl", "unknown"]
+    assert by_weight(names) == ["mse", "face/cosine", "kl", "face/cosine_strangers", "unknown"]
+    assert [title(f"face/{name}") for name in ("cosine", "distance")] == ["face: cosine ↑", "face: distance ↓"]
     run = {"face/cosine": 0.5, "face/cosine_strangers": 0.1}
     table = seed_differences_table({"a": [run], "b": [run]}, list(run))
     assert [row[0] for row in table.rows] == [title("face/cosine")]
