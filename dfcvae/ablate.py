@@ -20,7 +20,7 @@ from dfcvae.report.blocks import Block, Heading, Paragraph, Preformatted, Table,
 from dfcvae.report.comparison import OVER_SEEDS, PAIRED_SEEDS, Results, comparison
 from dfcvae.report.evaluated import Evaluated
 from dfcvae.report.models import Model, flops_per_image
-from dfcvae.report.observers import partial_judges
+from dfcvae.report.observers import judge_warnings
 from dfcvae.report.tables import (
     Runs,
     difference_cell,
@@ -170,7 +170,8 @@ def collect(
                     models.setdefault(names[name], model)
                     evaluated[names[name]].append(found)
     write_results(table, place.out / "results.csv")
-    warnings = partial_judges(observers, {name: model.experiment for name, model in models.items()})
+    experiments = {name: model.experiment for name, model in models.items()}
+    warnings = judge_warnings(observers, experiments, splits["test"])
     return study, failed, Results(study.data, splits, models, evaluated, warnings, seeds)
 
 

@@ -1,9 +1,10 @@
 """Priors and attribute vectors, fitted to a trained model and saved beside it."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,7 +12,8 @@ from torch import Tensor
 from dfcvae import files
 from dfcvae.checkpoint import find_model
 from dfcvae.config import DataConfig
-from dfcvae.data import Faces, Splits, check_at_hand, data_of, filled, load_faces, source_name
+from dfcvae.data import SYNTHETIC, Faces, Splits, check_at_hand, data_of, filled, load_faces, source_name
+from dfcvae.device import pick_device
 from dfcvae.errors import UserError, nearest
 from dfcvae.latent import AttributeVectors, Prior, encode_images, fit_gaussian, fit_mixture
 from dfcvae.latent.attributes import Method
@@ -22,7 +24,46 @@ PRIORS = ("normal", "gaussian", "gmm")
 AT_MOST = 50_000  # training faces: more hardly change the result and take minutes
 AFTER_TRAINING = 20_000  # training faces that the mixture at the end of a training is fitted to
 VECTORS = "attributes.safetensors"
+Model = VAE | str | Path
+"""A VAE, or a run folder, a checkpoint, an exported folder, or the name of a shipped model."""
 Fitted = TypeVar("Fitted", Prior, AttributeVectors)
+
+
+def model_of(model: Model) -> VAE:
+    """A VAE as it is, or the one at a path, on the GPU if there is one."""
+    return model if isinstance(model, VAE) else VAE.load(model, device=pick_device())
+
+
+def splits_of(model: Model, data: Any = None, *, held_out: bool = False) -> Splits:
+    """The splits ``train``, ``val`` and ``test`` of a user's own faces, or of those a model was trained on.
+
+    Args:
+        model: what the faces are for.
+        data: None, the training data of the model at a path; a path as in `dfcvae data info`, or ``"synthetic"``; or
+            faces in memory: a dict of splits, `Faces`, a tensor, an array or a torch Dataset, which are split as a
+            training on them splits them.
+        held_out: ``train`` will not be used, so that no synthetic training faces need be drawn.
+
+    Raises:
+        UserError: if there are no such faces, or a VAE in memory comes without any.
+    """
+    own = _in_memory(data)
+    if own and isinstance(data, Mapping) and all(isinstance(faces, Faces) for faces in data.values()):
+        return dict(data)
+    if data is None and isinstance(model, VAE):
+        raise UserError("data: a VAE in memory does not say which faces to take; give them, or the path of the model.")
+    source = None if own or data is None else str(data)
+    if isinstance(model, VAE):
+        channels, size, _ = model.image_shape
+        config = DataConfig(source or SYNTHETIC, size, channels)
+        config = replace(config, train_images=1) if held_out and config.source == SYNTHETIC else config
+    else:
+        config = data_of(model, SYNTHETIC if own else source, held_out=held_out and not own, needed=not own)
+    if not own:
+        return load_faces(config)
+    from dfcvae.data.own import as_splits  # type: ignore[import-not-found, unused-ignore]
+
+    return as_splits(data, config)
 
 
 def latent_folder(model: str | Path) -> Path:
@@ -41,12 +82,27 @@ def ships(model: str | Path) -> bool:
     return files.PRETRAINED in find_model(model).parents
 
 
-def posteriors(vae: VAE, faces: Faces, at_most: int = AT_MOST) -> tuple[Tensor, Tensor]:
-    """``mu, logvar``, each (N, D), of the first faces of a split, at most 50,000."""
-    return encode_images(vae.encode, faces.images[:at_most], next(vae.parameters()).device)
+def posteriors(model: Model, data: Any = None, at_most: int = AT_MOST) -> tuple[Tensor, Tensor]:
+    """``mu, logvar``, each (N, D) on the CPU, of images: what maps, vectors and priors are made of.
+
+    Args:
+        model: the VAE that encodes them.
+        data: `Faces`, a tensor (N, C, H, W; uint8, or float in [0, 1]), an array or a torch Dataset, all of them; or
+            what else `splits_of` takes, of which the test split is encoded.
+        at_most: images, the first ones.
+    """
+    vae = model_of(model)
+    if data is None or isinstance(data, (str, Path, Mapping)):
+        data = filled(splits_of(model, data, held_out=True), "test")
+    elif not isinstance(data, (Faces, Tensor)):
+        from dfcvae.data.own import faces
+
+        data = faces(data)
+    images = data.images if isinstance(data, Faces) else data
+    return encode_images(vae.encode, images[:at_most], next(vae.parameters()).device)
 
 
-def load_prior(model: str | Path, kind: str = "auto", *, vae: VAE | None = None, source: str | None = None) -> Prior:
+def load_prior(model: str | Path, kind: str = "auto", *, vae: VAE | None = None, data: Any = None) -> Prior:
     """The distribution of latents to sample from; ``str(prior)`` describes it.
 
     Args:
@@ -54,16 +110,18 @@ def load_prior(model: str | Path, kind: str = "auto", *, vae: VAE | None = None,
         kind: ``"auto"``, the mixture saved with the model, or N(0, I) if there is none; ``"normal"``, N(0, I);
             ``"gaussian"`` or ``"gmm"`` (the mixture), fitted to the training faces and saved if it is missing.
         vae: the model, if the caller has loaded it.
-        source: where the training faces are (default: as in training).
+        data: the training faces (default: as in training), see `splits_of`; a fit to faces in memory is not saved.
 
     Raises:
         UserError: if there is no such model or kind, the prior's file is corrupted, or there are no faces to fit to.
     """
     if kind not in ("auto", *PRIORS):
         raise UserError(f"prior: expected one of auto, {', '.join(PRIORS)}, got {kind!r}{nearest(kind, PRIORS)}.")
-    vae = vae or VAE.load(model)
+    vae = vae or model_of(model)
     if kind in ("gaussian", "gmm"):
-        return prior_of(model, vae, kind, data_of(model, source, held_out=False, needed=False))
+        if _in_memory(data):
+            return fit_prior(vae, kind, splits_of(model, data))
+        return prior_of(model, vae, kind, data_of(model, data, held_out=False, needed=False))
     mixture = saved_mixture(model, vae) if kind == "auto" else None
     return mixture or Prior.standard(vae.latent_dim)
 
@@ -88,26 +146,30 @@ def prior_of(model: str | Path, vae: VAE, kind: str, data: DataConfig) -> Prior:
     return _load_or_fit(file, model, vae, data, what, load, lambda splits: fit_prior(vae, kind, splits))
 
 
-def load_vectors(model: str | Path) -> AttributeVectors:
+def load_vectors(model: str | Path, data: Any = None) -> AttributeVectors:
     """The attribute vectors saved with a model; fitted to its training faces first if missing.
 
     Args:
         model: a run folder, a checkpoint, an exported folder, or the name of a shipped model.
+        data: training faces with attributes, as for `load_prior`.
 
     Raises:
         UserError: if there is no such model, the file is corrupted, or there are no faces with attributes to fit to.
     """
-    return vectors_of(model, VAE.load(model), data_of(model, held_out=False, needed=False))
+    if _in_memory(data):
+        return fit_vectors(model, data)
+    return vectors_of(model, model_of(model), data_of(model, data, held_out=False, needed=False))
+
+
+def _in_memory(data: Any) -> bool:
+    return not (data is None or isinstance(data, (str, Path)))
 
 
 def vectors_of(model: str | Path, vae: VAE, data: DataConfig) -> AttributeVectors:
     """The attribute vectors saved beside a model; fitted to its training faces first if missing."""
-
-    def fit(splits: Splits) -> AttributeVectors:
-        return fit_vectors(vae, filled(splits, "train"))
-
     file = latent_folder(model) / VECTORS
-    vectors = _load_or_fit(file, model, vae, data, "attribute vectors", AttributeVectors.load, fit)
+    what, load = "attribute vectors", AttributeVectors.load
+    vectors = _load_or_fit(file, model, vae, data, what, load, lambda splits: fit_vectors(vae, splits))
     print(f"Attribute vectors: {vectors.how}.")
     return vectors
 
@@ -148,8 +210,9 @@ def save_if_possible(model: str | Path, save: Callable[[], Path]) -> bool:
     return True
 
 
-def fit_prior(vae: VAE, kind: str, splits: Splits, at_most: int = AT_MOST, *, progress: bool = True) -> Prior:
-    """The prior ``"gaussian"`` or ``"gmm"`` fitted to the training split; held-out faces select the mixture."""
+def fit_prior(model: Model, kind: str, data: Any = None, at_most: int = AT_MOST, *, progress: bool = True) -> Prior:
+    """The prior ``"gaussian"`` or ``"gmm"`` fitted to a training split, see `splits_of`; held-out faces select it."""
+    splits, vae = splits_of(model, data), model_of(model)
     posterior = posteriors(vae, filled(splits, "train"), at_most)
     if kind == "gaussian":
         return fit_gaussian(*posterior)
@@ -180,16 +243,19 @@ def fit_after_training(run: str | Path, splits: Splits, device: torch.device, *,
         print(f"Could not fit a mixture to the latents, so samples come from N(0, I): {reason}.", file=sys.stderr)
 
 
-def fit_vectors(vae: VAE, faces: Faces, method: Method = "means", balance: Sequence[str] = ()) -> AttributeVectors:
-    """The attribute vectors of a VAE.
+def fit_vectors(
+    model: Model, data: Any = None, method: Method = "means", balance: Sequence[str] = ()
+) -> AttributeVectors:
+    """The attribute vectors of a VAE, fitted to `Faces` or to the training split of what else `splits_of` takes.
 
     Raises:
         UserError: if the faces have no attributes.
     """
+    faces = data if isinstance(data, Faces) else filled(splits_of(model, data), "train")
     if not faces.names:
         raise UserError(
-            "These faces have no attributes to fit vectors to. Give a data set with attributes as --source: CelebA, a "
-            "folder with a CSV of attributes, or 'synthetic'."
+            "These faces have no attributes to fit vectors to. Give a data set with attributes as --source (in Python: "
+            "data=): CelebA, a folder with a CSV of attributes, or 'synthetic'."
         )
-    mu, _ = posteriors(vae, faces)
+    mu, _ = posteriors(model, faces)
     return AttributeVectors.fit(mu, faces.attributes[: len(mu)], faces.names, method=method, balance=balance)

@@ -134,7 +134,7 @@ def test_features_train_then_evaluate_with_it_as_judge(capsys, run, tmp_path):
     out = ok(capsys, "evaluate", run, "--judge", "judge.safetensors", "--iwae", "3", "--out", "metrics.json")
     measures = json.loads((tmp_path / "metrics.json").read_text())
     assert {"mse", "sharpness", "attribute_agreement", "features/relu1_1", "active_units"} <= measures.keys()
-    assert re.search(r"attribute_agreement +0\.\d+  \[0\.\d+, 0\.\d+\]\n", out)
+    assert re.search(r"attribute_agreement +0\.\d+  \[0\.\d+, 0\.\d+\] +↑   attributes the judge sees alike\n", out)
     assert measures["intervals"]["mse"][0] < measures["mse"] < measures["intervals"]["mse"][1]
     assert sum(measures["kl_per_dimension"]) == pytest.approx(measures["kl"])
     assert measures["negative_iwae"] < measures["negative_elbo"]
@@ -171,7 +171,7 @@ def test_fid_is_measured_where_it_is_asked_for(capsys, run, tmp_path, monkeypatc
     monkeypatch.setattr(network, lambda weights, device: lambda images: images.mean(dim=3).flatten(1))
     out = ok(capsys, "evaluate", run, "--fid", "weights.pth", "--out", "metrics.json")
     assert "Against the test split, in the features of Inception, 24 images each\n" in out
-    assert re.search(r"\n +FID +KID +precision +recall\nsamples, N\(0, I\) +\d", out)
+    assert re.search(r"\n +FID ↓ +KID ↓ +precision ↑ +recall ↑\nsamples, N\(0, I\) +\d", out)
     measures = json.loads((tmp_path / "metrics.json").read_text())
     assert measures["floor/fid"] < measures["reconstructions/fid"]
     assert {"samples/kid", "samples/precision_inception", "samples/recall_inception"} <= measures.keys()

@@ -2,11 +2,11 @@
 
 import json
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from dfcvae.commands.arguments import Fid, Judges, Lpips, Model, Source
-from dfcvae.commands.training import print_measures
 from dfcvae.errors import UserError
 from dfcvae.ranges import MANY, Range, Seed
 
@@ -36,13 +36,14 @@ def evaluate(
     """
     from dfcvae.checkpoint import read_model
     from dfcvae.commands.faces import load_vae
-    from dfcvae.data import data_of, load_faces, tell_other_data
+    from dfcvae.data import data_of, filled, load_faces, tell_other_data
     from dfcvae.device import environment
     from dfcvae.evaluation import compared
     from dfcvae.evaluation.quality import lpips_skipped
     from dfcvae.fitted import saved_mixture
     from dfcvae.report.evaluated import evaluate_model
-    from dfcvae.report.observers import Observers, partial_judges
+    from dfcvae.report.observers import Observers, judge_warnings
+    from dfcvae.report.tables import measure_lines
 
     if out:  # a bad path shows before hours of work
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -53,11 +54,11 @@ def evaluate(
     splits, about = load_faces(data), read_model(model)[0]
     if source is None:
         tell_other_data(about, splits["test"])
-    for warning in partial_judges(observers, {"this model": about["config"]}):
+    for warning in judge_warnings(observers, {"this model": about["config"]}, filled(splits, "test")):
         print(warning, file=sys.stderr)
     mixture = saved_mixture(model, vae) if observers.embed_samples() else None
     found = evaluate_model(vae, data, splits, observers, mixture=mixture, draws=iwae or 1, seed=seed, progress=True)
-    print_measures(found.measured.values(), found.measured.intervals(seed))
+    _print(*measure_lines(found.measured.values(), found.measured.intervals(seed)))
     if observers.embed_samples():
         print_samples(found, compared(splits["val"], splits["test"]))
     here = {name: value for name, value in environment().items() if name in ("commit", "device", "versions")}
@@ -94,30 +95,38 @@ def probe(model: Model, *, source: Source = None, out: Path | None = None) -> No
 def print_samples(found: "Evaluated", n: int) -> None:
     """How far samples are from the test split, unless there are too few faces."""
     from dfcvae.evaluation.samples import FEWEST
-    from dfcvae.report.evaluated import KINDS, NAMED, SETS, SPACES, distance_keys, spaces_of
+    from dfcvae.report.tables import SETS, SPACES, distance_keys, distance_names, spaces_of
 
     if not found.samples:
         print(f"\nSamples are not measured: {FEWEST} validation and test faces are needed, and there are {n}.")
         return
     for space in spaces_of(found.samples["samples"]):
         where = f"the {SPACES[space]}" if space == "judge" else SPACES.get(space, f"the judge {space}")
-        print(f"\nAgainst the test split, in the features of {where}, {n:,} images each")
-        titles = [NAMED.get(f"{kind}_{space}", title) for kind, title in KINDS.items()]
-        titles = [title.upper() if title in NAMED.values() else title for title in titles]
-        print(f"{'':<28}" + "".join(f"{title:>20}" for title in titles))
+        lines = [f"{'':<28}" + "".join(f"{name:>16}" for name in distance_names(space))]
         for kind, row in found.samples.items():
-            print(f"{SETS[kind]:<28}" + "".join(f"{row[key]:>20.4g}" for key in distance_keys(space)))
+            lines.append(f"{SETS[kind]:<28}" + "".join(f"{row[key]:>16.4g}" for key in distance_keys(space)))
+        _print(f"\nAgainst the test split, in the features of {where}, {n:,} images each", *lines)
 
 
 def _print_card(card: dict[str, Any]) -> None:
-    """One line of the protocol to a line."""
+    """The protocol, an entry to a paragraph."""
     print("\nProtocol")
     lines = {name: value for name, value in card.items() if name != "judges"}
     lines |= {f"judge {name}": value for name, value in card.get("judges", {}).items()}
     for name, value in lines.items():
         text = ", ".join(f"{key} {_plain(part)}" for key, part in value.items()) if isinstance(value, dict) else value
-        print(f"{name:<28}{text}")
+        print(textwrap.fill(f"{name:<28}{text}", 100, subsequent_indent=" " * 28))
 
 
 def _plain(value: Any) -> str:
     return " ".join(value) or "none" if isinstance(value, list) else str(value)
+
+
+def _print(*lines: str) -> None:
+    """Print lines, with letters for the arrows where a console has none."""
+    text, encoding = "\n".join(lines), sys.stdout.encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.translate(str.maketrans("↓↑→", "v^>"))
+    print(text)

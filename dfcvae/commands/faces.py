@@ -73,7 +73,7 @@ def draws(
     model: str, vae: VAE, count: int, *, prior: str, seed: int, temperature: float = 1.0, source: str | None = None
 ) -> Tensor:
     """Latents (count, D) from a prior, which stderr names; see `load_prior`."""
-    found = load_prior(model, prior, vae=vae, source=source)
+    found = load_prior(model, prior, vae=vae, data=source)
     none_kept = prior == "auto" and str(found) == "N(0, I)"
     print(f"Prior: {found}{'; no mixture is saved with this model' if none_kept else ''}.", file=sys.stderr)
     return found.sample(count, temperature=temperature, generator=seeded_generator(seed, Stream.PICTURES))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import nan, sqrt
+from math import isnan, nan, sqrt
 from statistics import fmean, stdev
 
 import numpy as np
@@ -15,16 +15,40 @@ from dfcvae.evaluation.measures import LEVEL, Measurements, percentile_interval
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A measure of one model minus that of another, its 95 % interval, and a two-sided p-value (NaN if undefined)."""
+class Estimate:
+    """A measure, or a difference of two.
 
-    value: float
-    low: float
-    high: float
-    p: float
+    Args:
+        mean: its value.
+        low: lower end of its 95 % interval; NaN without one.
+        high: upper end.
+        p: of a difference, two-sided; NaN if undefined.
+        seeds: whether the interval is one over trainings, ``mean +- half_width``; else it is one over images.
+    """
+
+    mean: float
+    low: float = nan
+    high: float = nan
+    p: float = nan
+    seeds: bool = False
+
+    @property
+    def half_width(self) -> float:
+        """Half the width of the interval."""
+        return (self.high - self.low) / 2
+
+    @property
+    def interval(self) -> str:
+        """The interval as text; empty without one."""
+        if isnan(self.low):
+            return ""
+        return f"± {self.half_width:.2g}" if self.seeds else f"[{self.low:.3g}, {self.high:.3g}]"
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4g} {self.interval}".rstrip()
 
 
-def paired_differences(model: Measurements, other: Measurements, seed: int = 0) -> dict[str, Difference]:
+def paired_differences(model: Measurements, other: Measurements, seed: int = 0) -> dict[str, Estimate]:
     """Differences of every measure that both models have and that is computed from values per image.
 
     The interval is that of the percentile bootstrap over images, the same resampled images for both models; p is that
@@ -50,7 +74,7 @@ def paired_differences(model: Measurements, other: Measurements, seed: int = 0) 
         if name in drawn_other:
             low, high = percentile_interval(drawn[name] - drawn_other[name])
             p = _p_value(model.per_image[name], other.per_image[name])
-            differences[name] = Difference(values[name] - values_other[name], low, high, p)
+            differences[name] = Estimate(values[name] - values_other[name], low, high, p)
     return differences
 
 
@@ -61,28 +85,7 @@ def _p_value(a: torch.Tensor, b: torch.Tensor) -> float:
     return float(ttest_rel(a.double().numpy(), b.double().numpy()).pvalue)
 
 
-@dataclass(frozen=True)
-class OverSeeds:
-    """A mean over trainings, and half the width of its 95 % interval (NaN with one training)."""
-
-    mean: float
-    half_width: float
-
-    @property
-    def low(self) -> float:
-        """Lower end of the interval."""
-        return self.mean - self.half_width
-
-    @property
-    def high(self) -> float:
-        """Upper end of the interval."""
-        return self.mean + self.half_width
-
-    def __str__(self) -> str:
-        return f"{self.mean:.4g}" if self.half_width != self.half_width else f"{self.mean:.4g} ± {self.half_width:.2g}"
-
-
-def over_seeds(values: Sequence[float]) -> OverSeeds:
+def over_seeds(values: Sequence[float]) -> Estimate:
     """Mean and Student's t interval of one value per training: ``m +- t_{0.975, S-1} s / sqrt(S)``.
 
     Of differences between two recipes with the same seeds, it is the paired comparison of the recipes. It equals
@@ -93,12 +96,15 @@ def over_seeds(values: Sequence[float]) -> OverSeeds:
         values: S numbers, one for each seed.
     """
     if len(values) < 2:
-        return OverSeeds(fmean(values), nan)
-    width = float(t.ppf((1 + LEVEL) / 2, len(values) - 1)) * stdev(values) / sqrt(len(values))
-    return OverSeeds(fmean(values), width)
+        return Estimate(fmean(values), seeds=True)
+    return _around(fmean(values), float(t.ppf((1 + LEVEL) / 2, len(values) - 1)) * stdev(values) / sqrt(len(values)))
 
 
-def main_effects(present: ArrayLike, values: ArrayLike) -> list[OverSeeds]:
+def _around(mean: float, half_width: float) -> Estimate:
+    return Estimate(mean, mean - half_width, mean + half_width, seeds=True)
+
+
+def main_effects(present: ArrayLike, values: ArrayLike) -> list[Estimate]:
     """How much a measure changes with each of L parts, the others held fixed: least squares with 95 % intervals.
 
     ``mean over seeds of value = c + b_1 present_1 + ... + b_L present_L + error``, with one row for each of V recipes
@@ -123,4 +129,4 @@ def main_effects(present: ArrayLike, values: ArrayLike) -> list[OverSeeds]:
     coefficients, *_ = np.linalg.lstsq(design, y, rcond=None)
     variance = float(np.square(y - design @ coefficients).sum()) / freedom
     widths = t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(variance * np.diag(np.linalg.inv(design.T @ design)))
-    return [OverSeeds(float(coefficients[i]), float(widths[i])) for i in range(1, 1 + parts.shape[1])]
+    return [_around(float(coefficients[i]), float(widths[i])) for i in range(1, 1 + parts.shape[1])]

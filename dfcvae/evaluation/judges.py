@@ -1,13 +1,13 @@
 """Judges: frozen networks of any kind that compare images, for example by identity (docs/evaluation.md)."""
 
 import hashlib
-import math
 import re
+import sys
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,10 @@ from torch.nn import functional
 from dfcvae.errors import UserError, nearest
 from dfcvae.images import to_rgb
 from dfcvae.parsing import read_yaml
-from dfcvae.ranges import FINITE
+from dfcvae.ranges import FINITE, Range, check_fields
 from dfcvae.weights import read_state_dict, verified_imagenet_file
 
+TINY = sys.float_info.min
 AT_ONCE = 25  # images of 227 pixels, whose largest layers take 80 MB
 MOST_CLASSES = 1_000_000
 STRANGERS = "_strangers"  # ends the names of measures of two different people
@@ -27,8 +28,11 @@ IMAGENET = "imagenet"
 NAME, NAME_RULE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,19}"), "up to 20 letters, digits, - or _, a letter first"
 # names of other measures, which the names of a judge's measures must not repeat
 RESERVED = ("judge", "inception", "features", "samples", "samples_gmm", "reconstructions", "floor", "lpips")
-TEXTS = ("network", "weights", "onnx", "embedding")
 REQUIRED = ("name", "size", "channels", "range", "mean", "std")
+Side = Annotated[int, Range(1, 4096, "an integer from 1 to 4096")]
+Finite = Annotated[float, Range(-FINITE, FINITE, "a finite number")]
+Above = Annotated[float, Range(TINY, FINITE, "a number above 0")]
+Kept = Annotated[float, Range(TINY, 1, "a fraction above 0 and at most 1")]
 
 Device = torch.device | str
 Seen = tuple[Tensor, dict[str, Tensor]]  # the embedding, and activations by layer
@@ -44,39 +48,36 @@ class JudgeFile:
     """
 
     name: str  # prefix of its measures: NAME/cosine
-    size: int  # pixels of a side of the images that the network takes
-    channels: str  # RGB or BGR, the order in which it takes them
+    size: Side  # pixels of a side of the images that the network takes
+    channels: Literal["RGB", "BGR"]  # the order in which it takes them
     range: int  # value of white: 1 or 255
-    mean: Sequence[float]  # subtracted, in the order of `channels` and on the scale of `range`
-    std: Sequence[float]  # divides afterwards
+    mean: Sequence[Finite]  # subtracted, in the order of `channels` and on the scale of `range`
+    std: Sequence[Above]  # divides afterwards
     network: str | None = None  # a classification network of torchvision
     weights: str | None = None  # its state dict, or imagenet
     onnx: str | None = None  # a file, instead of both
-    crop: float | None = None  # fraction of each side to keep, around the centre
+    crop: Kept | None = None  # fraction of each side to keep, around the centre
     layers: Sequence[str] = ()  # modules or outputs to compare
     embedding: str | None = None  # module or output; default: the input of the last linear layer, the first output
     folder: Path = Path()  # where relative paths start
 
     def __post_init__(self) -> None:
+        check_fields(self)
         rules = [
-            ("name", isinstance(self.name, str) and NAME.fullmatch(self.name), NAME_RULE),
+            ("name", NAME.fullmatch(self.name), NAME_RULE),
             ("name", self.name not in RESERVED, f"none of {', '.join(RESERVED)}"),
-            ("size", isinstance(self.size, int) and _number(self.size, 0, 4096), "a positive integer, at most 4096"),
-            ("channels", self.channels in ("RGB", "BGR"), "RGB or BGR"),
-            ("range", _number(self.range) and self.range in (1, 255), "1 or 255, the value of white"),
-            ("mean", _three(self.mean), "three numbers, one for each channel"),
-            ("std", _three(self.std, 0), "three numbers above 0, one for each channel"),
-            ("crop", self.crop is None or _number(self.crop, 0, 1), "a fraction above 0 and at most 1"),
-            ("layers", isinstance(self.layers, (list, tuple)) and all(map(_text, self.layers)), "a list of names"),
-            ("layers", len({*map(str, self.layers)}) == len(self.layers), "each name once"),
-            *((field, _text(getattr(self, field), or_none=True), "a name or a path") for field in TEXTS),
+            ("range", self.range in (1, 255), "1 or 255, the value of white"),
+            *(
+                (field, len(getattr(self, field)) == 3, "three numbers, one for each channel")
+                for field in ("mean", "std")
+            ),
+            ("layers", len(set(self.layers)) == len(self.layers), "each name once"),
             ("network", (self.network is None) != (self.onnx is None), "either network (torchvision) or onnx (a file)"),
             ("weights", (self.network is None) == (self.weights is None), "a file or imagenet, with network only"),
         ]
         for field, valid, expected in rules:
             if not valid:
-                value = getattr(self, field)
-                raise UserError(f"{field}: expected {expected}, got {'nothing' if value is None else repr(value)}.")
+                raise UserError(f"{field}: expected {expected}, got {getattr(self, field)!r}.")
         if self.network is not None:
             from torchvision import models
 
@@ -99,7 +100,10 @@ class JudgeFile:
             if name not in known:
                 raise UserError(f"{name}: unknown field{nearest(name, known)}; the fields are {', '.join(known)}.")
         given = {name: value for name, value in plain.items() if value is not None}
-        return cls(**dict.fromkeys(REQUIRED) | given, folder=folder)
+        for name in REQUIRED:
+            if name not in given:
+                raise UserError(f"{name}: missing; every judge needs {', '.join(REQUIRED)}.")
+        return cls(**given, folder=folder)
 
     def file(self) -> Path:
         """The ONNX or weights file.
@@ -114,18 +118,6 @@ class JudgeFile:
         if not file.is_file():
             raise UserError(f"{field}: no file at {file}; paths are relative to the YAML file.")
         return file
-
-
-def _number(value: Any, above: float = -math.inf, most: float = FINITE) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and above < value <= most
-
-
-def _three(values: Any, above: float = -math.inf) -> bool:
-    return isinstance(values, (list, tuple)) and len(values) == 3 and all(_number(v, above) for v in values)
-
-
-def _text(value: Any, or_none: bool = False) -> bool:
-    return (isinstance(value, str) and value != "") or (or_none and value is None)
 
 
 class NetworkJudge:

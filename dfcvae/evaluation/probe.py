@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from dfcvae.data import Splits
 from dfcvae.data.synthetic import ATTRIBUTES
 from dfcvae.errors import UserError
+from dfcvae.fitted import Model, model_of, splits_of
 from dfcvae.images import to_float
 from dfcvae.latent import encode_images
 from dfcvae.seeding import Stream, seeded_generator
@@ -60,19 +60,20 @@ class Probe:
     left_out: dict[str, str]
 
 
-def probe_model(vae: VAE, splits: Splits, *, progress: bool = False) -> Probe:
+def probe_model(model: Model, data: Any = None, *, progress: bool = False) -> Probe:
     """Probe a model's posterior means, those of the same network untrained, and as many principal components of pixels.
 
     Fitted to the training split (at most 50,000 faces) and scored on the test split, one kind of codes at a time.
 
     Args:
-        vae: the model.
-        splits: faces with attributes; ``val`` is not used.
+        model: a VAE, or a run folder, a checkpoint, an exported folder, or the name of a shipped model.
+        data: faces with attributes, see `dfcvae.fitted.splits_of` (default: the model's training data).
         progress: show a bar.
 
     Raises:
         UserError: if the faces have no attributes, or none that varies in both splits.
     """
+    vae, splits = model_of(model), splits_of(model, data)
     train, test = splits["train"], splits["test"]
     if len(train) > AT_MOST:
         train = train.subset(AT_MOST)

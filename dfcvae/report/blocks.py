@@ -3,6 +3,7 @@
 import base64
 import csv
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -15,17 +16,37 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 68rem; margin: 2rem auto; padding: 0 1rem }
+:root { color-scheme: light dark; --ink: #222; --faint: #595959; --line: #ddd; --paper: #fff; --soft: #f4f4f4 }
+:root { --cue: #0005 }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e6e6; --faint: #aaa; --line: #444; --paper: #181818; --soft: #262626; --cue: #fff6 }
+}
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper) }
+body { max-width: 68rem; margin: 2rem auto; padding: 0 1rem }
+a { color: inherit }
 h1, h2 { line-height: 1.2; font-weight: 600 } h2 { margin-top: 2.5rem }
-figure { margin: 1rem 0 } figcaption { color: #555; font-size: .9rem } img { max-width: 100% }
-table { border-collapse: collapse; margin: 1rem 0; font-size: .9rem; display: block; overflow-x: auto }
-th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; white-space: nowrap }
-th, td { text-align: right; font-variant-numeric: tabular-nums }
-th { font-weight: 600; white-space: normal; vertical-align: bottom; min-width: 5rem }
-th:first-child, td:first-child { text-align: left; white-space: normal }
-pre { background: #f6f6f6; padding: 1rem; overflow-x: auto; font-size: .85rem }
+figure { margin: 1rem 0 } img { max-width: 100%; background: #fff }
+figcaption, small { color: var(--faint) } figcaption { font-size: .9rem } small { font-size: .78rem }
+code, pre { background: var(--soft); font-size: .85rem; overflow-wrap: anywhere }
+pre { padding: 1rem; overflow-x: auto }
+table { border-collapse: collapse; font-size: .9rem }
+th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); vertical-align: top; line-height: 1.35 }
+th, td { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+th { font-weight: 600; white-space: normal; vertical-align: bottom }
+th:first-child, td:first-child { text-align: left; white-space: normal; position: sticky; left: 0 }
+th:first-child, td:first-child { background: var(--paper) }
+.scroll { overflow-x: auto; margin: 1rem 0 }
+.table { background: linear-gradient(to left, var(--paper) 40%, transparent) right / 3rem 100% no-repeat local,
+  linear-gradient(to left, var(--cue), transparent) right / .8rem 100% no-repeat scroll }
 details { margin: 1rem 0 } summary { cursor: pointer }
+@media (max-width: 40rem) {
+  th, td { padding: .3rem .4rem }
+  th:first-child, td:first-child { min-width: 5.5rem; max-width: 8rem; overflow-wrap: break-word }
+  small { white-space: normal } .wide img { max-width: none; width: 44rem }
+  .wide + figcaption::before { content: "\\2194  scroll sideways. " }
+}
 """
+LINK, CODE = re.compile(r"\[([^\]]+)\]\(([^)]+)\)"), re.compile(r"`([^`]+)`")
 
 
 @dataclass(frozen=True)
@@ -37,9 +58,16 @@ class Heading:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Plain text."""
+    """Text, with ``[words](address)`` and `` `code` `` as in Markdown."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list of paragraphs."""
+
+    texts: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -53,6 +81,8 @@ class Preformatted:
 class Table:
     """Rows of text and numbers, which are shown with four significant digits.
 
+    A cell may have several lines: a value, and smaller ones below it, such as its interval.
+
     Args:
         header: above the columns.
         rows: of cells.
@@ -64,12 +94,12 @@ class Table:
     bold: Collection[tuple[int, int]] = ()
 
     def cells(self, before: str = "", after: str = "") -> list[list[str]]:
-        """The rows as text, with marks around the bold cells."""
+        """The rows as text, with marks around the first lines of the bold cells."""
         text = [[value if isinstance(value, str) else f"{value:.4g}" for value in row] for row in self.rows]
-        return [
-            [f"{before}{cell}{after}" if (i, j) in self.bold else cell for j, cell in enumerate(row)]
-            for i, row in enumerate(text)
-        ]
+        for i, j in self.bold:
+            first, *below = text[i][j].split("\n")
+            text[i][j] = "\n".join([f"{before}{first}{after}", *below])
+        return text
 
 
 @dataclass(frozen=True)
@@ -114,7 +144,7 @@ class Folded:
     blocks: Sequence["Block"]
 
 
-Block = Heading | Paragraph | Preformatted | Table | Drawing | Folded
+Block = Heading | Paragraph | Items | Preformatted | Table | Drawing | Folded
 
 
 def write_report(
@@ -160,21 +190,34 @@ def html(block: Block, figures: Path) -> str:
         case Heading(text):
             return f"<h2>{escape(text)}</h2>"
         case Paragraph(text):
-            return f"<p>{escape(text)}</p>"
+            return f"<p>{_inline(text)}</p>"
+        case Items(texts):
+            return f"<ul>{''.join(f'<li>{_inline(text)}</li>' for text in texts)}</ul>"
         case Preformatted(text):
             return f"<pre>{escape(text)}</pre>"
         case Table(header, rows, bold):
             top = "".join(f"<th>{escape(name)}</th>" for name in header)
             escaped = Table(header, [[escape(cell) for cell in row] for row in Table(header, rows).cells()], bold)
-            lines = ("".join(f"<td>{cell}</td>" for cell in row) for row in escaped.cells("<b>", "</b>"))
-            return f"<table><tr>{top}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+            lines = ("".join(map(_cell, row)) for row in escaped.cells("<b>", "</b>"))
+            body = "".join(f"<tr>{line}</tr>" for line in lines)
+            return f'<div class="scroll table"><table><tr>{top}</tr>{body}</table></div>'
         case Drawing(name, _, caption, _):
             source = f"data:image/png;base64,{base64.b64encode((figures / f'{name}.png').read_bytes()).decode()}"
             image = f'<img alt="{escape(caption)}" src="{source}">'
-            return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
+            scrolled = f'<div class="scroll wide">{image}</div>'
+            return f"<figure>{scrolled}<figcaption>{escape(caption)}</figcaption></figure>"
         case Folded(summary, blocks):
             inside = "\n".join(html(hidden, figures) for hidden in blocks)
             return f"<details><summary>{escape(summary)}</summary>\n{inside}\n</details>"
+
+
+def _cell(text: str) -> str:
+    first, *below = text.split("\n")
+    return f"<td>{first}{''.join(f'<br><small>{line}</small>' for line in below)}</td>"
+
+
+def _inline(text: str) -> str:
+    return CODE.sub(r"<code>\1</code>", LINK.sub(r'<a href="\2">\1</a>', escape(text)))
 
 
 def markdown(block: Block) -> str:
@@ -184,11 +227,14 @@ def markdown(block: Block) -> str:
             return f"## {text}"
         case Paragraph(text):
             return text
+        case Items(texts):
+            return "\n".join(f"* {text}" for text in texts)
         case Preformatted(text):
             return f"```\n{text.rstrip()}\n```"
         case Table(header, _, _):
             lines = [header, ["---"] * len(header), *block.cells("**", "**")]
-            return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+            plain = ([cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines)
+            return "\n".join(f"| {' | '.join(line)} |" for line in plain)
         case Drawing(name, _, caption, _):
             return f"![{caption}](figures/{name}.png)\n\n*{caption}*"
         case Folded(summary, blocks):

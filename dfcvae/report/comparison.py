@@ -1,6 +1,7 @@
 """Trained models side by side: the same faces, the same latents, measures with their differences, what each cost."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,19 +16,20 @@ from dfcvae.device import environment, pick_device
 from dfcvae.evaluation.differences import over_seeds
 from dfcvae.fitted import saved_mixture
 from dfcvae.images import to_float
-from dfcvae.report.blocks import Block, Heading, Paragraph, Preformatted, Table, write_report
-from dfcvae.report.evaluated import SETS, Evaluated, distance_title, evaluate_model
-from dfcvae.report.models import Model, cost_table, learning_curves, load_models, settings_table
-from dfcvae.report.observers import JudgeFiles, Observers, partial_judges
+from dfcvae.report import tables
+from dfcvae.report.blocks import Block, Folded, Heading, Items, Paragraph, Preformatted, Table, write_report
+from dfcvae.report.evaluated import Evaluated, evaluate_model
+from dfcvae.report.models import Model, cost_table, learning_curves, listed, load_models, notes, settings_table
+from dfcvae.report.observers import FIT_JUDGE, JudgeFiles, Observers, judge_warnings
 from dfcvae.report.pictures import interpolations, reconstructions, samples
-from dfcvae.report.tables import differences_table, in_order, measures_table, seed_differences_table, seeds_table
 from dfcvae.vae import VAE
 
 FACES, STEPS = 10, 8
 FEW = 4  # models of which two interpolations are shown
+FEWEST_STEPS = 1_000  # of a training, below which the order of models may still change
 OVER_FACES = (
-    "In brackets: 95 % bootstrap intervals over the test faces. They hold for other faces and these very models; "
-    "another training of the same model differs by more."
+    "Below each value its 95 % bootstrap interval over the test faces, for other faces and these very models; another "
+    "training of the same model differs by more."
 )
 PAIRED_FACES = (
     "The same faces for both models: difference, its 95 % interval by the paired bootstrap, p-value of the paired "
@@ -35,6 +37,7 @@ PAIRED_FACES = (
 )
 OVER_SEEDS = "Mean over seeds and half the width of its 95 % interval (Student's t)."
 PAIRED_SEEDS = "Paired by seed, with 95 % intervals (Student's t), not adjusted for the number of comparisons."
+ONE_TRAINING = "One training of each: how much another seed would change this is unknown."
 AGAINST = (
     "Against the test faces. A judge's distances are not the FID and KID, which are defined in Inception's features."
 )
@@ -49,9 +52,10 @@ class Results:
         splits: the faces.
         models: by name; the first is what the others are compared with. With several seeds, those of the first.
         evaluated: by the same names, one for each seed.
-        warnings: of judges, see `partial_judges`.
+        warnings: of judges, see `judge_warnings`.
         seeds: of the trainings, where a study chose them.
         seed: of samples and resampled images.
+        out: folder of the report, from which the models' settings are linked.
     """
 
     data: DataConfig
@@ -61,6 +65,7 @@ class Results:
     warnings: Sequence[str] = ()
     seeds: Sequence[int] = (0,)
     seed: int = 0
+    out: Path | None = None
 
     def vaes(self) -> dict[str, VAE]:
         """The models' networks by name."""
@@ -115,10 +120,11 @@ def compare(
                 model.vae, data, splits, observers, mixture=mixture, seed=seed, cache=cache, progress=progress
             )
         ]
-    warnings = partial_judges(observers, {name: model.experiment for name, model in models.items()})
-    results = Results(data, splits, models, evaluated, warnings, seed=seed)
+    experiments = {name: model.experiment for name, model in models.items()}
+    warnings = judge_warnings(observers, experiments, splits["test"])
+    results = Results(data, splits, models, evaluated, warnings, seed=seed, out=out)
     about = f"Measured on {len(splits['test']):,} test faces of {source_name(data)}."
-    blocks = comparison(results, [Paragraph(about), *other_data(models, data)], measures(results))
+    blocks = comparison(results, [Paragraph(about)], measures(results))
     numbers = {name: found.as_json(seed) for name, (found,) in evaluated.items()}
     return write_report(f"{listed(list(models))}: a comparison", blocks, out, numbers)
 
@@ -144,11 +150,16 @@ def comparison(
     pairs = x[: 4 if len(x) >= 4 and len(vaes) <= FEW else 2]
     curves = learning_curves({name: model.folder for name, model in results.models.items()})
     drawn: list[Block] = [Heading("Learning curves"), curves] if curves else []
+    measured = next(iter(results.evaluated.values()))[0].measured.values()
+    told = notes(results.models, results.data)
     return [
         *about,
+        *([Items(told)] if told else []),
         Heading("Reconstructions"),
         reconstructions(vaes, x),
         *found,
+        Paragraph(tables.READING),
+        Folded("What the measures mean", [tables.meanings(measured)]),
         Heading("Samples"),
         samples(vaes, FACES, lines=2 if len(vaes) <= FEW else 1, seed=seed),
         *distances(results.evaluated),
@@ -160,59 +171,101 @@ def comparison(
         *costs,
         cost_table(results.models),
         Heading("Settings that differ"),
-        settings_table(results.models),
+        *tables.limited(settings_table(results.models), "More settings"),
+        *_links(results),
         Heading("Protocol"),
-        protocol_card(results.evaluated),
+        Folded("How the numbers were obtained", [protocol_card(results.evaluated)]),
+        Heading("What next"),
+        Items(next_steps(results)),
     ]
 
 
 def measures(results: Results) -> list[Block]:
-    """Measures and differences from the first model: over seeds, or with one training of each over faces."""
-    first = next(iter(results.models))
-    heading, differences = Heading("Measures"), Heading(f"Differences from {first}")
-    warnings = list(map(Paragraph, results.warnings))
-    if len(results.evaluated[first]) > 1:
-        runs = {name: [found.measured.values() for found in of] for name, of in results.evaluated.items()}
-        every = in_order(runs[first][0])
-        tables = seeds_table(runs, every), seed_differences_table(runs, every)
-        return [heading, *warnings, Paragraph(OVER_SEEDS), tables[0], differences, Paragraph(PAIRED_SEEDS), tables[1]]
-    one = {name: found.measured for name, (found,) in results.evaluated.items()}
-    tables = measures_table(one, results.seed), differences_table(one, results.seed)
-    return [heading, *warnings, Paragraph(OVER_FACES), tables[0], differences, Paragraph(PAIRED_FACES), tables[1]]
+    """Measures, a conclusion where one is allowed, and differences from the first model.
 
-
-def other_data(models: Mapping[str, Model], data: DataConfig) -> list[Block]:
-    """A warning of models that were trained on other data or another split than that of the test faces."""
-    found = {
-        name: (Path(model.experiment["data"]["source"]).name, model.experiment["data"]["split_seed"])
-        for name, model in models.items()
-        if model.experiment
-    }
-    here = (source_name(data), data.split_seed)
-    others = [
-        f"{name} ({source}, split_seed {seed})" for name, (source, seed) in found.items() if (source, seed) != here
+    Over seeds, or with one training of each over faces.
+    """
+    first, several = next(iter(results.models)), len(results.seeds) > 1
+    runs = {name: [found.measured for found in of] for name, of in results.evaluated.items()}
+    differences = tables.differences(runs, results.seed)
+    minus = tables.differences_table(first, differences, verdicts=not early(results))
+    return [
+        Heading("Measures"),
+        *map(Paragraph, results.warnings),
+        *tables.limited(tables.estimates_table(tables.estimates(runs, results.seed)), "More measures"),
+        Paragraph(OVER_SEEDS if several else OVER_FACES),
+        Items(conclusions(results, differences)),
+        Heading(f"Differences from {first}"),
+        Paragraph(PAIRED_SEEDS if several else PAIRED_FACES),
+        *tables.limited(minus, "More differences"),
     ]
-    if not others:
-        return []
-    text = "Trained on other data or another split than the test faces, some of which they may have seen in training: "
-    return [Paragraph(f"{text}{listed(others)}. Their differences from the others say little.")]
+
+
+def early(results: Results) -> dict[str, int]:
+    """Models trained for fewer steps than a conclusion needs, with the steps; those of unknown length are not."""
+    return {name: steps for name, model in results.models.items() if (steps := model.steps()) and steps < FEWEST_STEPS}
+
+
+def conclusions(results: Results, differences: tables.Estimates) -> list[str]:
+    """What the differences from the first model say, as far as steps and seeds allow it."""
+    if few := early(results):
+        trained = listed([f"{name} {steps:,}" for name, steps in few.items()])
+        return [f"Too few steps to say which model is better: {trained}, of at least {FEWEST_STEPS:,}. Train longer."]
+    said = []
+    for name, found in differences.items():
+        verdicts = {measure: tables.verdict(measure, of.low, of.high) for measure, of in found.items()}
+        named = {word: [tables.title(m) for m in verdicts if verdicts[m] == word] for word in ("better", "worse")}
+        parts = [f"{word} in {listed(names)}" for word, names in named.items() if names]
+        said.append(f"{name}, against {next(iter(results.models))}: {'; '.join(parts) or 'no clear difference'}.")
+    return said + ([] if len(results.seeds) > 1 else [ONE_TRAINING])
+
+
+def next_steps(results: Results) -> list[str]:
+    """What would make the comparison more certain, with the commands."""
+    names, steps = list(results.models), []
+    if early(results):
+        steps.append("Train longer: `dfcvae train RUN/config.yaml --training.epochs 20 --out RUN --resume`.")
+    if not any(found.card.get("judge") or found.card.get("judges") for (found, *_) in results.evaluated.values()):
+        steps.append(f"Let a network judge that none of the models was trained with: {FIT_JUDGE}.")
+    if len(results.seeds) == 1:
+        steps.append("Repeat with other seeds: `dfcvae ablate STUDY.yaml --seeds 3` (docs/ablation.md).")
+    return [*steps, f"Look at one model: `dfcvae traverse {names[-1]}`, `dfcvae explore`, `dfcvae probe {names[-1]}`."]
+
+
+def _links(results: Results) -> list[Block]:
+    """Links to the models' full settings."""
+    files = {name: model.folder / "config.yaml" for name, model in results.models.items()}
+    links = [
+        f"[{name}]({Path(os.path.relpath(file, results.out)).as_posix()})"
+        for name, file in files.items()
+        if results.out is not None and file.is_file()
+    ]
+    return [Paragraph(f"In full: {listed(links)}.")] if links else []
 
 
 def distances(evaluated: Mapping[str, Sequence[Evaluated]]) -> list[Block]:
     """How far samples are from faces, beside reconstructions and the floor; nothing where it was not measured."""
-    every = [row for runs in evaluated.values() for found in runs for row in found.samples.values()]
-    keys = [key for key in (every[0] if every else ()) if all(key in row for row in every)]
-    rows: list[list[str]] = []
-    floor: list[list[str]] = []  # the same for all models
-    for name, runs in evaluated.items():
-        for kind in SETS:
-            if all(kind in found.samples for found in runs):
-                cells = [str(over_seeds([found.samples[kind][key] for found in runs])) for key in keys]
-                if kind == "floor":
-                    floor = [[SETS[kind], *(f"{runs[0].samples[kind][key]:.4g}" for key in keys)]]
-                else:
-                    rows.append([f"{name}: {SETS[kind]}", *cells])
-    return [Paragraph(AGAINST), Table(["", *map(distance_title, keys)], rows + floor)] if rows else []
+    sets = {
+        (kind, name): [of.samples.get(kind, {}) for of in runs]
+        for kind in tables.SETS
+        for name, runs in evaluated.items()
+    }
+    floor = next((of for (kind, _), (of, *_) in sets.items() if kind == "floor"), {})
+    found: list[Block] = []
+    for space in tables.spaces_of(floor):
+        keys = tables.distance_keys(space)
+        # the floor is the same for all models
+        rows = [[tables.SETS["floor"], *(f"{floor[key]:.4g}" for key in keys)]]
+        for (kind, name), runs in sets.items():
+            if kind != "floor" and all(runs):
+                cells = (over_seeds([run[key] for run in runs]) for key in keys)
+                rows.append(
+                    [f"{name}: {tables.SETS[kind]}", *(f"{of.mean:.4g}\n{of.interval}".rstrip() for of in cells)]
+                )
+        header = [f"features: {tables.SPACES.get(space, space)}", *tables.distance_names(space)]
+        table = Table(header, rows)
+        found += [Folded(header[0], [table])] if found else tables.limited(table, "More sets")
+    return [Paragraph(AGAINST), *found] if found else []
 
 
 def protocol_card(evaluated: Mapping[str, Sequence[Evaluated]]) -> Preformatted:
@@ -235,8 +288,3 @@ def protocol_card(evaluated: Mapping[str, Sequence[Evaluated]]) -> Preformatted:
 def test_faces(splits: Splits, count: int) -> Tensor:
     """The first faces of the test split, in [0, 1]."""
     return to_float(filled(splits, "test").images[:count])
-
-
-def listed(words: Sequence[str]) -> str:
-    """``a, b and c``."""
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

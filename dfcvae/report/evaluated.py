@@ -1,6 +1,5 @@
 """All measurements of one model, cached in a file, so that no report repeats them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,46 +8,14 @@ from dfcvae.config import DataConfig
 from dfcvae.data import Splits, source_name
 from dfcvae.errors import UserError
 from dfcvae.evaluation import Measurements, compared, inception_card, measure, measure_samples, protocol
-from dfcvae.evaluation.measures import ATTRIBUTE_JUDGE
 from dfcvae.evaluation.samples import FEWEST
 from dfcvae.latent import Prior
 from dfcvae.latent.stored import read_stored, write_stored
 from dfcvae.report.observers import Observers
+from dfcvae.report.tables import distance_keys
 from dfcvae.vae import VAE, digest
 
 KIND = "measures"
-KINDS = {  # of `measure_samples`
-    "frechet": "Frechet distance",
-    "kernel": "kernel distance",
-    "precision": "precision",
-    "recall": "recall",
-}
-SPACES = {"judge": ATTRIBUTE_JUDGE, "inception": "Inception"}  # in whose features; a judge of another kind has a name
-NAMED = {"frechet_inception": "fid", "kernel_inception": "kid"}  # which are defined in Inception's features alone
-SETS = {
-    "samples": "samples, N(0, I)",
-    "samples_gmm": "samples, fitted mixture",
-    "reconstructions": "reconstructions",
-    "floor": "floor: validation faces",
-}
-
-
-def distance_keys(space: str) -> list[str]:
-    """Names in files of the measures of samples in a space, in the order of `KINDS`."""
-    return [NAMED.get(f"{kind}_{space}", f"{kind}_{space}") for kind in KINDS]
-
-
-def distance_title(key: str) -> str:
-    """What a measure of samples is called in a report."""
-    if key in NAMED.values():
-        return key.upper()
-    kind, _, space = key.partition("_")
-    return f"{KINDS[kind]} ({SPACES.get(space, space)})"
-
-
-def spaces_of(rows: Mapping[str, float]) -> list[str]:
-    """The spaces that a set of images was measured in."""
-    return list(dict.fromkeys("inception" if key in NAMED.values() else key.partition("_")[2] for key in rows))
 
 
 @dataclass(frozen=True)

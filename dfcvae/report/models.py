@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dfcvae.build import build_perceptual, build_vae
 from dfcvae.checkpoint import find_model, read_model
-from dfcvae.config import Experiment, flat
+from dfcvae.config import DataConfig, Experiment, flat
+from dfcvae.data import source_name
 from dfcvae.device import pick_device
 from dfcvae.errors import UserError
 from dfcvae.report.blocks import Drawing, Table
@@ -45,6 +46,11 @@ class Model:
         folder = find_model(path).parent
         vae = VAE.load(path, device=pick_device())
         return cls(vae, folder.parent if folder.name == "checkpoints" else folder, read_model(path)[0]["config"])
+
+    def steps(self) -> int | None:
+        """Optimiser steps of the training; None if they are not recorded."""
+        images = read_cost(self.folder).get("images")
+        return int(images) // int(self.experiment["training"]["batch_size"]) if images and self.experiment else None
 
 
 def load_models(paths: Sequence[str | Path]) -> dict[str, Model]:
@@ -85,6 +91,50 @@ def settings_table(models: Mapping[str, Model]) -> Table:
     machines = [_machine(model.folder) for model in models.values()]
     rows += [["machine", *machines]] if len(set(machines)) > 1 else []
     return Table(["setting", *models], rows or [["none", *["" for _ in models]]])
+
+
+TELLING = {  # settings that explain a difference between models by themselves
+    "loss.alpha": "a larger weight of the KL divergence blurs reconstructions and brings latents closer to the prior",
+    "loss.beta": "a larger one is a smaller weight of the KL divergence",
+    "loss.scale": "weights mean something else under another scale",
+    "model.network": "other networks",
+    "model.latent_dim": "more dimensions keep more of a face",
+    "data.crop": "other parts of a face",
+    "data.train_images": "more images generalise better",
+}
+
+
+def notes(models: Mapping[str, Model], data: DataConfig) -> list[str]:
+    """What differs besides the loss and explains differences: test faces seen in training, weights, networks, length.
+
+    Args:
+        models: by name.
+        data: of the test faces.
+    """
+    known = {name: model.experiment["data"] for name, model in models.items() if model.experiment}
+    sources = {name: (Path(own["source"]).name, own["split_seed"]) for name, own in known.items()}
+    others = {name: own for name, own in sources.items() if own != (source_name(data), data.split_seed)}
+    found = []
+    if others:
+        which = listed([f"{name} ({source}, split_seed {seed})" for name, (source, seed) in others.items()])
+        found.append(
+            "Trained on other data or another split than the test faces, some of which they may have seen in "
+            f"training: {which}. Their differences from the others say little."
+        )
+    for key, *shown in settings_table(models).cells():
+        if key in TELLING:
+            values = ", ".join(f"{name} {value}" for name, value in zip(models, shown, strict=True))
+            found.append(f"`{key}` differs ({values}): {TELLING[key]}.")
+    steps = {name: own for name, model in models.items() if (own := model.steps())}
+    if steps and max(steps.values()) > 1.1 * min(steps.values()):
+        lengths = ", ".join(f"{name} {own:,} steps" for name, own in steps.items())
+        found.append(f"Trained for different lengths ({lengths}), which may explain part of every difference.")
+    return found
+
+
+def listed(words: Sequence[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def _plain(value: Any) -> str:

@@ -1,24 +1,39 @@
 """The networks that evaluate reconstructions and samples: judges, Inception, LPIPS."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+import torch
+from torch.nn.functional import cosine_similarity
+from torchmetrics.functional.classification import binary_auroc
+
 from dfcvae.attribute_network import AttributeNetwork
+from dfcvae.data import Faces
 from dfcvae.device import pick_device
 from dfcvae.errors import UserError
 from dfcvae.evaluation import JUDGE_LAYERS, NetworkJudge, inception_network, lpips_distances
+from dfcvae.evaluation.judges import stranger_of
 from dfcvae.evaluation.quality import Distance
 from dfcvae.evaluation.samples import Embedding
 from dfcvae.features import VGGFeatures
-from dfcvae.weights import COMPACT, read_metadata
+from dfcvae.images import to_float
+from dfcvae.losses.presets import PRESETS
+from dfcvae.weights import COMPACT, imagenet_file, read_metadata, read_state_dict
 
+FIT_JUDGE = (
+    "`--judge experiments/judges/squeezenet.yaml`, or an attribute network of your own: `dfcvae features train "
+    "--data.source DATA --training.arch vgg11_bn --training.seed 1 --out judge.safetensors`"
+)
 BLIND = (
     "The attribute-trained judge and the loss's feature network learned the same labels, so this judge cannot see what "
-    "the loss ignores: read a judge of another kind beside it"
+    "the loss ignores: read a judge of another kind beside it, such as `--judge experiments/judges/squeezenet.yaml`"
 )
+CHECKED = 500  # faces on which judges are checked
+GUESSING = 0.6  # mean AUROC of an attribute network, below which it is near chance (0.5)
+ALIKE = 0.98  # mean cosine of two different people, above which a judge hardly tells them apart
 JudgeFiles = Path | Sequence[Path] | None
 """What ``--judge`` names: files of an attribute network and of descriptions (YAML) of other networks."""
 
@@ -107,35 +122,86 @@ class Observers:
         )
 
 
-def partial_judges(observers: Observers, experiments: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
-    """Warnings of judges that cannot see what a model's loss ignores, since they learned the same as its network.
+def judge_warnings(
+    observers: Observers, experiments: Mapping[str, Mapping[str, Any] | None], faces: Faces | None = None
+) -> list[str]:
+    """Warnings of judges that are no independent witness of a model, or that see little.
+
+    A judge must not be the network of a model's loss, nor have learned the same attributes, and must do better than
+    chance. Each warning names a judge that is fit.
 
     Args:
         observers: with the judges.
         experiments: plain experiments by the models' names; one whose feature network is missing is skipped.
+        faces: held-out faces, on the first 500 of which the judges are checked for chance.
     """
     found: dict[str, list[str]] = {}
     for model, experiment in experiments.items():
         features = ((experiment or {}).get("loss") or {}).get("features") or {}
-        weights = str(features.get("weights"))
-        file = COMPACT if weights == "compact" else Path(weights).expanduser()
+        file = _network_of_loss(features) if features else Path()
         for warning in _partial(observers, file) if file.is_file() else []:
             found.setdefault(warning, []).append(model)
-    return [f"{warning} ({', '.join(models)})." for warning, models in found.items()]
+    partial = [f"{warning} ({', '.join(models)})." for warning, models in found.items()]
+    return partial + (_near_chance(observers, faces.subset(min(CHECKED, len(faces)))) if faces else [])
+
+
+def _network_of_loss(features: Mapping[str, Any]) -> Path:
+    """The file of a loss's feature network, whether it exists or not."""
+    weights, preset = str(features.get("weights")), PRESETS.get(str(features.get("preset")))
+    if weights == "imagenet":
+        return imagenet_file(features.get("arch") or (preset.arch if preset else "vgg16"))
+    return COMPACT if weights == "compact" else Path(weights).expanduser()
 
 
 def _partial(observers: Observers, network: Path) -> list[str]:
-    sha256, judge = _sha256(network), observers.judge
-    same = [f"The judge {other.name}" for other in observers.judges if other.sha256 == sha256]
-    itself = judge is not None and _sha256(judge.file) == sha256
+    judge = observers.judge
+    same = [f"The judge {other.name}" for other in observers.judges if _same_weights(other.file, network)]
+    itself = judge is not None and _same_weights(judge.file, network)
     same += ["The attribute-trained judge"] if itself else []
     blind = [BLIND] if judge and not itself and "attributes" in read_metadata(network) else []
     return blind + [
         f"{name} is the loss's own feature network, so it favours what was trained with it: use another network as "
-        "judge"
+        f"judge, {FIT_JUDGE}"
         for name in same
     ]
 
 
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+def _same_weights(file: Path, other: Path) -> bool:
+    """Whether two files hold the same network: equal bytes, or, in other formats or cut off, equal first filters."""
+    if file.read_bytes() == other.read_bytes():
+        return True
+    if ".onnx" in (file.suffix, other.suffix):
+        return False
+    first, second = (
+        next((t.float() for t in read_state_dict(path).values() if t.dim() == 4 and t.shape[1] == 3), torch.zeros(0))
+        for path in (file, other)
+    )
+    return first.numel() > 0 and torch.equal(first, second)
+
+
+def _near_chance(observers: Observers, faces: Faces) -> list[str]:
+    """Warnings of judges that see little in these faces: attributes by guessing, or all people alike."""
+    found, judge = [], observers.judge
+    names = [name for name in judge.network.names if name in faces.names] if judge else []
+    if judge and names:
+        ours, theirs = ([names_.index(name) for name in names] for names_ in (faces.names, judge.network.names))
+        truth, logits = faces.attributes[:, ours], judge.network.logits(faces)[:, theirs]
+        varied = [i for i in range(len(names)) if 0 < int(truth[:, i].sum()) < len(truth)]
+        scores = [float(binary_auroc(logits[:, i], truth[:, i].long())) for i in varied]
+        if scores and fmean(scores) < GUESSING:
+            found.append(
+                f"The attribute-trained judge is near chance on these faces (mean AUROC {fmean(scores):.2f}, guessing "
+                "has 0.5), so its measures say little: train it for longer (--training.epochs) or on more faces, or "
+                f"use {FIT_JUDGE}."
+            )
+    strangers = faces.images[stranger_of(torch.arange(len(faces)), len(faces))]
+    for other in observers.judges if len(faces) > 1 else ():
+        x, y = (other.embed(to_float(images)) for images in (faces.images, strangers))
+        cosine = float(cosine_similarity(x, y).mean())
+        if not cosine < ALIKE:
+            found.append(
+                f"The judge {other.name} hardly tells people apart (cosine of two different people {cosine:.3f}), so "
+                "its measures say little: check its weights, mean, std and range, or use another one, such as "
+                "`--judge experiments/judges/squeezenet.yaml`."
+            )
+    return found

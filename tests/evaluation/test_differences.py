@@ -26,8 +26,8 @@ def test_the_difference_is_that_of_the_reported_measures():
     found = paired_differences(a, b)
     assert found.keys() == {"mse", "sharpness"}  # what belongs to the whole set has no interval
     for name, difference in found.items():
-        assert difference.value == pytest.approx(a.values()[name] - b.values()[name], rel=1e-9)
-        assert difference.low < difference.value < difference.high
+        assert difference.mean == pytest.approx(a.values()[name] - b.values()[name], rel=1e-9)
+        assert difference.low < difference.mean < difference.high
 
 
 def test_the_interval_is_that_of_scipys_bootstrap_of_the_differences():
@@ -53,13 +53,10 @@ def test_p_is_that_of_the_textbook_formula():
     assert paired_differences(a, b)["mse"].p == pytest.approx(wanted, rel=1e-3)
 
 
-def test_a_model_does_not_differ_from_itself():
+def test_a_model_does_not_differ_from_itself_and_infinite_values_have_no_p():
     difference = paired_differences(measurements(), measurements())["mse"]
-    assert (difference.value, difference.low, difference.high) == (0, 0, 0)
+    assert (difference.mean, difference.low, difference.high) == (0, 0, 0)
     assert math.isnan(difference.p)
-
-
-def test_infinite_values_have_no_p():
     a, b = (measurements(psnr=torch.full((200,), value)) for value in (math.inf, 20.0))
     assert math.isnan(paired_differences(a, b)["psnr"].p)
 
@@ -110,18 +107,6 @@ def test_several_parts_are_those_of_a_regression_over_all_trainings():
     effects = main_effects(present, values)
     np.testing.assert_allclose([effect.mean for effect in effects], wanted)
     assert all(effect.low < truth < effect.high for effect, truth in zip(effects, [1, -1, 0.5, 0], strict=True))
-
-
-@pytest.mark.parametrize("seeds", [1, 3, 10])
-def test_intervals_hold_the_truth_as_often_as_they_say_where_parts_do_not_add_up(seeds):
-    """The shipped study's variants, true effects of 0, and what parts do together shared by all seeds of a variant."""
-    shipped = ["1111", "0000", "1000", "0100", "0010", "0001", "1110", "0111"]
-    present, rng, held = [[int(part) for part in variant] for variant in shipped], np.random.default_rng(seeds), []
-    for _ in range(500):
-        together = rng.standard_normal((len(shipped), 1))
-        values = together + 0.3 * rng.standard_normal((len(shipped), seeds))
-        held += [effect.low < 0 < effect.high for effect in main_effects(present, values)]
-    assert np.mean(held) == pytest.approx(0.95, abs=0.02)
 
 
 @pytest.mark.parametrize(

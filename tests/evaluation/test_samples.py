@@ -15,7 +15,6 @@ from torchmetrics.image.kid import KernelInceptionDistance, poly_mmd
 from dfcvae.data.synthetic import render_faces
 from dfcvae.errors import UserError
 from dfcvae.evaluation import (
-    embed,
     frechet_distance,
     inception_network,
     kernel_distance,
@@ -51,12 +50,6 @@ def test_the_frechet_distance_is_the_formula_of_scipy_and_of_singular_values():
     assert frechet_distance(a, b) == pytest.approx(wanted, rel=1e-5)
 
 
-def test_the_frechet_distance_falls_with_the_number_of_images():
-    """Why sets of unequal size must not be compared."""
-    draws = [torch.randn(n, 32) for n in (100, 100, 3000, 3000)]
-    assert frechet_distance(draws[0], draws[1]) > 5 * frechet_distance(draws[2], draws[3])
-
-
 def test_the_kernel_distance_equals_a_double_loop():
     a, b = torch.randn(7, 4).double(), torch.randn(5, 4).double() + 1
     kernel = lambda x, y: (x @ y / 4 + 1) ** 3  # noqa: E731
@@ -64,12 +57,6 @@ def test_the_kernel_distance_equals_a_double_loop():
     between = [kernel(x, y) for x in a for y in b]
     wanted = np.mean(within[0]) + np.mean(within[1]) - 2 * np.mean(between)
     assert kernel_distance(a, b) == pytest.approx(wanted)
-
-
-def test_the_kernel_distance_has_no_bias():
-    values = [kernel_distance(torch.randn(10, 3), torch.randn(10, 3)) for _ in range(400)]
-    assert abs(np.mean(values)) < 3 * np.std(values) / 20
-    assert min(values) < 0
 
 
 def neighbours_of_sklearn(real, fake, k):
@@ -100,12 +87,6 @@ def test_precision_sees_what_is_not_real_and_recall_what_is_missing():
     assert half == pytest.approx((1, 0.5), abs=0.05)
     assert precision_recall(real, torch.cat([one, two, three]) + 0.01) == pytest.approx((2 / 3, 1), abs=0.05)
     assert precision_recall(real, three) == (0, 0)
-
-
-def test_many_images_are_embedded_in_parts():
-    images, seen = torch.rand(205, 3, 4, 4), []
-    assert torch.equal(embed(lambda x: seen.append(len(x)) or x.flatten(1), images), images.flatten(1))
-    assert seen == [100, 100, 5]
 
 
 def pixels(images):

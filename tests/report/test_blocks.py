@@ -40,15 +40,6 @@ def test_a_report_is_one_file_beside_markdown_and_figures(tmp_path):
     assert "![Faces <&> more.](figures/faces.png)" in lines
 
 
-def test_a_second_report_replaces_the_first(tmp_path):
-    write_report("a", [drawing(n=[1, 2])], tmp_path)
-    before = (tmp_path / "figures" / "faces.pdf").read_bytes()
-    write_report("a", [Paragraph("short")], tmp_path)
-    assert "<img" not in (tmp_path / "report.html").read_text()
-    write_report("a", [drawing(n=[1, 2])], tmp_path)
-    assert len(before) > 1000
-
-
 def test_columns_of_equal_length_are_csv(tmp_path):
     write_report("a", [drawing(name="points", who=["x", "y"], value=torch.tensor([0.5, 1.5]))], tmp_path)
     with (tmp_path / "figures" / "points.csv").open() as file:

@@ -1,6 +1,7 @@
 """Several models side by side, on tiny runs."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -12,9 +13,9 @@ from dfcvae.cli import main
 from dfcvae.data import load_faces
 from dfcvae.evaluation import evaluate
 from dfcvae.feature_config import FeatureTraining
-from dfcvae.report.comparison import compare, other_data
+from dfcvae.report.comparison import compare
 from dfcvae.report.evaluated import Evaluated, evaluate_model
-from dfcvae.report.models import learning_curves, load_models, read_curve, settings_table
+from dfcvae.report.models import learning_curves, load_models, notes, read_curve, settings_table
 from dfcvae.report.observers import Judge, Observers
 from dfcvae.training import train
 from dfcvae.vae import VAE, digest
@@ -63,7 +64,7 @@ def test_the_report_has_all_parts(runs, compared):
     text = (compared / "report.md").read_text()
     headings = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
     expected = ["Reconstructions", "Measures", "Differences from plain", "Samples", "Interpolation"]
-    assert headings == [*expected, "Learning curves", "Cost", "Settings that differ", "Protocol"]
+    assert headings == [*expected, "Learning curves", "Cost", "Settings that differ", "Protocol", "What next"]
     assert "| loss.pixel_weight | 1 | 0.5 |" in text
     assert "| loss.features.arch | - | vgg11_bn |" in text
     assert "| floor: validation faces |" in text
@@ -148,9 +149,50 @@ def test_mistakes_are_sentences(runs, tmp_path, capsys, make, sentence):
 
 def test_a_model_of_other_data_is_told(runs):
     models = load_models([runs / "plain", runs / "tiny"])
-    assert other_data(models, DATA) == []
-    (warning,) = other_data(models, replace(DATA, split_seed=3))
-    assert "plain (synthetic, split_seed 0) and tiny (synthetic, split_seed 0)" in warning.text
+    assert notes(models, DATA) == []
+    (warning,) = notes(models, replace(DATA, split_seed=3))
+    assert "plain (synthetic, split_seed 0) and tiny (synthetic, split_seed 0)" in warning
+
+
+def test_what_explains_differences_is_said_first(runs, tmp_path):
+    def changed(name, **loss):
+        shutil.copytree(runs / "plain", tmp_path / name)
+        checkpoint = torch.load(tmp_path / name / "checkpoints" / "best.ckpt")
+        checkpoint["about"]["config"]["loss"] |= loss
+        checkpoint["about"]["config"]["training"]["batch_size"] = 8
+        torch.save(checkpoint, tmp_path / name / "checkpoints" / "best.ckpt")
+        return tmp_path / name
+
+    models = load_models([runs / "plain", changed("other", alpha=0.5)])
+    alpha, length = notes(models, DATA)
+    assert alpha.startswith("`loss.alpha` differs (plain 0.004, other 0.5): a larger weight of the KL divergence blurs")
+    assert length.startswith("Trained for different lengths (plain 6 steps, other 12 steps), which may explain part")
+
+
+def test_a_conclusion_needs_steps_and_seeds(runs, compared, monkeypatch):
+    text = (compared / "report.md").read_text()
+    assert "* Too few steps to say which model is better: plain 6 and tiny 6, of at least 1,000. Train longer." in text
+    assert not re.search("p [<=] .* (better|worse)", text)
+    assert "* Train longer: `dfcvae train RUN/config.yaml --training.epochs 20 --out RUN --resume`." in text
+    assert "Let a network judge" not in text  # one did
+    monkeypatch.setattr("dfcvae.report.comparison.FEWEST_STEPS", 1)
+    text = compare([runs / "plain", runs / "tiny"], runs / "again", progress=False).with_suffix(".md").read_text()
+    assert re.search(
+        r"\* tiny, against plain: ((better|worse) in .*|no clear difference)\.\n\* One training of each", text
+    )
+    assert "* Let a network judge that none of the models was trained with: `--judge experiments/judges/squ" in text
+
+
+def test_a_reader_sees_eight_rows_and_the_best_value_above_its_interval(compared):
+    html = (compared / "report.html").read_text()
+    shown = re.sub("<details>.*?</details>", "", html, flags=re.DOTALL)
+    assert max(table.count("<tr>") for table in shown.split("<table>")[1:3]) == 1 + 8
+    assert re.search(r"<td>MSE ↓</td>(<td>.*?)?<td><b>0\.\d+</b><br><small>\[0\.\d+, 0\.\d+\]</small></td>", shown)
+    assert "prefers-color-scheme: dark" in html
+    links = re.findall('href="([^"]+)"', html)
+    assert [(compared / link).resolve() for link in links] == [
+        (compared.parent / name / "config.yaml").resolve() for name in ("plain", "tiny")
+    ]
 
 
 def test_a_run_without_a_validation_has_no_curve(runs, tmp_path):

@@ -60,8 +60,8 @@ def test_the_report_says_what_was_measured(paper):
     text = (paper / "report.md").read_text()
     numbers = json.loads((paper / "metrics.json").read_text())
     values = torch.tensor([numbers[f"dfc-{seed}"]["mse"] for seed in (0, 1)])
-    line = next(line for line in text.splitlines() if line.startswith("| mean squared error"))
-    assert f"{values.mean():.4g} ±" in line.split("|")[5]
+    line = next(line for line in text.splitlines() if line.startswith("| MSE ↓"))
+    assert f"{values.mean():.4g} ±" in line.split("|")[5].replace("**", "")
     assert text.count("| pixel PCA | ") == 2
     assert "Against the plain VAE, by 95 % intervals over seeds" in text
     assert "learned the same labels, so this judge cannot see what the loss ignores" in text
@@ -166,8 +166,8 @@ def test_a_judge_of_another_kind_takes_the_place_of_the_attribute_network(paper,
     (tmp_path / "judge.yaml").write_text(yaml.safe_dump(about))
     write(STUDY, Place(paper, (tmp_path / "judge.yaml",)))
     text = (paper / "report.md").read_text()
-    assert "| squeeze: cosine of the embeddings of original and reconstruction (higher is better) |" in text
-    assert "| squeeze: the same of two different people |" in text
-    assert "Frechet distance (squeeze)" in text
+    assert "| squeeze: cosine ↑ |" in text
+    assert "| squeeze: cosine, strangers |" in text
+    assert "| features: squeeze | Frechet ↓ |" in text
     assert "learned the same labels" not in text
     assert "attribute_agreement" not in json.loads((paper / "metrics.json").read_text())["dfc-0"]
