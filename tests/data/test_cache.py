@@ -288,7 +288,7 @@ def test_less_than_one_worker_is_refused(source, tmp_path):
 
 
 def test_check_finds_any_flipped_bit_and_missing_file(source, prepared, tmp_path):
-    """What else is noticed, and by which command, is in test_bad_input.py."""
+    """What else is noticed, and by which command, is in test_bad_data.py."""
     prepared(source, size=16)
     [(folder, about)] = caches(tmp_path)
     assert check(folder, about) == []

@@ -37,7 +37,7 @@ def edited(lines: list[str], number: int, old: str, new: str) -> list[str]:
     return [*lines[: number - 1], lines[number - 1].replace(old, new, 1), *lines[number:]]
 
 
-FAULTS = {  # others, and those of CSV files, are in test_bad_input.py
+FAULTS = {  # others, and those of CSV files, are in test_bad_data.py
     "web page": (["<html>", "Quota exceeded"], "first line should be the number of images, got '<html>'"),
     "39 names": (edited(ATTRIBUTES, 2, "Attribute_7 ", ""), "Line 2 .* 40 attribute names, got 39 .39 diff"),
     "name twice": (edited(ATTRIBUTES, 2, "Attribute_7 ", "Attribute_6 "), "got 40 .39 different"),
