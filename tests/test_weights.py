@@ -1,5 +1,4 @@
 import hashlib
-import time
 import urllib.error
 from pathlib import Path
 
@@ -147,10 +146,8 @@ def test_real_weights_up_to_conv3_1_are_enough_for_vae_123():
         perceptual("vgg-l1", REAL)
 
 
-def test_the_compact_network_loads_offline_in_a_moment(caches, x):
-    start = time.perf_counter()
+def test_the_compact_network_loads_offline(caches, x):
     features = VGGFeatures("vgg19_bn", weights="compact")
-    assert time.perf_counter() - start < 2  # 0.1 s on a quiet machine
     assert features.channels == [64, 64, 128, 128]
     assert all(output.isfinite().all() for output in features(x).values())
     for name in ("dfc", "dfc-vae", "vae-123", "vae-345", "vgg-l1", "style", "perceptual-mse"):
