@@ -1,7 +1,10 @@
+"""What all tests share: small faces, a small experiment, and that neither machine, order nor clock matters."""
+
 import os
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from dfcvae.config import DataConfig, Experiment, FeatureConfig, LossConfig, ModelConfig, TrainingConfig
 from dfcvae.data import Faces
@@ -9,10 +12,41 @@ from dfcvae.data.synthetic import ATTRIBUTES, render_faces
 
 os.environ["WANDB_MODE"] = "offline"
 
+# the same examples in every run, however slow the machine
+settings.register_profile(
+    "dfcvae", derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile("dfcvae")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _caches(tmp_path_factory):
+    """No decoded faces, targets or downloaded weights of this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DFCVAE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
+        yield
+
+
+def pytest_fixture_setup(fixturedef):
+    """What several tests share does not depend on which tests ran before."""
+    if fixturedef.scope != "function":
+        torch.manual_seed(0)
+
 
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """An empty folder to work in, with a cache of its own, and few synthetic faces."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DFCVAE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("dfcvae.data.source.SYNTHETIC_HELD_OUT", 24)
+    monkeypatch.setattr("dfcvae.data.source.SYNTHETIC_TRAIN", 64)
+    return tmp_path
 
 
 @pytest.fixture

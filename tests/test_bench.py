@@ -181,7 +181,7 @@ def test_the_command(capsys, tmp_path):
         assert row["name"] in shown
         assert row["images_per_second"]["median"] > 0
         assert row["peak_memory_bytes"] is None or row["peak_memory_bytes"] > 2**20
-        assert 0 < row["of_peak"] < 2
+        assert row["of_peak"] > 0
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -19,6 +19,7 @@ from dfcvae.cli import command_parser, main
 from dfcvae.commands import COMMANDS
 from dfcvae.commands.evaluating import print_samples
 from dfcvae.config import DataConfig
+from dfcvae.data import data_of, read_face
 from dfcvae.data.synthetic import render_faces
 from dfcvae.errors import UserError
 from dfcvae.parsing import Parser
@@ -30,6 +31,8 @@ from dfcvae.weights import imagenet_file, load_vgg_weights
 from tests.conftest import tiny_experiment
 from tests.layouts import small_album, write_csv, write_images
 
+pytestmark = pytest.mark.usefixtures("desk")
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, splits):
@@ -37,20 +40,24 @@ def run(tmp_path_factory, splits):
     return train(tiny_experiment(), tmp_path_factory.mktemp("cli") / "run", splits=splits, progress=False).folder
 
 
-@pytest.fixture(autouse=True)
-def _place(monkeypatch, tmp_path):
-    monkeypatch.setattr("dfcvae.data.source.SYNTHETIC_HELD_OUT", 24)
-    monkeypatch.setenv("DFCVAE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture
+def offline(monkeypatch):
+    def refuse(*_, **__):
+        raise socket.gaierror("no network")
 
-
-def refuse(*_, **__):
-    raise socket.gaierror("no network")
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 def ok(capsys, *argv):
+    """What a command prints that works."""
     assert main([str(a) for a in argv]) == 0, capsys.readouterr().err
     return capsys.readouterr().out
+
+
+def fails(capsys, line, sentence):
+    """A command ends with a failure, in a sentence."""
+    assert main(shlex.split(line)) == 1
+    assert sentence in capsys.readouterr().err
 
 
 def size(file):
@@ -97,21 +104,13 @@ def test_reconstruct_test_faces_or_files(capsys, run):
     assert size("files.png") == (2 * 34 + 2, 2 * 34 + 2)
 
 
-def test_a_file_of_a_synthetic_face_is_not_cropped(run, tmp_path):
+def test_a_file_of_a_synthetic_face_is_not_cropped(run):
     """The same face as a file and as a row of the test split gives the same pixels."""
-    from dfcvae.data import data_of, read_face
-
     face(32).save("face.png")
-    assert torch.equal(
-        torch.tensor(read_face(tmp_path / "face.png", data_of(str(run)))), render_faces([7], size=32)[0][0]
-    )
+    pixels = torch.tensor(read_face("face.png", data_of(str(run))))
+    assert torch.equal(pixels, render_faces([7], size=32)[0][0])
     face(178).save("photo.png")
-    assert read_face(tmp_path / "photo.png", data_of(str(run), "celeba")).shape == (3, 32, 32)
-
-
-def test_a_model_saved_without_its_experiment_takes_other_data(capsys):
-    VAE("hou2016", 32, 3, 8).save("bare")
-    ok(capsys, "reconstruct", "bare", "-n", 3, "--source", "synthetic", "--out", "x.png")
+    assert read_face("photo.png", data_of(str(run), "celeba")).shape == (3, 32, 32)
 
 
 def test_export_and_use_the_export(capsys, run, tmp_path):
@@ -124,11 +123,9 @@ def test_export_and_use_the_export(capsys, run, tmp_path):
 
 
 def test_features_train_then_evaluate_with_it_as_judge(capsys, run, tmp_path):
-    small = (
-        "--training.arch=vgg11_bn --training.width=0.125 --training.epochs=1 --training.batch_size=16 --data.size=32"
-    )
-    words = [*small.split(), "--data.train_images", "32", "--out", "judge.safetensors"]
-    assert re.search(r"mean( +\d+\.\d){4}", ok(capsys, "features", "train", *words))
+    small = "--training.arch=vgg11_bn --training.width=0.125 --training.epochs=1 --training.batch_size=16"
+    words = f"features train {small} --data.size=32 --data.train_images=32 --out=judge.safetensors"
+    assert re.search(r"mean( +\d+\.\d){4}", ok(capsys, *words.split()))
     scores = json.loads((tmp_path / "judge.json").read_text())["mean"]
     assert scores.keys() == {"accuracy", "majority", "balanced", "auroc"}
     out = ok(capsys, "evaluate", run, "--judge", "judge.safetensors", "--iwae", "3", "--out", "metrics.json")
@@ -146,12 +143,9 @@ def test_features_train_then_evaluate_with_it_as_judge(capsys, run, tmp_path):
     assert "torch" in measures["protocol"]["versions"]
 
 
-def test_lpips_is_measured_where_its_weights_are(capsys, run, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+def test_lpips_is_measured_where_its_weights_are(capsys, run, offline):
     assert "\nLPIPS on alexnet and vgg16 was skipped" in ok(capsys, "evaluate", run)
-    assert main(["evaluate", str(run), "--lpips"]) == 1
-    assert "The ImageNet weights of alexnet could not be downloaded" in capsys.readouterr().err
+    fails(capsys, f"evaluate {run} --lpips", "The ImageNet weights of alexnet could not be downloaded")
     file = imagenet_file("vgg16")
     file.parent.mkdir(parents=True)
     save_file({f"features.{name}": value for name, value in load_vgg_weights("vgg16", "random")[0].items()}, file)
@@ -160,13 +154,9 @@ def test_lpips_is_measured_where_its_weights_are(capsys, run, tmp_path, monkeypa
     assert "\nLPIPS on alexnet was skipped" in out
 
 
-def test_fid_is_measured_where_it_is_asked_for(capsys, run, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    assert main(["evaluate", str(run), "--fid"]) == 1
-    assert "The Inception weights of FID could not be downloaded from https://" in capsys.readouterr().err
-    assert main(["evaluate", str(run), "--fid", "none.pth"]) == 1
-    assert "No Inception weights at none.pth" in capsys.readouterr().err
+def test_fid_is_measured_where_it_is_asked_for(capsys, run, offline, tmp_path, monkeypatch):
+    fails(capsys, f"evaluate {run} --fid", "The Inception weights of FID could not be downloaded from https://")
+    fails(capsys, f"evaluate {run} --fid none.pth", "No Inception weights at none.pth")
     network = "dfcvae.report.observers.inception_network"
     monkeypatch.setattr(network, lambda weights, device: lambda images: images.mean(dim=3).flatten(1))
     out = ok(capsys, "evaluate", run, "--fid", "weights.pth", "--out", "metrics.json")
@@ -189,23 +179,20 @@ def test_too_few_faces_leave_the_samples_out(capsys, splits, tmp_path):
     found = evaluate_model(VAE("hou2016", 32, 3, 8), DataConfig(size=32), few, Observers(judge), progress=False)
     assert found.samples == {}
     print_samples(found, 4)
-    assert (
-        "Samples are not measured: 5 validation and test faces are needed, and there are 4." in capsys.readouterr().out
-    )
+    told = "Samples are not measured: 5 validation and test faces are needed, and there are 4."
+    assert told in capsys.readouterr().out
 
 
 def test_data_from_a_folder_to_a_trained_model(capsys, tmp_path):
     """What a newcomer does with a folder of pictures: look, prepare, check, train."""
     write_images(tmp_path / "faces", small_album())
     (tmp_path / "faces" / "broken.png").write_bytes(b"")
-    assert main(["data", "info", "faces", "--sheet", "faces/sheet.png"]) == 1
-    assert "faces/sheet.png would lie among the images" in capsys.readouterr().err
+    fails(capsys, "data info faces --sheet faces/sheet.png", "faces/sheet.png would lie among the images")
     out = ok(capsys, "data", "info", "faces", "--sheet", "sheet.png", "--crop", "full", "--size", "32")
     assert re.search(r"unreadable +1\n +broken.png: ", out)
     assert "crop        full: 178 x 178 from (0, 20) of 178 x 218" in out
     assert size("sheet.png") == (8 * 34 + 2, 3 * 34 + 2)
-    assert main(["data", "prepare", "faces", "--size", "32", "--strict"]) == 1
-    assert "1 images of " in capsys.readouterr().err
+    fails(capsys, "data prepare faces --size 32 --strict", "1 images of ")
     assert main(["data", "prepare", "faces", "--size", "32", "--workers", "2"]) == 0
     told = capsys.readouterr()
     assert told.out == "train 20, val 2, test 2\n"
@@ -216,8 +203,8 @@ def test_data_from_a_folder_to_a_trained_model(capsys, tmp_path):
     ok(capsys, "train", "tiny.yaml", "--data.source", "faces", "--training.max_steps", "2", "--out", "run")
     assert "test 2" in ok(capsys, "data", "prepare", "faces", "--size", "32")
     ok(capsys, "evaluate", "run")
-    assert main(["features", "train", "--data.source", "faces", "--data.size", "32"]) == 1
-    assert "These faces have no attributes to train a feature network on; use CelebA or" in capsys.readouterr().err
+    no_attributes = "These faces have no attributes to train a feature network on; use CelebA or"
+    fails(capsys, "features train --data.source faces --data.size 32", no_attributes)
 
 
 def test_a_folder_of_test_images_alone_can_be_evaluated(capsys, run, tmp_path):
@@ -323,7 +310,6 @@ MISTAKES = [  # command line, exit status, what is said
     ("train tiny.yaml --loss.alpah 1", 2, r"--loss.alpah 1 \(did you mean 'loss.alpha'\?\)"),
     ("train tiny.yaml --loss.features.archh x", 2, r"loss.features.* 'archh' .*\(did you mean 'arch'\?\)"),
     ("train tiny.yaml --training.epochs five", 2, '"training.epochs": Expected a .*int.*Got value: five'),
-    ("train tiny.yaml --training.epochs 0", 2, "training.epochs: expected a positive integer, got 0."),
     ("train tiny.yaml --training.clip_norm x", 2, '"training.clip_norm": Expected a .*float.*Got value: x.'),
     ("train tiny.yaml --loss.features.layers x", 2, '"loss.features": .*"layers": Expected a .*list.* Got value: x.'),
     ("train tiny.yaml --loss.features.pooling avg", 2, r"\['max', 'average'\]. Got value: avg."),

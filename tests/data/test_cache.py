@@ -211,32 +211,49 @@ def test_a_set_without_any_image_is_refused(source, prepared):
         prepared(replace(make(0, SPLIT[:0]), missing=("a.jpg",)))
 
 
-def test_the_second_process_waits_and_decodes_nothing(source, prepared, tmp_path, capsys):
+def test_the_second_process_waits_and_decodes_nothing(source, prepared, tmp_path, monkeypatch):
     prepared(source, size=16)
     [folder] = folders(tmp_path)
     source.files.reads.clear()
     folder.rename(tmp_path / ".finished")  # as if another process, which holds the lock, had not published it yet
-    working = threading.Event()
+    working, waiting = threading.Event(), threading.Event()
+
+    def told(sentence, **_):
+        if sentence == "Another process is decoding this data set; waiting for it.":
+            waiting.set()
 
     def publish():
         with FileLock(tmp_path / f".{folder.name}.lock"):
             working.set()
-            time.sleep(0.3)
+            waiting.wait(300)
             (tmp_path / ".finished").rename(folder)
 
+    monkeypatch.setattr(caching, "print", told, raising=False)
     other = threading.Thread(target=publish)
     other.start()
     working.wait()
     prepared(source, size=16, progress=True)
     other.join()
     assert source.files.reads == []
-    assert "Another process is decoding this data set; waiting for it." in capsys.readouterr().err
+    assert waiting.is_set()
 
 
 PREPARE = """
-import sys
-from dfcvae.data import open_images, prepare
-print(sum(map(len, prepare(open_images(sys.argv[1]), size=64, cache_dir=sys.argv[2], progress=False).values())))
+import os, signal, sys
+from dfcvae.data import cache, open_images, prepare
+faces, folder, killed_at = sys.argv[1], sys.argv[2], int(sys.argv[3])
+render, chunks = cache._render, []
+
+def rendered(images, rendering, rows):
+    chunks.append(rows)
+    if len(chunks) == killed_at:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return render(images, rendering, rows)
+
+if killed_at:
+    cache._render = rendered
+splits = prepare(open_images(faces), size=64, cache_dir=folder, workers=1 if killed_at else None, progress=False)
+print(sum(map(len, splits.values())))
 """
 
 
@@ -248,16 +265,11 @@ def test_simultaneous_and_killed_processes_leave_one_right_cache(tmp_path):
     for name, data in zip(images.filenames, images.files.encoded, strict=True):
         (tmp_path / "faces" / name).write_bytes(data)
     command = [sys.executable, "-c", PREPARE, str(tmp_path / "faces"), str(tmp_path / "cache")]
-    first = subprocess.Popen(command)
-    deadline = time.time() + 60
-    while not any(file.stat().st_size for file in tmp_path.glob("cache/.*.partial/images.npy")):
-        assert time.time() < deadline
-        time.sleep(0.005)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
-    assert len(list(tmp_path.glob("cache/.*.partial"))) == 1
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [process.communicate(timeout=120)[0] for process in both] == ["700\n", "700\n"]
+    assert subprocess.run([*command, "5"]).returncode == -signal.SIGKILL
+    (half,) = tmp_path.glob("cache/.*.partial/images.npy")
+    assert half.stat().st_size > 0
+    both = [subprocess.Popen([*command, "0"], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate(timeout=600)[0] for process in both] == ["700\n", "700\n"]
     [(folder, about)] = caches(tmp_path / "cache")
     assert check(folder, about) == []
     assert list(tmp_path.glob("cache/.*.partial")) == []
@@ -288,7 +300,7 @@ def test_less_than_one_worker_is_refused(source, tmp_path):
 
 
 def test_check_finds_any_flipped_bit_and_missing_file(source, prepared, tmp_path):
-    """What else is noticed, and by which command, is in test_bad_input.py."""
+    """What else is noticed, and by which command, is in test_bad_data.py."""
     prepared(source, size=16)
     [(folder, about)] = caches(tmp_path)
     assert check(folder, about) == []

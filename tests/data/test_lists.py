@@ -37,7 +37,7 @@ def edited(lines: list[str], number: int, old: str, new: str) -> list[str]:
     return [*lines[: number - 1], lines[number - 1].replace(old, new, 1), *lines[number:]]
 
 
-FAULTS = {  # others, and those of CSV files, are in test_bad_input.py
+FAULTS = {  # others, and those of CSV files, are in test_bad_data.py
     "web page": (["<html>", "Quota exceeded"], "list_attr_celeba.txt: expected 1 or -1, got the value 'exceeded'"),
     "39 names": (edited(ATTRIBUTES, 2, "Attribute_7 ", ""), "Row 2 of .* has 41 cells, but its header 39"),
     "name twice": (edited(ATTRIBUTES, 2, "Attribute_7 ", "Attribute_6 "), "two columns of the same name"),

@@ -52,14 +52,14 @@ class Tab:
             return upload.handle_uploads([ui.upload.SmallFileUpload(name, "image/png", content)])
 
     async def until(self, condition):
-        for _ in range(1000):
+        for _ in range(30_000):  # five minutes, on a machine that is busy
             if condition():
                 return
             await asyncio.sleep(0.01)
         raise AssertionError("It did not happen.")
 
     async def sees(self, text):
-        await self.user.should_see(text, retries=50)
+        await self.user.should_see(text, retries=3000)
 
     async def changes(self, mark, before):
         await self.until(lambda: self.picture(mark) != before)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -14,7 +14,7 @@ from dfcvae.vgg import vgg_layers
 from tests.losses.golden import ARCHS
 
 SIMILARITIES = {"ssim", "ms-ssim"}
-few = settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=3)  # and the profile of conftest.py
 
 
 @st.composite
@@ -109,7 +109,7 @@ tensors = st.integers(0, 2**31).map(lambda seed: torch.randn(2, 3, 4, 5, generat
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("distance", DISTANCES)
 @given(a=tensors, b=tensors, factor=st.floats(0.1, 10))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_distances_equal_loops_and_scale_as_documented(distance, reduction, a, b, factor):
     divisor = {"mean": 60, "half-mean": 120, "sum": 1}[reduction]
     loops = {
@@ -136,7 +136,7 @@ def test_charbonnier_is_smooth_at_zero_and_absolute_far_away():
 
 
 @given(features=tensors, factor=st.floats(0.1, 10))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_gram_matrices_equal_loops_one_image_at_a_time(features, factor):
     grams = gram_matrix(features)
     for image, gram in zip(features, grams, strict=True):

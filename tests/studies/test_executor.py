@@ -96,11 +96,12 @@ def test_a_signal_ends_the_study_too(monkeypatch, tmp_path):
 
 
 def killed_once(experiment, place, name, *_):
-    """A run whose worker process is killed: the first time, or always."""
+    """A run whose worker process is killed: the first time, or always, once the result of the other has arrived."""
+    while name == "always" and not (place.out / "once.ended").exists():
+        time.sleep(0.01)
     mark = place.out / f"{name}.killed"
     if name == "always" or (name == "once" and not mark.exists()):
         mark.touch()
-        time.sleep(3 if name == "always" else 0)  # the other worker's run ends before
         os.kill(os.getpid(), signal.SIGKILL)
     return Done(name, 1.0)
 
@@ -110,7 +111,10 @@ def test_a_killed_worker_does_not_stop_the_other_runs(monkeypatch, tmp_path):
     monkeypatch.setattr(executor, "attempt", killed_once)
     monkeypatch.setattr(executor, "RETRIES", 1)
     runs = dict.fromkeys(("always", "once", "x", "y"), replace(tiny_experiment()))
-    found = {done.name: done.error for done in here(runs, Place(tmp_path), 2, progress=False)}
+    found = {}
+    for done in here(runs, Place(tmp_path), 2, progress=False):
+        found[done.name] = done.error
+        (tmp_path / f"{done.name}.ended").touch()
     assert "killed repeatedly, possibly out of memory" in found.pop("always")
     assert found == {"once": "", "x": "", "y": ""}
 

@@ -1,6 +1,5 @@
 """At its end a training fits the mixture that samples are drawn from; whatever prevents that, it has succeeded."""
 
-import os
 import signal
 
 import pytest
@@ -73,7 +72,7 @@ def test_an_interrupted_run_has_none_and_a_resumed_one_gets_it_once(experiment, 
     fit = fitted.fit_mixture
     monkeypatch.setattr(fitted, "fit_mixture", lambda *a: fits.append(1) or fit(*a))
     with monkeypatch.context() as patch:
-        patch.setattr("dfcvae.training.draw", lambda *_: os.kill(os.getpid(), signal.SIGTERM) or {})
+        patch.setattr("dfcvae.training.draw", lambda *_: signal.raise_signal(signal.SIGTERM) or {})
         with pytest.raises(PreemptedError):
             train(experiment, tmp_path / "run", splits=splits, progress=False)
     assert fits == []
