@@ -38,7 +38,7 @@ from dfcvae.errors import UserError
 from dfcvae.files import write_atomically
 from dfcvae.networks import SIZES
 from dfcvae.popular import PopularStep
-from dfcvae.ranges import Positive, TwoOrMore, check, type_hints
+from dfcvae.ranges import Positive, TwoOrMore, checked, type_hints
 from dfcvae.seeding import Stream
 from dfcvae.targets import Targets
 from dfcvae.training import noise, terms_of
@@ -182,7 +182,7 @@ def run_bench(
     """
     if size not in SIZES:
         raise UserError(f"size: expected one of {', '.join(map(str, SIZES))}, got {size}.")
-    check({"batch_size": batch_size, "rounds": rounds, "steps": steps}, type_hints(run_bench))
+    checked({"batch_size": batch_size, "rounds": rounds, "steps": steps}, type_hints(run_bench))
     check_accelerator(accelerator)
     device = pick_device(accelerator)
     rounds, steps = rounds or (1 if quick else 3), steps or STEPS[device.type]

@@ -115,7 +115,7 @@ ZIPS = {
     "with a name of ten thousand digits": (0, FIVE, lambda: packed({f"good/{'7' * 10_000}.jpg": JPEG})),
     "bomb": (0, r"\(x.png: larger than 512 MB\)", lambda: packed(BOMB, broken.said_to_be(2**32 - 2))),
     "bomb that says it is small": (0, BAD_CHECKSUM, lambda: packed(BOMB, broken.said_to_be(1000))),
-    "with a list that is a bomb": (1, "A list in .* 512 MB", lambda: packed(LIST, broken.said_to_be(2**32 - 2))),
+    "with a list that is a bomb": (1, "The list .* 512 MB", lambda: packed(LIST, broken.said_to_be(2**32 - 2))),
     "with an encrypted member": (0, r"\(x.jpg: encrypted in the zip\)", lambda: packed(PICTURE, broken.encrypted)),
     "with a member that lies elsewhere": (0, "corrupted in the zip", lambda: packed(PICTURE, broken.elsewhere)),
     "with a damaged member": (0, BAD_CHECKSUM, damaged_member),
