@@ -2,10 +2,10 @@
 
 A training checkpoint is a dict that loads with ``weights_only=True``: ``step``; ``vae`` and perhaps ``ema`` (weights),
 ``optimizer`` and ``likelihood`` (states); ``best``, the lowest ``val/total`` so far; and ``about``: the constructor's
-arguments of the VAE (``vae``), the resolved experiment (``config``), the ``scales`` of the terms, whether features were
-cached (``targets_cached``), and the ``fingerprint`` of the data. ``best.ckpt`` holds no training state, and under
-``vae`` the weights that were validated: the EMA ones, if there are any. An exported model is ``model.safetensors`` with
-``model.json``.
+arguments of the VAE (``vae``), the resolved experiment (``config``), the ``weights`` and ``scales`` of the terms,
+whether features were cached (``targets_cached``), and the ``fingerprint`` of the data. ``best.ckpt`` holds no training
+state, and under ``vae`` the weights that were validated: the EMA ones, if there are any. An exported model is
+``model.safetensors`` with ``model.json``.
 """
 
 import hashlib

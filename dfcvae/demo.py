@@ -81,7 +81,7 @@ def run_demo(out: str | Path, *, seed: int = 0, settings: DemoSettings | None = 
         file = train_features(config, splits, progress=progress).save(out / "judge.safetensors")
     for experiment in experiments:
         with clock(f"training the {TITLES[experiment.name]}"):
-            train(experiment, out / experiment.name, splits=splits, progress=progress)
+            train(experiment, out / experiment.name, data=splits, progress=progress)
     vaes = {title: VAE.load(out / name, device=device) for name, title in TITLES.items()}
     priors = {title: load_prior(out / name, vae=vaes[title]) for name, title in TITLES.items()}
     with clock("measuring"), torch.no_grad():

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import closing, nullcontext
 from copy import deepcopy
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,17 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from dfcvae.build import build_objective, build_perceptual, build_vae, use_bfloat16_features
 from dfcvae.checkpoint import save_checkpoint
 from dfcvae.config import Experiment, TrainingConfig
-from dfcvae.data import Batches, Faces, Splits, TrainingBatches, load_faces, tell_other_data
+from dfcvae.data import (
+    OWN,
+    SYNTHETIC,
+    Batches,
+    Faces,
+    Splits,
+    TrainingBatches,
+    as_splits,
+    load_faces,
+    tell_other_data,
+)
 from dfcvae.data.batches import Batch
 from dfcvae.device import (
     CPU,
@@ -41,6 +52,7 @@ from dfcvae.fitted import fit_after_training
 from dfcvae.gaussian import active_units
 from dfcvae.images import to_float
 from dfcvae.losses import Objective
+from dfcvae.losses.objective import OwnTerms
 from dfcvae.metrics import LOG_EVERY, METRICS, MetricsLog, check_logger, progress_bar, read_rows
 from dfcvae.run import (
     FACES_SHOWN,
@@ -70,7 +82,8 @@ def train(
     out: str | Path,
     *,
     resume: Resume = False,
-    splits: Splits | None = None,
+    data: Any = None,
+    terms: OwnTerms | None = None,
     mixture: bool = True,
     progress: bool = True,
     on_step: OnStep | None = None,
@@ -83,7 +96,9 @@ def train(
         resume: continue from the last checkpoint in ``out``, with the same experiment; "auto": if there is one. The
             numbers are those of a run that was never stopped, whatever the step. Unless the schedule is cosine,
             ``training.epochs`` and ``max_steps`` may differ.
-        splits: the faces, if the caller has loaded them.
+        data: your own faces instead of ``experiment.data.source``: a tensor or array of images, a Dataset, `Faces`, or
+            a dict of the splits "train", "val" and "test" of any of these (`dfcvae.data.as_splits`).
+        terms: your own terms of the loss, ``{"edges": (function, weight)}``, see `Objective`.
         mixture: at the end, fit the mixture that samples are drawn from to the latents of the training images, and keep
             it in ``out/latent`` (seconds; `dfcvae.load_prior`). A finished run without one gets it when it is resumed.
         progress: show a progress bar.
@@ -104,6 +119,9 @@ def train(
         raise UserError(
             f"training.devices: expected the number of processes started, got {config.devices} in rank {rank}."
         )
+    splits = None if data is None else as_splits(data, experiment.data, progress=shown)
+    if splits is not None:
+        experiment = _naming_its_faces(experiment, data, splits)
     with determinism(config.deterministic), ending_together(config.devices, rank):
         keep_freed_memory()
         checkpoint = checkpoint_to_resume(experiment, out, resume)
@@ -119,7 +137,10 @@ def train(
         if checkpoint is None or not _finished(checkpoint["step"], config.total_steps(batches.steps), out):
             tell_other_data(about, splits["train"])
             images = splits["train"].images
-            objective = build_objective(experiment.loss, perceptual, images, about.get("scales"), device).to(device)
+            scales = about.get("scales")
+            objective = build_objective(experiment.loss, perceptual, images, scales, device, terms).to(device)
+            if about.get("weights", objective.weights) != objective.weights:
+                raise UserError(f"{out} cannot be resumed with other terms; its terms and weights: {about['weights']}.")
             vae.to(device)
             if pick_precision(config.precision, device) == "bf16-mixed":
                 use_bfloat16_features(objective)
@@ -173,6 +194,7 @@ def _fit(
     about = {
         "vae": vae.config,
         "config": experiment.as_dict(),
+        "weights": objective.weights,
         "scales": objective.scales,
         "targets_cached": batches.targets is not None,
         "fingerprint": batches.faces.fingerprint,
@@ -343,6 +365,16 @@ def shift_of(experiment: Experiment, step: int) -> tuple[int, int]:
     generator = seeded_generator(experiment.training.seed, Stream.SHIFT, step)
     down, right = (torch.randint(features.shift, (2,), generator=generator) - features.shift // 2).tolist()
     return down, right
+
+
+def _naming_its_faces(experiment: Experiment, data: Any, splits: Splits) -> Experiment:
+    """The experiment with the source of the faces that it is trained on."""
+    source = experiment.data.source
+    if isinstance(data, str | Path):
+        source = str(data)
+    elif source == SYNTHETIC and splits["train"].fingerprint != SYNTHETIC:
+        source = OWN
+    return replace(experiment, data=replace(experiment.data, source=source))
 
 
 def _training_batches(experiment: Experiment, faces: Faces, device: torch.device) -> TrainingBatches:

@@ -158,7 +158,7 @@ def curve(experiment: Experiment, name: str, splits: Splits, out: Path) -> list[
         if name == "another seed":
             experiment = replace(experiment, training=replace(experiment.training, seed=experiment.training.seed + 1))
         with feature_network(name), patch("dfcvae.training.build_vae", lambda _: initial):
-            train(experiment, folder, splits=splits)
+            train(experiment, folder, data=splits)
     with (folder / "metrics.csv").open(newline="") as file:
         return [float(row["train/total"]) for row in csv.DictReader(file) if row["train/total"]]
 

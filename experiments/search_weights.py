@@ -61,7 +61,7 @@ def measure(loss: LossConfig, args: argparse.Namespace, splits: Splits, judge: A
     experiment = Experiment(data=data, loss=loss, training=training)
     start = time.perf_counter()
     with TemporaryDirectory() as folder:
-        train(experiment, folder, splits=splits, progress=False)
+        train(experiment, folder, data=splits, progress=False)
         vae = VAE.load(folder)
     minutes = (time.perf_counter() - start) / 60
     features = VGGFeatures(judge.arch, JUDGE_LAYERS, str(args.judge))

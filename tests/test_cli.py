@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("desk")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, splits):
     """A run folder of a tiny model that says it was trained on synthetic faces."""
-    return train(tiny_experiment(), tmp_path_factory.mktemp("cli") / "run", splits=splits, progress=False).folder
+    return train(tiny_experiment(), tmp_path_factory.mktemp("cli") / "run", data=splits, progress=False).folder
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def trained(tmp_path_factory, splits):
     """A run folder of a tiny model that says it was trained on 200 synthetic faces."""
     experiment = tiny_experiment()
     experiment.data.train_images = 200
-    return train(experiment, tmp_path_factory.mktemp("latent") / "run", splits=splits, progress=False).folder
+    return train(experiment, tmp_path_factory.mktemp("latent") / "run", data=splits, progress=False).folder
 
 
 @pytest.fixture

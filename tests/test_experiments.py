@@ -50,7 +50,7 @@ def test_trains_for_two_steps(path, splits, tmp_path):
     experiment = Experiment.load(path, small)
     if experiment.loss.features:
         experiment = Experiment.load(path, small | {"loss.features.weights": "random"})
-    result = train(experiment, tmp_path / "run", splits=splits, progress=False)
+    result = train(experiment, tmp_path / "run", data=splits, progress=False)
     assert result.metrics["val/total"] > 0
 
 
@@ -190,5 +190,5 @@ def test_the_first_and_the_last_variant_of_a_study_train_for_two_steps(path, spl
             experiment = replace(
                 experiment, loss=replace(experiment.loss, features=replace(features, weights="random"))
             )
-        result = train(experiment, tmp_path / name, splits=splits, progress=False)
+        result = train(experiment, tmp_path / name, data=splits, progress=False)
         assert math.isfinite(result.metrics["val/total"])

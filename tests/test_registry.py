@@ -62,7 +62,7 @@ def test_a_run_with_ones_own_network(how, own, experiment, splits, tmp_path, mon
         name = "mine"
         dfcvae.register_network(name, build)
     experiment = replace(experiment, model=ModelConfig(name, 4), loss=LossConfig())
-    run = dfcvae.train(experiment, tmp_path / "run", splits=splits, progress=False, mixture=False)
+    run = dfcvae.train(experiment, tmp_path / "run", data=splits, progress=False, mixture=False)
     x = torch.rand(2, 3, 32, 32)
     expected = VAE.load(run.folder).reconstruct(x)
     assert VAE.load(run.folder).config["network"] == name

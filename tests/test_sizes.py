@@ -86,7 +86,7 @@ def test_a_dfc_vae_trains_loads_samples_and_is_measured(network, size, channels,
     experiment = dfc_experiment(network, size, channels, networks["vgg19_bn"])
     splits = load_faces(experiment.data, progress=False)
     assert splits["test"].images.shape == (2, channels, size, size)
-    result = train(experiment, tmp_path / "run", splits=splits, progress=False)
+    result = train(experiment, tmp_path / "run", data=splits, progress=False)
     assert all(map(isfinite, result.metrics.values()))
     assert "val/features/conv5_2" in result.metrics
     vae = VAE.load(tmp_path / "run" / "checkpoints" / "last.ckpt")

@@ -52,9 +52,9 @@ def as_splits(data: Any, config: DataConfig, *, progress: bool = True) -> Splits
         where = f"data[{key!r}]" if isinstance(data, Mapping) else "data"
         if key not in SPLITS:
             raise UserError(f"{where}: expected the splits train, val and test{nearest(key, SPLITS)}.")
-        made = part if isinstance(part, Faces) else _faces(_images(part, where, rendering, progress))
+        made = part if isinstance(part, Faces) else _fingerprinted(_faces(_images(part, where, rendering, progress)))
         _check_shape(made.images, rendering, where)
-        splits[key] = _fingerprinted(made)
+        splits[key] = made
     if not len(splits.get("train", ())):
         raise UserError("data: there are no training images; give a tensor of images, or a dict with 'train'.")
     return _complete(splits, config)

@@ -71,7 +71,7 @@ def _draw(start: int, count: int, size: int, channels: int, bar: tqdm) -> Faces:
         drawn, attributes[part] = render_faces(range(start + part.start, start + part.stop), size=size)
         images[part] = drawn if channels == 3 else (drawn * luma).sum(dim=1, keepdim=True).round()
         bar.update(len(drawn))
-    return Faces(images, attributes, ATTRIBUTES)
+    return Faces(images, attributes, ATTRIBUTES, SYNTHETIC)
 
 
 def data_of(model: str | Path, source: str | None = None, *, held_out: bool = True, needed: bool = True) -> DataConfig:

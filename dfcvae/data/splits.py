@@ -16,7 +16,7 @@ class Faces:
         images: uint8 ``(n, C, H, W)``, 0 to 255; may be a view of a memory-mapped file.
         attributes: bool ``(n, A)``.
         names: the ``A`` attribute names, CelebA's spelling.
-        fingerprint: digest of the data set that they are a part of; empty for faces that are drawn.
+        fingerprint: digest of the data set that they are a part of, "synthetic" for faces that are drawn; "": unknown.
 
     Raises:
         UserError: the images are not uint8, or the three do not fit together.

@@ -34,7 +34,7 @@ def runs(tmp_path_factory):
         splits = load_faces(dfc.data, progress=False)
         plain = replace(dfc, name="plain", loss=replace(dfc.loss, features=None, pixel_weight=1.0))
         for experiment in (plain, dfc):
-            train(experiment, folder / experiment.name, splits=splits, progress=False)
+            train(experiment, folder / experiment.name, data=splits, progress=False)
         judge = FeatureTraining("vgg11_bn", 1 / 16, epochs=1, batch_size=24)
         train_features(judge, splits, progress=False).save(folder / "judge.safetensors")
         yield folder

@@ -67,7 +67,7 @@ def validate(*arguments):
 plainly, training.validate = training.validate, validate
 try:
     experiment, faces = Experiment.load(sys.argv[1]), few_faces()
-    run = train(experiment, sys.argv[2], splits=faces, progress=False, resume="auto", on_step=fail)
+    run = train(experiment, sys.argv[2], data=faces, progress=False, resume="auto", on_step=fail)
     print("val/total:", run.metrics["val/total"])
 except PreemptedError as error:
     print(error, file=sys.stderr)

@@ -24,7 +24,7 @@ def few(splits):
 
 
 def test_a_training_keeps_the_mixture_of_its_best_checkpoint(experiment, splits, tmp_path, capsys):
-    run = train(experiment, tmp_path / "run", splits=splits)
+    run = train(experiment, tmp_path / "run", data=splits)
     told = capsys.readouterr().out
     vae = VAE.load(run.folder)
     prior = Prior.load(prior_file(run.folder, "gmm"), digest(vae), "synthetic")
@@ -49,7 +49,7 @@ def test_the_command_keeps_it_too_and_samples_come_from_it(tmp_path, capsys, mon
 
 
 def test_too_few_faces_are_told_and_training_succeeds(experiment, few, tmp_path, capsys):
-    run = train(experiment, tmp_path / "run", splits=few, progress=False)
+    run = train(experiment, tmp_path / "run", data=few, progress=False)
     told = capsys.readouterr().err
     assert f"{TOLD}A mixture in 8 latent dimensions needs at least 32 faces, got 16; use the Gaussian" in told
     assert run.metrics["val/total"] > 0
@@ -62,7 +62,7 @@ def test_a_fit_that_fails_does_not_fail_the_training(error, experiment, splits, 
         raise error
 
     monkeypatch.setattr(fitted, "fit_mixture", fail)
-    train(experiment, tmp_path / "run", splits=splits, progress=False)
+    train(experiment, tmp_path / "run", data=splits, progress=False)
     assert TOLD in capsys.readouterr().err
     assert not (tmp_path / "run" / "latent").exists()
 
@@ -74,23 +74,23 @@ def test_an_interrupted_run_has_none_and_a_resumed_one_gets_it_once(experiment, 
     with monkeypatch.context() as patch:
         patch.setattr("dfcvae.training.draw", lambda *_: signal.raise_signal(signal.SIGTERM) or {})
         with pytest.raises(PreemptedError):
-            train(experiment, tmp_path / "run", splits=splits, progress=False)
+            train(experiment, tmp_path / "run", data=splits, progress=False)
     assert fits == []
     assert not (tmp_path / "run" / "latent").exists()
     for _ in range(2):
-        train(experiment, tmp_path / "run", splits=splits, resume="auto", progress=False)
+        train(experiment, tmp_path / "run", data=splits, resume="auto", progress=False)
         assert fits == [1]
     prior_file(tmp_path / "run", "gmm").unlink()
     before = (tmp_path / "run" / "metrics.csv").read_bytes()
-    train(experiment, tmp_path / "run", splits=splits, resume="auto", progress=False)  # finished
+    train(experiment, tmp_path / "run", data=splits, resume="auto", progress=False)  # finished
     assert fits == [1, 1]
     assert (tmp_path / "run" / "metrics.csv").read_bytes() == before
 
 
 def test_a_run_that_is_made_longer_gets_the_mixture_of_its_new_weights(experiment, splits, tmp_path, capsys):
-    train(experiment, tmp_path / "run", splits=splits, progress=False)
+    train(experiment, tmp_path / "run", data=splits, progress=False)
     experiment.training.epochs = 4
-    train(experiment, tmp_path / "run", splits=splits, resume=True, progress=False)
+    train(experiment, tmp_path / "run", data=splits, resume=True, progress=False)
     assert saved_mixture(tmp_path / "run", VAE.load(tmp_path / "run")) is not None
 
 
@@ -98,5 +98,5 @@ def test_runs_of_studies_have_none(experiment, splits, tmp_path):
     """They are many, and their samples are compared from N(0, I)."""
     train_once(experiment, tmp_path / "run", splits=splits)
     assert not (tmp_path / "run" / "latent").exists()
-    train(experiment, tmp_path / "run", splits=splits, resume="auto", mixture=False, progress=False)
+    train(experiment, tmp_path / "run", data=splits, resume="auto", mixture=False, progress=False)
     assert not (tmp_path / "run" / "latent").exists()

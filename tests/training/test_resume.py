@@ -284,7 +284,7 @@ def killed_session(out: Path, kills: int, steps: int, fraction: float | None) ->
     torch.save = dying
     if fraction is None and steps == 0:
         os.kill(os.getpid(), signal.SIGKILL)
-    train(with_loss(experiment, features=None), out, splits=splits, progress=False, resume="auto", on_step=count)
+    train(with_loss(experiment, features=None), out, data=splits, progress=False, resume="auto", on_step=count)
 
 
 def forked(*arguments) -> int:

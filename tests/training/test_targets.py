@@ -112,7 +112,7 @@ def test_training_with_kept_targets_gives_the_numbers_of_training_without(experi
     metrics = {}
     for where in ("memory", "never"):
         changed = replace(experiment.loss, features=replace(experiment.loss.features, cache_targets=where))
-        run = train(replace(experiment, loss=changed), tmp_path / where, splits=splits, progress=False)
+        run = train(replace(experiment, loss=changed), tmp_path / where, data=splits, progress=False)
         metrics[where] = run.metrics
         checkpoint = torch.load(run.folder / "checkpoints" / "last.ckpt", weights_only=True)
         assert checkpoint["about"]["targets_cached"] == (where == "memory")
