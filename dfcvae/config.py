@@ -56,7 +56,7 @@ class ModelConfig:
     """Which network to train.
 
     Args:
-        network: "hou2016" (the paper's), "smooth" (its encoder, and a decoder with fewer line artefacts), "strided"
+        network: "hou2016" (the paper's), "smooth" (its encoder, and a decoder that draws no lines), "strided"
             (that of the PyTorch-VAE collection), or your own: a registered name, or "package.module:function".
         latent_dim: number of latent dimensions.
     """

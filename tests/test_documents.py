@@ -1,8 +1,11 @@
 """The commands and the links of the documents."""
 
 import inspect
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ import torch
 
 from dfcvae import training
 from dfcvae.cli import parse
+from dfcvae.run import Run
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("experiments/**/*.md")])
@@ -49,6 +53,30 @@ def test_the_python_code_of_the_readme_runs(monkeypatch, tmp_path):
     assert len(code) == 2
     assert all(term.shape == (8,) and torch.isfinite(term).all() for term in names["terms"].values())
     assert list(names["terms"])[-1] == "edges"
+
+
+def test_the_python_page_runs(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code = PYTHON.findall((ROOT / "docs/python.md").read_text(encoding="utf-8"))
+    names = {"__name__": "page"}
+    for block in code:
+        if not block.startswith("# loop.py"):
+            exec(compile(block, "docs/python.md", "exec"), names)
+    assert [row["epoch"] for row in Run("runs/mine").history if "val/total" in row] == [0, 1]
+    assert len(code) == 6
+
+
+@pytest.mark.slow
+def test_the_distributed_loop_of_the_python_page_runs(tmp_path):
+    code = PYTHON.findall((ROOT / "docs/python.md").read_text(encoding="utf-8"))[-1]
+    (tmp_path / "loop.py").write_text(code)
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "loop.py"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(start, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    assert ended.returncode == 0, ended.stderr
+    sums = dict(re.findall(r"rank (\d): (\S+)", ended.stdout))
+    assert sums.keys() == {"0", "1"}
+    assert len(set(sums.values())) == 1
 
 
 def test_commands_are_found():

@@ -1,10 +1,12 @@
 import itertools
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
-from dfcvae.networks import NETWORKS, SIZES, ReplicateConv2d, UpConv2d, hou2016, smooth, strided
+from dfcvae.networks import NETWORKS, SIZES, ReplicateConv2d, UpConv2d, Upsample, hou2016, smooth, strided
 
 
 @pytest.mark.parametrize(
@@ -77,13 +79,12 @@ def test_replicate_convolutions_are_those_of_pytorch():
     torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
 @pytest.mark.parametrize("height", [1, 4, 7])
-def test_upsampling_convolutions_are_pytorchs_one_after_the_other(mode, height):
-    ours, theirs = UpConv2d(3, 5, mode), nn.Conv2d(3, 5, 3, padding=1, padding_mode="replicate")
+def test_upsampling_convolutions_are_pytorchs_one_after_the_other(height):
+    ours, theirs = UpConv2d(3, 5), nn.Conv2d(3, 5, 3, padding=1, padding_mode="replicate")
     theirs.load_state_dict(ours.state_dict())
     x = torch.randn(2, 3, height, 6)
-    upsample = nn.Upsample(scale_factor=2, mode=mode)
+    upsample = nn.Upsample(scale_factor=2)
     outputs = []
     for convolution, enlarge in ((ours, nn.Identity()), (theirs, upsample)):
         given = x.clone().requires_grad_()
@@ -100,11 +101,35 @@ def test_weights_of_the_papers_network_keep_their_names():
     assert {"stages.1.weight", "stages.1.bias", "stages.2.running_var", "stages.9.weight"} <= names
 
 
-def test_the_smooth_decoder_upsamples_bilinearly_where_lines_would_be_seen():
+def test_upsampling_is_pillows_lanczos_resize():
+    x = torch.rand(16, 16)
+    theirs = torch.from_numpy(np.array(Image.fromarray(x.numpy()).resize((32, 32), Image.Resampling.LANCZOS)))
+    ours = Upsample(16)(x[None, None])[0, 0]
+    torch.testing.assert_close(ours[5:-5, 5:-5], theirs[5:-5, 5:-5])  # Pillow cuts the filter at the edges
+    torch.testing.assert_close(Upsample(4)(torch.full((1, 1, 4, 4), 0.3)), torch.full((1, 1, 8, 8), 0.3))
+
+
+@pytest.mark.parametrize(
+    ("upsample", "left"), [(nn.Upsample(scale_factor=2), 0.51), (nn.Upsample(scale_factor=2, mode="bilinear"), 0.13)]
+)
+def test_upsampling_leaves_little_of_mirrored_frequencies(upsample, left):
+    n, cycles = 40, 12
+    wave = torch.cos(2 * torch.pi * cycles / n * torch.arange(n)).expand(1, 1, n, n)
+
+    def mirrored(enlarged):
+        spectrum = torch.fft.rfft(enlarged[0, 0, n] * torch.hann_window(2 * n)).abs()
+        return float(spectrum[n - cycles] / spectrum[cycles])
+
+    assert mirrored(upsample(wave)) == pytest.approx(left, abs=0.01)
+    assert mirrored(Upsample(n)(wave)) == pytest.approx(0.013, abs=0.002)
+
+
+def test_every_stage_of_the_smooth_decoder_upsamples_without_mirrored_frequencies():
     encoder, decoder = smooth(64, 3, 100)
     assert kinds(encoder) == kinds(hou2016(64, 3, 100)[0])
-    assert kinds(decoder.stages) == ["UpConv2d", "BatchNorm2d", "LeakyReLU"] * 4 + ["ReplicateConv2d"]
+    stage = ["Upsample", "ReplicateConv2d", "BatchNorm2d", "LeakyReLU"]
+    assert kinds(decoder.stages) == ["BatchNorm2d", "LeakyReLU", *stage * 3, "ReplicateConv2d"]
     convs = [stage for stage in decoder.stages if isinstance(stage, nn.Conv2d)]
-    assert [conv.out_channels for conv in convs] == [128, 64, 32, 16, 3]
-    assert [float(conv.taps.max()) for conv in convs[:-1]] == [1, 1, 0.75, 0.75]
-    assert sum(p.numel() for p in encoder.parameters()) + sum(p.numel() for p in decoder.parameters()) < 2.35e6
+    assert [conv.out_channels for conv in convs] == [64, 32, 16, 3]
+    assert (decoder.project.out_features, decoder.unflatten.unflattened_size) == (128 * 8 * 8, (128, 8, 8))
+    assert sum(p.numel() for p in encoder.parameters()) + sum(p.numel() for p in decoder.parameters()) < 2.45e6
