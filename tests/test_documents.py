@@ -52,7 +52,7 @@ def test_the_python_code_of_the_readme_runs(monkeypatch, tmp_path):
         exec(compile(block, "README.md", "exec"), names)
     assert len(code) == 2
     assert all(term.shape == (8,) and torch.isfinite(term).all() for term in names["terms"].values())
-    assert list(names["terms"])[-1] == "edges"
+    assert list(names["terms"])[-1] == "features/relu3_1"
 
 
 def test_the_python_page_runs(monkeypatch, tmp_path):
