@@ -232,7 +232,7 @@ def _people(files: Sequence[str], matches: Sequence[Match]) -> tuple[list[str], 
     for match in by_identity:
         match.fill(IDENTITY, people)
     persons = [_person(file) for file in files]
-    by_folder = len({*persons}) > PERSON_FOLDERS and sum(map(bool, persons)) > len(files) / 2
+    by_folder = len({*persons} - {""}) >= PERSON_FOLDERS and sum(map(bool, persons)) > len(files) / 2
     if by_folder and not by_identity:
         people[:] = persons
     by = "identity" if by_identity else "folder, one for each person" if by_folder else "file name"
