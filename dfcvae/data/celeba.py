@@ -164,7 +164,8 @@ def _lists(outer: Tree, tree: Tree, aligned: bool) -> dict[str, ListFile]:
     candidates += _lists_beside(tree.path, aligned)
     found: dict[str, ListFile] = {}
     for entry in sorted(candidates, key=lambda entry: not entry.label.endswith(".txt")):
-        found.setdefault(stem(entry.label) if stem(entry.label) in OF_CELEBA else entry.label, entry)
+        name = stem(normal(entry.label))
+        found.setdefault(name if name in OF_CELEBA else entry.label, entry)
     return found
 
 

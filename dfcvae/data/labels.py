@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from itertools import takewhile
+from itertools import permutations, takewhile
 from posixpath import basename, dirname
 from typing import Any, NamedTuple
 
@@ -33,8 +33,34 @@ class Labels(NamedTuple):
 
 
 PERSON_FOLDERS = 20  # fewer are classes
-Rows = Mapping[str, Mapping[str, int]]
-"""By a table's label: the row of each file in it."""
+
+
+class Match(NamedTuple):
+    """A table and its row for each file, int64 ``(n,)``; -1 where it does not name it."""
+
+    table: Table
+    row: NDArray[np.int64]
+
+    @property
+    def named(self) -> NDArray[np.bool_]:
+        """The files it names."""
+        return self.row >= 0
+
+    @property
+    def is_used(self) -> bool:
+        """Whether it says something about these files; one in a folder above should be mostly about them."""
+        least = 0 if self.table.near else len(self.table.filenames) / 2
+        return bool(self.table.columns) and int(self.named.sum()) > least
+
+    @property
+    def missing(self) -> list[str]:
+        """Names in it that are none of the files."""
+        found = {*self.row.tolist()}
+        return [name for row, name in enumerate(self.table.filenames) if row not in found]
+
+    def fill(self, name: str, column: NDArray[Any]) -> None:
+        """Enters the cells of a column for the files that the table names."""
+        column[self.named] = self.table.columns[name][self.row[self.named]]
 
 
 def join(files: Sequence[str], tables: Sequence[Table], seed: int, numbered: bool = False) -> Labels:
@@ -52,39 +78,34 @@ def join(files: Sequence[str], tables: Sequence[Table], seed: int, numbered: boo
     Raises:
         UserError: a list of CelebA names none of the files, two of them disagree, or an image has an attribute twice.
     """
-    rows = {table.label: _rows_of(files, table, NUMBERED if numbered else KEYS) for table in tables}
-    for table in tables:
-        if table.required and not rows[table.label]:
+    matches = [Match(table, _rows_of(files, table, NUMBERED if numbered else KEYS)) for table in tables]
+    for table, row in matches:
+        if table.required and (row < 0).all():
             raise UserError(
                 f"None of the images that {table.label} names (first: {next(iter(table.filenames), '-')}) is among the "
                 f"{len(files):,} images found (first: {files[0]}), or several have the same name. Use lists and images "
                 "that belong together."
             )
-    used = [
-        table
-        for table in tables
-        if table.columns
-        # a table in a folder above should be mostly about these files
-        and len(rows[table.label]) > (0 if table.near else len(table.filenames) / 2)
-    ]
-    listing = _listing(used, rows)
-    listed = {file for table in listing for file in rows[table.label]}
-    _must_agree(listing, listed, used, rows)
-    given, how = _given_splits(used, listing, rows)
-    chosen = [file for file in files if (not listing or file in listed) and (not given or file in given)]
-    chosen = chosen if given else _without_strays(chosen)
-    values = _attributes(chosen, used, rows)
-    split, how = _split(chosen, given, how, *_people(chosen, used, rows), seed)
-    about = [*(("labels", table.label) for table in used), ("split", how), *unknown(values)]
-    if len(chosen) < len(files):
-        about.append(("not listed", f"{some(sorted({*files} - {*chosen}))}, left out"))
-    unused = [name for table in used for name in table.unused]
-    unused += [basename(table.label) for table in tables if table not in used]
+    used = [match for match in matches if match.is_used]
+    listing = _listing(used)
+    _must_agree(files, listing, used)
+    split, how = _given_splits(len(files), used, listing)
+    missing = [name for match in listing for name in match.missing]
+    chosen = np.logical_or.reduce([match.named for match in listing]) if listing else np.ones(len(files), np.bool_)
+    chosen = np.flatnonzero(chosen & (split >= 0)) if how else _without_strays(files, np.flatnonzero(chosen))
+    kept = [files[i] for i in chosen.tolist()]
+    used = [Match(table, row[chosen]) for table, row in used]
+    values = _attributes(len(kept), used)
+    split, how = _split(kept, split[chosen], how, *_people(kept, used), seed)
+    about = [*(("labels", m.table.label) for m in used), ("split", how), *unknown(values)]
+    if len(kept) < len(files):
+        about.append(("not listed", f"{some(sorted({*files} - {*kept}))}, left out"))
+    unused = [name for match in used for name in match.table.unused]
+    unused += [basename(match.table.label) for match in matches if not match.is_used]
     if unused:
         about.append(("not used", ", ".join(dict.fromkeys(unused))))
-    missing = (name for table in listing for name in _not_found(table, rows[table.label]))
-    attributes = np.array([*values.values()], np.int8).reshape(len(values), len(chosen)).T == 1
-    return Labels(tuple(chosen), attributes, tuple(values), split, tuple(missing), tuple(about))
+    attributes = np.array([*values.values()], np.int8).reshape(len(values), len(kept)).T == 1
+    return Labels(tuple(kept), attributes, tuple(values), split, tuple(missing), tuple(about))
 
 
 def relative_to_common_folder(files: Sequence[str]) -> tuple[str, list[str]]:
@@ -109,7 +130,7 @@ KEYS: tuple[Key, ...] = (
 NUMBERED: tuple[Key, ...] = (lambda name: stem(name).lstrip("0") or "0",)
 
 
-def _rows_of(files: Sequence[str], table: Table, keys: Sequence[Key]) -> dict[str, int]:
+def _rows_of(files: Sequence[str], table: Table, keys: Sequence[Key]) -> NDArray[np.int64]:
     """The row of each file in a table, whose names may be relative to its own folder or to that of its split."""
     start, place = f"{table.folder}/" if table.folder else "", _place(table.label)
     inside = [file.removeprefix(start) for file in files if file.startswith(start)]
@@ -117,7 +138,9 @@ def _rows_of(files: Sequence[str], table: Table, keys: Sequence[Key]) -> dict[st
     if place is not None and len(best) < len(table.filenames):
         of_split = [file for file, top in zip(files, _tops(files), strict=True) if SPLIT_FOLDERS.get(top) == place]
         best = max(best, match(of_split, table.filenames, keys), key=len)
-    return max(best, match(files, table.filenames, keys), key=len) if start and not best else best
+    if start and not best:
+        best = match(files, table.filenames, keys)
+    return np.array([best.get(file, -1) for file in files], np.int64)
 
 
 def match(files: Sequence[str], listed: Sequence[str], keys: Sequence[Key] = KEYS) -> dict[str, int]:
@@ -145,45 +168,36 @@ def _place(label: str) -> int | None:
     return places.pop() if len(places) == 1 else None
 
 
-def _listing(tables: Sequence[Table], rows: Rows) -> list[Table]:
+def _listing(matches: Sequence[Match]) -> list[Match]:
     """The tables that say which images are used: those of the attributes of most images, else those of splits."""
-    groups: dict[frozenset[str], list[Table]] = {}
-    for table in tables:
-        if table.names:
-            groups.setdefault(frozenset(table.names), []).append(table)
+    groups: dict[frozenset[str], list[Match]] = {}
+    for match in matches:
+        if match.table.names:
+            groups.setdefault(frozenset(match.table.names), []).append(match)
     if not groups:
-        return [table for table in tables if SPLIT in table.columns]
-    return max(groups.values(), key=lambda group: sum(len(rows[table.label]) for table in group))
+        return [match for match in matches if SPLIT in match.table.columns]
+    return max(groups.values(), key=lambda group: sum(match.named.sum() for match in group))
 
 
-def _not_found(table: Table, rows: Mapping[str, int]) -> list[str]:
-    found = {*rows.values()}
-    return [name for row, name in enumerate(table.filenames) if row not in found]
-
-
-def _must_agree(listing: Sequence[Table], listed: set[str], tables: Sequence[Table], rows: Rows) -> None:
+def _must_agree(files: Sequence[str], listing: Sequence[Match], matches: Sequence[Match]) -> None:
     """Raise a UserError if one of CelebA's lists lacks images of another: it was cut short."""
-    for table in tables:
-        if not (table.required and (table.names or SPLIT in table.columns) and listing[0].required):
-            continue
-        here, there = rows[table.label].keys(), listing[0].label
-        for short, long, lacking in ((table.label, there, listed - here), (there, table.label, here - listed)):
-            if lacking:
-                raise UserError(f"{short} lacks images of {long}: {some(sorted(lacking))}. Use lists that match.")
+    official = [m for m in matches if m.table.required and (m.table.names or SPLIT in m.table.columns)]
+    for one, other in permutations(official if listing and listing[0].table.required else [], 2):
+        if lacking := [files[i] for i in np.flatnonzero(other.named & ~one.named).tolist()]:
+            raise UserError(
+                f"{one.table.label} lacks images of {other.table.label}: {some(lacking)}. Use lists that match."
+            )
 
 
-def _attributes(files: Sequence[str], tables: Sequence[Table], rows: Rows) -> dict[str, NDArray[np.int8]]:
+def _attributes(n: int, matches: Sequence[Match]) -> dict[str, NDArray[np.int8]]:
     """By attribute, a value for every file: 1, 0 or `UNKNOWN`."""
-    place = {file: i for i, file in enumerate(files)}
     values: dict[str, NDArray[np.int8]] = {}
-    for table in tables:
-        pairs = [(place[file], row) for file, row in rows[table.label].items() if file in place]
-        at, row = np.array(pairs, np.int64).reshape(-1, 2).T
-        repeated = [name for name in table.names if name in values and (values[name][at] != UNKNOWN).any()]
+    for match in matches:
+        repeated = [name for name in match.table.names if name in values and (values[name][match.named] >= 0).any()]
         if repeated:
-            raise UserError(f"{table.label} has attributes that another list has: {some(repeated)}. Remove one.")
-        for name in table.names:
-            values.setdefault(name, np.full(len(files), UNKNOWN, np.int8))[at] = table.columns[name][row]
+            raise UserError(f"{match.table.label} has attributes that another list has: {some(repeated)}. Remove one.")
+        for name in match.table.names:
+            match.fill(name, values.setdefault(name, np.full(n, UNKNOWN, np.int8)))
     return values
 
 
@@ -196,32 +210,33 @@ def unknown(values: Mapping[str, NDArray[np.int8]]) -> list[tuple[str, str]]:
     return [("unknown", f"{'; '.join(lacking)}, taken as false")] if lacking else []
 
 
-def _given_splits(tables: Sequence[Table], listing: Sequence[Table], rows: Rows) -> tuple[dict[str, int], str]:
-    """The split of each file that a list gives, or is called by, and in words which."""
-    given: dict[str, Any] = {}
-    for table in tables:
-        if SPLIT in table.columns:
-            places = table.columns[SPLIT].tolist()
-            given = {file: places[row] for file, row in rows[table.label].items()} | given
+def _given_splits(n: int, matches: Sequence[Match], listing: Sequence[Match]) -> tuple[NDArray[np.int8], str]:
+    """The split of each file that a list gives or is called by, else -1, and in words which; nothing if none does."""
+    split = np.full(n, -1, np.int8)
+    given = [match for match in matches if SPLIT in match.table.columns]
+    for match in reversed(given):  # the first list counts
+        match.fill(SPLIT, split)
     if given:
-        return given, f"as in {' and '.join(basename(table.label) for table in tables if SPLIT in table.columns)}"
-    for table in listing:
-        given |= dict.fromkeys(rows[table.label], _place(table.label))
-    called = {*given.values()}
-    return (given, "as the lists are called") if len(called) > 1 and None not in called else ({}, "")
+        return split, f"as in {' and '.join(basename(match.table.label) for match in given)}"
+    places = [_place(match.table.label) for match in listing]
+    for match, place in zip(listing, places, strict=True):
+        split[match.named] = -1 if place is None else place
+    return split, "as the lists are called" if None not in places and len({*places}) > 1 else ""
 
 
-def _people(files: Sequence[str], tables: Sequence[Table], rows: Rows) -> tuple[list[str], str]:
+def _people(files: Sequence[str], matches: Sequence[Match]) -> tuple[list[str], str]:
     """What must not be in two splits: the key of each file, the person in it as far as known, and what keys are."""
     keys = relative_to_common_folder(files)[1]  # the same from whichever folder above
-    known = next((table for table in tables if IDENTITY in table.columns), None)
-    if known:
-        row, people = rows[known.label], known.columns[IDENTITY]
-        return [(file in row and people[row[file]]) or key for file, key in zip(files, keys, strict=True)], "identity"
+    people = np.full(len(files), "", object)
+    by_identity = [match for match in matches if IDENTITY in match.table.columns]
+    for match in by_identity:
+        match.fill(IDENTITY, people)
     persons = [_person(file) for file in files]
-    if len({*persons}) > PERSON_FOLDERS and sum(map(bool, persons)) > len(files) / 2:
-        return [person or key for person, key in zip(persons, keys, strict=True)], "folder, one for each person"
-    return keys, "file name"
+    by_folder = len({*persons} - {""}) >= PERSON_FOLDERS and sum(map(bool, persons)) > len(files) / 2
+    if by_folder and not by_identity:
+        people[:] = persons
+    by = "identity" if by_identity else "folder, one for each person" if by_folder else "file name"
+    return [person or key for person, key in zip(people, keys, strict=True)], by
 
 
 def _person(file: str) -> str:
@@ -235,23 +250,22 @@ def _tops(files: Sequence[str]) -> list[str]:
     return [file.partition("/")[0].lower() for file in relative_to_common_folder(files)[1]]
 
 
-def _without_strays(files: list[str]) -> list[str]:
+def _without_strays(files: Sequence[str], chosen: NDArray[np.int64]) -> NDArray[np.int64]:
     """Without files beside folders called train, val and test, if there are such folders."""
-    tops = _tops(files)
-    if len(SPLIT_FOLDERS.keys() & set(tops)) < 2:
-        return files
-    return [file for file, top in zip(files, tops, strict=True) if top in SPLIT_FOLDERS]
+    in_split = [top in SPLIT_FOLDERS and top for top in _tops([files[i] for i in chosen])]
+    return chosen[np.array(in_split, np.bool_)] if len({*in_split} - {False}) > 1 else chosen
 
 
 def _split(
-    files: Sequence[str], given: Mapping[str, int], how: str, keys: Sequence[str], by: str, seed: int
+    files: Sequence[str], split: NDArray[np.int8], how: str, keys: Sequence[str], by: str, seed: int
 ) -> tuple[NDArray[np.int8], str]:
-    """The split of each file, and in words where it is from."""
-    split = np.array([given.get(file, 0) for file in files], np.int8)
+    """The split of each file, and in words where it is from; ``how`` is empty if no list says it."""
     tops = _tops(files)
-    if not given and len(files) == sum(CELEBA_COUNTS) and all(stem(f) == f"{i:06d}" for i, f in enumerate(files, 1)):
+    if not how:
+        split = np.zeros(len(files), np.int8)
+    if not how and len(files) == sum(CELEBA_COUNTS) and all(stem(f) == f"{i:06d}" for i, f in enumerate(files, 1)):
         split, how = official_split(), "CelebA's official one, by number"
-    elif not given and SPLIT_FOLDERS.keys() >= set(tops):
+    elif not how and SPLIT_FOLDERS.keys() >= set(tops):
         split = np.array([SPLIT_FOLDERS[top] for top in tops], np.int8)
         how = f"by folder: {', '.join(Counter(tops))}"
     return complete(split, how, keys, by, seed)

@@ -3,10 +3,11 @@
 import csv
 import io
 import unicodedata
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, islice
 from posixpath import basename, splitext
 from typing import Any
 
@@ -99,22 +100,21 @@ def read_list(label: str, text: str, files: Collection[str] = ()) -> Table | Non
     """
     official = stem(normal(label)) if stem(normal(label)) in OF_CELEBA else ""
     rows = read_rows(label, text)
-    count = "".join(rows[0]).strip() if rows and len(list(filter(None, rows[0]))) == 1 else ""
-    if count.isdecimal():
-        rows = rows[1:]
-    if official in HEADERS and rows and not {*SPLIT_COLUMNS, *IDENTITY_COLUMNS} & {cell.lower() for cell in rows[0]}:
-        rows = [HEADERS[official], *rows]
-    if len(rows) < 2:
-        if official:
-            raise UserError(f"{label} lists no images. Use the official file.")
+    head = list(islice(rows, 3))
+    count = "".join(head[0]) if head and len([*filter(None, head[0])]) == 1 and "".join(head[0]).isdecimal() else ""
+    head = head[1:] if count else head
+    if official in HEADERS and head and not {*SPLIT_COLUMNS, *IDENTITY_COLUMNS} & {cell.lower() for cell in head[0]}:
+        head = [HEADERS[official], *head]
+    if official and len(head) < 2:
+        raise UserError(f"{label} lists no images. Use the official file.")
+    if len(head) < 2:
         return None
-    header, *body = rows
+    header, *body = head
     if len(header) == len(body[0]) - 1 and not {*NAME_COLUMNS} & {cell.lower() for cell in header}:
         header = ["", *header]
     if len(header) < 2:
         return None
-    ragged = next((number for number, row in enumerate(body, 2) if len(row) != len(header)), 0)
-    words, cells = _encoded([(row + [""] * len(header))[: len(header)] for row in body] if ragged else body)
+    words, cells, ragged = _encoded(chain(body, rows), len(header))
     at = _name_column(header, words, cells, files)
     if official:  # whose images may be called by numbers, as in CelebA-HQ
         at = next((i for i, cell in enumerate(body[0]) if splitext(cell)[1].lower() in SUFFIXES), 0)
@@ -123,13 +123,12 @@ def read_list(label: str, text: str, files: Collection[str] = ()) -> Table | Non
     if base(header[at]) in files:
         raise UserError(f"The first row of {label} names an image, but should be a header (file_name, ...). Add it.")
     if ragged:
-        found = len(body[ragged - 2])
-        raise UserError(f"Row {ragged} of {label} has {found} cells, but its header {len(header)}. Correct it.")
+        raise UserError(f"Row {ragged[0]} of {label} has {ragged[1]} cells, but its header {len(header)}. Correct it.")
     if len(set(filter(None, header))) < len(list(filter(None, header))):
         raise UserError(f"{label} has two columns of the same name in its header. Rename one.")
-    if count.isdecimal() and count.lstrip("0") != str(len(body)):
+    if count and count.lstrip("0") != str(len(cells)):
         raise UserError(
-            f"{label} announces {count[:20]} images in its first line, but lists {len(body)}. It may be cut short: "
+            f"{label} announces {count[:20]} images in its first line, but lists {len(cells)}. It may be cut short: "
             "download it again, or correct the first line."
         )
     names = tuple(words[code] for code in cells[:, at].tolist())
@@ -143,34 +142,44 @@ def read_list(label: str, text: str, files: Collection[str] = ()) -> Table | Non
     return table
 
 
-def read_rows(label: str, text: str) -> list[list[str]]:
+def read_rows(label: str, text: str) -> Iterator[list[str]]:
     """The cells of every line of a list that is not blank."""
     lines = (line.strip() for line in text[:10_000].split("\n"))
     first = next((line for line in lines if line and not line.isdecimal()), "")
     mark = max(",;\t", key=first.count)  # spreadsheets write what their language asks for
     if mark not in first:
-        return [cells for line in text.split("\n") if (cells := line.split())]
+        yield from filter(None, map(str.split, text.split("\n")))
+        return
     try:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text), delimiter=mark)]
+        for row in csv.reader(io.StringIO(text), delimiter=mark):
+            if any(cells := [cell.strip() for cell in row]):
+                yield cells
     except csv.Error as error:
         raise UserError(f"{label} is not a valid CSV file ({error}). Correct it, or move it elsewhere.") from error
-    return [row for row in rows if any(row)]
 
 
 def read_mapping(label: str, text: str) -> dict[str, str]:
     """``CelebA-HQ-to-CelebA-mapping.txt``: number in CelebA-HQ to file name in CelebA, with or without a header."""
-    rows = read_rows(label, text)
+    rows = list(read_rows(label, text))
     rows = rows[0 if rows and rows[0][0].isdecimal() else 1 :]
     if not rows or any(len(row) != 3 or not row[0].isdecimal() for row in rows):
         raise UserError(f"{label} should have rows of three: number in CelebA-HQ, number and file name in CelebA.")
     return {row[0].lstrip("0") or "0": row[2] for row in rows}
 
 
-def _encoded(rows: list[list[str]]) -> tuple[list[str], NDArray[np.int32]]:
-    """The different cells of rows of equal length, and every cell as an index into them, (rows, columns)."""
+def _encoded(rows: Iterable[list[str]], width: int) -> tuple[list[str], NDArray[np.int32], tuple[int, int] | None]:
+    """The different cells of rows, every cell as an index into them, (rows, width), and the first row of another width.
+
+    A list of CelebA has eight million cells, but few different ones.
+    """
     codes: dict[str, int] = defaultdict(lambda: len(codes))
-    cells = np.fromiter(map(codes.__getitem__, chain.from_iterable(rows)), np.int32)
-    return list(codes), cells.reshape(len(rows), -1)
+    cells, ragged = array("i"), None
+    for number, row in enumerate(rows, 2):
+        if len(row) != width:
+            ragged = ragged or (number, len(row))
+            row = (row + [""] * width)[:width]
+        cells.extend(map(codes.__getitem__, row))
+    return list(codes), np.frombuffer(cells, np.int32).reshape(-1, width), ragged
 
 
 def _name_column(header: list[str], words: list[str], cells: NDArray[np.int32], files: Collection[str]) -> int | None:
@@ -197,7 +206,8 @@ def _with_columns(table: Table, header: list[str], words: list[str], cells: NDAr
                 word = plain[cells[wrong[0], i]]
                 raise UserError(f"{table.label}: unknown split {word!r}; use train, val and test, or 0, 1 and 2.")
         elif name.lower() in IDENTITY_COLUMNS:
-            columns[IDENTITY] = np.array(words, object)[cells[:, i]]
+            people = ["" if low in EMPTY else word for word, low in zip(words, plain, strict=True)]
+            columns[IDENTITY] = np.array(people, object)[cells[:, i]]
         elif name and values[:, i].min() > OTHER and values[:, i].max() > UNKNOWN:
             columns[name] = values[:, i]
         elif name:
