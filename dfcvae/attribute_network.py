@@ -135,20 +135,18 @@ def attribute_scores(logits: Tensor, attributes: Tensor, names: tuple[str, ...])
     accuracy (mean of recall and specificity; chance is 0.5) and ``auroc``. Attributes that are all true or all false
     have no balanced accuracy and no AUROC: they are NaN and excluded from those means.
     """
-    from torchmetrics.functional.classification import binary_auroc, multilabel_recall, multilabel_specificity
+    from torchmetrics.functional.classification import binary_auroc
 
-    true = attributes.float().mean(dim=0)
-    target, count = attributes.long(), len(names)
-    recall = multilabel_recall(logits, target, count, average=None)
-    specificity = multilabel_specificity(logits, target, count, average=None)
-    both = (true > 0) & (true < 1)
-    nan = torch.full((count,), float("nan"))
-    auroc = torch.stack([binary_auroc(logits[:, i], target[:, i]) if both[i] else nan[i] for i in range(count)])
+    predicted, true = logits > 0, attributes.float().mean(dim=0)
+    recall = (predicted & attributes).sum(dim=0) / attributes.sum(dim=0)  # 0 / 0 is NaN
+    specificity = (~predicted & ~attributes).sum(dim=0) / (~attributes).sum(dim=0)
+    nan = torch.tensor(float("nan"))
+    pairs = zip(logits.T, attributes.T.long(), ((true > 0) & (true < 1)).tolist(), strict=True)
     columns = {
-        "accuracy": ((logits > 0) == attributes).float().mean(dim=0),
+        "accuracy": (predicted == attributes).float().mean(dim=0),
         "majority": torch.maximum(true, 1 - true),
-        "balanced": torch.where(both, (recall + specificity) / 2, nan),
-        "auroc": auroc,
+        "balanced": (recall + specificity) / 2,
+        "auroc": torch.stack([binary_auroc(score, target) if both else nan for score, target, both in pairs]),
     }
     rows = {name: {column: float(values[i]) for column, values in columns.items()} for i, name in enumerate(names)}
     return rows | {"mean": {column: float(values.nanmean()) for column, values in columns.items()}}
@@ -156,9 +154,8 @@ def attribute_scores(logits: Tensor, attributes: Tensor, names: tuple[str, ...])
 
 def scores_table(scores: dict[str, dict[str, float]]) -> str:
     """The scores as a text table in percent."""
-    columns = list(scores["mean"])
-    lines = [f"{'attribute':<22}" + "".join(f"{column:>10}" for column in columns)]
+    lines = [f"{'attribute':<22}" + "".join(f"{column:>10}" for column in scores["mean"])]
     lines += [
-        f"{name:<22}" + "".join(f"{100 * row[column]:>10.1f}" for column in columns) for name, row in scores.items()
+        f"{name:<22}" + "".join(f"{100 * value:>10.1f}" for value in row.values()) for name, row in scores.items()
     ]
     return "\n".join(lines)

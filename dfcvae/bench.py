@@ -61,41 +61,33 @@ def bench_experiment(size: int, batch_size: int, precision: Precision, weights: 
 
 
 class OwnStep:
-    """One training step of this package: the body of its training loop, called repeatedly.
+    """One training step of this package, the body of its training loop, on uint8 faces that are on the device.
 
-    Args:
-        experiment: what is trained.
-        faces: uint8, on the device.
-        device: where the step runs.
-        cached: compute the originals' features once instead of in every step.
-        compiled: run the forward pass through ``torch.compile``.
+    ``cached`` computes the originals' features once instead of in every step; ``compiled`` uses ``torch.compile``.
     """
 
     def __init__(
         self, experiment: Experiment, faces: Faces, device: torch.device, cached: bool = False, compiled: bool = False
     ):
-        self.experiment, self.training = experiment, experiment.training
+        self.experiment, training = experiment, experiment.training
         perceptual = build_perceptual(experiment.loss.features)
         self.vae = build_vae(experiment).to(device)
         self.objective = build_objective(experiment.loss, perceptual, faces.images).to(device)
-        self.bfloat16 = self.training.precision == "bf16-mixed"
+        self.bfloat16 = training.precision == "bf16-mixed"
         if self.bfloat16:
             use_bfloat16_features(self.objective)
-        self.optimizer = torch.optim.Adam(self.vae.parameters(), self.training.learning_rate, fused=True)
+        self.optimizer = torch.optim.Adam(self.vae.parameters(), training.learning_rate, fused=True)
         targets = None
         if cached and perceptual is not None:
             targets = Targets(perceptual, faces.images, True, device, progress=False).in_memory()
-        self.batches = TrainingBatches(
-            faces, self.training.batch_size, self.training.seed, targets=targets
-        ).starting_at(0)
+        self.batches = TrainingBatches(faces, training.batch_size, training.seed, targets=targets).starting_at(0)
         self.run: Callable[[Batch, Tensor], Tensor] = torch.compile(self.loss) if compiled else self.loss
         self.taken = 0
 
     def __call__(self) -> Tensor:
         """Take the step; returns its loss."""
         batch = next(self.batches)
-        device = batch.images.device
-        eps = noise(self.experiment, Stream.TRAIN_NOISE, self.taken, len(batch.images), device)
+        eps = noise(self.experiment, Stream.TRAIN_NOISE, self.taken, len(batch.images), batch.images.device)
         loss = self.run(batch, eps)
         loss.backward()
         self.optimizer.step()

@@ -132,7 +132,9 @@ def distil(
     Raises:
         UserError: for a missing layer or pooling, or faces that are too small.
     """
-    _check_sizes(config, faces)
+    side = faces.images.shape[-1]
+    if not 32 <= min(config.sizes) <= max(config.sizes) <= side:
+        raise UserError(f"sizes: expected numbers from 32 to the faces' {side} pixels, got {config.sizes}.")
     keep_freed_memory()
     torch.manual_seed(seeded_generator(config.seed, Stream.WEIGHTS).initial_seed())
     device = torch.device(device)
@@ -246,9 +248,8 @@ def _throw_away(
             f"{', '.join(given)}, and the student ends at {list(outputs)[-1]}."
         )
     maps = {tap: _least_squares(outputs[tap], given[tap].float()) for tap in taps}
-    return nn.ModuleDict(maps).to(device), nn.Linear(
-        list(outputs.values())[-1].shape[1], max(1, len(faces.names)), device=device
-    )
+    channels = list(outputs.values())[-1].shape[1]
+    return nn.ModuleDict(maps).to(device), nn.Linear(channels, max(1, len(faces.names)), device=device)
 
 
 def _least_squares(psi: Tensor, phi: Tensor) -> nn.Conv2d:
@@ -285,14 +286,6 @@ def _split_by_kind(
     order = torch.randperm(len(kinds), generator=generator).tolist()
     parts = x.tensor_split(len(kinds))
     return ((part, list(kinds.values())[kind]) for part, kind in zip(parts, order, strict=True))
-
-
-def _check_sizes(config: Distillation, faces: Faces) -> None:
-    smallest, largest = min(config.sizes), max(config.sizes)
-    if largest > faces.images.shape[-1] or smallest < 32:
-        raise UserError(
-            f"sizes: expected numbers from 32 to the faces' {faces.images.shape[-1]} pixels, got {config.sizes}."
-        )
 
 
 def _folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

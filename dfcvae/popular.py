@@ -23,13 +23,7 @@ LAYERS = (14, 24, 34, 43)  # torchvision's indices, as in their code
 
 
 class PopularStep:
-    """One training step.
-
-    Args:
-        experiment: which VAE, the weights of the loss, and the learning rate.
-        batches: endless, on the device.
-        device: where the step runs.
-    """
+    """One training step of an experiment's VAE, with batches that are on the device already."""
 
     def __init__(self, experiment: Experiment, batches: Iterator[Batch], device: torch.device):
         self.alpha, self.beta, self.batches = experiment.loss.alpha, experiment.loss.beta, batches

@@ -143,25 +143,30 @@ def verified_imagenet_file(arch: str) -> Path:
     Raises:
         UserError: if it cannot be downloaded, or is corrupted.
     """
-    file = torchvision_file(arch)
-    if not file.is_file():
-        download(_url(arch), file, f"ImageNet weights of {arch}")
-    _check_hash(file)
-    return file
+    return _verified(arch, torchvision_file(arch))
 
 
 def _imagenet(arch: str) -> Path:
-    cached = imagenet_file(arch)
+    cached, file = imagenet_file(arch), torchvision_file(arch)
     if not cached.is_file():
-        file = torchvision_file(arch)
         with tempfile.TemporaryDirectory() as folder:
-            if not file.is_file():
-                file = Path(folder) / file.name
-                download(_url(arch), file, f"ImageNet weights of {arch}", OFFLINE_CHOICES)
-            _check_hash(file)
+            file = _verified(arch, file if file.is_file() else Path(folder) / file.name, OFFLINE_CHOICES)
             features = {k: v for k, v in read_state_dict(file).items() if k.startswith("features.")}
         write_tensors(cached, features)
     return cached
+
+
+def _verified(arch: str, file: Path, otherwise: str = "") -> Path:
+    """torchvision's file of ImageNet weights, downloaded if it is missing; torch does not check files in its cache."""
+    if not file.is_file():
+        download(_url(arch), file, f"ImageNet weights of {arch}", otherwise)
+    # its name ends in the first 8 digits of its SHA-256
+    expected, found = file.stem.rpartition("-")[2], hashlib.sha256(file.read_bytes()).hexdigest()
+    if not found.startswith(expected):
+        raise UserError(
+            f"{file} is corrupted: expected a SHA-256 of {expected}..., got {found[:8]}; delete it and try again."
+        )
+    return file
 
 
 def _url(arch: str) -> str:
@@ -184,15 +189,6 @@ def download(url: str, target: Path, described: str, otherwise: str = "") -> Non
             f"The {described} could not be downloaded from {url} ({error}). Download {target.name} on a machine with "
             f"internet and copy it to {Path(torch.hub.get_dir()) / 'checkpoints'}{otherwise and '; '}{otherwise}."
         ) from error
-
-
-def _check_hash(file: Path) -> None:
-    # torchvision's file names end in the first 8 digits of their SHA-256; torch does not check files in its cache
-    expected, found = file.stem.rpartition("-")[2], hashlib.sha256(file.read_bytes()).hexdigest()
-    if not found.startswith(expected):
-        raise UserError(
-            f"{file} is corrupted: expected a SHA-256 of {expected}..., got {found[:8]}; delete it and try again."
-        )
 
 
 def _random(arch: str) -> dict[str, Tensor]:

@@ -113,7 +113,7 @@ class Objective(nn.Module):
         _check_terms(terms, [*self.weights, "total"])
         self.own = {name: term for name, (term, _) in terms.items()}
         self.own_modules = nn.ModuleList(term for term in self.own.values() if isinstance(term, nn.Module)).eval()
-        self.weights |= {name: beta * weight for name, (_, weight) in terms.items()}
+        self.weights |= {name: beta * own for name, (_, own) in terms.items()}
         self.scales = dict.fromkeys(self.weights, 1.0) | dict(scales or {})
 
     def train(self, mode: bool = True) -> "Objective":

@@ -23,4 +23,5 @@ def frozen(name):
 
 
 if __name__ == "__main__":
-    GOLDEN.write_text(json.dumps({name: frozen(name) for name in NAMES}, indent=1) + "\n")
+    lines = [f"{json.dumps(name)}: {json.dumps(frozen(name))}" for name in NAMES]
+    GOLDEN.write_text("{\n" + ",\n".join(lines) + "\n}\n")

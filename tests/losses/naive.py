@@ -185,12 +185,6 @@ def loss(name, model=None):
     return of_layers(name, model)
 
 
-def total(name, model, x_hat, x):
-    """The weighted sum, (N,)."""
-    terms, weights = loss(name, model)
-    return sum(weight * term for weight, term in zip(weights, terms(x_hat, x), strict=True))
-
-
 def waves(count, size, phase=0.0):
     """Images (count, 3, size, size) in [0, 1], waves with grain, from a formula: the same everywhere."""
     i, c = torch.arange(count).view(-1, 1, 1, 1), torch.arange(3).view(1, -1, 1, 1)

@@ -57,39 +57,20 @@ def test_value_and_gradient_equal_the_naive_implementation(name, size, count, ne
         exact.double()
         x_hat = naive.waves(count, size, 3.0)
     ours, theirs = x_hat.clone().requires_grad_(), x_hat.to(precision, copy=True).requires_grad_()
-    value = perceptual(name, network)(ours, x)
-    expected = naive.total(name, exact, theirs, x.to(precision))
+    loss = perceptual(name, network)
+    terms = loss.terms(ours, x)
+    naive_terms, weights = naive.loss(name, exact)
+    others = naive_terms(theirs, x.to(precision))
+    assert list(terms) == list(loss.weights)
+    for term, other in zip(terms.values(), others, strict=True):
+        assert relative(term, other) < 1e-5
+    value, expected = loss(ours, x), sum(weight * other for weight, other in zip(weights, others, strict=True))
     assert value.shape == (count,)
     assert relative(value, expected) < 1e-5
     weight = torch.linspace(1, 2, count)  # images must not be mixed up
     (value * weight).sum().backward()
     (expected * weight).sum().backward()
     assert relative(ours.grad, theirs.grad) < 1e-5
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_terms_by_name_add_up_to_the_total(name, networks):
-    x_hat, x = images(name, 32, 2)
-    loss = perceptual(name, networks(name))
-    terms = loss.terms(x_hat, x)
-    assert list(terms) == list(loss.weights)
-    total = sum(loss.weights[term] * value for term, value in terms.items())
-    torch.testing.assert_close(loss(x_hat, x), total)
-    expected, _ = naive.loss(name, networks(name))
-    for value, other in zip(terms.values(), expected(x_hat, x), strict=True):
-        assert relative(value, other) < 1e-5
-
-
-def test_the_layers_are_named_as_labelled():
-    assert PRESETS["dfc"].layers == ("conv3_1", "bn3_4", "bn4_3", "conv5_2")
-    assert list(perceptual("dfc", "random").weights) == ["conv3_1", "bn3_4", "bn4_3", "conv5_2"]
-
-
-def test_dfc_and_its_aliased_reading_differ(networks):
-    x_hat, x = images("dfc", 32, 2)
-    a, b = (perceptual(name, networks("dfc")).terms(x_hat, x) for name in ("dfc", "dfc-aliased"))
-    assert torch.equal(a["conv3_1"], b["conv3_1"])
-    assert relative(b["relu3_4"], a["bn3_4"]) > 0.1
 
 
 def test_the_aliased_reading_is_what_a_hook_on_torchvisions_network_sees(networks):
@@ -105,6 +86,8 @@ def test_the_aliased_reading_is_what_a_hook_on_torchvisions_network_sees(network
             network((image - naive.MEAN) / naive.STD)
         seen.append(dict(caught))
     terms = perceptual("dfc-aliased", network).terms(x_hat, x)
+    assert list(terms) == ["conv3_1", "relu3_4", "relu4_3", "conv5_2"]
+    assert list(perceptual("dfc", network).weights) == ["conv3_1", "bn3_4", "bn4_3", "conv5_2"]
     for index, value in zip((14, 24, 34, 43), terms.values(), strict=True):
         assert value.item() == pytest.approx((seen[0][index] - seen[1][index]).square().mean().item(), rel=1e-5)
 
@@ -191,7 +174,7 @@ def test_negative_structure_of_one_scale_leaves_the_others_a_gradient():
             lambda: perceptual(replace(PRESETS["dfc"], reduction="avg"), "random"),
             "one of mean, half-mean, sum, got 'avg'",
         ),
-        (lambda: perceptual(replace(PRESETS["dfc"], weights=(1.0, 2.0)), "random"), "each of the 4 layers .* got 2"),
+        (lambda: perceptual(replace(PRESETS["dfc"], weights=(1.0, 2.0)), "random"), "each of the 4 layers .* got"),
         (lambda: perceptual("dfc", "/nowhere/vgg.pth"), "No weights file at /nowhere/vgg.pth"),
         (
             lambda: perceptual("dfc", nn.Linear(2, 2)),
