@@ -24,7 +24,7 @@ from dfcvae.report.blocks import Block, Folded, Heading, Paragraph, Preformatted
 from dfcvae.report.comparison import distances
 from dfcvae.report.evaluated import Evaluated, evaluate_model
 from dfcvae.report.observers import Judge, Observers
-from dfcvae.report.pictures import interpolations, reconstructions, samples_of_priors, shipped_models
+from dfcvae.report.pictures import interpolations, reconstructions, samples, shipped_models
 from dfcvae.report.tables import headline, measures_table
 from dfcvae.training import train
 from dfcvae.vae import VAE
@@ -116,7 +116,7 @@ def run_demo(out: str | Path, *, seed: int = 0, settings: DemoSettings | None = 
                 "with it."
             ),
             Heading("Samples"),
-            samples_of_priors(vaes, priors, COLUMNS, lines=2, seed=seed),
+            samples(vaes, COLUMNS, lines=2, seed=seed, priors=priors),
             Heading("Interpolation"),
             interpolations(vaes, x[:2], STEPS),
             *shipped,

@@ -40,8 +40,8 @@ def splits_of(model: Model, data: Any = None, *, held_out: bool = False) -> Spli
     Args:
         model: what the faces are for.
         data: None, the training data of the model at a path; a path as in `dfcvae data info`, or ``"synthetic"``; or
-            faces in memory: a dict of splits, `Faces`, a tensor, an array or a torch Dataset, which are split as a
-            training on them splits them.
+            faces in memory, as `dfcvae.data.own.as_splits` takes them: a dict of splits, `Faces`, a tensor, an array
+            or a torch Dataset.
         held_out: ``train`` will not be used, so that no synthetic training faces need be drawn.
 
     Raises:
@@ -58,12 +58,30 @@ def splits_of(model: Model, data: Any = None, *, held_out: bool = False) -> Spli
         config = DataConfig(source or SYNTHETIC, size, channels)
         config = replace(config, train_images=1) if held_out and config.source == SYNTHETIC else config
     else:
-        config = data_of(model, SYNTHETIC if own else source, held_out=held_out and not own, needed=not own)
+        source = SYNTHETIC if own else source
+        config = data_of(model, source, held_out=held_out and not own, needed=not own)
     if not own:
         return load_faces(config)
     from dfcvae.data.own import as_splits  # type: ignore[import-not-found, unused-ignore]
 
     return as_splits(data, config)
+
+
+def faces_of(model: Model, data: Any = None) -> Faces:
+    """Faces to measure a model on: all that are given in memory, or the test split of what else `splits_of` takes."""
+    if isinstance(data, Faces):
+        return data
+    if isinstance(data, Mapping) and "test" in data:
+        return faces_of(model, data["test"])
+    if _in_memory(data) and not isinstance(data, Mapping):
+        # as both, so that no validation split is drawn from them
+        return splits_of(model, {"train": data, "val": data})["train"]
+    return first_filled(splits_of(model, data, held_out=True), "test", "val")
+
+
+def first_filled(splits: Splits, *names: str) -> Faces:
+    """The first of these splits that is not empty; a UserError if all are."""
+    return next((splits[name] for name in names if len(splits.get(name, ()))), None) or filled(splits, names[0])
 
 
 def latent_folder(model: str | Path) -> Path:
@@ -87,18 +105,11 @@ def posteriors(model: Model, data: Any = None, at_most: int = AT_MOST) -> tuple[
 
     Args:
         model: the VAE that encodes them.
-        data: `Faces`, a tensor (N, C, H, W; uint8, or float in [0, 1]), an array or a torch Dataset, all of them; or
-            what else `splits_of` takes, of which the test split is encoded.
+        data: a tensor (N, C, H, W; uint8, or float in [0, 1]), or faces as `faces_of` takes them.
         at_most: images, the first ones.
     """
     vae = model_of(model)
-    if data is None or isinstance(data, (str, Path, Mapping)):
-        data = filled(splits_of(model, data, held_out=True), "test")
-    elif not isinstance(data, (Faces, Tensor)):
-        from dfcvae.data.own import faces
-
-        data = faces(data)
-    images = data.images if isinstance(data, Faces) else data
+    images = data if isinstance(data, Tensor) else faces_of(model, data).images
     return encode_images(vae.encode, images[:at_most], next(vae.parameters()).device)
 
 
@@ -216,8 +227,7 @@ def fit_prior(model: Model, kind: str, data: Any = None, at_most: int = AT_MOST,
     posterior = posteriors(vae, filled(splits, "train"), at_most)
     if kind == "gaussian":
         return fit_gaussian(*posterior)
-    held_out = splits["val"] if len(splits["val"]) else filled(splits, "test")
-    prior, likelihood = fit_mixture(posterior, posteriors(vae, held_out, at_most))
+    prior, likelihood = fit_mixture(posterior, posteriors(vae, first_filled(splits, "val", "test"), at_most))
     if progress:
         values = ", ".join(f"{kind} {value:.2f}" for kind, value in likelihood.items())
         best = max(likelihood, key=likelihood.__getitem__)

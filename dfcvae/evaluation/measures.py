@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dfcvae.config import DataConfig
-from dfcvae.data import Batches, Faces, filled, source_name
+from dfcvae.data import Batches, Faces, source_name
 from dfcvae.device import keep_freed_memory
 from dfcvae.errors import UserError
 from dfcvae.evaluation.judges import NetworkJudge, stranger_of
@@ -19,7 +19,7 @@ from dfcvae.evaluation.likelihood import likelihood_bounds, posterior_draws, pos
 from dfcvae.evaluation.quality import Distance, laplacian_variance, mesh_energy, plaid_energy, power_spectrum, psnr
 from dfcvae.evaluation.samples import put_rows
 from dfcvae.features import VGGFeatures
-from dfcvae.fitted import Model, model_of, splits_of
+from dfcvae.fitted import Model, faces_of, model_of
 from dfcvae.gaussian import active_units, kl_per_dimension
 from dfcvae.images import to_float
 from dfcvae.latent import Prior
@@ -90,8 +90,8 @@ def evaluate(
 
     Args:
         model: a VAE, or a run folder, a checkpoint, an exported folder, or the name of a shipped model.
-        data: held-out `Faces`; or what else `dfcvae.fitted.splits_of` takes, of which the test split is measured
-            (default: that of the model's training data).
+        data: held-out faces in memory (`Faces`, a tensor, an array, a torch Dataset), or a dict of splits or a path, of
+            which the test split is measured (default: that of the model's training data).
         features: a feature network; better another one than that of the training loss.
         judge: maps images in [0, 1] to attribute logits (N, A); better another network than that of the loss.
         batch_size: images at a time; the result does not depend on it.
@@ -109,8 +109,7 @@ def evaluate(
     Raises:
         UserError: if there are fewer than two faces.
     """
-    faces = data if isinstance(data, Faces) else filled(splits_of(model, data, held_out=True), "test")
-    vae = model_of(model)
+    vae, faces = model_of(model), faces_of(model, data)
     return measure(vae, faces, features=features, judge=judge, batch_size=batch_size, progress=progress).values()
 
 

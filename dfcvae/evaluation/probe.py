@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from dfcvae.data import filled
 from dfcvae.data.synthetic import ATTRIBUTES
 from dfcvae.errors import UserError
-from dfcvae.fitted import Model, model_of, splits_of
+from dfcvae.fitted import Model, first_filled, model_of, splits_of
 from dfcvae.images import to_float
 from dfcvae.latent import encode_images
 from dfcvae.seeding import Stream, seeded_generator
@@ -74,7 +75,7 @@ def probe_model(model: Model, data: Any = None, *, progress: bool = False) -> Pr
         UserError: if the faces have no attributes, or none that varies in both splits.
     """
     vae, splits = model_of(model), splits_of(model, data)
-    train, test = splits["train"], splits["test"]
+    train, test = filled(splits, "train"), first_filled(splits, "test", "val")
     if len(train) > AT_MOST:
         train = train.subset(AT_MOST)
     left_out = one_valued(train.attributes, test.attributes, train.names)

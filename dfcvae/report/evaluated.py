@@ -13,7 +13,7 @@ from dfcvae.latent import Prior
 from dfcvae.latent.stored import read_stored, write_stored
 from dfcvae.report.observers import Observers
 from dfcvae.report.tables import distance_keys
-from dfcvae.vae import VAE, digest
+from dfcvae.vae import VAE
 
 KIND = "measures"
 
@@ -51,13 +51,12 @@ class Evaluated:
         return write_stored(file, tensors, KIND, str(self.card["model"]), source, about)
 
     @classmethod
-    def load(cls, file: Path, model: str, source: str) -> "Evaluated":
-        """The saved measurements of this model on these faces.
-
-        Raises:
-            UserError: if the file is something else.
-        """
-        tensors, about = read_stored(file, KIND, model, source)
+    def load(cls, file: Path, model: str, source: str) -> "Evaluated | None":
+        """The saved measurements of this model on these faces; None if there are none, or the file is corrupted."""
+        try:
+            tensors, about = read_stored(file, KIND, model, source)
+        except UserError:
+            return None
         kl = tensors.pop("kl_per_dimension")
         per_image = {name.removeprefix("image/"): tensors[name] for name in tensors}
         return cls(Measurements(per_image, about["scales"], about["whole"], kl), about["samples"], about["card"])
@@ -107,7 +106,7 @@ def evaluate_model(
     card |= {"faces": test.fingerprint, "validation_images": len(val)}
     card |= inception_card() if "inception" in spaces else {}
     card |= {"lpips": ", ".join(observers.lpips)} if observers.lpips else {}
-    if (found := _cached(cache, vae, data)) is not None and found.card == card:
+    if cache and (found := Evaluated.load(cache, card["model"], source_name(data))) and found.card == card:
         return found
     measured = measure(
         vae,
@@ -129,13 +128,3 @@ def evaluate_model(
     if cache is not None:
         evaluated.save(cache, source_name(data))
     return evaluated
-
-
-def _cached(file: Path | None, vae: VAE, data: DataConfig) -> Evaluated | None:
-    """The cached measurements of a model on these faces; None if the file is for others or corrupted."""
-    if file is None or not file.is_file():
-        return None
-    try:
-        return Evaluated.load(file, digest(vae), source_name(data))
-    except UserError:
-        return None

@@ -34,30 +34,28 @@ def reconstructions(models: Models, x: Tensor) -> Drawing:
     return _drawing("reconstructions", rows, ["original", *models], caption, data)
 
 
-def samples(models: Models, count: int, lines: int, seed: int = 0) -> Drawing:
-    """Decoded draws from N(0, I), the same for every model, in ``lines`` rows of ``count`` each.
+def samples(
+    models: Models, count: int, lines: int, seed: int = 0, priors: Mapping[str, Prior] | None = None
+) -> Drawing:
+    """Decoded draws in ``lines`` rows of ``count`` each: from N(0, I), below those of a fitted prior, if any.
 
-    A model with fewer latent dimensions takes the first numbers of every latent.
+    The latents from N(0, I) are the same for every model; one with fewer dimensions takes the first numbers of each.
     """
     most = max(vae.latent_dim for vae in models.values())
     z = torch.randn(count * lines, most, generator=seeded_generator(seed, Stream.PICTURES))
-    faces = {name: vae.decode_all(z[:, : vae.latent_dim]).cpu() for name, vae in models.items()}
-    rows = [part for images in faces.values() for part in images.split(count)]
-    names = [name if line == 0 else "" for name in models for line in range(lines)]
-    return _drawing("samples", rows, names, "Samples from N(0, I), none selected; the same latents for all.", {"z": z})
-
-
-def samples_of_priors(models: Models, priors: Mapping[str, Prior], count: int, lines: int, seed: int = 0) -> Drawing:
-    """Draws from each model's fitted prior, and from N(0, I) below them, in ``lines`` rows of ``count`` each."""
-    rows, names, data = [], [], {}
+    rows: list[Tensor] = []
+    names, data = [], {"z": z}
     for name, vae in models.items():
-        for prior in (priors[name], Prior.standard(vae.latent_dim)):
-            label = "mixture" if len(prior.weights) > 1 else str(prior)
-            z = prior.sample(count * lines, generator=seeded_generator(seed, Stream.PICTURES))
-            rows += vae.decode_all(z).cpu().split(count)
-            names += [f"{name}\n{label}", *[""] * (lines - 1)]
-            data[f"z {name} {label}"] = z
-    caption = "Samples, none selected: from the mixture fitted to the latents of the training faces, and from N(0, I)."
+        draws = {"N(0, I)": z[:, : vae.latent_dim]}
+        if priors and str(priors[name]) != "N(0, I)":
+            label = "mixture" if len(priors[name].weights) > 1 else str(priors[name])
+            fitted = priors[name].sample(count * lines, generator=seeded_generator(seed, Stream.PICTURES))
+            draws, data[f"z {name}"] = {label: fitted} | draws, fitted
+        for label, latents in draws.items():
+            rows += vae.decode_all(latents).cpu().split(count)
+            names += [f"{name}\n{label}" if priors else name, *[""] * (lines - 1)]
+    fitted_too = "from the mixture fitted to the latents of the training faces, and " if priors else ""
+    caption = f"Samples, none selected: {fitted_too}from N(0, I), the same latents for all."
     return _drawing("samples", rows, names, caption, data)
 
 

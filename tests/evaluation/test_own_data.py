@@ -1,14 +1,13 @@
 """What the Python functions take: a model by its path or in memory, and faces as users have them."""
 
 import sys
+from dataclasses import replace
 from types import ModuleType
 
-import numpy as np
 import pytest
 import torch
 
 import dfcvae
-from dfcvae.data import Faces
 from dfcvae.errors import UserError
 from dfcvae.evaluation import probe_model
 from dfcvae.fitted import fit_prior, fit_vectors, latent_folder, load_prior, load_vectors, posteriors
@@ -31,18 +30,26 @@ def folder(vae, tmp_path, splits, monkeypatch):
 
 @pytest.fixture
 def own(splits, monkeypatch):
-    """A stand-in for what turns arrays into faces: every array is the faces of the tests."""
+    """A stand-in for what turns arrays into faces: they have the test faces' attributes, and no test split."""
+
+    def as_splits(data, config):
+        assert (config.size, config.channels) == (32, 3)
+        given = data if isinstance(data, dict) else {"train": data}
+        made = {
+            name: replace(splits["test"], images=torch.as_tensor(part)) for name, part in given.items() if len(part)
+        }
+        return {"val": made["train"]} | made
+
     module = ModuleType("dfcvae.data.own")
-    module.as_splits = lambda data, config: splits if config.size == 32 else {}
-    module.faces = lambda images: Faces(torch.from_numpy(images), torch.zeros(len(images), 0, dtype=torch.bool), ())
+    module.as_splits = as_splits
     monkeypatch.setitem(sys.modules, "dfcvae.data.own", module)
 
 
 def test_evaluate_takes_a_path_or_a_model_and_faces_of_any_kind(folder, vae, splits, own):
     wanted = dfcvae.evaluate(vae, splits["test"])
-    array = np.zeros((8, 32, 32, 3), np.uint8)
+    array = splits["test"].images.numpy()
     given = [(folder, None), (str(folder), splits), (folder, "synthetic"), (vae, splits), (vae, array), (folder, array)]
-    for model, data in given:
+    for model, data in [*given, (vae, {"train": array[:3], "test": array})]:
         assert dfcvae.evaluate(model, data=data) == wanted
     assert dfcvae.evaluate(folder, splits["val"]) != wanted
     with pytest.raises(UserError, match="data: a VAE in memory does not say which faces to take; give them, or the p"):
@@ -52,17 +59,16 @@ def test_evaluate_takes_a_path_or_a_model_and_faces_of_any_kind(folder, vae, spl
 
 
 def test_so_do_the_probe_vectors_priors_and_latents(folder, vae, splits, own):
-    array = np.random.default_rng(0).integers(0, 256, (8, 3, 32, 32), np.uint8)
-    wanted = probe_model(vae, splits)
-    assert probe_model(folder) == probe_model(folder, array) == wanted
-    vectors = fit_vectors(vae, splits["train"])
-    for found in (fit_vectors(folder), fit_vectors(vae, array), load_vectors(folder, array), fit_vectors(vae, splits)):
-        assert torch.equal(found.vectors, vectors.vectors)
-    prior = fit_prior(vae, "gaussian", splits)
-    for found in (fit_prior(folder, "gaussian"), load_prior(folder, "gaussian", data=array)):
-        assert torch.equal(found.factors, prior.factors)
+    assert probe_model(folder) == probe_model(vae, splits)
+    array, mine = splits["test"].images.numpy(), {"train": splits["test"], "val": splits["test"]}
+    assert probe_model(folder, array) == probe_model(vae, mine)
+    for data, faces in ((None, splits["train"]), (splits, splits["train"]), (array, splits["test"])):
+        assert torch.equal(fit_vectors(folder, data).vectors, fit_vectors(vae, faces).vectors)
+    assert torch.equal(load_vectors(folder, array).vectors, fit_vectors(vae, splits["test"]).vectors)
+    prior = fit_prior(vae, "gaussian", mine)
+    assert torch.equal(load_prior(folder, "gaussian", data=array).factors, prior.factors)
+    assert torch.equal(fit_prior(folder, "gaussian").factors, fit_prior(vae, "gaussian", splits).factors)
     assert not latent_folder(folder).exists()  # fits to faces in memory are not saved
-    x = torch.from_numpy(array)
-    for found in (posteriors(folder, array), posteriors(vae, x), posteriors(vae, to_float(x))):
+    x = splits["test"].images
+    for found in (posteriors(folder), posteriors(folder, array), posteriors(vae, x), posteriors(vae, to_float(x))):
         torch.testing.assert_close(found[0], vae.encode(to_float(x))[0].detach(), atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(posteriors(folder)[0], posteriors(vae, splits["test"])[0])
