@@ -17,9 +17,14 @@ class PreemptedError(Exception):
 
 
 def nearest(value: object, valid: Iterable[str]) -> str:
-    """``" (did you mean 'x'?)"`` for the valid choice closest to a mistyped one, or nothing."""
-    close = get_close_matches(str(value), list(valid), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    """``" (did you mean 'x'?)"`` for the valid choice closest to a mistyped one, or nothing.
+
+    Capitals do not count, and a word or its beginning is close to what contains it: ``smile`` to ``Smiling``.
+    """
+    typed, names = str(value).lower(), {name.lower(): name for name in valid}
+    close = get_close_matches(typed, names, n=1)
+    close = close or [name for name in names if len(typed) > 2 and (typed in name or name.startswith(typed[:-1]))]
+    return f" (did you mean {names[close[0]]!r}?)" if close else ""
 
 
 def some(names: Sequence[str]) -> str:
