@@ -116,6 +116,27 @@ def export_model(folder: Path, about: dict[str, Any], state: State, dtype: torch
     return folder
 
 
+def public_config(config: dict[str, Any]) -> dict[str, Any]:
+    """A saved experiment in which paths of the machine, of this system or another, are reduced to a name."""
+
+    def without_paths(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: without_paths(entry) for key, entry in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [without_paths(entry) for entry in value]
+        return last_component(value) if isinstance(value, str) else value
+
+    public: dict[str, Any] = without_paths(config)
+    if isinstance(data := config.get("data"), dict) and "source" in data:  # "." is a name only once it is resolved
+        public["data"]["source"] = last_component(str(Path(str(data["source"])).expanduser().resolve()))
+    return public
+
+
+def last_component(path: str) -> str:
+    """The name at the end of a path with slashes or backslashes; of other text, all of it."""
+    return Path(path.replace("\\", "/")).name if {"/", "\\"} & set(path) else path
+
+
 def _read_exported(file: Path) -> tuple[dict[str, Any], State]:
     description = file.with_suffix(".json")
     try:

@@ -19,12 +19,15 @@ class PreemptedError(Exception):
 def nearest(value: object, valid: Iterable[str]) -> str:
     """``" (did you mean 'x'?)"`` for the valid choice closest to a mistyped one, or nothing.
 
-    Initials count: lr is close to learning_rate.
+    Capitals do not count, initials do (lr is close to learning_rate), and a word or its beginning is close to what
+    contains it (smile to Smiling).
     """
-    names, word = list(valid), str(value).rpartition(".")[2]
-    initials = {"".join(part[:1] for part in name.rpartition(".")[2].split("_")): name for name in reversed(names)}
-    close = [initials[word]] if len(word) > 1 and word in initials else get_close_matches(str(value), names, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    typed, names = str(value).lower(), {name.lower(): name for name in valid}
+    word, ends = typed.rpartition(".")[2], {name: name.rpartition(".")[2] for name in names}
+    close = [name for name, end in ends.items() if len(word) > 1 and word == "".join(p[:1] for p in end.split("_"))]
+    close = close or get_close_matches(typed, names, n=1)
+    close = close or [name for name in names if len(typed) > 2 and (typed in name or name.startswith(typed[:-1]))]
+    return f" (did you mean {names[close[0]]!r}?)" if close else ""
 
 
 def some(names: Sequence[str]) -> str:

@@ -3,15 +3,12 @@
 import json
 import sys
 from collections.abc import Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dfcvae.checkpoint import find_model, load_checkpoint, read_model
-from dfcvae.config import DataConfig
-from dfcvae.data import source_name
+from dfcvae.checkpoint import find_model, last_component, load_checkpoint, public_config, read_model
 from dfcvae.files import write_atomically
 from dfcvae.fitted import VECTORS, latent_folder
 from dfcvae.latent import AttributeVectors, Prior
@@ -28,7 +25,8 @@ TEST = "test.json"  # in a run folder, from `dfcvae evaluate RUN --out RUN/test.
 def export_model(model: str | Path, out: str | Path, dtype: str = "float32") -> Path:
     """Write ``model.safetensors``, ``model.json``, ``README.md`` (a model card) and the folder ``latent``.
 
-    The folder contains no path of this machine: data sets and weights files are reduced to their names.
+    The folder contains no path of this machine: data sets and weights files are reduced to their names, and the data
+    set is told by its fingerprint.
 
     Half precision rounds the weights, which changes pixels by a fraction of a level of 255. The priors and attribute
     vectors in ``latent`` are copied and tied to the rounded weights (`dfcvae.vae.digest` of the loaded model).
@@ -74,24 +72,8 @@ def _load_fitted(folder: Path, model_digest: str) -> dict[str, tuple[Prior | Att
             except OtherFitError as error:
                 print(f"Not exported: {error}", file=sys.stderr)
             else:
-                fitted[name] = fit, Path(str(about["source"])).name
+                fitted[name] = fit, last_component(str(about["source"]))
     return fitted
-
-
-def public_config(config: dict[str, Any]) -> dict[str, Any]:
-    """A saved experiment in which paths of the machine are reduced to their last component."""
-    public = _without_paths(deepcopy(config))
-    if isinstance(config.get("data"), dict) and "source" in config["data"]:
-        public["data"]["source"] = source_name(DataConfig(source=str(config["data"]["source"])))
-    return dict(public)
-
-
-def _without_paths(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_paths(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_without_paths(entry) for entry in value]
-    return Path(value.replace("\\", "/")).name if isinstance(value, str) and {"/", "\\"} & set(value) else value
 
 
 def of_training(model: str | Path, about: dict[str, Any]) -> dict[str, Any]:
@@ -204,6 +186,8 @@ def card(
         }
     facts["weights in the file"] = f"{dtype}; they load as float32"
     facts |= {key: training[key] for key in ("epochs", "steps", "commit") if key in training}
+    if "fingerprint" in training:
+        facts["fingerprint of the data"] = f"`{training['fingerprint'][:16]}`"
     shown = [name for name in FIRST_MEASURES if name in measures] + sorted(measures.keys() - set(FIRST_MEASURES))
     rows = "\n".join(f"| {name} | {measures[name]:.4g} |" for name in shown)
     edited = "Smiling" if "Smiling" in attributes else "".join(attributes[:1])

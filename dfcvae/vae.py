@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dfcvae.checkpoint import export_model, read_model
+from dfcvae.checkpoint import export_model, public_config, read_model
 from dfcvae.errors import UserError
 from dfcvae.gaussian import sample_posterior
 from dfcvae.networks import NETWORKS, SIZES
@@ -117,7 +117,7 @@ class VAE(nn.Module):
 
         Args:
             folder: created if it is missing.
-            config: the resolved experiment that trained the model, stored in the JSON.
+            config: the resolved experiment that trained the model, stored in the JSON with names instead of paths.
             dtype: of the weight matrices and filters: float32, float16 or bfloat16. Biases and batch norm statistics,
                 which are small, stay in float32. `load` always returns float32 parameters.
             training: further facts about the training, plain values, stored in the JSON.
@@ -125,7 +125,7 @@ class VAE(nn.Module):
         Raises:
             UserError: if a weight is too large for ``dtype``.
         """
-        about = {"vae": self.config, "training": training or {}, "config": config or {}}
+        about = {"vae": self.config, "training": training or {}, "config": public_config(config or {})}
         return export_model(Path(folder), about, self.state_dict(), dtype)
 
     @classmethod

@@ -16,13 +16,13 @@ FILES = {
 
 # Files and folders by layer, from the bottom. A layer may use itself, without cycles.
 LAYERS = [
-    "config device disturbances errors feature_config files gaussian images parsing ranges registry seeding "
+    "config device disturbances errors feature_config files gaussian images parsing ranges registry seeding sheet "
     "tensorfiles",
     "checkpoint features networks vae vgg weights",
     "latent losses",
     "data fitted",
     "attribute_network bench build distil evaluation explore exporting metrics plots popular report run targets "
-    "training",
+    "trained training",
     "ablate demo executor paper study",
     "__main__ cli commands",
 ]
@@ -123,7 +123,7 @@ socket.socket.connect = socket.getaddrinfo = refuse
 import dfcvae
 for name in dfcvae.__all__: getattr(dfcvae, name)
 import torch
-import dfcvae.commands.faces
+import dfcvae.trained
 print(torch.cuda.is_initialized(), "nicegui" in sys.modules, "starlette" in sys.modules)
 """
     assert run(code).split() == ["False"] * 3

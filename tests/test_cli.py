@@ -97,11 +97,15 @@ def test_sample_is_deterministic_by_seed(capsys, run, tmp_path):
 
 def test_reconstruct_test_faces_or_files(capsys, run):
     ok(capsys, "reconstruct", run, "-n", 5, "--out", "test.png")
-    assert size("test.png") == (5 * 34 + 2, 2 * 34 + 2)
+    width, height = size("test.png")
+    assert 5 * 131 < width < 5 * 131 + 120  # faces at four times their size beside the labels of the rows
+    assert 2 * 131 < height < 2 * 131 + 30
     face(200).convert("L").save("grey.png")
     face(200).save("face.jpg")
     ok(capsys, "reconstruct", run, "grey.png", "face.jpg", "--out", "files.png")
-    assert size("files.png") == (2 * 34 + 2, 2 * 34 + 2)
+    assert size("files.png")[0] == width - 3 * 131
+    ok(capsys, "reconstruct", run, "-n", 5, "--scale", 1, "--out", "native.png")
+    assert size("native.png") == (width - 5 * 96, height - 2 * 96)
 
 
 def test_a_file_of_a_synthetic_face_is_not_cropped(run):
@@ -240,18 +244,19 @@ def test_interpolate_between_test_faces_and_files(run, capsys):
     written = [f"{width}.png" for width in (90, 64, 200)]
     for file in written:
         Image.new("RGB", (int(file[:-4]), 110), (200, 150, int(file[:-4]))).save(file)
-    ok(capsys, "interpolate", run, "--steps", 5)
-    assert size("interpolation.png") == (7 * 34 + 2, 36)  # the two originals at the ends
-    ok(capsys, "interpolate", run, "-n", 4, "--steps", 3, "--out", "grid.png", "--spherical")
-    assert size("grid.png") == (3 * 34 + 2, 3 * 34 + 2)
-    ok(capsys, "interpolate", run, *written, "--steps", 4, "--out", "legs.png")
-    assert size("legs.png") == (6 * 34 + 2, 2 * 34 + 2)
+    for name, arguments, columns, rows in (
+        ("ends", ["--steps", 5], 7, 1),  # with the two originals at the ends
+        ("grid", ["-n", 4, "--steps", 3, "--spherical"], 3, 3),
+        ("legs", [*written, "--steps", 4], 6, 2),
+        ("random", ["--random", "-n", 3, "--steps", 5, "--seed", 4], 5, 2),  # no originals
+    ):
+        ok(capsys, "interpolate", run, *arguments, "--out", f"{name}.png")
+        assert tuple(pixels // 131 for pixels in size(f"{name}.png")) == (columns, rows)
     ok(capsys, "interpolate", run, "--steps", 6, "--out", "way.gif")
     with Image.open("way.gif") as moving:
-        assert (moving.format, moving.size) == ("GIF", (192, 192))
-        assert 5 < moving.n_frames <= 10  # there and back; equal neighbours are one frame
-    ok(capsys, "interpolate", run, "--random", "-n", 3, "--steps", 5, "--seed", 4, "--out", "random.png")
-    assert size("random.png") == (5 * 34 + 2, 2 * 34 + 2)  # no originals
+        assert (moving.format, moving.size) == ("GIF", (128, 128))
+        assert 20 < moving.n_frames <= 30  # there and back; equal neighbours are one frame
+        assert moving.info["duration"] == 100
 
 
 PACKAGE = Path(dfcvae.__file__).parent
@@ -328,8 +333,10 @@ MISTAKES = [  # command line, exit status, what is said
     ("sample RUN --seed -1", 2, "seed: expected a non-negative integer, got -1."),
     ("sample RUN --temperature -1", 2, "temperature: expected a number from 0 to 10, got -1.0"),
     ("sample RUN --out /dev/null/x.png", 1, "/dev/null.*: .*Check the path"),
+    ("sample RUN --each --out faces.png", 2, "--each writes one file per face into a folder; .* got 'faces.png'."),
+    ("sample RUN --scale 0", 2, "scale: expected a positive integer or null, got 0."),
     ("interpolate RUN -n 1", 2, "count: expected an integer of at least 2, got 1."),
-    ("interpolate RUN no.png", 1, "Interpolation needs at least 2 images, got 1."),
+    ("interpolate RUN no.png", 1, "Interpolation needs two faces or more, got 1: name a second image file"),
     ("reconstruct RUN no.png", 1, "no.png is not a readable image"),
     ("evaluate RUN --judge bad.yaml", 1, "bad.yaml: loss: unknown field; the fields are name, size, "),
     ("evaluate RUN --iwae 1", 2, "iwae: expected an integer of at least 2 .*, got 1."),

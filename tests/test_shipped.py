@@ -182,7 +182,8 @@ def test_an_exported_folder_holds_no_path_and_says_where_it_is_from(run, exporte
     assert about["training"]["commit"] == "abc1234"
     assert about["training"]["measures"] == {"mse": 0.01234, "kl": 98.5}
     card = (exported / "README.md").read_text()
-    for told in ("commit | abc1234", "| epochs | 2 |", "`celeba`", "float16", "non-commercial research", "0.01234"):
+    facts = ("commit | abc1234", "| epochs | 2 |", "fingerprint of the data | `ffffffff`", "`celeba`", "float16")
+    for told in (*facts, "non-commercial research", "0.01234"):
         assert told in card, told
     assert "samples come from | a mixture of 3 Gaussians fitted to the latents" in card
     commands = re.findall(r"^dfcvae (.*)$", card, re.MULTILINE)
@@ -214,6 +215,16 @@ def test_names_of_weights_stay_and_files_lose_their_folders(weights, kept):
     experiment = tiny_experiment()
     experiment.loss.features.weights = weights
     assert public_config(experiment.as_dict())["loss"]["features"]["weights"] == kept
+
+
+@pytest.mark.parametrize("source", ["/home/me/faces", "~/faces", r"C:\Users\me\faces", "../me/faces/", "faces"])
+def test_a_saved_model_names_its_data_and_no_folder_of_this_machine(source, tmp_path):
+    experiment = tiny_experiment()
+    experiment.data.source = source
+    folder = VAE("hou2016", 32, 3, 4).save(tmp_path / "model", experiment.as_dict())
+    text = (folder / "model.json").read_text()
+    assert json.loads(text)["config"]["data"]["source"] == "faces"
+    assert "me" not in re.findall(r"\w+", text)
 
 
 def test_what_was_fitted_to_other_weights_is_left_out_of_an_export(run, tmp_path, capsys):
@@ -359,10 +370,10 @@ def test_nothing_is_written_beside_a_shipped_model(shipped, capsys):
 
 def test_the_explorer_starts_from_draws_of_the_mixture(shipped, capsys):
     explorer = Explorer(NAME)
-    assert "is not on this machine. The faces to start from are draws of a prior: mixture" in capsys.readouterr().err
+    assert "is not on this machine; starting from draws of a prior instead: mixture" in capsys.readouterr().err
     assert (explorer.default_prior, explorer.kinds) == ("gmm", ["normal", "gmm"])
-    assert explorer.vectors is not None
-    assert explorer.nats is not None
+    assert not isinstance(explorer.vectors(), str)
+    assert explorer.dimensions()[1]
     first, third = explorer.face(0), explorer.face(2)
     assert (first.name, third.name, first.original) == ("drawn face 1", "drawn face 3", None)
     assert len(explorer.pictures(torch.stack([first.z, third.z]))) == 2

@@ -28,7 +28,11 @@ Fid = Annotated[
     "also FID and KID of samples, which need torch-fidelity and Inception's weights: FILE, or downloaded once",
 ]
 Lpips = Annotated[bool, "download the weights of LPIPS where they are missing; it is left out otherwise"]
-Picture = Annotated[Path, "a PNG"]
-Animated = Annotated[Path, "a PNG, or a GIF or MP4 for an animation"]
-Each = Annotated[bool, "write one PNG per face into a folder instead of a grid"]
+Picture = Annotated[Path | None, "a PNG"]
+Animated = Annotated[Path | None, "a PNG, or a GIF or MP4 for an animation"]
+Each = Annotated[bool, "write one PNG per face into a folder instead of a picture of all"]
+Scale = Annotated[
+    Positive | None,
+    "enlarge faces by this factor; 1: native pixels (default: to 128 pixels or more; files of --each are native)",
+]
 Temperature = Annotated[float, Range(0, 10, "a number from 0 to 10"), "factor of the prior's standard deviation"]

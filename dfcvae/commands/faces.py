@@ -1,24 +1,21 @@
-"""What the commands start from, faces or latents, and the pictures they write."""
+"""What the commands that draw faces share: the model, where they write, and rows of faces under each other."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from dfcvae.config import DataConfig
-from dfcvae.data import absent, at_hand, data_of, filled, load_faces, read_face
 from dfcvae.device import pick_device
-from dfcvae.errors import UserError
-from dfcvae.fitted import load_prior, posteriors
-from dfcvae.images import grid, rows, save_each, save_png, to_float
-from dfcvae.latent import encode_images
-from dfcvae.seeding import Stream, seeded_generator
+from dfcvae.errors import UsageError, UserError
+from dfcvae.images import save_each, to_rgb
+from dfcvae.sheet import enlarge, lines, save, sheet
+from dfcvae.trained import Face, Trained
 from dfcvae.vae import VAE
 
-DRAWS = 256  # from the prior, where there are no faces
+COLUMNS = 8  # faces in a line
+PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".mp4", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def load_vae(model: str) -> VAE:
@@ -26,62 +23,53 @@ def load_vae(model: str) -> VAE:
     return VAE.load(model, device=pick_device())
 
 
-def faces_of(files: Sequence[Path], count: int, data: DataConfig, out: Path) -> Tensor:
-    """Faces (n, C, H, W) in [0, 1]: the image files that were named, or else the first faces of the test split.
+def place(out: Path | None, name: str, each: bool = False, files: Sequence[Path] = ()) -> Path:
+    """The picture to write, NAME.png unless one is named, or the folder NAME for single files.
 
     Raises:
-        UserError: if one is not an image, or ``out`` (a file, or a folder of files) would overwrite it.
+        UsageError: if a folder is needed and the name is that of a picture.
+        UserError: if ``files``, which will be read, would be overwritten.
     """
+    out = out or Path(name if each else f"{name}.png")
+    if each and out.suffix.lower() in PICTURES:
+        raise UsageError(f"out: --each writes one file per face into a folder; expected its name, got {str(out)!r}.")
     for file in files:
         if out.resolve() in (file.resolve(), file.resolve().parent):
             raise UserError(f"{out} would overwrite {file}, which is one of the images to read; choose another --out.")
-    if files:
-        return to_float(torch.from_numpy(np.stack([read_face(file, data) for file in files]))).to(pick_device())
-    return to_float(filled(load_faces(data), "test").images[:count]).to(pick_device())
+    return out
 
 
-def start(
-    model: str, vae: VAE, files: Sequence[Path], count: int, source: str | None, out: Path
-) -> tuple[Tensor | None, Tensor]:
-    """Faces to begin with, (n, C, H, W), and their latents (n, D): image files, or the first faces of the test split.
-
-    If neither is available, as with a shipped model, the latents are draws from the prior, there are no faces, and
-    stderr says so.
-
-    Raises:
-        UserError: as `faces_of` does.
-    """
-    data = data_of(model, source, needed=False)
-    if files or source or at_hand(data):
-        x = faces_of(files, count, data, out)
-        return x, encode_images(vae.encode, x)[0]
-    prior = load_prior(model, vae=vae)
-    print(f"{absent(model, data)}; starting from draws of a prior instead: {prior}.", file=sys.stderr)
-    return None, prior.sample(count, generator=seeded_generator(0, Stream.PICTURES))
-
-
-def many_posteriors(model: str, vae: VAE, source: str | None) -> tuple[Tensor, Tensor]:
-    """``mu, logvar``, each (N, D), of the test faces, or of decoded draws from the prior if none are available."""
-    data = data_of(model, source, needed=False)
-    if source or at_hand(data):
-        return posteriors(vae, filled(load_faces(data), "test"))
-    z = load_prior(model, vae=vae).sample(DRAWS, generator=seeded_generator(0, Stream.PICTURES))
-    return encode_images(vae.encode, vae.decode_all(z))
-
-
-def draws(
-    model: str, vae: VAE, count: int, *, prior: str, seed: int, temperature: float = 1.0, source: str | None = None
-) -> Tensor:
-    """Latents (count, D) from a prior, which stderr names; see `load_prior`."""
-    found = load_prior(model, prior, vae=vae, data=source)
+def draws(trained: Trained, count: int, *, prior: str, seed: int, temperature: float = 1.0) -> Tensor:
+    """Latents (count, D) from a prior, which stderr names."""
+    found = trained.prior(prior)
     none_kept = prior == "auto" and str(found) == "N(0, I)"
     print(f"Prior: {found}{'; no mixture is saved with this model' if none_kept else ''}.", file=sys.stderr)
-    return found.sample(count, temperature=temperature, generator=seeded_generator(seed, Stream.PICTURES))
+    return trained.draws(count, prior, seed=seed, temperature=temperature)
 
 
-def write(images: Tensor, originals: Tensor | None, out: Path, each: bool) -> None:
-    """A grid (with the originals above, if there are any) or single files."""
-    if each:
-        print(f"{len(save_each(images, out))} files in {out}")
-    else:
-        print(save_png(grid(images) if originals is None else rows(originals, images), out))
+def latents(faces: Sequence[Face]) -> Tensor:
+    """Their latents, (N, D)."""
+    return torch.stack([face.z for face in faces])
+
+
+def originals(trained: Trained, faces: Sequence[Face]) -> dict[str, Tensor]:
+    """The images that faces start from, by their label: (N, C, H, W)."""
+    if faces[0].original is None:
+        return {"draw": trained.decode(latents(faces))}
+    return {"original": torch.stack([face.original for face in faces if face.original is not None])}
+
+
+def save_rows(rows: Mapping[str, Tensor], names: Sequence[str], out: Path, scale: int | None) -> None:
+    """Write rows of N faces each, (N, C, H, W) by label, as a picture in lines of eight, and print its path."""
+    columns = min(COLUMNS, len(names))
+    split = torch.stack([lines(to_rgb(row).cpu(), columns) for row in rows.values()], dim=1)  # (lines, rows, columns)
+    blocks = [names[i : i + columns] for i in range(0, len(names), columns)]
+    if len(blocks) == 1:
+        print(save(sheet(split[0], list(rows), names, scale), out))
+        return
+    print(save(sheet(split.flatten(0, 1), [*rows] * len(blocks), scale=scale), out))
+
+
+def save_single(images: Tensor, folder: Path, scale: int | None) -> None:
+    """Write one PNG per image (N, C, H, W), of its own size unless a scale is named, and print how many."""
+    print(f"{len(save_each(enlarge(images, scale or 1), folder))} files in {folder}")

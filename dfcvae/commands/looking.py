@@ -1,12 +1,11 @@
 """Commands that show the whole latent space: attribute vectors, maps, neighbours."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dfcvae.commands.arguments import Model, Picture, Prior, Source
-from dfcvae.errors import UserError
+from dfcvae.commands.arguments import Model, Picture, Prior, Scale, Source
+from dfcvae.errors import UserError, nearest
 from dfcvae.ranges import Positive, Seed
 
 if TYPE_CHECKING:
@@ -33,12 +32,16 @@ def attributes(
     Args:
         method: the difference of the class means, or the normal of a linear classifier.
         balance: attributes in which faces with and without another one shall not differ.
-        out: drawing of the correlations (PNG); the numbers lie beside it as CSV.
+        out: drawing of the correlations (PNG); the numbers lie beside it as CSV, the drawing also as PDF.
     """
-    from dfcvae import fitted, plots
+    from dataclasses import replace
+
+    import torch
+
+    from dfcvae import fitted
     from dfcvae.commands.faces import load_vae
     from dfcvae.data import data_of, filled, load_faces, source_name
-    from dfcvae.latent import label_correlation
+    from dfcvae.report.pictures import attribute_correlations
     from dfcvae.vae import digest
 
     vae = load_vae(model)
@@ -48,13 +51,13 @@ def attributes(
     file = fitted.latent_folder(model) / fitted.VECTORS
     if fitted.save_if_possible(model, lambda: vectors.save(file, digest(vae), source_name(data))):
         print(f"Vectors: {file} ({vectors.how})")
-    columns = [splits["train"].names.index(name) for name in vectors.names]
     print(_vectors_table(vae, vectors, splits["test"]))
-    labels = label_correlation(splits["train"].attributes[:, columns])
-    print(_correlation_table(vectors, labels))
-    print(f"All correlations: {_write_correlations(vectors, labels, out.with_suffix('.csv'))}")
-    matrices = {"cosine of the vectors": vectors.correlation(), "correlation of the labels": labels}
-    print(f"Drawing: {plots.save_figure(plots.heatmaps(matrices, vectors.names), out)}")
+    drawing = attribute_correlations(str(model), vectors, splits)
+    count = len(vectors.names)
+    print(_correlation_table(vectors, torch.as_tensor(drawing.data["labels"]).view(count, count)))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    replace(drawing, name=out.stem).save(out.parent)
+    print(f"All correlations: {out.with_suffix('.csv')}\nDrawing: {out.with_suffix('.png')}")
 
 
 def latent_map(
@@ -76,18 +79,17 @@ def latent_map(
         seed: of t-SNE.
         out: the dots (PNG); the faces themselves are drawn beside it, in NAME-faces.png.
     """
-    from dfcvae import fitted, images, latent, plots
-    from dfcvae.commands.faces import load_vae
-    from dfcvae.data import data_of, filled, load_faces
+    from dfcvae import images, latent, plots
+    from dfcvae.trained import Trained
 
-    vae = load_vae(model)
-    test = filled(load_faces(data_of(model, source)), "test")
-    test = test.subset(min(count, len(test)))
+    trained = Trained(model, source)
+    test = trained.held_out.subset(min(count, len(trained.held_out)))
     names = attributes or [name for name in COLOURED if name in test.names]
     for name in names:
         if name not in test.names:
-            raise UserError(f"There is no attribute {name!r}; expected one of {', '.join(test.names) or 'none'}.")
-    mu, _ = fitted.posteriors(vae, test)
+            known = ", ".join(test.names) or "none"
+            raise UserError(f"There is no attribute {name!r}{nearest(name, test.names)}; expected one of {known}.")
+    mu, _ = trained.posteriors(test.images)
     if min(mu.shape) < 2:
         raise UserError(f"A map needs at least 2 faces and 2 latent dimensions, got {mu.shape[0]} and {mu.shape[1]}.")
     points = latent.tsne(mu, seed) if method == "tsne" else latent.principal_components(mu)
@@ -106,7 +108,8 @@ def neighbours(
     count: Positive = 8,
     prior: Prior = "auto",
     seed: Seed = 0,
-    out: Picture = Path("neighbours.png"),
+    out: Picture = None,
+    scale: Scale = None,
 ) -> None:
     """Show the training faces nearest to samples, and how near held-out faces are in comparison.
 
@@ -114,36 +117,36 @@ def neighbours(
         judge: compare in the features of this attribute network too.
         count: number of samples.
         seed: of the samples.
+        out: default: neighbours.png.
     """
-    import torch
-
-    from dfcvae import evaluation, latent, plots
+    from dfcvae import evaluation, latent
     from dfcvae.attribute_network import AttributeNetwork
-    from dfcvae.commands.faces import draws, load_vae
+    from dfcvae.commands import faces
     from dfcvae.data import data_of, filled, load_faces
     from dfcvae.device import pick_device
     from dfcvae.images import to_float
+    from dfcvae.trained import Trained
 
-    vae = load_vae(model)
+    trained = Trained(model, source)
     splits = load_faces(data_of(model, source, held_out=False))
     train, test = filled(splits, "train"), filled(splits, "test")
-    samples = vae.decode_all(draws(model, vae, count, prior=prior, seed=seed, source=source)).cpu()
-    spaces = {"latents": lambda images: latent.encode_images(vae.encode, images, pick_device())[0]}
+    samples = trained.decode(faces.draws(trained, count, prior=prior, seed=seed))
+    spaces = {"latents": lambda images: trained.posteriors(images)[0]}
     if judge:
         network = AttributeNetwork.load(judge).to(pick_device())
         spaces["the judge's features"] = lambda images: evaluation.embed(network.embed, images, pick_device())
-    rows, labels = [samples], ["samples"]
-    for space, place in spaces.items():
-        references = place(train.images)
-        distances, indices = latent.nearest_neighbours(place(samples), references)
-        others, _ = latent.nearest_neighbours(place(test.images), references)
+    rows = {"samples": samples}
+    for space, embedded in spaces.items():
+        references = embedded(train.images)
+        distances, indices = latent.nearest_neighbours(embedded(samples), references)
+        others, _ = latent.nearest_neighbours(embedded(test.images), references)
         print(
             f"Nearest training face in {space}, median distance: {float(distances.median()):.3g} from samples, "
             f"{float(others.median()):.3g} from held-out faces"
         )
-        rows.append(to_float(train.images[indices[:, 0]]))
-        labels.append(f"nearest in\n{space}")
-    print(plots.save_figure(plots.labelled_grid(torch.stack(rows), labels), out))
+        rows[f"nearest in\n{space}"] = to_float(train.images[indices[:, 0]])
+    names = [f"sample {i}" for i in range(count)]
+    faces.save_rows(rows, names, faces.place(out, "neighbours"), scale)
 
 
 def _vectors_table(vae: "VAE", vectors: "AttributeVectors", test: "Faces") -> str:
@@ -176,16 +179,3 @@ def _correlation_table(vectors: "AttributeVectors", labels: "Tensor") -> str:
         pair = f"{vectors.names[i]}, {vectors.names[j]}"
         lines.append(f"{pair:<44}{float(cosine[i, j]):>+8.2f}{float(labels[i, j]):>+8.2f}")
     return "\n".join(lines)
-
-
-def _write_correlations(vectors: "AttributeVectors", labels: "Tensor", file: Path) -> Path:
-    """All pairs as CSV."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    cosine = vectors.correlation()
-    with file.open("w", newline="") as opened:
-        writer = csv.writer(opened)
-        writer.writerow(["attribute", "other", "vectors", "labels"])
-        for i, name in enumerate(vectors.names):
-            for j, other in enumerate(vectors.names):
-                writer.writerow([name, other, f"{float(cosine[i, j]):.4f}", f"{float(labels[i, j]):.4f}"])
-    return file

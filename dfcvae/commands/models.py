@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from dfcvae.commands.arguments import Each, Model, Picture, Prior, Source, Temperature
+from dfcvae.commands.arguments import Each, Model, Picture, Prior, Scale, Source, Temperature
 from dfcvae.errors import UserError
 from dfcvae.ranges import Positive, Seed
 
@@ -19,20 +19,27 @@ def sample(
     prior: Prior = "auto",
     temperature: Temperature = 1.0,
     source: Source = None,
-    out: Picture = Path("samples.png"),
+    out: Picture = None,
     each: Each = False,
+    scale: Scale = None,
 ) -> None:
     """Draw faces from a prior.
 
     Args:
         count: number of faces.
         seed: of the draws.
+        out: default: samples.png, or the folder samples.
     """
-    from dfcvae.commands.faces import draws, load_vae, write
+    from dfcvae.commands import faces
+    from dfcvae.sheet import numbered, save
+    from dfcvae.trained import Trained
 
-    vae = load_vae(model)
-    z = draws(model, vae, count, prior=prior, seed=seed, temperature=temperature, source=source)
-    write(vae.decode_all(z), None, out, each)
+    out, trained = faces.place(out, "samples", each), Trained(model, source)
+    images = trained.decode(faces.draws(trained, count, prior=prior, seed=seed, temperature=temperature))
+    if each:
+        faces.save_single(images, out, scale)
+    else:
+        print(save(numbered(images, scale=scale), out))
 
 
 def reconstruct(
@@ -41,21 +48,30 @@ def reconstruct(
     *,
     source: Source = None,
     count: Positive = 8,
-    out: Picture = Path("reconstructions.png"),
+    out: Picture = None,
     each: Each = False,
+    scale: Scale = None,
 ) -> None:
     """Show originals above their reconstructions.
 
     Args:
         images: image files (default: faces of the test split).
         count: number of test faces.
+        out: default: reconstructions.png, or the folder reconstructions.
     """
-    from dfcvae.commands.faces import faces_of, load_vae, write
+    from dfcvae.commands import faces
     from dfcvae.data import data_of
+    from dfcvae.trained import Trained
 
-    vae = load_vae(model)
-    x = faces_of(images, count, data_of(model, source, needed=not images), out)
-    write(vae.reconstruct(x), x, out, each)
+    out, trained = faces.place(out, "reconstructions", each, images), Trained(model, source)
+    data_of(model, source, needed=not images)  # or say which faces are missing
+    found = trained.read(count, images)
+    again = trained.decode(faces.latents(found))
+    if each:
+        faces.save_single(again, out, scale)
+    else:
+        rows = faces.originals(trained, found) | {"reconstruction": again}
+        faces.save_rows(rows, [face.name for face in found], out, scale)
 
 
 def export(model: Model, *, out: Path, dtype: Literal["float32", "float16", "bfloat16"] = "float32") -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from dfcvae.commands.arguments import Animated, Each, Model, Prior, Source
+from dfcvae.commands.arguments import Animated, Each, Model, Prior, Scale, Source
 from dfcvae.errors import UserError
 from dfcvae.ranges import Positive, Range, Seed, TwoOrMore
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 FARTHEST = 100  # standard deviations, or steps along a vector: beyond, numbers overflow
 Reach = Annotated[float, Range(-FARTHEST, FARTHEST, f"a number from -{FARTHEST} to {FARTHEST}")]
-FRAMES = 16  # of an animation in one direction, at least
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 EDIT = re.compile(rf"(?P<name>[^=]+)=(?P<start>{NUMBER})(?::(?P<end>{NUMBER}))?")
 
@@ -32,7 +31,8 @@ def interpolate(
     seed: Seed = 0,
     steps: TwoOrMore = 8,
     spherical: bool = False,
-    out: Animated = Path("interpolation.png"),
+    out: Animated = None,
+    scale: Scale = None,
 ) -> None:
     """Interpolate from face to face, or in a grid between four.
 
@@ -43,34 +43,45 @@ def interpolate(
         seed: of the draws.
         steps: faces from one to the next, both included.
         spherical: along great circles instead of straight lines.
+        out: default: interpolation.png.
     """
     import torch
 
     from dfcvae import latent
-    from dfcvae.commands.faces import draws, load_vae, start
-    from dfcvae.images import grid, is_animation, save_animation, save_png
+    from dfcvae.commands import faces
+    from dfcvae.images import is_animation
+    from dfcvae.sheet import ONE_WAY, SECONDS, save, save_moving, sheet
+    from dfcvae.trained import Trained
 
     if len(images) == 1:
-        raise UserError("Interpolation needs at least 2 images, got 1.")
-    vae, x = load_vae(model), None
+        raise UserError(
+            "Interpolation needs two faces or more, got 1: name a second image file, or none for test faces."
+        )
+    out, trained, found = faces.place(out, "interpolation", files=images), Trained(model, source), []
     if random:
-        z = draws(model, vae, count, prior=prior, seed=seed, source=source)
+        z = faces.draws(trained, count, prior=prior, seed=seed)
     else:
-        x, z = start(model, vae, images, count, source, out)
+        found = trained.starts(count, images)
+        z = faces.latents(found)
     if len(z) < 2:
-        raise UserError(f"Interpolation needs at least 2 faces, got {len(z)}.")
+        raise UserError(f"Interpolation needs two faces or more, got {len(z)}: name image files, or use --random.")
     between = latent.slerp if spherical else latent.interpolate
+    fractions = [f"{t:.2f}" for t in torch.linspace(0, 1, steps)]
     if is_animation(out):  # and back to where it began
-        frames = vae.decode_all(latent.path(torch.cat([z, z[:1]]), steps, between))
-        print(save_animation(frames[:-1], out))
+        way = trained.decode(latent.path(torch.cat([z, z[:1]]), max(steps, ONE_WAY), between))
+        frames = [sheet(frame[None, None], scale=scale) for frame in way[:-1]]
+        print(save_moving(frames, out, back=False, seconds=len(z) * SECONDS / 2))
     elif len(z) == 4:
-        faces = latent.face_grid(z, steps, steps, between).flatten(0, 1)
-        print(save_png(grid(vae.decode_all(faces), steps), out))
+        corners = trained.decode(latent.face_grid(z, steps, steps, between))
+        print(save(sheet(corners, fractions, fractions, scale), out))
     else:
-        legs = [vae.decode_all(between(first, last, steps)) for first, last in pairwise(z)]
-        if x is not None:  # the originals at the ends
-            legs = [torch.cat([x[i : i + 1], leg, x[i + 1 : i + 2]]) for i, leg in enumerate(legs)]
-        print(save_png(grid(torch.cat(legs), columns=len(legs[0])), out))
+        legs = torch.stack([trained.decode(between(first, last, steps)) for first, last in pairwise(z)])
+        names = [face.name for face in found] or [f"draw {i}" for i in range(len(z))]
+        if found and found[0].original is not None:  # the originals at the ends
+            x = faces.originals(trained, found)["original"][:, None]
+            legs = torch.cat([x[:-1], legs, x[1:]], dim=1)
+            fractions = ["original", *fractions, "original"]
+        print(save(sheet(legs, [f"{a}\nto {b}" for a, b in pairwise(names)], fractions, scale), out))
 
 
 def traverse(
@@ -81,34 +92,41 @@ def traverse(
     dimensions: Positive = 10,
     reach: Reach = 3.0,
     steps: Positive = 9,
-    out: Animated = Path("traversal.png"),
+    out: Animated = None,
+    scale: Scale = None,
 ) -> None:
     """Show what single latent dimensions do to a face, the most informative ones first.
 
     Args:
-        image: an image file (default: the first face of the test split).
+        image: an image file (default: a face of the test split).
         dimensions: number of dimensions.
         reach: from minus to plus this number of standard deviations.
         steps: faces along a dimension.
+        out: default: traversal.png.
     """
     import torch
 
-    from dfcvae import latent, plots
-    from dfcvae.commands.faces import load_vae, many_posteriors, start
-    from dfcvae.images import grid, is_animation, save_animation, there_and_back
+    from dfcvae import latent
+    from dfcvae.commands import faces
+    from dfcvae.images import is_animation
+    from dfcvae.sheet import ONE_WAY, lines, save, save_moving, sheet
+    from dfcvae.trained import Trained
 
-    vae = load_vae(model)
-    _, mu = start(model, vae, [image] if image else [], 1, source, out)
-    indices, nats = latent.by_kl(*many_posteriors(model, vae, source))
-    count = min(dimensions, len(indices))
-    values = torch.linspace(-reach, reach, steps)
-    walks = torch.stack([vae.decode_all(latent.traverse(mu[0], int(d), values)) for d in indices[:count]])
-    if is_animation(out):
-        frames = torch.stack([grid(faces, columns=min(count, 5)) for faces in walks.transpose(0, 1)])
-        print(save_animation(there_and_back(frames), out))
-        return
-    labels = [f"z[{d}]: {n:.2f} nats" for d, n in zip(indices[:count].tolist(), nats.tolist(), strict=False)]
-    print(plots.save_figure(plots.labelled_grid(walks, labels, [f"{value:+.1f}" for value in values]), out))
+    files = [image] if image else []
+    out, trained = faces.place(out, "traversal", files=files), Trained(model, source)
+    (face,) = trained.starts(1, files)
+    indices, nats = (of[:dimensions].tolist() for of in trained.dimensions)
+    moving = is_animation(out)
+    values = torch.linspace(-reach, reach, max(steps, ONE_WAY) if moving else steps)
+    walks = trained.decode(torch.stack([latent.traverse(face.z, d, values) for d in indices]))
+    labels = [f"z[{d}]: {n:.2f} nats" for d, n in zip(indices, nats, strict=True)]
+    if moving:
+        columns = min(len(indices), 5)
+        names = [" ".join(f"z[{d}]" for d in indices[i : i + columns]) for i in range(0, len(indices), columns)]
+        frames = [sheet(lines(frame, columns), names, scale=scale) for frame in walks.transpose(0, 1)]
+        print(save_moving(frames, out))
+    else:
+        print(save(sheet(walks, labels, [f"{value:+.2f}" for value in values], scale), out))
 
 
 def edit(
@@ -119,8 +137,9 @@ def edit(
     source: Source = None,
     count: Positive = 8,
     steps: Positive = 7,
-    out: Animated = Path("edited.png"),
+    out: Animated = None,
     each: Each = False,
+    scale: Scale = None,
 ) -> None:
     """Change attributes of faces, by one step or along a range.
 
@@ -129,45 +148,48 @@ def edit(
         keep: attributes to leave unchanged.
         count: number of test faces.
         steps: faces along a range.
+        out: default: edited.png, or the folder edited.
     """
     import torch
 
-    from dfcvae import plots
-    from dfcvae.commands.faces import load_vae, start, write
-    from dfcvae.data import data_of
-    from dfcvae.fitted import vectors_of
-    from dfcvae.images import grid, is_animation, save_animation, there_and_back
+    from dfcvae.commands import faces
+    from dfcvae.images import is_animation
+    from dfcvae.sheet import ONE_WAY, lines, save, save_moving, sheet
+    from dfcvae.trained import Trained
 
     files, edits = parse_edits(words)
-    vae = load_vae(model)
-    vectors = vectors_of(model, vae, data_of(model, source, held_out=False, needed=False))
-    x, mu = start(model, vae, files, count, source, out)
+    out, trained = faces.place(out, "edited", each, files), Trained(model, source)
+    vectors = trained.vectors
+    vectors.step({name: last for name, (_, last) in edits.items()}, keep)  # mistyped names before work
+    found = trained.starts(count, files)
+    z, names = faces.latents(found), [face.name for face in found]
+    ranged = any(first != last for first, last in edits.values())
 
     def edited(t: float) -> "Tensor":
         strengths = {name: first + t * (last - first) for name, (first, last) in edits.items()}
-        return vae.decode_all(vectors.edit(mu, strengths, keep))
+        return trained.decode(vectors.edit(z, strengths, keep))
 
-    ranged = any(first != last for first, last in edits.values())
     if is_animation(out):
         if not ranged:  # from the face as it is
             edits = {name: (0.0, last) for name, (_, last) in edits.items()}
-        moved = [edited(float(t)) for t in torch.linspace(0, 1, max(steps, FRAMES))]
-        frames = torch.stack([grid(faces) if len(faces) > 1 else faces[0] for faces in moved])
-        print(save_animation(there_and_back(frames), out))
+        columns = min(faces.COLUMNS, len(z))
+        moved = [edited(float(t)) for t in torch.linspace(0, 1, max(steps, ONE_WAY))]
+        print(save_moving([sheet(lines(frame, columns), scale=scale) for frame in moved], out))
     elif each:
-        write(edited(1), None, out, each=True)
+        faces.save_single(edited(1), out, scale)
     elif ranged:
         places = [float(t) for t in torch.linspace(0, 1, steps)]
-        faces = torch.stack([vae.decode_all(mu) if x is None else x, *(edited(t) for t in places)], dim=1)
-        columns = [", ".join(f"{a + t * (b - a):+.1f}" for a, b in edits.values()) for t in places]
+        ((first, start),) = faces.originals(trained, found).items()
+        labels = [", ".join(f"{a + t * (b - a):+.2f}" for a, b in edits.values()) for t in places]
         print(", ".join(edits), "along each row")
-        first_column = "draw" if x is None else "original"
-        print(plots.save_figure(plots.labelled_grid(faces, [""] * len(mu), [first_column, *columns]), out))
+        walks = torch.stack([start, *map(edited, places)], dim=1)
+        print(save(sheet(walks, names, [first, *labels], scale), out))
     else:
-        label = "\n".join(f"{name} {last:+g}" for name, (_, last) in edits.items())
-        shown = {"draw": vae.decode_all(mu)} if x is None else {"original": x, "reconstruction": vae.reconstruct(x)}
-        shown[label] = edited(1)
-        print(plots.save_figure(plots.labelled_grid(torch.stack([*shown.values()]), [*shown]), out))
+        rows = faces.originals(trained, found)
+        if "original" in rows:
+            rows["reconstruction"] = trained.decode(z)
+        rows["\n".join(f"{name} {last:+g}" for name, (_, last) in edits.items())] = edited(1)
+        faces.save_rows(rows, names, out, scale)
 
 
 def parse_edits(words: Sequence[str]) -> tuple[list[Path], dict[str, tuple[float, float]]]:

@@ -1,5 +1,6 @@
 """The page: the current face at the top, and below it a panel for each thing to do with it."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -7,12 +8,13 @@ from nicegui import ui
 from nicegui.events import GenericEventArguments, UploadEventArguments
 
 from dfcvae.errors import UserError, printable
-from dfcvae.explore.explorer import Explorer, Face, data_url
+from dfcvae.explore.explorer import Explorer, data_url
 from dfcvae.explore.session import Session, in_thread, newest
 from dfcvae.explore.widgets import ACCENT, BLANK, CSS, Picture, Range, Sliders, Thumbnail, button
 from dfcvae.images import to_float
 from dfcvae.latent import interpolate as straight
 from dfcvae.latent import slerp
+from dfcvae.trained import Face
 
 THUMBNAILS = 8
 LARGEST = 50 * 2**20  # bytes of an upload
@@ -23,16 +25,36 @@ STEPS = 101  # between two faces: more than a slider on a screen can resolve
 SAMPLES = 8
 
 
+TELLING = ("Smiling", "Male", "Young", "Eyeglasses", "Blond_Hair", "Bangs", "Heavy_Makeup", "Wearing_Hat")
+GROUPS = {  # of CelebA's attributes; words that tell an attribute's group, the first that fits
+    "Beard": ("Beard", "Goatee", "Mustache", "Sideburns", "Shadow"),
+    "Worn": ("Wearing", "Eyeglasses", "Makeup"),
+    "Eyes, nose and mouth": ("Eyes", "Eyebrows", "Nose", "Mouth", "Lips", "Smiling"),
+    "Hair": ("Hair", "Bald", "Bangs"),
+}
+
+
+def grouped(names: Sequence[str]) -> dict[str, list[str]]:
+    """Attributes by group: the eight most telling first, the others by what they are about."""
+    first = [name for name in TELLING if name in names]
+    first += [name for name in names if name not in first][: len(TELLING) - len(first)]
+    groups: dict[str, list[str]] = {"Most telling": first} | {title: [] for title in (*GROUPS, "Face")}
+    for name in names:
+        if name not in first:
+            fits = (title for title, words in GROUPS.items() if any(word in name for word in words))
+            groups[next(fits, "Face")].append(name)
+    return {title: group for title, group in groups.items() if group}
+
+
 def page(explorer: Explorer) -> None:
     """Build the page for one browser tab."""
-    session = Session(explorer)
-    about = explorer.vae.config
+    session, about = Session(explorer), explorer.trained.vae.config
     ui.add_css(CSS)
     ui.colors(primary=ACCENT)
     with ui.element("main").classes("page"):
         with ui.element("header").classes("top"):
             with ui.element("h1"):
-                ui.label(explorer.model.resolve().name)
+                ui.label(explorer.name)
             ui.label(
                 f"{about['network']}, {about['size']} x {about['size']} pixels, "
                 f"{'grey' if about['channels'] == 1 else 'RGB'}, {about['latent_dim']} latent dimensions"
@@ -51,7 +73,7 @@ def page(explorer: Explorer) -> None:
 
 def choose(session: Session) -> None:
     """The current face, an upload, and faces to choose from."""
-    explorer, faces, first = session.explorer, session.explorer.faces, 0
+    explorer, count, first = session.explorer, session.explorer.count, 0
 
     async def uploaded(event: UploadEventArguments) -> None:
         upload.reset()  # the same file may be chosen again
@@ -65,20 +87,20 @@ def choose(session: Session) -> None:
             await session.choose(face)
 
     def rejected(event: GenericEventArguments) -> None:
-        reason, file = event.args
+        size, file = event.args
         other = f"{printable(file)} is not an image file; upload a JPEG or PNG."
-        message.text = TOO_LARGE if reason == "max-file-size" else other
+        message.text = TOO_LARGE if size > LARGEST else other
 
     def turn(by: int) -> None:
         nonlocal first
-        first = (first + by) % len(faces)
+        first = (first + by) % count
         for place, thumbnail in enumerate(thumbnails):
-            index = (first + place) % len(faces)
-            name = f"{explorer.of_faces.capitalize()} {index + 1} of {len(faces)}"
-            thumbnail.show(data_url(to_float(faces[index])), name)
+            index = (first + place) % count
+            name = f"{explorer.of_faces.capitalize()} {index + 1} of {count}"
+            thumbnail.show(data_url(to_float(explorer.pixels(index))), name)
 
     async def take(place: int) -> None:
-        await session.choose(await in_thread(explorer.face, (first + place) % len(faces)))
+        await session.choose(await in_thread(explorer.face, (first + place) % count))
 
     def show(face: Face, reconstruction: str) -> None:
         image.props["src"] = reconstruction if face.original is None else data_url(face.original)
@@ -92,15 +114,15 @@ def choose(session: Session) -> None:
                 label = ui.label().classes("name ellipsis")
                 upload = ui.upload(on_upload=uploaded, max_file_size=LARGEST, auto_upload=True)
                 upload.props('accept="image/*,.tif,.tiff,.bmp,.webp"')
-                upload.on("rejected", rejected, js_handler="([r]) => emit(r.failedPropValidation, r.file.name)")
+                upload.on("rejected", rejected, js_handler="([r]) => emit(r.file.size, r.file.name)")
                 pick = f"() => getElement({upload.id}).$refs.qRef.pickFiles()"  # browsers want it in the click itself
                 button("Upload a face").on("click", js_handler=pick)
         message = ui.label().classes("message").props("role=status aria-live=polite")
-        if len(faces):
+        if count:
             with ui.element("div").classes("faces"):
                 compact = f'aria-label="{{}} {explorer.of_faces}s" padding="4px 10px"'
                 button("<", partial(turn, -THUMBNAILS)).props(compact.format("Earlier"))
-                thumbnails = [Thumbnail(partial(take, place)) for place in range(min(THUMBNAILS, len(faces)))]
+                thumbnails = [Thumbnail(partial(take, place)) for place in range(min(THUMBNAILS, count))]
                 button(">", partial(turn, THUMBNAILS)).props(compact.format("Later"))
             turn(0)
         else:
@@ -109,72 +131,115 @@ def choose(session: Session) -> None:
 
 
 def edit(session: Session) -> None:
-    """Original, reconstruction and edited face side by side, with a slider for every attribute."""
-    vectors = session.explorer.vectors
+    """Original, reconstruction and edited face side by side, with a slider for every attribute.
+
+    An edit stays when another face is chosen.
+    """
+    explorer = session.explorer
     with ui.element("div").classes("pictures"):
         original = Picture("Original", "edit-original")
         reconstruction = Picture("Reconstruction", "edit-reconstruction")
-        edited = Picture("Edited", "edit-edited") if vectors else None
+        edited = Picture("Edited", "edit-edited", main=True)
 
     def show(face: Face, picture: str) -> None:
-        if face.original is None:
-            original.show(None, "No original: a sample")
-        else:
-            original.show(data_url(face.original), "Original")
+        original.figure.set_visibility(face.original is not None)
+        if face.original is not None:
+            original.show(data_url(face.original))
         reconstruction.show(picture)
 
+    async def build() -> None:
+        vectors = await in_thread(explorer.vectors)
+        waiting.delete()
+        if isinstance(vectors, str):
+            edited.figure.set_visibility(False)
+            with panel:
+                ui.label(f"There are no attributes to edit. {vectors}").classes("sentence")
+            return
+        order = [name for group in grouped(vectors.names).values() for name in group]
+
+        def moved() -> torch.Tensor:
+            return vectors.edit(session.face.z[None], dict(zip(order, sliders.values, strict=True)))[0]
+
+        @newest
+        async def draw() -> None:
+            edited.show(await session.picture(moved()))
+
+        def search(text: str) -> None:
+            found = sliders.filter(text)
+            nothing.text = "" if found else f"No attribute contains {text.strip()!r}."
+
+        async def save() -> None:
+            edits = [f"{name} {value:+g}" for name, value in zip(order, sliders.values, strict=True) if value]
+            label = ", ".join(edits) or "not edited"
+            ui.download(await in_thread(explorer.saved, session.face, {label: moved()}), f"{explorer.name}-edited.png")
+
+        with panel:
+            with ui.element("div").classes("controls"):
+                button("Reset", lambda: sliders.reset())
+                button("Save picture", save)
+                ui.input("Find an attribute", on_change=lambda event: search(event.value or "")).props(
+                    "dense outlined clearable debounce=150"
+                )
+                ui.label("1 is the distance between faces without and with the attribute.").classes("sentence")
+            nothing = ui.label().classes("sentence").props("role=status aria-live=polite")
+            ranges = {
+                title: [Range(name.replace("_", " "), -3, 3) for name in group]
+                for title, group in grouped(vectors.names).items()
+            }
+            sliders = Sliders(ranges, draw)
+        session.chosen.subscribe(draw)
+        await draw()
+
     session.chosen.subscribe(show)
-    if vectors is None or edited is None:
-        ui.label(f"There are no attributes to edit. {session.explorer.no_vectors}").classes("sentence")
-        return
-
-    @newest
-    async def draw() -> None:
-        strengths = dict(zip(vectors.names, sliders.values, strict=True))
-        edited.show(await session.picture(vectors.edit(session.face.z[None], strengths)[0]))
-
-    with ui.element("div").classes("controls"):
-        button("Reset", lambda: sliders.reset())
-        search = ui.input("Filter attributes", on_change=lambda event: sliders.filter(event.value or ""))
-        search.props("dense outlined clearable")
-        ui.label("1 is the distance between faces without and with the attribute.").classes("sentence")
-    sliders: Sliders = Sliders([Range(name.replace("_", " "), -3, 3) for name in vectors.names], draw)
-    session.chosen.subscribe(draw)
+    panel = ui.element("div")
+    with panel:
+        waiting = ui.label("Attribute vectors are loaded, or fitted once, which may take minutes.").classes("sentence")
+    ui.timer(0, build, once=True)
 
 
 def traverse(session: Session) -> None:
     """The face before and after moving single latent dimensions, with a slider for each of the most informative."""
-    explorer, dimensions, nats = session.explorer, session.explorer.dimensions[:DIMENSIONS], session.explorer.nats
-    labels = [f"z[{dimension}]" for dimension in dimensions]
-    about = "The first latent dimensions; ranking them by information needs held-out faces."
-    if nats is not None:
-        labels = [f"{label}, {kl:.2f} nats" for label, kl in zip(labels, nats.tolist(), strict=False)]
-        about = (
-            f"The most informative latent dimensions, by their mean KL over {len(explorer.faces):,} "
-            f"{explorer.of_faces}s; {float(nats.sum()):.1f} nats in total."
-        )
-
-    @newest
-    async def draw() -> None:
-        z = session.face.z.clone()
-        z[dimensions] = torch.tensor(sliders.values)
-        moved.show(await session.picture(z))
-
-    def reset() -> None:
-        sliders.values = session.face.z[dimensions].tolist()
-
-    async def show(face: Face, picture: str) -> None:
-        reconstruction.show(picture)
-        reset()
-        await draw()
-
+    explorer = session.explorer
     with ui.element("div").classes("pictures"):
-        reconstruction, moved = Picture("Reconstruction", "traverse-reconstruction"), Picture("Moved", "traverse-moved")
-    with ui.element("div").classes("controls"):
-        button("Reset", reset)
-        ui.label(about).classes("sentence")
-    sliders = Sliders([Range(label, -REACH, REACH) for label in labels], draw)
-    session.chosen.subscribe(show)
+        reconstruction = Picture("Reconstruction", "traverse-reconstruction")
+        moved = Picture("Moved", "traverse-moved", main=True)
+
+    async def build() -> None:
+        indices, nats = await in_thread(explorer.dimensions)
+        dimensions = indices[:DIMENSIONS]
+        labels = [f"z[{dimension}]" for dimension in dimensions]
+        about = "The first latent dimensions; ranking them by information needs held-out faces."
+        if nats:
+            labels = [f"{label}, {kl:.2f} nats" for label, kl in zip(labels, nats, strict=False)]
+            about = (
+                "The most informative latent dimensions, by their mean KL over "
+                f"{explorer.of_faces}s; {sum(nats):.1f} nats in total."
+            )
+
+        @newest
+        async def draw() -> None:
+            z = session.face.z.clone()
+            z[dimensions] = torch.tensor(sliders.values)
+            moved.show(await session.picture(z))
+
+        def reset() -> None:
+            sliders.values = session.face.z[dimensions].tolist()
+
+        async def show(*_: object) -> None:
+            reset()
+            await draw()
+
+        with panel:
+            with ui.element("div").classes("controls"):
+                button("Reset dimensions", reset)
+                ui.label(about).classes("sentence")
+            sliders = Sliders({"": [Range(label, -REACH, REACH) for label in labels]}, draw)
+        session.chosen.subscribe(show)
+        await show()
+
+    session.chosen.subscribe(lambda _, picture: reconstruction.show(picture))
+    panel = ui.element("div")
+    ui.timer(0, build, once=True)
 
 
 def interpolate(session: Session) -> None:
@@ -196,14 +261,16 @@ def interpolate(session: Session) -> None:
         await show()
 
     with ui.element("div").classes("pictures"):
-        start, between, end = (Picture(name, f"interpolate-{name.lower()}") for name in ("From", "Between", "To"))
+        start, between, end = (
+            Picture(name, f"interpolate-{name.lower()}", main=name == "Between") for name in ("From", "Between", "To")
+        )
     with ui.element("div").classes("controls"):
         button("From the current face", partial(take, 0))
         button("To the current face", partial(take, 1))
         kind = ui.toggle(["straight", "spherical"], value="straight", on_change=draw)
         kind.props("no-caps unelevated toggle-color=primary color=white text-color=primary")
     with ui.element("div").classes("wide"):
-        slider = Sliders([Range("Fraction of the way", 0, 1, 0.5)], draw, step=1 / (STEPS - 1))
+        slider = Sliders({"": [Range("Fraction of the way", 0, 1, 0.5)]}, draw, step=1 / (STEPS - 1))
     ui.timer(0, show, once=True)
 
 
@@ -218,8 +285,8 @@ def sample(session: Session) -> None:
     @newest
     async def draw() -> None:
         prior, temperature = str(kind.value), slider.values[0]
-        if prior not in explorer.priors:
-            message.text = f"Fitting the prior {prior} to the training faces, once; this can take a minute or two."
+        if prior not in ("normal", explorer.default_prior):
+            message.text = f"Loading the prior {prior}, or fitting it once; this can take a minute or two."
         try:
             faces[:], pictures = await in_thread(sampled, prior, max(0, int(seed.value or 0)), temperature)
         except (UserError, OSError) as error:
@@ -227,7 +294,8 @@ def sample(session: Session) -> None:
             return
         for thumbnail, face, url in zip(thumbnails, faces, pictures, strict=True):
             thumbnail.show(url, face.name)
-        message.text = f"Drawn from: {explorer.priors[prior]}. {hint}"
+        known = "auto" if prior == explorer.default_prior else prior
+        message.text = f"Drawn from: {explorer.trained.prior(known)}. {hint}"
 
     async def take(place: int) -> None:
         if faces:
@@ -239,7 +307,7 @@ def sample(session: Session) -> None:
         seed.style("width: 8em")
         kind = ui.select(explorer.kinds, label="Prior", value=explorer.default_prior, on_change=draw)
         kind.props("dense outlined options-dense").style("width: 9em")
-        slider = Sliders([Range("Temperature", 0, 1.5, 1)], draw, step=0.05)
+        slider = Sliders({"": [Range("Temperature", 0, 1.5, 1)]}, draw, step=0.05)
     message = ui.label(hint).classes("sentence")
     with ui.element("div").classes("samples"):
         thumbnails = [Thumbnail(partial(take, place)) for place in range(SAMPLES)]

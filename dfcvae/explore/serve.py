@@ -52,7 +52,7 @@ def serve(
             lambda: page(explorer),
             host=host,
             port=port,
-            title=f"dfcvae · {explorer.model.name}",
+            title=f"dfcvae · {explorer.name}",
             reload=False,
             show=show,
             show_welcome_message=False,

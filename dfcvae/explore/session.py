@@ -7,7 +7,8 @@ from typing import ParamSpec, TypeVar
 from nicegui import Client, Event, context, run
 from torch import Tensor
 
-from dfcvae.explore.explorer import Explorer, Face
+from dfcvae.explore.explorer import Explorer
+from dfcvae.trained import Face
 
 P = ParamSpec("P")
 R = TypeVar("R")

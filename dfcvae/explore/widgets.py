@@ -1,6 +1,6 @@
 """What the page is made of: pictures, thumbnails, labelled sliders, and the style sheet."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nicegui import ui
@@ -16,10 +16,10 @@ class Slider(ui.slider):
 
 
 class Picture:
-    """A picture with a caption, in a box that keeps its size."""
+    """A picture with a caption, in a box that keeps its size; the main one is the largest on a narrow screen."""
 
-    def __init__(self, caption: str, mark: str):
-        with ui.element("figure").classes("picture"):
+    def __init__(self, caption: str, mark: str, main: bool = False):
+        with ui.element("figure").classes("picture main" if main else "picture") as self.figure:
             self.image = ui.element("img").props(f"src={BLANK} data-mark={mark}")
             self.image.props["alt"] = caption
             with ui.element("figcaption"):
@@ -59,30 +59,47 @@ class Sliders:
     """Sliders with labels and numbers, in columns.
 
     Args:
-        ranges: one for each slider.
+        groups: one range for each slider, by the heading of their group, which may be empty.
         on_change: called when any of them moves.
         step: of all.
     """
 
-    def __init__(self, ranges: Sequence[Range], on_change: Callable[[], Awaitable[None]], step: float = 0.1):
-        self.ranges, decimals = ranges, len(f"{step:g}".partition(".")[2])
+    def __init__(
+        self, groups: Mapping[str, Sequence[Range]], on_change: Callable[[], Awaitable[None]], step: float = 0.1
+    ):
+        self.ranges = [given for ranges in groups.values() for given in ranges]
         self.sliders: list[Slider] = []
-        self.rows: list[ui.element] = []
+        self.groups: list[tuple[ui.element, list[tuple[str, ui.element]]]] = []  # each with its rows, by label
+        decimals = len(f"{step:g}".partition(".")[2])
 
         def number(value: float | None) -> str:
             return f"{round(value or 0, decimals) + 0.0:.{decimals}f}"  # + 0.0: no "-0.0"
 
-        with ui.element("div").classes("sliders"):
-            for given in ranges:
-                with ui.element("div").classes("slider") as row:
-                    ui.label(given.label).classes("name ellipsis").props["title"] = given.label
-                    slider = Slider(min=given.low, max=given.high, step=step, value=given.value, on_change=on_change)
-                    slider.props["aria-label"] = given.label
-                    if given.low < 0:  # a bar from the left end would suggest a large value
-                        slider.props["selection-color"] = "transparent"
-                    ui.label().classes("value").bind_text_from(slider, "value", number)
-                self.rows.append(row)
-                self.sliders.append(slider)
+        for title, ranges in groups.items():
+            with ui.element("div").classes("group") as group:
+                if title and len(groups) > 1:
+                    ui.label(title).classes("heading")
+                with ui.element("div").classes("sliders"):
+                    self.groups.append(
+                        (group, [(given.label, self._row(given, on_change, step, number)) for given in ranges])
+                    )
+
+    def _row(
+        self,
+        given: Range,
+        on_change: Callable[[], Awaitable[None]],
+        step: float,
+        number: Callable[[float | None], str],
+    ) -> ui.element:
+        with ui.element("div").classes("slider") as row:
+            ui.label(given.label).classes("name ellipsis").props["title"] = given.label
+            slider = Slider(min=given.low, max=given.high, step=step, value=given.value, on_change=on_change)
+            slider.props["aria-label"] = given.label
+            if given.low < 0:  # a bar from the left end would suggest a large value
+                slider.props["selection-color"] = "transparent"
+            ui.label().classes("value").bind_text_from(slider, "value", number)
+        self.sliders.append(slider)
+        return row
 
     @property
     def values(self) -> list[float]:
@@ -98,10 +115,14 @@ class Sliders:
         """Move all to their initial values."""
         self.values = [given.value for given in self.ranges]
 
-    def filter(self, text: str) -> None:
-        """Show only those whose label contains the text."""
-        for given, row in zip(self.ranges, self.rows, strict=True):
-            row.set_visibility(text.strip().lower() in given.label.lower())
+    def filter(self, text: str) -> bool:
+        """Show only those whose label contains the text, and the groups that have any; whether there are any."""
+        for group, rows in self.groups:
+            fits = [text.strip().lower() in label.lower() for label, _ in rows]
+            for fit, (_, row) in zip(fits, rows, strict=True):
+                row.set_visibility(fit)
+            group.set_visibility(any(fits))
+        return any(group.visible for group, _ in self.groups)
 
 
 def button(text: str, on_click: Callable[[], object] | None = None) -> ui.button:
@@ -138,14 +159,21 @@ body { font-family: system-ui, sans-serif; font-size: 15px; color: #1d2126; back
            max-width: 960px; }
 .samples .thumbnail img { width: 100%; height: auto; aspect-ratio: 1; }
 .controls { min-height: 48px; margin-bottom: 12px; }
-.controls .sliders { width: min(360px, 100%); }
+.controls .group { width: min(360px, 100%); }
 .controls + .sentence { margin-bottom: 8px; min-height: 21px; }
 .pictures { display: flex; gap: 16px; padding: 4px 0 10px; position: sticky; top: 0; background: #fff; z-index: 2; }
 .picture { margin: 0; flex: 0 1 256px; min-width: 0; }
 .picture img { width: 100%; aspect-ratio: 1; display: block; border-radius: 4px; background: var(--soft); }
+@media (max-width: 600px) {  /* the face that changes is the largest */
+  .page { padding: 10px 12px 24px; }
+  .pictures { display: grid; grid-template-columns: 1fr 2fr; gap: 2px 10px; align-items: start; }
+  .picture.main { grid-column: 2; grid-row: 1 / span 2; }
+  .slider { grid-template-columns: 8.5em 1fr 2.6em; gap: 10px; height: 36px; }
+}
 figcaption { line-height: 20px; height: 24px; padding-top: 4px; font-size: 14px; }
 img { object-fit: cover; }
 .sliders { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(330px, 100%), 1fr)); gap: 0 40px; }
+.group .heading { font-weight: 600; margin: 10px 0 2px; }
 .slider { display: grid; grid-template-columns: 10.5em 1fr 2.6em; align-items: center; gap: 14px; height: 30px; }
 .slider .name { font-size: 14px; }
 .slider .value { font-variant-numeric: tabular-nums; text-align: right; }

@@ -29,17 +29,28 @@ def test_a_picture_is_the_pixels_of_the_image():
 
 
 def test_a_face_is_its_posterior_mean_and_dimensions_are_ranked_by_kl(explorer):
-    face = explorer.face(3)
-    assert torch.equal(face.original, to_float(explorer.faces[3]))
+    face, vae = explorer.face(3), explorer.trained.vae
+    assert torch.equal(face.original, to_float(explorer.pixels(3)))
     with torch.no_grad():
-        mu, _ = explorer.vae.encode(face.original[None])
-        picture = explorer.vae.decode(mu)[0]
+        mu, _ = vae.encode(face.original[None])
+        picture = vae.decode(mu)[0]
     assert torch.equal(face.z, mu[0])
     shown = pixels(explorer.pictures(face.z[None])[0])
     assert np.abs(shown - (picture * 255).permute(1, 2, 0).numpy()).max() <= 0.51
     assert face.name == "held-out face 4"
-    assert sorted(explorer.dimensions) == list(range(8))
-    assert (explorer.nats.diff() <= 0).all()
+    indices, nats = explorer.dimensions()
+    assert sorted(indices) == list(range(8))
+    assert nats == sorted(nats, reverse=True)
+
+
+def test_a_saved_picture_holds_original_reconstruction_and_edit(explorer):
+    face = explorer.face(0)
+    with Image.open(BytesIO(explorer.saved(face, {"Smiling +1": face.z + 1}))) as image:
+        assert image.size[0] == 3 * (128 + 3) + 3
+        assert image.size[1] > 128
+    sample = explorer.samples("normal", seed=0, count=1)[0]
+    with Image.open(BytesIO(explorer.saved(sample, {"moved": sample.z}))) as image:
+        assert image.size[0] == 2 * (128 + 3) + 3
 
 
 def test_samples_depend_only_on_the_seed_and_the_temperature(explorer):
@@ -58,7 +69,7 @@ def test_a_fitted_prior_is_kept(explorer, model, monkeypatch):
     monkeypatch.setattr("dfcvae.data.source.SYNTHETIC_TRAIN", 40)
     assert len(explorer.samples("gaussian", seed=0, count=3)) == 3
     assert (model / "latent" / "prior-gaussian.safetensors").is_file()
-    monkeypatch.setattr("dfcvae.explore.explorer.prior_of", None)
+    monkeypatch.setattr("dfcvae.trained.load_prior", None)
     explorer.samples("gaussian", seed=1, count=3)
 
 
@@ -91,10 +102,9 @@ def test_an_upload_is_cropped_and_resized_for_the_model(tmp_path, size, channels
 def test_without_data_and_attributes_the_rest_works(tmp_path):
     explorer = Explorer(save_model(tmp_path / "model", channels=1, attributes=False), str(tmp_path / "gone"))
     assert "gone" in explorer.no_faces
-    assert "gone" in explorer.no_vectors
-    assert explorer.vectors is None
-    assert explorer.nats is None
-    assert explorer.dimensions == list(range(8))
+    assert "gone" in explorer.vectors()
+    assert explorer.dimensions() == (list(range(8)), [])
+    assert explorer.face(0).original is None
     with pytest.raises(UserError, match="gone"):
         explorer.samples("gaussian", seed=0, count=2)
 
@@ -103,7 +113,7 @@ def test_stored_attribute_vectors_need_no_data(model, monkeypatch):
     def gone(data):
         raise UserError("There is no such place.")
 
-    monkeypatch.setattr("dfcvae.explore.explorer.load_faces", gone)
+    monkeypatch.setattr("dfcvae.trained.load_faces", gone)
     explorer = Explorer(model)
-    assert explorer.vectors is not None
-    assert explorer.no_faces
+    assert not isinstance(explorer.vectors(), str)
+    assert explorer.no_faces == "There is no such place."

@@ -7,13 +7,15 @@ from PIL import Image
 
 from dfcvae.data.synthetic import render_faces
 from dfcvae.explore.explorer import Explorer
+from dfcvae.fitted import load_vectors
 from tests.explore.conftest import png, save_model
 
 pytest.importorskip("nicegui")
 from nicegui import ui
 from nicegui.testing import User, UserInteraction, user_simulation
 
-from dfcvae.explore.page import LARGEST, page
+from dfcvae.data.synthetic import ATTRIBUTES
+from dfcvae.explore.page import LARGEST, TELLING, grouped, page
 
 FIRST = "5 o Clock Shadow"
 
@@ -26,7 +28,8 @@ class Tab:
 
     async def open(self):
         await self.user.open("/")
-        await self.until(lambda: self.picture("edit-reconstruction").startswith("data:image/png"))
+        for panel in ("edit-reconstruction", "traverse-moved"):  # panels are filled one after another
+            await self.until(lambda panel=panel: self.picture(panel).startswith("data:image/png"))
         return self
 
     def element(self, **props):
@@ -102,26 +105,67 @@ def test_an_edit_stays_when_the_face_changes_until_it_is_reset(visit):
         assert (other.picture("edit-original"), other.picture("edit-edited")) == (original, before)
         tab.click("Reset")
         await tab.equal("edit-edited", "edit-reconstruction")
-        tab.user.find(kind=ui.input).type("hair")
-        assert sum("slider" in e.classes and e.visible for e in tab.user.client.elements.values()) == 7 + 10
 
     visit(scenario, tabs=2)
 
 
+def test_attributes_are_found_or_it_is_said_that_there_are_none(visit):
+    async def scenario(tab):
+        def shown(kind):
+            return [e for e in tab.user.client.elements.values() if kind in e.classes and e.visible]
+
+        await tab.equal("edit-edited", "edit-reconstruction")
+        before = len(shown("slider"))
+        tab.user.find(kind=ui.input).type("hair")
+        await tab.until(lambda: len(shown("slider")) == before - len(ATTRIBUTES) + sum("Hair" in a for a in ATTRIBUTES))
+        assert {e.text for e in shown("heading") if e.parent_slot.parent.visible} <= {"Most telling", "Hair"}
+        tab.user.find(kind=ui.input).type("x")
+        await tab.sees("No attribute contains 'hairx'.")
+
+    visit(scenario)
+
+
+def test_the_picture_is_saved_with_its_edit_in_the_name_of_its_column(visit, explorer, monkeypatch):
+    saved = []
+    monkeypatch.setattr(explorer, "saved", lambda face, moved: saved.append((face.name, *moved)) or b"PNG")
+
+    async def scenario(tab):
+        tab.slider("Smiling").value = 1.5
+        tab.click("Save picture")
+        await tab.until(lambda: saved)
+        assert saved == [("held-out face 1", "Smiling +1.5")]
+        await tab.until(lambda: tab.user.download.http_responses)
+        assert tab.user.download.http_responses[0].content == b"PNG"
+
+    visit(scenario)
+
+
+def test_the_most_telling_attributes_come_first_and_every_one_is_in_one_group():
+    names = load_vectors("celeba-64").names
+    celeba = grouped(names)
+    assert next(iter(celeba)) == "Most telling"
+    assert celeba["Most telling"] == list(TELLING)
+    assert sorted(name for group in celeba.values() for name in group) == sorted(names)
+    assert "5_o_Clock_Shadow" in celeba["Beard"]
+    assert "Receding_Hairline" in celeba["Hair"]
+    assert grouped(("tall", "old")) == {"Most telling": ["tall", "old"]}
+
+
 def test_dimensions_move_from_where_the_face_is(visit, explorer):
-    label = f"z[{explorer.dimensions[0]}], {float(explorer.nats[0]):.2f} nats"
+    (first, *_), (nats, *_) = explorer.dimensions()
+    label = f"z[{first}], {nats:.2f} nats"
 
     async def scenario(tab):
         await tab.equal("traverse-moved", "traverse-reconstruction")
         place, before = tab.slider(label).value, tab.picture("traverse-moved")
-        assert place == pytest.approx(float(explorer.face(0).z[explorer.dimensions[0]]))
+        assert place == pytest.approx(float(explorer.face(0).z[first]))
         tab.slider(label).value = 4.0
         await tab.changes("traverse-moved", before)
         tab.click(">", "Held-out face 9 of 24")
         await tab.sees("held-out face 9")
         await tab.changes("traverse-reconstruction", before)
         await tab.equal("traverse-moved", "traverse-reconstruction")
-        assert tab.slider(label).value == float(explorer.face(8).z[explorer.dimensions[0]])
+        assert tab.slider(label).value == float(explorer.face(8).z[first])
 
     visit(scenario)
 
@@ -162,7 +206,7 @@ def test_samples_are_drawn_again_by_their_seed_and_become_the_current_face(visit
         await tab.until(lambda: image.props["src"] != before)
         tab.click("sample 3, seed 0, normal")
         await tab.sees("sample 3, seed 0, normal")
-        await tab.sees("No original: a sample")
+        await tab.until(lambda: not tab.element(**{"data-mark": "edit-original"}).parent_slot.parent.visible)
 
     visit(scenario)
 
@@ -181,11 +225,11 @@ def test_uploads_become_the_current_face_and_bad_ones_are_explained(visit):
         ]:
             await tab.upload("bad.png", content)
             await tab.sees(sentence)
-        for reason, sentence in [
-            ("accept", "notes.json is not an image file; upload a JPEG or PNG."),
-            ("max-file-size", "The file is larger than 50 MB; upload a smaller one."),
+        for size, sentence in [
+            (4096, "notes.json is not an image file; upload a JPEG or PNG."),
+            (LARGEST + 1, "The file is larger than 50 MB; upload a smaller one."),
         ]:
-            tab.user.find(kind=ui.upload).trigger("rejected", [reason, "notes.json"])
+            tab.user.find(kind=ui.upload).trigger("rejected", [size, "notes.json"])
             await tab.sees(sentence)
         assert tab.picture("edit-original") == after
         await tab.upload("again.png", png(face.rotate(180)))
