@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import dfcvae
+
 PACKAGE = Path(__file__).parents[1] / "dfcvae"
 FILES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
@@ -106,7 +108,7 @@ def test_no_argument_is_swallowed():
 
 
 def run(code):
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
 def test_the_command_line_starts_without_torch():
@@ -129,8 +131,6 @@ print(torch.cuda.is_initialized(), "nicegui" in sys.modules, "starlette" in sys.
 
 
 def test_public_names_exist_and_others_do_not():
-    import dfcvae
-
     assert all(hasattr(dfcvae, name) for name in dfcvae.__all__)
     with pytest.raises(AttributeError, match="no attribute 'VEA'"):
         dfcvae.VEA  # noqa: B018
