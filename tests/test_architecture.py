@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -39,10 +40,14 @@ def part(name):
     return name.split(".")[1]
 
 
+@cache
+def tree(path):
+    return ast.parse(path.read_text())
+
+
 def imports(path, top_level_only=False):
     """Names that a file imports, ``dfcvae.losses.base.ImageLoss``; under TYPE_CHECKING and in functions too."""
-    tree = ast.parse(path.read_text())
-    for node in ast.iter_child_nodes(tree) if top_level_only else ast.walk(tree):
+    for node in ast.iter_child_nodes(tree(path)) if top_level_only else ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -100,7 +105,7 @@ def test_no_argument_is_swallowed():
     assert not [
         f"{name}: {function.name}"
         for name, path in FILES.items()
-        for function in ast.walk(ast.parse(path.read_text()))
+        for function in ast.walk(tree(path))
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) and function.args.kwarg
         if function.args.kwarg.arg
         not in {ast.unparse(node.value) for node in ast.walk(function) if isinstance(node, ast.keyword)}
