@@ -35,7 +35,11 @@ GROUPS = {
 EXPERIMENTS = sorted(set(FOLDER.glob("*.yaml")) - set(STUDIES))
 
 
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+SMALL = {"data.size": 32, "training.max_steps": 2, "training.batch_size": 16, "training.accelerator": "cpu"}
+each_experiment = pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+
+
+@each_experiment
 def test_loads_and_saves_as_itself(path, tmp_path):
     experiment = Experiment.load(path)
     experiment.save(tmp_path / "saved.yaml")
@@ -44,12 +48,11 @@ def test_loads_and_saves_as_itself(path, tmp_path):
     assert f"dfcvae train experiments/{path.name}" in path.read_text()
 
 
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+@each_experiment
 def test_trains_for_two_steps(path, splits, tmp_path):
-    small = {"data.size": 32, "training.max_steps": 2, "training.batch_size": 16, "training.accelerator": "cpu"}
-    experiment = Experiment.load(path, small)
+    experiment = Experiment.load(path, SMALL)
     if experiment.loss.features:
-        experiment = Experiment.load(path, small | {"loss.features.weights": "random"})
+        experiment.loss.features.weights = "random"
     result = train(experiment, tmp_path / "run", data=splits, progress=False)
     assert result.metrics["val/total"] > 0
 
@@ -163,10 +166,7 @@ def test_the_nearest_field_is_named(name, tmp_path):
         (lambda: TrainingConfig(epochs="x"), "training.epochs: expected a positive integer, got 'x'."),
         (lambda: TrainingConfig(compile=1), "training.compile: expected true or false, got 1."),
         (lambda: DataConfig(source=None), "data.source: expected text, got None."),
-        (
-            lambda: ModelConfig("hou"),
-            r"one of hou2016, smooth, strided \(did you mean 'hou2016'\?\), got 'hou'.",
-        ),
+        (lambda: ModelConfig("hou"), r"one of hou2016, smooth, strided \(did you mean 'hou2016'\?\), got 'hou'."),
         (lambda: FeatureConfig(layers=5), "loss.features.layers: expected a list or null, got 5."),
         (lambda: FeatureConfig(layers=[1.5]), "expected an integer or text for each entry or null, got"),
         (lambda: Experiment(data={}), "data: expected DataConfig, got {}."),
@@ -182,13 +182,9 @@ def test_wrong_types_are_refused_in_python(make, expected):
 @pytest.mark.slow
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_the_first_and_the_last_variant_of_a_study_train_for_two_steps(path, splits, tmp_path):
-    small = ["data.size=32", "training.max_steps=2", "training.batch_size=16", "training.accelerator=cpu"]
-    variants = list(read_study(path, small).variants.items())
+    variants = list(read_study(path, [f"{field}={value}" for field, value in SMALL.items()]).variants.items())
     for name, experiment in (variants[0], variants[-1]):
-        features = experiment.loss.features
-        if features:
-            experiment = replace(
-                experiment, loss=replace(experiment.loss, features=replace(features, weights="random"))
-            )
+        if experiment.loss.features:
+            experiment.loss.features.weights = "random"
         result = train(experiment, tmp_path / name, data=splits, progress=False)
         assert math.isfinite(result.metrics["val/total"])

