@@ -7,7 +7,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from dfcvae.config import DataConfig, Experiment, FeatureConfig, LossConfig, ModelConfig, TrainingConfig
-from dfcvae.data import Faces
+from dfcvae.data import SYNTHETIC, Faces
 from dfcvae.data.synthetic import ATTRIBUTES, render_faces
 
 os.environ["WANDB_MODE"] = "offline"
@@ -64,7 +64,7 @@ def x_hat():
 def splits():
     """A few synthetic faces of 32 pixels."""
     parts = {"train": range(0, 64), "val": range(64, 88), "test": range(88, 112)}
-    return {name: Faces(*render_faces(part, size=32), ATTRIBUTES) for name, part in parts.items()}
+    return {name: Faces(*render_faces(part, size=32), ATTRIBUTES, SYNTHETIC) for name, part in parts.items()}
 
 
 def tiny_experiment():

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dfcvae import training
+from dfcvae import registry, training
 from dfcvae.cli import parse
 from dfcvae.run import Run
 
@@ -57,6 +57,7 @@ def test_the_python_code_of_the_readme_runs(monkeypatch, tmp_path):
 
 def test_the_python_page_runs(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "_registered", {})
     code = PYTHON.findall((ROOT / "docs/python.md").read_text(encoding="utf-8"))
     names = {"__name__": "page"}
     for block in code:
