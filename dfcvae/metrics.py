@@ -4,11 +4,13 @@ import csv
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from importlib.util import find_spec
-from math import inf
+from math import inf, nan
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from secrets import token_hex
+from time import perf_counter
 from typing import Any
 
 from torch import Tensor
@@ -23,6 +25,7 @@ METRICS = "metrics.csv"
 LOG_EVERY = 10  # steps between two rows of training metrics
 WANDB_ID = "wandb-id"  # file in the run folder
 CONNECT_SECONDS = 20
+LINE_SECONDS = 60  # between two lines in a log file
 
 Row = dict[str, str]
 
@@ -112,18 +115,70 @@ class MetricsLog:
             self.tensorboard.close()
 
 
-def progress_bar(experiment: Experiment, start: int, last: int, shown: bool) -> "tqdm[Any]":
-    """A bar over the images of a run; in a log file, a line per minute."""
-    images = experiment.training.batch_size
-    seconds = 0.5 if sys.stderr.isatty() else 60
-    return tqdm(
-        total=last * images,
-        initial=start * images,
-        unit=" images",
-        unit_scale=True,
-        disable=not shown,
-        mininterval=seconds,
-    )
+class Progress:
+    """The progress of a run on stderr: a line per epoch that stays, and a bar below it; in a log file, a line a minute.
+
+    Args:
+        experiment: gives the number of images in a step.
+        start: the step a run continues from.
+        last: its last step.
+        epoch: steps per epoch.
+        shown: false: nothing is written.
+    """
+
+    def __init__(self, experiment: Experiment, start: int, last: int, epoch: int, shown: bool):
+        self.images, self.epoch, self.last, self.shown = experiment.training.batch_size, epoch, last, shown
+        self.start, self.done, self.train = start, start, nan
+        self.begun = self.told = perf_counter()
+        self.bar = tqdm(
+            total=last * self.images,
+            initial=start * self.images,
+            unit=" images",
+            unit_scale=True,
+            ncols=80,
+            mininterval=0.5,
+            leave=False,
+            disable=not (shown and sys.stderr.isatty()),
+        )
+        self.headed = False
+
+    def step(self, train: float | None) -> None:
+        """Count a step; ``train`` is the mean total of its images, where it is known."""
+        self.done += 1
+        self.bar.update(self.images)
+        if train is not None:
+            self.train = train
+            self.bar.set_postfix_str(f"total {train:.3g}", refresh=False)
+        if self.bar.disable and self.shown and perf_counter() - self.told > LINE_SECONDS:
+            self.told = perf_counter()
+            self._write(f"step {self.done:,} of {self.last:,}, total {self.train:.4g}, {self._speed()}")
+
+    def validated(self, metrics: Mapping[str, float]) -> None:
+        """Write the line of an epoch: the terms are those of the validation."""
+        terms = [name for name in metrics if name not in ("val/total", "val/active_units")]
+        if not self.headed:
+            names = [name.removeprefix("val/").removeprefix("features/") for name in terms]
+            self._write(f"{'epoch':<8}{'step':>9}{'train':>9}{'val':>9}" + "".join(f"{name:>9}" for name in names))
+            self.headed = True
+        epochs = f"{-(-self.done // self.epoch)}/{-(-self.last // self.epoch)}"
+        values = [self.train, metrics["val/total"], *(metrics[name] for name in terms)]
+        self._write(
+            f"{epochs:<8}{self.done:>9,}" + "".join(f"{value:>9.4g}" for value in values) + f"  {self._speed()}"
+        )
+
+    def _speed(self) -> str:
+        """Images per second, and the time left, since this process started or resumed the run."""
+        seconds = (perf_counter() - self.begun) / max(1, self.done - self.start)
+        left = f", {timedelta(seconds=round(seconds * (self.last - self.done)))} left" if self.done < self.last else ""
+        return f"{self.images / seconds:.3g} images/s{left}"
+
+    def _write(self, line: str) -> None:
+        if self.shown:
+            self.bar.write(line, file=sys.stderr)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self.bar.close()
 
 
 def history(out: Path) -> list[dict[str, float]]:

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,8 +19,8 @@ from torch import Tensor
 
 from dfcvae.checkpoint import load_checkpoint
 from dfcvae.config import Experiment, flat
-from dfcvae.data import TrainingBatches
-from dfcvae.device import environment, peak_memory, process_rank
+from dfcvae.data import Splits, TrainingBatches, source_name
+from dfcvae.device import environment, peak_memory, pick_precision, process_rank
 from dfcvae.errors import UserError
 from dfcvae.files import remove_leftovers, write_atomically
 from dfcvae.images import grid, rows, save_png, to_float
@@ -129,17 +130,27 @@ def _resumable(experiment: Experiment, file: Path, out: Path) -> dict[str, Any]:
 
 
 def describe(
-    experiment: Experiment, vae: VAE, objective: Objective, batches: TrainingBatches, out: Path, resumed: bool
+    experiment: Experiment,
+    vae: VAE,
+    objective: Objective,
+    batches: TrainingBatches,
+    splits: Splits,
+    out: Path,
+    resumed: bool,
+    shown: bool,
 ) -> None:
     """Write the resolved configuration and, when the run starts, the environment and what the weights mean.
 
-    The terms are measured on the first micro-batch, outside mixed precision, without changing the VAE.
+    If ``shown``, stderr says what is trained on what, and how. The terms are measured on the first micro-batch, outside
+    mixed precision, without changing the VAE.
     """
     experiment.save(out / "config.yaml")
+    x = to_float(next(batches.starting_at(0)).images).to(next(vae.parameters()).device)
+    if shown:
+        print(_opening(experiment, vae, batches, splits, x.device, out), file=sys.stderr)
     if resumed:
         return
     write_atomically(out / "environment.json", json.dumps(environment(), indent=2) + "\n")
-    x = to_float(next(batches.starting_at(0)).images).to(next(vae.parameters()).device)
     generator = seeded_generator(experiment.training.seed, Stream.TRAIN_NOISE, 0, x.device)
     eps = torch.randn(len(x), vae.latent_dim, generator=generator, device=x.device)
     with torch.no_grad():
@@ -148,7 +159,8 @@ def describe(
         objective.train()
     sizes, pixels = {name: float(value.mean()) for name, value in terms.items()}, x[0].numel()
     currency = beta_eff(objective, pixels)
-    print(accounting_table(objective, sizes, pixels))
+    if shown:
+        print(accounting_table(objective, sizes, pixels), file=sys.stderr)
     report = {
         "weights": objective.weights,
         "scales": objective.scales,
@@ -156,6 +168,30 @@ def describe(
         "beta_eff": currency if isfinite(currency) else None,
     }
     write_atomically(out / "accounting.json", json.dumps(report, indent=2, allow_nan=False) + "\n")
+
+
+def _opening(
+    experiment: Experiment, vae: VAE, batches: TrainingBatches, splits: Splits, device: torch.device, out: Path
+) -> str:
+    """What a run trains, on what, and where."""
+    training, per_epoch, shape = (
+        experiment.training,
+        batches.steps,
+        "x".join(map(str, splits["train"].images.shape[1:])),
+    )
+    million = sum(p.numel() for p in vae.parameters()) / 1e6
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, threads: {torch.get_num_threads()}"
+    cached = "cached" if batches.targets is not None else "computed in every step"
+    lines = {
+        "data": f"{source_name(experiment.data)}, {len(splits['train']):,} training and {len(splits['val']):,} "
+        f"validation images of {shape}",
+        "model": f"{experiment.model.network}, {vae.latent_dim} latent dimensions, {million:.1f} million parameters",
+        "steps": f"{training.total_steps(per_epoch):,} of {training.batch_size} images, {per_epoch:,} per epoch",
+        "device": f"{name}, {pick_precision(training.precision, device)}"
+        + (f"; features of the originals are {cached}" if experiment.loss.features else ""),
+        "folder": str(out),
+    }
+    return "\n".join(f"{label:<8}{text}" for label, text in lines.items())
 
 
 def picture_interval(every: int, epochs: int) -> int:

@@ -5,6 +5,7 @@ taken: a checkpoint holds no state of a generator or a data loader.
 """
 
 import math
+import sys
 import warnings
 from collections.abc import Callable
 from contextlib import closing, nullcontext
@@ -53,7 +54,7 @@ from dfcvae.gaussian import active_units
 from dfcvae.images import to_float
 from dfcvae.losses import Objective
 from dfcvae.losses.objective import OwnTerms
-from dfcvae.metrics import LOG_EVERY, METRICS, MetricsLog, check_logger, progress_bar, read_rows
+from dfcvae.metrics import LOG_EVERY, METRICS, MetricsLog, Progress, check_logger, read_rows
 from dfcvae.run import (
     FACES_SHOWN,
     Cost,
@@ -101,7 +102,7 @@ def train(
         terms: your own terms of the loss, ``{"edges": (function, weight)}``, see `Objective`.
         mixture: at the end, fit the mixture that samples are drawn from to the latents of the training images, and keep
             it in ``out/latent`` (seconds; `dfcvae.load_prior`). A finished run without one gets it when it is resumed.
-        progress: show a progress bar.
+        progress: say on stderr what is trained and how far it is.
         on_step: called after every training step with its number (from 0), the batch means of its terms (of this rank),
             and the VAE.
 
@@ -149,9 +150,11 @@ def train(
             if batches.targets is not None and not batches.targets.rows.is_cuda:
                 batches.faces = batches.faces.to(CPU)  # so that background threads gather all of a batch
             if rank == 0:
-                describe(experiment, vae, objective, batches, out, resumed=checkpoint is not None)
+                describe(experiment, vae, objective, batches, splits, out, checkpoint is not None, shown)
             reset_peak_memory(device)
             _fit(experiment, vae, objective, batches, splits["val"], out, checkpoint, cost, shown, on_step)
+        elif shown:
+            print(f"{out} is finished, at step {checkpoint['step']:,}; nothing is left to train.", file=sys.stderr)
         if mixture and rank == 0:
             fit_after_training(out, splits, device, progress=progress)
     return Run(out)
@@ -166,7 +169,7 @@ def _fit(
     out: Path,
     checkpoint: dict[str, Any] | None,
     cost: Cost,
-    progress: bool,
+    shown: bool,
     on_step: OnStep | None,
 ) -> None:
     """The loop, from the step of the checkpoint to the last one."""
@@ -226,7 +229,7 @@ def _fit(
     with (
         StopRequest() as stop,
         closing(batches.starting_at(start)) as feed,
-        progress_bar(experiment, start, last, progress) as bar,
+        closing(Progress(experiment, start, last, batches.steps, shown)) as progress,
         closing(MetricsLog(out, experiment, objective.weights, batches.steps, start, best))
         if fabric.is_global_zero
         else nullcontext() as log,
@@ -243,6 +246,7 @@ def _fit(
                         model_only = {"step": step, "epoch": epoch, "about": about, "vae": evaluated.state_dict()}
                         save_checkpoint(last_file(out).with_name("best.ckpt"), model_only)
                     log.write(step, found)
+                    progress.validated(found)
                     save(step)
                     if epoch % picture_interval(config.picture_epochs, -(-last // batches.steps)) == 0:
                         log.draw(step, draw(evaluated, validation.images[:FACES_SHOWN], config.seed, epoch, out))
@@ -279,14 +283,14 @@ def _fit(
                     decay = min(config.ema_decay, (step + 1) / (step + 11)) if step else 0.0
                     _average(ema, vae, decay)
 
+            known: dict[str, float] = {}
             if (step + 1) % LOG_EVERY == 0 or step + 1 == last:
                 row = torch.stack(list(means.values()))
                 row = cast(Tensor, fabric.all_reduce(row, reduce_op="mean"))
-                shown = dict(zip(means, row.tolist(), strict=True))
-                bar.set_postfix_str(" ".join(f"{name.removeprefix('features/')} {shown[name]:.3g}" for name in shown))
+                known = dict(zip(means, row.tolist(), strict=True))
                 if log is not None:
-                    log.write(step + 1, _row(shown, experiment, step, batches.steps))
-            bar.update(config.batch_size)
+                    log.write(step + 1, _row(known, experiment, step, batches.steps))
+            progress.step(known["total"] if known else None)
             if on_step:
                 on_step(step, means, vae)
                 vae.train()  # whatever it did

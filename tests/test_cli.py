@@ -73,9 +73,12 @@ def face(size):
 def test_train_with_overrides_then_resume(capsys, tmp_path):
     tiny_experiment().save(tmp_path / "tiny.yaml")
     few = ["--data.train_images", "32", "--loss.features.layers", "[conv1_1,4]", "--training.max_steps=2"]
-    out = ok(capsys, "train", "tiny.yaml", *few, "--out", "run")
-    assert "beta_eff" in out
-    assert re.search(r"features/4 conv2_1 +0.25", out)
+    assert main(["train", "tiny.yaml", *few, "--out", "run"]) == 0
+    told = capsys.readouterr()
+    assert "beta_eff" in told.err
+    assert re.search(r"features/4 conv2_1 +0.25", told.err)
+    assert "Next: dfcvae sample run; dfcvae evaluate run" in told.err
+    assert "Run: run\nval/kl" in told.out
     assert (tmp_path / "run/checkpoints/best.ckpt").is_file()
     assert "train_images: 32" in (tmp_path / "run/config.yaml").read_text()
     ok(capsys, "train", "run/config.yaml", "--training.max_steps", "4", "--out", "run", "--resume")

@@ -1,5 +1,6 @@
 """Commands that train a VAE, and measure the speed of training."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -24,19 +25,23 @@ def demo(*, out: Path = Path("dfcvae-demo"), size: Size = 64, channels: Literal[
     print(f"Report: {run_demo(out, seed=seed, settings=DemoSettings(size=size, channels=channels))}")
 
 
-def train(experiment: Experiment, *, out: Path | None = None, resume: Literal["auto"] | bool = False) -> None:
+def train(
+    experiment: Experiment, *, out: Path | None = None, resume: Literal["auto"] | bool = False, quiet: bool = False
+) -> None:
     """Train an experiment, a YAML file of the fields below.
 
     Args:
         experiment: what to train, and how.
         out: run folder (default: runs/NAME).
         resume: resume from the last checkpoint in the run folder; auto: if there is one.
+        quiet: show no progress.
     """
     from dfcvae.device import process_rank
+    from dfcvae.run import read_cost
     from dfcvae.training import train as run_training
 
     try:
-        run = run_training(experiment, out or Path("runs") / experiment.name, resume=resume)
+        run = run_training(experiment, out or Path("runs") / experiment.name, resume=resume, progress=not quiet)
     except PreemptedError:
         if process_rank():
             return  # with another status than 0, Lightning would kill the first process before it exits on its own
@@ -44,6 +49,10 @@ def train(experiment: Experiment, *, out: Path | None = None, resume: Literal["a
     if process_rank() == 0:
         print(f"Run: {run.folder}")
         print_measures(run.metrics)
+        if not quiet:
+            minutes = read_cost(run.folder)["total_seconds"] / 60
+            print(f"Took {minutes:.1f} minutes; the folder has checkpoints, pictures and metrics.csv.", file=sys.stderr)
+            print(f"Next: dfcvae sample {run.folder}; dfcvae evaluate {run.folder}", file=sys.stderr)
 
 
 def bench(

@@ -8,7 +8,7 @@ from dfcvae.training import train
 
 
 def run(experiment, out, splits, **arguments):
-    return train(experiment, out, data=splits, progress=False, **arguments)
+    return train(experiment, out, data=splits, **{"progress": False} | arguments)
 
 
 def last(out):

@@ -51,8 +51,8 @@ def test_a_single_array_is_split_by_the_seed_and_resumed_only_with_itself(plain,
 
 
 def test_own_terms_are_logged_saved_and_needed_to_resume(plain, splits, tmp_path, capsys):
-    run(plain, tmp_path / "x", splits, terms={"edges": (first_edges, 0.5)})
-    assert "edges" in capsys.readouterr().out
+    run(plain, tmp_path / "x", splits, terms={"edges": (first_edges, 0.5)}, progress=True)
+    assert "edges" in capsys.readouterr().err
     rows = Run(tmp_path / "x").history
     assert all("train/edges" in row for row in rows if "train/total" in row)
     assert all("val/edges" in row for row in rows if "val/total" in row)

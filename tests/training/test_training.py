@@ -190,6 +190,28 @@ def test_a_run_gives_its_model_history_and_experiment(finished, splits):
     assert again.metrics == {name: value for name, value in again.history[-1].items() if name.startswith("val/")}
 
 
+def test_a_log_file_says_what_is_trained_and_has_a_line_per_epoch(plain, splits, tmp_path, capsys):
+    run(plain, tmp_path / "x", splits, progress=True)
+    told = capsys.readouterr().err
+    assert "data    synthetic, 64 training and 24 validation images of 3x32x32\n" in told
+    assert "steps   8 of 16 images, 4 per epoch\n" in told
+    assert f"folder  {tmp_path / 'x'}\n" in told
+    header, first, second = (line for line in told.splitlines() if line.startswith(("epoch ", "1/2 ", "2/2 ")))
+    assert header.split() == ["epoch", "step", "train", "val", "kl", "pixel"]
+    rows = [row for row in Run(tmp_path / "x").history if "val/total" in row]
+    for line, row, step in ((first, rows[0], "4"), (second, rows[1], "8")):
+        assert line.split()[1] == step
+        assert [float(cell) for cell in line.split()[3:6]] == [
+            pytest.approx(row[f"val/{name}"], rel=1e-3) for name in ("total", "kl", "pixel")
+        ]
+    assert "\r" not in told
+    assert "\x1b" not in told
+    run(plain, tmp_path / "x", splits, resume=True, progress=True)
+    assert f"{tmp_path / 'x'} is finished, at step 8; nothing is left to train." in capsys.readouterr().err
+    run(plain, tmp_path / "y", splits)
+    assert not capsys.readouterr().err
+
+
 @pytest.mark.parametrize("logger", ["wandb", "tensorboard"])
 def test_a_missing_logger_is_named_before_the_data_is_decoded(logger, plain, tmp_path, monkeypatch):
     monkeypatch.setattr(metrics, "find_spec", lambda name: None)
@@ -265,8 +287,8 @@ def test_what_is_printed_at_the_start_does_not_change_the_model(plain, splits, t
     monkeypatch.setattr("dfcvae.training.build_vae", lambda experiment: vae)
     stop_before = lambda *_: seen.update({n: v.clone() for n, v in vae.state_dict().items()}) or (0, 0)  # noqa: E731
     monkeypatch.setattr("dfcvae.training.shift_of", lambda *_: seen or stop_before())
-    run(with_training(plain, max_steps=1), tmp_path / "x", splits)
-    assert "beta_eff = " in capsys.readouterr().out
+    run(with_training(plain, max_steps=1), tmp_path / "x", splits, progress=True)
+    assert "beta_eff = " in capsys.readouterr().err
     assert_same(before, seen)
 
 
