@@ -426,8 +426,10 @@ def test_a_second_list_may_cover_a_part_of_the_files(tmp_path, capsys):
     assert dict(images.about)["unknown"] == "1 (Sharp) of 4 images, taken as false"
     prepare(images, size=8, cache_dir=tmp_path / "cache")
     assert "Unknown: 1 (Sharp) of 4 images, taken as false." in capsys.readouterr().err
+    write_csv(tmp_path / "set" / "again.csv", ["file", "Sharp"], [["1.jpg", 1]])
+    assert open_images(tmp_path / "set").attributes.sum() == images.attributes.sum()
     write_csv(tmp_path / "set" / "again.csv", ["file", "Sharp"], [["1.jpg", 0]])
-    with pytest.raises(UserError, match=r"has attributes that another list has: 1 \(Sharp\). Remove one"):
+    with pytest.raises(UserError, match=r"quality.csv and another list disagree about Sharp. Remove one"):
         open_images(tmp_path / "set")
 
 
