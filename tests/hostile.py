@@ -17,16 +17,10 @@ from PIL import Image, PngImagePlugin
 
 WIDTH, HEIGHT = 96, 120
 ORIENTATION = 0x0112
-UNDO = {  # how the pixels of a picture with this EXIF orientation lie in the file
-    1: None,
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
+FLIP = Image.Transpose
+UNDO = (FLIP.FLIP_LEFT_RIGHT, FLIP.ROTATE_180, FLIP.FLIP_TOP_BOTTOM, FLIP.TRANSPOSE, FLIP.ROTATE_90)
+UNDO += (FLIP.TRANSVERSE, FLIP.ROTATE_270)
+"""How the pixels of a picture with EXIF orientation 2, 3, ... 8 lie in the file."""
 
 
 @dataclass(frozen=True)
@@ -72,35 +66,33 @@ def hostile_files() -> dict[str, tuple[bytes, Outcome]]:
     return _jpegs() | _pngs() | _others() | _broken() | _no_images()
 
 
+def _turned(picture: Image.Image, orientation: int, format: str, **how: object) -> bytes:
+    """A file that shows the picture only if its EXIF orientation is followed."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    turned = picture if orientation == 1 else picture.transpose(UNDO[orientation - 2])
+    return encoded(turned, format, exif=exif, **how)
+
+
 def _jpegs() -> dict[str, tuple[bytes, Outcome]]:
-    picture = reference()
-    plain = encoded(picture, "JPEG", quality=95, subsampling=0)
+    picture, black = reference(), Image.new("RGB", (WIDTH, HEIGHT), "black")
+    fine = {"quality": 95, "subsampling": 0}
+    plain = encoded(picture, "JPEG", **fine)
+    mpo = encoded(picture, "MPO", save_all=True, append_images=[black], **fine)
     files: dict[str, tuple[bytes, Outcome]] = {
         "baseline.jpg": (plain, Right(6)),
-        "progressive.JPEG": (encoded(picture, "JPEG", quality=95, subsampling=0, progressive=True), Right(6)),
+        "progressive.JPEG": (encoded(picture, "JPEG", **fine, progressive=True), Right(6)),
         "subsampled 4-2-0.jpe": (encoded(picture, "JPEG", quality=95, subsampling=2), Right(10)),
         "restart markers.jfif": (encoded(picture, "JPEG", quality=95, restart_marker_blocks=3), Right(10)),
         "grey.jpg": (encoded(picture.convert("L"), "JPEG", quality=95), Right(4, grey=True)),
         "cmyk.jpg": (encoded(picture.convert("CMYK"), "JPEG", quality=95), Right(8)),
         "trailing garbage.jpg": (plain + b"\0garbage" * 50, Right(6)),
-        "two pictures (mpo).jpg": (_mpo(picture), Right(6)),
-        "corrupt exif.jpg": (
-            encoded(picture, "JPEG", quality=95, subsampling=0, exif=b"Exif\0\0II*\0\xff\xff"),
-            Right(6),
-        ),
+        "two pictures (mpo).jpg": (mpo, Right(6)),
+        "corrupt exif.jpg": (encoded(picture, "JPEG", **fine, exif=b"Exif\0\0II*\0\xff\xff"), Right(6)),
     }
-    for orientation, undo in UNDO.items():
-        exif = Image.Exif()
-        exif[ORIENTATION] = orientation
-        turned = picture if undo is None else picture.transpose(undo)
-        content = encoded(turned, "JPEG", quality=95, subsampling=0, exif=exif)
-        files[f"exif/orientation {orientation}.jpg"] = content, Right(6)
+    for orientation in range(1, 9):
+        files[f"exif/orientation {orientation}.jpg"] = _turned(picture, orientation, "JPEG", **fine), Right(6)
     return files
-
-
-def _mpo(picture: Image.Image) -> bytes:
-    other = Image.new("RGB", picture.size, "black")
-    return encoded(picture, "MPO", save_all=True, append_images=[other], quality=95, subsampling=0)
 
 
 def _pngs() -> dict[str, tuple[bytes, Outcome]]:
@@ -111,9 +103,8 @@ def _pngs() -> dict[str, tuple[bytes, Outcome]]:
     holes[: HEIGHT // 2, :, 3] = 0
     holes[: HEIGHT // 2, :, :3] = [255, 0, 255]  # a colour that nobody should see
     deep = np.asarray(picture.convert("L")).astype(np.uint16) * 257
-    exif = Image.Exif()
-    exif[ORIENTATION] = 6
-    turned = picture.transpose(UNDO[6])
+    info = PngImagePlugin.PngInfo()
+    info.add_text("comment", "much " * 10_000, zip=True)
     return {
         "rgb.png": (encoded(picture, "PNG"), Right()),
         "rgb called jpg.jpg": (encoded(picture, "PNG"), Right()),
@@ -129,8 +120,8 @@ def _pngs() -> dict[str, tuple[bytes, Outcome]]:
         "16 bit rgb.png": (_png16(picture), Right(1)),
         "interlaced.png": (_interlaced(picture), Right()),
         "animated.png": (_animated(picture, "PNG"), Right()),
-        "turned by exif.png": (encoded(turned, "PNG", exif=exif), Right()),
-        "long text.png": (encoded(picture, "PNG", pnginfo=_text()), Right()),
+        "turned by exif.png": (_turned(picture, 6, "PNG"), Right()),
+        "long text.png": (encoded(picture, "PNG", pnginfo=info), Right()),
     }
 
 
@@ -144,15 +135,8 @@ def _png16(picture: Image.Image) -> bytes:
 def _interlaced(picture: Image.Image) -> bytes:
     """RGB in Adam7 order, which Pillow cannot write."""
     pixels, rows = np.asarray(picture), b""
-    for x, y, dx, dy in (
-        (0, 0, 8, 8),
-        (4, 0, 8, 8),
-        (0, 4, 4, 8),
-        (2, 0, 4, 4),
-        (0, 2, 2, 4),
-        (1, 0, 2, 2),
-        (0, 1, 1, 2),
-    ):
+    passes = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+    for x, y, dx, dy in passes:
         rows += b"".join(b"\0" + row.tobytes() for row in pixels[y::dy, x::dx])
     return raw_png(2, 8, 1, rows, picture.size)
 
@@ -163,12 +147,6 @@ def raw_png(colour: int, bits: int, interlace: int, rows: bytes, size: tuple[int
 
     head = struct.pack(">IIBBBBB", *size, bits, colour, 0, 0, interlace)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
-def _text() -> PngImagePlugin.PngInfo:
-    info = PngImagePlugin.PngInfo()
-    info.add_text("comment", "much " * 10_000, zip=True)
-    return info
 
 
 def _animated(picture: Image.Image, format: str) -> bytes:
@@ -182,14 +160,12 @@ def _others() -> dict[str, tuple[bytes, Outcome]]:
     grey = picture.convert("L")
     deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
     numbers = np.asarray(grey)
-    exif = Image.Exif()
-    exif[ORIENTATION] = 3
     return {
         "lossless.webp": (encoded(picture, "WEBP", lossless=True), Right()),
         "lossy.webp": (encoded(picture, "WEBP", quality=95), Right(10)),
         "alpha.webp": (encoded(picture.convert("RGBA"), "WEBP", lossless=True), Right()),
         "animated.webp": (_animated(picture, "WEBP"), Right()),
-        "turned by exif.webp": (encoded(picture.transpose(UNDO[3]), "WEBP", lossless=True, exif=exif), Right()),
+        "turned by exif.webp": (_turned(picture, 3, "WEBP", lossless=True), Right()),
         "24 bit.bmp": (encoded(picture, "BMP"), Right()),
         "8 bit.BMP": (encoded(grey, "BMP"), Right(0, grey=True)),
         "32 bit.dib": (encoded(picture.convert("RGBA"), "DIB"), Right()),
@@ -202,7 +178,7 @@ def _others() -> dict[str, tuple[bytes, Outcome]]:
         "16 bit grey.tif": (encoded(deep, "TIFF"), Right(0, grey=True)),
         "16 bit grey, big endian.tif": (_big_endian(deep), Right(0, grey=True)),
         "two pages.tif": (encoded(picture, "TIFF", save_all=True, append_images=[grey]), Right()),
-        "turned by exif.tif": (encoded(picture.transpose(UNDO[3]), "TIFF", exif=exif), Right()),
+        "turned by exif.tif": (_turned(picture, 3, "TIFF"), Right()),
         "floats.tif": (encoded(Image.fromarray(numbers.astype(np.float32)), "TIFF"), Refused("32-bit numbers")),
         "32 bit integers.tif": (encoded(Image.fromarray(numbers.astype(np.int32)), "TIFF"), Refused("32-bit numbers")),
         "one pixel.png": (encoded(picture.crop((0, 0, 1, 1)), "PNG"), Right(0, size=(1, 1))),
@@ -223,17 +199,8 @@ def _lab(picture: Image.Image) -> Image.Image:
 def _big_endian(deep: Image.Image) -> bytes:
     """A minimal TIFF of one strip, most significant byte first."""
     pixels = np.asarray(deep).astype(">u2").tobytes()
-    entries = [
-        (256, WIDTH),
-        (257, HEIGHT),
-        (258, 16),
-        (259, 1),
-        (262, 1),
-        (273, 8),
-        (277, 1),
-        (278, HEIGHT),
-        (279, len(pixels)),
-    ]
+    entries = [(256, WIDTH), (257, HEIGHT), (258, 16), (259, 1), (262, 1), (273, 8), (277, 1), (278, HEIGHT)]
+    entries.append((279, len(pixels)))
     directory = struct.pack(">H", len(entries))
     directory += b"".join(struct.pack(">HHII", tag, 4, 1, value) for tag, value in entries) + b"\0\0\0\0"
     return b"MM\0*" + struct.pack(">I", 8 + len(pixels)) + pixels + directory
@@ -318,16 +285,15 @@ def main() -> None:
     from dfcvae.errors import printable
 
     folder = Path(sys.argv[1])
-    outcomes = make_hostile_folder(folder)
+    passed_over = {*make_hostile_folder(folder)}
     images = open_images(folder)
     with quiet_pillow():
-        looks = {name: examine(images, i)[1] for i, name in enumerate(images.filenames)}
-    for name in sorted(
-        outcomes, key=lambda name: (name not in looks, name in looks and bool(looks[name].problem), name)
-    ):
-        look = looks.get(name)
-        became = "passed over" if look is None else look.problem or f"{look.width} x {look.height}"
-        print(f"| {printable(name)} | {'unreadable: ' if look and look.problem else ''}{became} |")
+        looks = sorted((examine(images, i)[1] for i in range(len(images))), key=lambda look: (look.problem != "", look))
+    for look in looks:
+        became = f"unreadable: {look.problem}" if look.problem else f"{look.width} x {look.height}"
+        print(f"| {printable(look.name)} | {became} |")
+    for name in sorted(passed_over - {look.name for look in looks}):
+        print(f"| {printable(name)} | passed over |")
 
 
 if __name__ == "__main__":

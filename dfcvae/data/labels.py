@@ -76,7 +76,8 @@ def join(files: Sequence[str], tables: Sequence[Table], seed: int, numbered: boo
         numbered: whether tables and files are CelebA-HQ's, which are numbers, with or without leading zeros.
 
     Raises:
-        UserError: a list of CelebA names none of the files, two of them disagree, or an image has an attribute twice.
+        UserError: a list of CelebA names none of the files, two of them do not list the same images, or two lists
+            disagree about an attribute.
     """
     matches = [Match(table, _rows_of(files, table, NUMBERED if numbered else KEYS)) for table in tables]
     for table, row in matches:
@@ -193,11 +194,12 @@ def _attributes(n: int, matches: Sequence[Match]) -> dict[str, NDArray[np.int8]]
     """By attribute, a value for every file: 1, 0 or `UNKNOWN`."""
     values: dict[str, NDArray[np.int8]] = {}
     for match in matches:
-        repeated = [name for name in match.table.names if name in values and (values[name][match.named] >= 0).any()]
-        if repeated:
-            raise UserError(f"{match.table.label} has attributes that another list has: {some(repeated)}. Remove one.")
         for name in match.table.names:
-            match.fill(name, values.setdefault(name, np.full(n, UNKNOWN, np.int8)))
+            before, column = values.get(name), np.full(n, UNKNOWN, np.int8)
+            match.fill(name, column)
+            if before is not None and ((column != before) & (np.minimum(column, before) != UNKNOWN)).any():
+                raise UserError(f"{match.table.label} and another list disagree about {name}. Remove one of them.")
+            values[name] = column if before is None else np.maximum(column, before)
     return values
 
 

@@ -100,46 +100,46 @@ def read_list(label: str, text: str, files: Collection[str] = ()) -> Table | Non
     """
     official = stem(normal(label)) if stem(normal(label)) in OF_CELEBA else ""
     rows = read_rows(label, text)
-    head = list(islice(rows, 3))
-    count = "".join(head[0]) if head and len([*filter(None, head[0])]) == 1 and "".join(head[0]).isdecimal() else ""
-    head = head[1:] if count else head
-    if official in HEADERS and head and not {*SPLIT_COLUMNS, *IDENTITY_COLUMNS} & {cell.lower() for cell in head[0]}:
-        head = [HEADERS[official], *head]
-    if official and len(head) < 2:
+    count, header, start = _head(rows, official)
+    if official and not start:
         raise UserError(f"{label} lists no images. Use the official file.")
-    if len(head) < 2:
+    if len(header) < 2 or not start:
         return None
-    header, *body = head
-    if len(header) == len(body[0]) - 1 and not {*NAME_COLUMNS} & {cell.lower() for cell in header}:
-        header = ["", *header]
-    if len(header) < 2:
-        return None
-    words, cells, ragged = _encoded(chain(body, rows), len(header))
+    words, cells, ragged = _encoded(chain(start, rows), len(header))
     at = _name_column(header, words, cells, files)
     if official:  # whose images may be called by numbers, as in CelebA-HQ
-        at = next((i for i, cell in enumerate(body[0]) if splitext(cell)[1].lower() in SUFFIXES), 0)
+        at = next((i for i, cell in enumerate(start[0]) if splitext(cell)[1].lower() in SUFFIXES), 0)
     if at is None:
         return None
     if base(header[at]) in files:
         raise UserError(f"The first row of {label} names an image, but should be a header (file_name, ...). Add it.")
     if ragged:
         raise UserError(f"Row {ragged[0]} of {label} has {ragged[1]} cells, but its header {len(header)}. Correct it.")
-    if len(set(filter(None, header))) < len(list(filter(None, header))):
-        raise UserError(f"{label} has two columns of the same name in its header. Rename one.")
     if count and count.lstrip("0") != str(len(cells)):
         raise UserError(
             f"{label} announces {count[:20]} images in its first line, but lists {len(cells)}. It may be cut short: "
             "download it again, or correct the first line."
         )
-    names = tuple(words[code] for code in cells[:, at].tolist())
-    table = _with_columns(Table(label, names), [name if i != at else "" for i, name in enumerate(header)], words, cells)
-    if official and table.unused:
-        column = cells[:, header.index(table.unused[0])].tolist()
-        odd = next(words[code] for code in column if words[code].lower() not in YES_OR_NO | EMPTY)
-        raise UserError(
-            f"{label}: expected 1 or -1, got the value {odd!r} in {table.unused[0]}. Use the official file."
-        )
-    return table
+    header[at] = ""
+    names = [name for name in header if name]
+    if len(set(names)) < len(names):
+        raise UserError(f"{label} has two columns of the same name in its header. Rename one.")
+    table = Table(label, tuple(words[code] for code in cells[:, at].tolist()))
+    return _with_columns(table, header, words, cells, bool(official))
+
+
+def _head(rows: Iterator[list[str]], official: str) -> tuple[str, list[str], list[list[str]]]:
+    """The number of images that precedes a list, or nothing; its header; and the first rows below it."""
+    start = list(islice(rows, 3))
+    cells = [cell for cell in start[0] if cell] if start else []
+    count = cells[0] if len(cells) == 1 and cells[0].isdecimal() else ""
+    if count:
+        start = start[1:]
+    if official in HEADERS and start and not {*SPLIT_COLUMNS, *IDENTITY_COLUMNS} & {cell.lower() for cell in start[0]}:
+        start = [HEADERS[official], *start]
+    header, *start = start or [[]]
+    lacks_first = start and len(header) == len(start[0]) - 1 and not {*NAME_COLUMNS} & {name.lower() for name in header}
+    return count, ["", *header] if lacks_first else list(header), start
 
 
 def read_rows(label: str, text: str) -> Iterator[list[str]]:
@@ -192,7 +192,7 @@ def _name_column(header: list[str], words: list[str], cells: NDArray[np.int32], 
     return best if hits[best] else None
 
 
-def _with_columns(table: Table, header: list[str], words: list[str], cells: NDArray[np.int32]) -> Table:
+def _with_columns(table: Table, header: list[str], words: list[str], cells: NDArray[np.int32], official: bool) -> Table:
     """A table with its columns of known kinds; those without a name in the header are passed over."""
     columns: dict[str, NDArray[Any]] = {}
     unused = []
@@ -210,6 +210,9 @@ def _with_columns(table: Table, header: list[str], words: list[str], cells: NDAr
             columns[IDENTITY] = np.array(people, object)[cells[:, i]]
         elif name and values[:, i].min() > OTHER and values[:, i].max() > UNKNOWN:
             columns[name] = values[:, i]
+        elif official and (values[:, i] != OTHER).mean() > 0.5 and name:
+            odd = words[cells[np.argmin(values[:, i]), i]]
+            raise UserError(f"{table.label}: expected 1 or -1, got the value {odd!r} in {name}. Use the official file.")
         elif name:
             unused.append(name)
     return replace(table, columns=columns, unused=tuple(unused))

@@ -1,7 +1,6 @@
 """Odd, exotic and broken files; crop and resize against a naive computation."""
 
 import io
-import random
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,13 +10,12 @@ from PIL import Image
 
 from dfcvae.data import open_images, prepare
 from dfcvae.data.cache import read_looks
-from dfcvae.data.decode import FILTERS, Rendering, Undecodable, decode, is_aligned, quiet_pillow
+from dfcvae.data.decode import FILTERS, Rendering, decode, is_aligned, quiet_pillow
 from dfcvae.errors import UserError
 from tests.hostile import HEIGHT, Ignored, Refused, Right, encoded, hostile_files, make_hostile_folder, reference
 
 FILES = hostile_files()
 IMAGES = {name: (data, outcome) for name, (data, outcome) in FILES.items() if isinstance(outcome, Right)}
-BROKEN = {name: (data, outcome) for name, (data, outcome) in FILES.items() if isinstance(outcome, Refused)}
 
 
 def expected(outcome: Right) -> np.ndarray:
@@ -38,16 +36,6 @@ def test_a_readable_file_is_read_right(name):
     error = np.abs(pixels - expected(outcome))
     assert error.max() <= outcome.tolerance
     assert error.mean() <= outcome.tolerance / 2
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_file_is_refused_with_a_reason(name):
-    data, outcome = BROKEN[name]
-    with quiet_pillow(), pytest.raises(Undecodable) as refused:
-        decode(data)
-    assert outcome.reason in str(refused.value)
-    assert 4 < len(str(refused.value)) < 120
-    assert "\n" not in str(refused.value)
 
 
 def test_what_is_transparent_is_white():
@@ -74,30 +62,6 @@ def test_a_plain_jpeg_is_what_pillow_gives():
     assert decode(data).tobytes() == Image.open(io.BytesIO(data)).tobytes()
 
 
-def test_nothing_but_undecodable_is_raised_for_any_damage():
-    """Two thousand files with bytes changed, cut out, repeated or exchanged between files."""
-    dice, contents = random.Random(0), [data for data, _ in FILES.values() if data]
-
-    def damaged() -> bytes:
-        data = bytearray(dice.choice(contents))
-        for _ in range(dice.randint(1, 8)):
-            place, length, other = dice.randrange(len(data) + 1), dice.randint(1, 64), dice.choice(contents)
-            piece = dice.choice([bytes([dice.randrange(256)]), b"", data[place : place + length] * 2, other[:64]])
-            data[place : place + length] = piece
-        return bytes(data)
-
-    with quiet_pillow():
-        outcomes = []
-        for _ in range(2_000):
-            try:
-                image = decode(damaged())
-                assert image.mode == "RGB"
-                outcomes.append(np.asarray(image).size > 0)
-            except Undecodable:
-                outcomes.append(False)
-    assert 0.1 < np.mean(outcomes) < 0.9
-
-
 def test_threads_do_not_disturb_each_other():
     names = list(IMAGES) * 3
     with quiet_pillow(), ThreadPoolExecutor(4) as pool:
@@ -116,6 +80,8 @@ def test_every_file_of_a_hostile_folder_is_read_right_or_listed_or_ignored(tmp_p
             assert name not in looks, name
         elif isinstance(outcome, Refused):
             assert outcome.reason in looks[name].problem, name
+            assert 4 < len(looks[name].problem) < 120, name
+            assert "\n" not in looks[name].problem, name
         else:
             assert not looks[name].problem, name
             assert (looks[name].width, looks[name].height) == (outcome.size or reference().size), name

@@ -38,7 +38,7 @@ def edited(lines: list[str], number: int, old: str, new: str) -> list[str]:
 
 
 FAULTS = {  # others, and those of CSV files, are in test_bad_data.py
-    "web page": (["<html>", "Quota exceeded"], "list_attr_celeba.txt: expected 1 or -1, got the value 'exceeded'"),
+    "web page": (["<html>", "Quota exceeded"], "None of the images that .*list_attr_celeba.txt names .first: Quota"),
     "39 names": (edited(ATTRIBUTES, 2, "Attribute_7 ", ""), "Row 2 of .* has 41 cells, but its header 39"),
     "name twice": (edited(ATTRIBUTES, 2, "Attribute_7 ", "Attribute_6 "), "two columns of the same name"),
     "no rows": (ATTRIBUTES[:2], "list_attr_celeba.txt lists no images"),

@@ -50,13 +50,6 @@ def test_names_are_those_of_celeba_in_its_order():
     assert len(ATTRIBUTES) == 31
 
 
-def test_images_use_the_whole_range(faces):
-    images, _ = faces
-    assert images.amin() < 0.05
-    assert images.amax() > 0.95
-    assert (images.flatten(1).std(dim=1) > 0.05).all()  # no picture is flat
-
-
 @pytest.mark.parametrize("indices", [range(3, 6), [3, 4, 5], torch.arange(3, 6), torch.arange(3, 6).int()])
 def test_indices_may_be_of_several_kinds(indices):
     assert torch.equal(render_faces(indices, size=16)[0], render_faces((3, 4, 5), size=16)[0])
@@ -238,12 +231,3 @@ def test_a_trait_is_drawn_where_it_belongs(group, trait, top, bottom, least):
     assert gap[inside].mean() > least
     gap[inside] = 0
     assert gap.amax() == 0
-
-
-def test_hair_has_fine_texture_and_a_bald_head_has_none(faces):
-    images, is_ = faces
-    gray = images.mean(dim=1, keepdim=True)
-    detail = (gray - torch.nn.functional.avg_pool2d(gray, 3, stride=1, padding=1)).abs()
-    forehead = patch(detail, 0.17, 0.25, 0.40, 0.60)[:, 0]
-    haired = is_["Brown_Hair"] | is_["Blond_Hair"] | is_["Gray_Hair"]
-    assert forehead[haired].mean() > 4 * forehead[is_["Bald"]].mean()
