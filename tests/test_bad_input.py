@@ -498,7 +498,7 @@ for name, status, says, content in [
     ("group that is a number", 2, f"training: {FIELDS}, got a value of type int", "training: 5\n"),
     ("group that is a list", 2, f"data: {FIELDS}, got a value of type list", "data: [1, 2]\n"),
     ("group in a group that is a word", 2, f"loss.features: {FIELDS}, got", "loss:\n  features: dfc\n"),
-    ("choice", 2, "model.network: expected one of hou2016, smooth, strided, got 'resnet'", "model:\n  network: resnet\n"),
+    ("choice", 2, "expected one of hou2016, smooth, strided, got 'resnet'", "model:\n  network: resnet\n"),
     ("out of range", 2, "loss.alpha: expected a finite number of at least 0, got -1", "loss:\n  alpha: -1\n"),
     ("not a number", 2, "loss.alpha: expected a finite number of at least 0, got nan", "loss:\n  alpha: .nan\n"),
     ("infinite", 2, "loss.alpha: expected a finite number of at least 0, got inf", "loss:\n  alpha: .inf\n"),
