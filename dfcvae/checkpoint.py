@@ -34,19 +34,14 @@ def find_model(path: str | Path) -> Path:
     places = [path / "model.safetensors", path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"]
     found = next((place for place in [path, *places] if place.is_file()), None)
     if found is None:
+        shipped = pretrained_models() if path.name == str(path) else []  # a shipped model's name, perhaps
+        others = f"Models that ship with the package: {', '.join(shipped)}{nearest(path, shipped)}."
         raise UserError(
             f"No model at {path}: expected a checkpoint (.ckpt), a run folder with checkpoints/best.ckpt, or an "
-            f"exported folder with model.safetensors. {_what_else(path)}"
+            "exported folder with model.safetensors. "
+            + (others if shipped else "Train one with `dfcvae train` or `dfcvae demo`.")
         )
     return found
-
-
-def _what_else(path: Path) -> str:
-    """For a user who may have meant a shipped model, whose name has no path separator."""
-    shipped = pretrained_models()
-    if not shipped or path.name != str(path):
-        return "Train one with `dfcvae train` or `dfcvae demo`."
-    return f"Models that ship with the package: {', '.join(shipped)}{nearest(path, shipped)}."
 
 
 def read_model(path: str | Path) -> tuple[dict[str, Any], State]:

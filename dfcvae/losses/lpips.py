@@ -3,7 +3,6 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from dfcvae.device import at_least_float32
@@ -26,16 +25,14 @@ class LPIPS(ImageLoss):
 
     Args:
         features: vgg16 at relu1_2, relu2_2, relu3_3, relu4_3, relu5_3.
-        heads: file of the linear heads, ``vgg.pth`` of the authors' version 0.1 (7 kB); None for the copy in
-            torchmetrics.
 
     Raises:
-        UserError: if the heads are missing or corrupted, or for another network.
+        UserError: for another network.
     """
 
     group = "lpips"
 
-    def __init__(self, features: VGGFeatures, heads: str | Path | None = None):
+    def __init__(self, features: VGGFeatures):
         super().__init__()
         if features.names != list(LAYERS) or features.arch != "vgg16" or features.channels != list(CHANNELS):
             raise UserError(
@@ -44,7 +41,7 @@ class LPIPS(ImageLoss):
             )
         self.features = features
         self.weights = dict.fromkeys(LAYERS, 1.0)
-        for name, head in zip(LAYERS, _read_heads(heads), strict=True):
+        for name, head in zip(LAYERS, _heads(), strict=True):
             self.register_buffer(f"scale_{name}", head.sqrt(), persistent=False)
 
     def represent(self, images: Tensor) -> dict[str, Tensor]:
@@ -59,18 +56,8 @@ def _unit_length(features: Tensor) -> Tensor:
     return features / (features.square().sum(dim=1, keepdim=True) + EPSILON).sqrt()
 
 
-def _read_heads(file: str | Path | None) -> list[Tensor]:
-    """The five heads, (1, C, 1, 1) each."""
-    path = Path(file) if file else Path(str(find_spec("torchmetrics").origin)).parent  # type: ignore[union-attr]
-    path = path if file else path / "functional" / "image" / "lpips_models" / "vgg.pth"
-    if not path.is_file():
-        raise UserError(
-            f"The linear heads of LPIPS are not at {path}. Expected lpips/weights/v0.1/vgg.pth (7 kB) of "
-            "https://github.com/richzhang/PerceptualSimilarity; give its path as `heads`."
-        )
-    state = read_state_dict(path)
-    heads = [state.get(f"lin{i}.model.1.weight") for i in range(len(LAYERS))]
-    for head, channels in zip(heads, CHANNELS, strict=True):
-        if head is None or head.shape != (1, channels, 1, 1) or not torch.all(head >= 0):
-            raise UserError(f"{path} does not contain the linear heads of LPIPS on vgg16: five non-negative tensors.")
-    return [head.float() for head in heads if head is not None]
+def _heads() -> list[Tensor]:
+    """The five linear heads of the authors' version 0.1, (1, C, 1, 1) each, from torchmetrics, which ships them."""
+    folder = Path(str(find_spec("torchmetrics").origin)).parent  # type: ignore[union-attr]
+    state = read_state_dict(folder / "functional" / "image" / "lpips_models" / "vgg.pth")
+    return [state[f"lin{i}.model.1.weight"].float() for i in range(len(LAYERS))]

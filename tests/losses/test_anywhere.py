@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from dfcvae.errors import UserError
-from dfcvae.losses import NAMES, SSIMLoss, perceptual
+from dfcvae.losses import NAMES, SSIMLoss, gram_matrix, perceptual
 from dfcvae.vgg import vgg_layers
 from tests.losses.test_properties import ARCHS, HEAVY, narrow
 
@@ -35,13 +35,12 @@ def test_reductions_are_float32_under_autocast(name, pair):
         torch.testing.assert_close(values, loss(*pair), rtol=1e-6, atol=0)  # no network: nothing may be rounded
 
 
-def test_gram_matrices_are_not_rounded_under_autocast():
-    from dfcvae.losses import gram_matrix
-
+def test_gram_matrices_are_float32_under_autocast_and_of_half_precision():
     features = torch.rand(2, 8, 16, 16)
     with torch.autocast("cpu", torch.bfloat16):
         grams = gram_matrix(features)
     torch.testing.assert_close(grams, gram_matrix(features), rtol=1e-6, atol=0)
+    assert torch.equal(gram_matrix(features.bfloat16()), gram_matrix(features.bfloat16().float()))
 
 
 def test_half_precision_features_are_reduced_in_float32():
@@ -55,13 +54,6 @@ def test_half_precision_features_are_reduced_in_float32():
     full = made("vgg-l1-sum").terms(x_hat, x)
     for layer, term in terms.items():
         torch.testing.assert_close(term, full[layer], rtol=0.05, atol=0)
-
-
-def test_gram_matrices_of_half_precision_features_are_float32():
-    from dfcvae.losses import gram_matrix
-
-    features = torch.rand(2, 8, 16, 16).bfloat16()
-    assert torch.equal(gram_matrix(features), gram_matrix(features.float()))
 
 
 def test_lpips_divides_half_precision_features_by_their_length_in_float32():

@@ -141,6 +141,17 @@ def test_reconstructions_outside_the_range_are_a_warning_once(features, x, x_hat
     loss(3 * x_hat - 1, 2 * x - 1)  # only the first call waits for a GPU
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_only_the_first_call_waits_for_a_gpu(x, x_hat):
+    loss, x_hat, x = shallow().cuda(), x_hat.cuda(), x.cuda()
+    loss(x_hat, x)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        loss(x_hat, x).mean().backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 def test_images_that_overshoot_a_little_are_taken(features, x, x_hat):
     assert PerceptualLoss(features)(1.16 * x_hat - 0.08, 1.16 * x - 0.08).shape == (4,)
 

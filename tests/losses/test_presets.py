@@ -231,27 +231,9 @@ def test_indices_are_those_of_the_presets_network():
         perceptual(preset, naive.network("vgg16_bn"))
 
 
-def test_lpips_without_its_heads_is_a_sentence(tmp_path, networks):
-    features = perceptual("lpips", networks("lpips")).features
-    with pytest.raises(
-        UserError, match=r"linear heads of LPIPS are not at .*heads.pth. Expected .*vgg.pth \(7 kB\) of"
-    ):
-        LPIPS(features, tmp_path / "heads.pth")
-    torch.save({"lin0.model.1.weight": torch.zeros(1, 3, 1, 1)}, tmp_path / "heads.pth")
-    with pytest.raises(UserError, match="does not contain the linear heads of LPIPS on vgg16"):
-        LPIPS(features, tmp_path / "heads.pth")
+def test_lpips_of_another_network_is_a_sentence():
     with pytest.raises(UserError, match=r"LPIPS was fitted to vgg16 at relu1_2.*got vgg19_bn at conv3_1"):
         LPIPS(perceptual("dfc", "random").features)
-
-
-def test_lpips_reads_heads_from_a_local_file(tmp_path, networks):
-    heads = {f"lin{i}.model.1.weight": torch.full((1, c, 1, 1), 2.0) for i, c in enumerate((64, 128, 256, 512, 512))}
-    torch.save(heads, tmp_path / "heads.pth")
-    x_hat, x = images("lpips", 32, 1)
-    loss = LPIPS(perceptual("lpips", networks("lpips")).features, tmp_path / "heads.pth")
-    doubled = LPIPS(loss.features, tmp_path / "heads.pth")
-    torch.save({name: 2 * head for name, head in heads.items()}, tmp_path / "heads.pth")
-    torch.testing.assert_close(LPIPS(loss.features, tmp_path / "heads.pth")(x_hat, x), 2 * doubled(x_hat, x))
 
 
 @pytest.mark.parametrize("name", NAMES)
