@@ -45,13 +45,14 @@ def test_a_demo_writes_everything(finished):
 def test_the_report_has_one_short_table_and_folds_the_rest(finished):
     text = (finished[0] / "report.md").read_text()
     headings = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
-    assert headings == ["Reconstructions", "Measures", "Samples", "Interpolation", "Details"]
+    assert headings == ["Reconstructions", "Measures", "Samples", "Interpolation", "Details", "What next"]
     shown = text[: text.index("<details>")]
     rows = [line for line in shown.splitlines() if line.startswith("| ") and "---" not in line][1:]
     assert len(rows) == 7
     assert all(line.count("**") in (0, 2) for line in rows)
     assert sum(line.count("**") for line in rows) >= 7
-    assert "weights: compact" in text[text.index("<details>") :]
+    assert "| loss.features.weights | - | compact |" in text[text.index("<details>") :]
+    assert "In full: [plain VAE](vae/config.yaml) and [DFC-VAE](dfc-vae/config.yaml)." in text
 
 
 def test_every_step_is_announced_with_its_number(finished):

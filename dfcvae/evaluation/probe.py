@@ -236,7 +236,7 @@ def probe_table(result: Probe) -> str:
     lines += [f"Skipped: {name}, {why}." for name, why in result.left_out.items()]
     if _celeba(result):
         lines += ["", "Published mean accuracies over CelebA's 40 attributes.", OTHER_DATA]
-        lines += [f"{name:<40}{value:>10.4f}  {source}" for name, (value, source) in PUBLISHED.items()]
+        lines += [f"{name:<22}{value:>8.4f}  {source}" for name, (value, source) in PUBLISHED.items()]
     return "\n".join(lines)
 
 

@@ -42,7 +42,7 @@ details { margin: 1rem 0 } summary { cursor: pointer }
 @media (max-width: 40rem) {
   th, td { padding: .3rem .4rem }
   th:first-child, td:first-child { min-width: 5.5rem; max-width: 8rem; overflow-wrap: break-word }
-  small { white-space: normal } .wide img { max-width: none; width: 44rem }
+  small { white-space: normal } .wide img { max-width: none }
   .wide + figcaption::before { content: "\\2194  scroll sideways. " }
 }
 """

@@ -171,8 +171,7 @@ def comparison(
         *costs,
         cost_table(results.models),
         Heading("Settings that differ"),
-        *tables.limited(settings_table(results.models), "More settings"),
-        *_links(results),
+        *settings_section(results.models, results.out),
         Heading("Protocol"),
         Folded("How the numbers were obtained", [protocol_card(results.evaluated)]),
         Heading("What next"),
@@ -232,15 +231,16 @@ def next_steps(results: Results) -> list[str]:
     return [*steps, f"Look at one model: `dfcvae traverse {names[-1]}`, `dfcvae explore`, `dfcvae probe {names[-1]}`."]
 
 
-def _links(results: Results) -> list[Block]:
-    """Links to the models' full settings."""
-    files = {name: model.folder / "config.yaml" for name, model in results.models.items()}
+def settings_section(models: Mapping[str, Model], out: Path | None) -> list[Block]:
+    """The settings that differ, with links to all of them from a report in a folder."""
+    files = {name: model.folder / "config.yaml" for name, model in models.items()}
     links = [
-        f"[{name}]({Path(os.path.relpath(file, results.out)).as_posix()})"
+        f"[{name}]({Path(os.path.relpath(file, out)).as_posix()})"
         for name, file in files.items()
-        if results.out is not None and file.is_file()
+        if out is not None and file.is_file()
     ]
-    return [Paragraph(f"In full: {listed(links)}.")] if links else []
+    full: list[Block] = [Paragraph(f"In full: {listed(links)}.")] if links else []
+    return [*tables.limited(settings_table(models), "More settings"), *full]
 
 
 def distances(evaluated: Mapping[str, Sequence[Evaluated]]) -> list[Block]:

@@ -1,5 +1,6 @@
 """The networks that evaluate reconstructions and samples: judges, Inception, LPIPS."""
 
+import filecmp
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -168,7 +169,7 @@ def _partial(observers: Observers, network: Path) -> list[str]:
 
 def _same_weights(file: Path, other: Path) -> bool:
     """Whether two files hold the same network: equal bytes, or, in other formats or cut off, equal first filters."""
-    if file.read_bytes() == other.read_bytes():
+    if filecmp.cmp(file, other, shallow=False):
         return True
     if ".onnx" in (file.suffix, other.suffix):
         return False

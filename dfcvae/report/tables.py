@@ -127,25 +127,15 @@ def of_judge(measure: str) -> bool:
 
 
 def in_order(measures: Iterable[str]) -> list[str]:
-    """Names of measures in the order of files, without repeats; unknown ones last."""
-    order = {name: place for place, name in enumerate(MEASURES)}
-    judged = order["attribute_agreement"] + 0.5
-    return sorted(
-        dict.fromkeys(measures),
-        key=lambda name: order.get(name, judged if name.rpartition("/")[2] in JUDGED else len(order)),
-    )
-
-
-def by_weight(measures: Iterable[str]) -> list[str]:
-    """Names of measures in the order of reports: first those that say most about a model."""
-    places = {name: place for place, name in enumerate(HEADLINE)}
-    names = {name: name.rpartition("/")[2] if of_judge(name) else name for name in in_order(measures)}
-    return sorted(names, key=lambda name: places.get(names[name], len(places)))
+    """Names of measures without repeats: first those that say most about a model, unknown ones last."""
+    order = list(dict.fromkeys((*HEADLINE, *MEASURES, *JUDGED)))
+    keys = {name: what if (what := name.rpartition("/")[2]) in JUDGED else name for name in measures}
+    return sorted(keys, key=lambda name: order.index(keys[name]) if keys[name] in order else len(order))
 
 
 def meanings(measures: Iterable[str]) -> Table:
     """The legend of measures."""
-    rows = [[str(name), name.meaning] for measure in by_weight(measures) if (name := known(measure))]
+    rows = [[str(name), name.meaning] for measure in in_order(measures) if (name := known(measure))]
     return Table(["measure", "meaning"], rows)
 
 
@@ -190,7 +180,7 @@ def estimates_table(
         best: the best value of measures that have no better direction of their own.
     """
     rows, bold = [], set()
-    for i, measure in enumerate(measures or by_weight(measure for of in models.values() for measure in of)):
+    for i, measure in enumerate(measures or in_order(measure for of in models.values() for measure in of)):
         found = [of.get(measure) for of in models.values()]
         shown = [f"{one.mean:.{digits}g}" if one else "nan" for one in found]
         cells = (_lines(value, one.interval) if one else "-" for value, one in zip(shown, found, strict=True))
@@ -221,7 +211,7 @@ def _best(measure: str, shown: Sequence[str], best: float | None) -> set[int]:
 def differences_table(first: str, models: Estimates, measures: Sequence[str] = (), *, verdicts: bool = True) -> Table:
     """Each model minus the first one, each difference above its interval, with a verdict where one is allowed."""
     rows = []
-    for measure in measures or by_weight(measure for of in models.values() for measure in of):
+    for measure in measures or in_order(measure for of in models.values() for measure in of):
         if measure.endswith(STRANGERS):
             continue
         found = [of.get(measure) for of in models.values()]
