@@ -165,7 +165,7 @@ def test_the_picture_of_an_edit_is_downloaded(page, tmp_path):
     with page.expect_download() as download:
         page.get_by_role("button", name="Save picture").click()
     download.value.save_as(tmp_path / "edited.png")
-    assert download.value.suggested_filename == "model-edited.png"
+    assert download.value.suggested_filename == "model.png"
     with Image.open(tmp_path / "edited.png") as image:
         assert image.width > 3 * 128
 
