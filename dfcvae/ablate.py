@@ -1,80 +1,168 @@
-"""A complete study: its networks, its runs, and its report with a ranking, paired differences and layer effects."""
+"""Doing a study: its networks, its runs at equal budget, which resume, and their measures; then a report.
+
+A study that was killed is resumed by starting it again: finished runs are skipped.
+"""
 
 import csv
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from statistics import fmean
 
+from filelock import FileLock
+
+from dfcvae.attribute_network import train_features
 from dfcvae.config import Experiment
-from dfcvae.data import load_faces, source_name
+from dfcvae.data import Splits, filled, load_faces
 from dfcvae.errors import UserError
-from dfcvae.evaluation import JUDGE_LAYERS
-from dfcvae.evaluation.differences import main_effects
-from dfcvae.evaluation.judges import COSINE
-from dfcvae.executor import Place, do_run, do_runs, measure_once, prepare, unfinished
-from dfcvae.files import atomic_file
-from dfcvae.losses.presets import PRESETS
-from dfcvae.report.blocks import Block, Heading, Paragraph, Preformatted, Table, write_report
-from dfcvae.report.comparison import OVER_SEEDS, PAIRED_SEEDS, Results, comparison
-from dfcvae.report.evaluated import Evaluated
-from dfcvae.report.models import Model, flops_per_image
-from dfcvae.report.observers import judge_warnings
-from dfcvae.report.tables import (
-    Runs,
-    difference_cell,
-    in_order,
-    of_judge,
-    seed_differences_table,
-    seeds_table,
-    title,
-    transposed,
-)
+from dfcvae.executor import run_all
+from dfcvae.feature_config import FeatureTraining
+from dfcvae.files import atomic_file, write_atomically
+from dfcvae.fitted import saved_mixture
+from dfcvae.report.comparison import Results
+from dfcvae.report.evaluated import Evaluated, evaluate_model
+from dfcvae.report.models import Model
+from dfcvae.report.observers import JudgeFiles, Observers, judge_warnings
+from dfcvae.report.tables import in_order
 from dfcvae.run import read_cost
-from dfcvae.study import Study
-from dfcvae.vgg import layer_names, resolve_layers
+from dfcvae.study import IN_DOMAIN, Study
+from dfcvae.training import train
+from dfcvae.weights import read_metadata
 
-AGREEMENT = "attribute_agreement"  # what another network sees; a feature distance would favour its own layers
-SHOWN = (
-    AGREEMENT,
-    "lpips_alex",
-    "lpips_vgg",
-    "samples/frechet_judge",
-    "samples/fid",
-    "mse",
-    "ssim",
-    *(f"features/{layer}" for layer in JUDGE_LAYERS),
-    "sharpness",
-    "kl",
-)
+FEATURES = FeatureTraining()
+JUDGE = FeatureTraining("vgg11_bn", seed=1)  # another architecture and another seed than the networks it judges
+KEY = "trained"  # in the metadata of a file of weights: how they were trained
 UNFINISHED = "not finished with the settings of the study"
-ONE_SEED = (
-    "One training of each: how much another seed would change the differences is unknown, so no verdict is given."
-)
-UNEQUAL = (
-    "Equal images, unequal work: operations of a training step for each image, the features of the originals included, "
-    "which a run that caches them computes only once; and time, of runs that may have shared the machine."
-)
 
 
-def study_report(study: Study, place: Place, failed: Mapping[str, str]) -> Path:
-    """Write ``report.html``, ``report.md``, ``metrics.json``, ``results.csv`` and the figures; returns the HTML's path.
+@dataclass(frozen=True)
+class Place:
+    """Where a study lies, and who looks at its models.
 
     Args:
-        study: what was done.
-        place: where.
-        failed: errors of runs, by name.
+        out: its folder.
+        judge: files of judges; None lets the study train an attribute network, if the faces have attributes.
+        fid: weights of Inception for FID and KID: a file, or ``"download"``; None leaves them out.
+        lpips: download what LPIPS needs, where it is missing.
+    """
+
+    out: Path
+    judge: JudgeFiles = None
+    fid: str | None = None
+    lpips: bool = False
+
+    def run(self, name: str) -> Path:
+        """The folder of a run."""
+        return self.out / "runs" / name
+
+    def model(self, name: str) -> Model:
+        """A run's model after the last step, not that of the best epoch, which every loss would choose for itself."""
+        return Model.load(self.run(name) / "checkpoints" / "last.ckpt")
+
+    def observers(self) -> Observers:
+        """Those who look; a UserError if one cannot be loaded."""
+        return Observers.load(self.judge, self.fid, self.lpips)
+
+
+def prepare(study: Study, place: Place, *, progress: bool = True) -> tuple[Study, Place]:
+    """Train the networks that the study lacks: feature networks where it says ``in-domain``, and a judge.
+
+    Returns:
+        The study and the place with the files of these networks.
 
     Raises:
-        UserError: if fewer than two variants have a seed in common.
+        UserError: if a split is empty, they cannot be trained, or those in the folder were trained on other faces.
     """
-    study, failed, results = collect(study, place, failed)
-    runs, images = results.values(), images_seen(results)
-    ranking = [Heading("Ranking"), *map(Paragraph, results.warnings), *rankings(runs), *layer_effects(study, runs)]
-    costs: list[Block] = [Paragraph(UNEQUAL), flops_table(study.variants, images)]
-    blocks = comparison(results, about(study, results, failed), ranking, costs=costs)
-    return write_report(f"Study: {study.name}", blocks, place.out, numbers(study, results))
+    splits, file = load_faces(study.data, progress=progress), place.out / "features.safetensors"
+    for split in ("train", "test"):
+        filled(splits, split)
+    variants = dict(study.variants)
+    for name, experiment in study.variants.items():
+        if (own := experiment.loss.features) is not None and own.weights == IN_DOMAIN:
+            own = replace(own, weights=str(trained_network(FEATURES, splits, file, progress)))
+            variants[name] = replace(experiment, loss=replace(experiment.loss, features=own))
+    if not place.judge and splits["train"].names:
+        place = replace(place, judge=trained_network(JUDGE, splits, place.out / "judge.safetensors", progress))
+    return replace(study, variants=variants), place
+
+
+def trained_network(config: FeatureTraining, splits: Splits, file: Path, progress: bool) -> Path:
+    """An attribute network in a file, trained first if there is no such file.
+
+    Raises:
+        UserError: if the file was trained on other faces or with other settings, or these faces have no attributes.
+    """
+    faces = splits["train"]
+    how = json.dumps(asdict(config) | {"faces": faces.fingerprint, "images": [*faces.images.shape]}, sort_keys=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_name(f".{file.name}.lock")):
+        if not file.is_file():
+            if progress:
+                print(f"\ntraining {file.stem}: {config.arch}, width {config.width:g}", flush=True)
+            train_features(config, splits, progress=progress).save(file, {KEY: how})
+    if read_metadata(file).get(KEY, how) != how:  # a file from elsewhere does not say
+        raise UserError(
+            f"{file} was trained on other faces or with other settings. Name another folder with --out, or remove the "
+            "file and what was trained with it."
+        )
+    return file
+
+
+def do_run(study: Study, place: Place, name: str, progress: bool = False) -> None:
+    """Train and measure one run of a prepared study, or resume it, and note in ``done/NAME.json`` that it is finished.
+
+    Raises:
+        UserError: if it cannot be trained, or an observer cannot be loaded.
+    """
+    experiment = study.runs()[name]
+    observers = place.observers()  # before the training, which a wrong file would make worthless
+    splits = load_faces(experiment.data, progress=False)
+    train_once(experiment, place.run(name), splits=splits, progress=progress)
+    measure_once(experiment, place, name, observers, splits)
+    write_atomically(place.out / "done" / f"{name}.json", json.dumps(experiment.as_dict(), indent=2) + "\n")
+
+
+def train_once(experiment: Experiment, folder: Path, *, splits: Splits, progress: bool = False) -> None:
+    """Train into a folder, or resume there; a finished run is left as it is.
+
+    A lock, which ends with the process that holds it, keeps a second process waiting: that of a study that was killed
+    and started again while its workers live on.
+
+    Raises:
+        UserError: if the folder holds a run with other settings, or the experiment cannot be trained.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        train(experiment, folder, resume="auto", data=splits, mixture=False, progress=progress)
+    training, images = experiment.training, read_cost(folder).get("images", 0)
+    budget = training.total_steps(len(splits["train"]) // training.batch_size) * training.batch_size
+    if images > budget:  # a resumed run may be extended, but not shortened
+        raise UserError(
+            f"{folder} was trained on {images:,} images, but the budget is {budget:,}. Use the number of epochs it was "
+            "started with, or another folder."
+        )
+
+
+def measure_once(
+    experiment: Experiment, place: Place, name: str, observers: Observers, splits: Splits
+) -> tuple[Model, Evaluated]:
+    """A finished run's model and its measures on the test split, cached in ``measured/NAME.safetensors``."""
+    model, cache = place.model(name), place.out / "measured" / f"{name}.safetensors"
+    mixture = saved_mixture(place.run(name), model.vae) if observers.embed_samples() else None
+    return model, evaluate_model(
+        model.vae, experiment.data, splits, observers, mixture=mixture, cache=cache, progress=False
+    )
+
+
+def unfinished(study: Study, place: Place) -> dict[str, Experiment]:
+    """The runs of a study that are not finished and measured with these settings, by name."""
+
+    def done(experiment: Experiment, name: str) -> bool:
+        file = place.out / "done" / f"{name}.json"
+        return file.is_file() and json.loads(file.read_text()) == experiment.as_dict() and place.run(name).is_dir()
+
+    return {name: experiment for name, experiment in study.runs().items() if not done(experiment, name)}
 
 
 Report = Callable[[Study, Place, Mapping[str, str]], Path]
@@ -84,7 +172,7 @@ def ablate(
     study: Study,
     place: Place,
     *,
-    report: Report = study_report,
+    report: Report,
     workers: int | None = None,
     ray: str | None = None,
     progress: bool = True,
@@ -96,7 +184,7 @@ def ablate(
     Args:
         study: what to do.
         place: where.
-        report: writes the report.
+        report: writes the report, from the study, the place, and the errors of runs that failed, by name.
         workers: processes at a time on this machine (default: one for each GPU, or for two processors).
         ray: address of a Ray cluster that does the runs instead.
         progress: print a line for each run that ends.
@@ -111,18 +199,18 @@ def ablate(
     place.out.mkdir(parents=True, exist_ok=True)
     place.observers()  # wrong files are reported before hours of work
     study, place = prepare(study, place, progress=progress)
-    return report(study, place, do_runs(study, place, workers=workers, ray=ray, progress=progress))
-
-
-def report_finished(study: Study, place: Place) -> Path:
-    """Write the report of the finished runs of a study, and train nothing; a UserError if there are too few."""
-    return study_report(*prepare(study, place), {})
+    left = [*unfinished(study, place)]
+    if progress:
+        count = len(study.runs())
+        print(f"{study.name}: {count} runs, {count - len(left)} of them done.", flush=True)
+    job = partial(do_run, study, place)
+    return report(study, place, run_all(job, left, place.out, workers=workers, ray=ray, progress=progress))
 
 
 def do_one(study: Study, place: Place, name: str) -> None:
     """Train and measure one run of a study, as a job of a scheduler does; a UserError if it cannot be trained."""
     study, place = prepare(study, place, progress=False)
-    do_run(study.runs()[name], place, name)
+    do_run(study, place, name)
 
 
 def comparable(study: Study, failed: Mapping[str, str]) -> tuple[Study, list[int]]:
@@ -182,116 +270,3 @@ def write_results(measures: Mapping[tuple[str, int], Mapping[str, float]], file:
         writer = csv.writer(opened)
         writer.writerow(["variant", "seed", *columns])
         writer.writerows([*run, *(values.get(key, "") for key in columns)] for run, values in measures.items())
-
-
-def numbers(study: Study, results: Results) -> dict[str, object]:
-    """All numbers of the compared runs by name, for ``metrics.json``."""
-    runs = zip(study.variants, results.evaluated.values(), strict=True)
-    return {
-        f"{name}-{seed}": found.as_json() for name, of in runs for seed, found in zip(results.seeds, of, strict=True)
-    }
-
-
-def about(study: Study, results: Results, failed: Mapping[str, str]) -> list[Block]:
-    """What was done, and the runs that are not finished."""
-    seeds = f"{len(results.seeds)} seed{'s' * (len(results.seeds) > 1)}"
-    text = (
-        f"{len(study.variants)} variants, {seeds}; each training saw {images_seen(results):,} images, from "
-        f"{len(results.splits['train']):,} of {source_name(study.data)} at {study.data.size} pixels; "
-        f"{len(results.splits['test']):,} test faces. All variants of a seed see the same images in the same order "
-        "and, where the network is the same, start from the same weights; each is measured after its last step. "
-        f"Pictures, curves, costs and settings are those of seed {results.seeds[0]}."
-    )
-    if not failed:
-        return [Paragraph(text)]
-    explanation = (
-        "These runs are not finished. Variants without a finished run are left out, and so are seeds that a variant "
-        "lacks. Start the study again to resume them."
-    )
-    runs = Preformatted(json.dumps(dict(failed), indent=2))
-    return [Paragraph(text), Heading("Failed runs"), Paragraph(explanation), runs]
-
-
-def images_seen(results: Results) -> int:
-    """By each training."""
-    return int(fmean(read_cost(model.folder).get("images", 0) for model in results.models.values()))
-
-
-def ranked_by(runs: Runs) -> str:
-    """The measure that decides: what a judge sees, preferably one of another kind; without any, SSIM."""
-    return next((name for name in shown(runs) if name.endswith(f"/{COSINE}") or name == AGREEMENT), "ssim")
-
-
-def ranked(runs: Runs) -> list[str]:
-    """Variants, the best first."""
-    return sorted(runs, key=lambda name: -fmean([run[ranked_by(runs)] for run in runs[name]]))
-
-
-def shown(runs: Runs) -> list[str]:
-    """Measures of the tables, which all variants have."""
-    judged = [name for name in next(iter(runs.values()))[0] if of_judge(name)]
-    return [name for name in (*judged, *SHOWN) if all(name in of[0] for of in runs.values())]
-
-
-def rankings(runs: Runs) -> list[Block]:
-    """Variants by measures, the best first: means over seeds, and differences from the first variant."""
-    first, several = next(iter(runs)), len(next(iter(runs.values()))) > 1
-    order = {name: runs[name] for name in ranked(runs)}
-    others = {first: runs[first]} | {name: of for name, of in order.items() if name != first}
-    return [
-        Paragraph(f"Ranked by {title(ranked_by(runs))}. {OVER_SEEDS if several else ''}".rstrip()),
-        transposed(seeds_table(order, shown(runs))),
-        Heading(f"Differences from {first}"),
-        Paragraph(PAIRED_SEEDS if several else ONE_SEED),
-        transposed(seed_differences_table(others, shown(runs))),
-    ]
-
-
-def layers_of(experiment: Experiment) -> frozenset[str] | None:
-    """The layers that the loss of an experiment compares, by name; None for a loss that is not made of layers."""
-    features = experiment.loss.features
-    if features is None:
-        return frozenset()
-    if features.preset not in PRESETS:
-        return None
-    preset = PRESETS[features.preset]
-    return frozenset(map(str, resolve_layers(features.arch or preset.arch, features.layers or preset.layers)))
-
-
-def layer_effects(study: Study, runs: Runs) -> list[Block]:
-    """What adding a layer does; nothing where fewer than three sets of layers are compared.
-
-    Variants with several layers that no other variant has are left out: only the sum of their effects is known.
-    """
-    present = {name: own for name, e in study.variants.items() if (own := layers_of(e)) is not None}
-    lonely = {name: [n for n in own if sum(n in of for of in present.values()) == 1] for name, own in present.items()}
-    present = {name: own for name, own in present.items() if len(lonely[name]) < 2}
-    if len(set(present.values())) < 3:
-        return []
-    varying = frozenset.union(*present.values()) - frozenset.intersection(*present.values())
-    layers = [name for name in layer_names("vgg19_bn") if name in varying]
-    design = [[layer in own for layer in layers] for own in present.values()]
-    heading = Heading("Main effects of the layers")
-    try:
-        found = {
-            key: main_effects(design, [[run[key] for run in runs[name]] for name in present]) for key in shown(runs)
-        }
-    except UserError as error:
-        return [heading, Paragraph(str(error))]
-    rows = [
-        [f"adding {layer}", *(difference_cell(key, of[i]) for key, of in found.items())]
-        for i, layer in enumerate(layers)
-    ]
-    text = (
-        f"Least squares over the means of {', '.join(present)}, with a term for every layer: the difference between "
-        "variants with and without the layer, the other layers held fixed. Intervals are wide where the effects of "
-        "layers do not add up, however many seeds there are."
-    )
-    return [heading, Paragraph(text), Table(["", *map(title, found)], rows)]
-
-
-def flops_table(variants: Mapping[str, Experiment], images: int) -> Table:
-    """Operations of the training steps of every variant."""
-    flops = {name: flops_per_image(experiment) / 1e9 for name, experiment in variants.items()}
-    rows = [[name, f"{giga:.3g}", f"{giga * images / 1e3:.3g}"] for name, giga in flops.items()]
-    return Table(["variant", "GFLOP per image", "TFLOP in all"], rows)

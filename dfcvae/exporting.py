@@ -43,7 +43,7 @@ def export_model(model: str | Path, out: str | Path, dtype: str = "float32") -> 
     about, _ = read_model(model)
     vae, config, training = VAE.load(model), public_config(about["config"]), of_training(model, about)
     fitted = _load_fitted(latent_folder(model), digest(vae))  # before writing: out may be the same folder
-    vae.save(out, config, dtype=stored, training=training)
+    vae.save(out, about["config"], dtype=stored, training=training)
     exported = digest(VAE.load(out.absolute()))
     for name in FITTED:
         if name in fitted:

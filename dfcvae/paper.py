@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dfcvae.ablate import about, collect, numbers
+from dfcvae.ablate import Place, collect
 from dfcvae.config import DataConfig, Experiment, FeatureConfig, LossConfig, ModelConfig, TrainingConfig
 from dfcvae.data import source_name
 from dfcvae.evaluation.differences import over_seeds, paired_differences
@@ -22,7 +22,6 @@ from dfcvae.evaluation.probe import (
     mean_scores,
     probe,
 )
-from dfcvae.executor import Place
 from dfcvae.files import write_atomically
 from dfcvae.fitted import fit_vectors
 from dfcvae.report.blocks import Block, Heading, Paragraph, Table, write_report
@@ -30,6 +29,7 @@ from dfcvae.report.comparison import Results, comparison, measures
 from dfcvae.report.pictures import attribute_correlations, attribute_walks, latent_map
 from dfcvae.report.tables import MEASURES, in_order, of_judge, seed_differences, verdict
 from dfcvae.study import Study
+from dfcvae.study_report import about, numbers
 from dfcvae.vae import VAE, digest
 
 # The reconstruction terms of every loss have a total weight of one, and each term is divided by the variance of its
@@ -68,7 +68,7 @@ def paper_study(data: DataConfig, epochs: int = 5, seeds: int = 3, features: str
 
 
 def paper_report(study: Study, place: Place, failed: Mapping[str, str]) -> Path:
-    """Write the results section; see `dfcvae.ablate.study_report`. Scores of probes are cached in ``probed/``."""
+    """Write the results section; see `dfcvae.study_report.study_report`. Scores of probes are cached in ``probed/``."""
     study, failed, results = collect(study, place, failed, TITLES)
     weights = next((e.loss.features.weights for e in study.variants.values() if e.loss.features), "none")
     text = (

@@ -1,6 +1,7 @@
 """What a study is: a base experiment, named variations of it and seeds, all at equal budget; read from YAML."""
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -152,3 +153,32 @@ def _check_budget(study: Study) -> None:
 
 def _budget(experiment: Experiment) -> Mapping[str, Any]:
     return {field: value for field, value in flat(experiment.as_dict()).items() if field.startswith(BUDGET)}
+
+
+def slurm_script(command: Sequence[str], runs: Sequence[str]) -> str:
+    """A SLURM job array with one task for each run of ``dfcvae ablate STUDY ...``."""
+    call = shlex.join(["dfcvae", *command])
+    return f"""#!/bin/bash
+# Submit with: sbatch THIS_FILE. The report, at the end or of what is finished: {call} --report
+#SBATCH --job-name=dfcvae-ablate
+#SBATCH --array=0-{len(runs) - 1}
+#SBATCH --gpus=1
+#SBATCH --cpus-per-task=4
+#SBATCH --mem=16G
+#SBATCH --time=24:00:00
+#SBATCH --requeue
+#SBATCH --output=%x-%A-%a.log
+runs=({shlex.join(runs)})
+srun {call} --only "${{runs[$SLURM_ARRAY_TASK_ID]}}"
+"""
+
+
+def wandb_sweep(command: Sequence[str], runs: Sequence[str]) -> str:
+    """A sweep over the runs, as YAML for ``wandb sweep``; the command with ``--report`` then writes the report."""
+    sweep = {
+        "name": "dfcvae-ablate",
+        "method": "grid",
+        "parameters": {"only": {"values": list(runs)}},
+        "command": ["dfcvae", *command, "${args}"],
+    }
+    return yaml.safe_dump(sweep, sort_keys=False)

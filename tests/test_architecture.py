@@ -26,7 +26,7 @@ LAYERS = [
     "data fitted",
     "attribute_network bench build distil evaluation explore exporting metrics plots popular report run targets "
     "trained training",
-    "ablate demo executor paper study",
+    "ablate demo executor paper study study_report",
     "__main__ cli commands",
 ]
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names.split()}

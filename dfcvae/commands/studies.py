@@ -60,8 +60,7 @@ def paper(
         judge: default: an attribute network is trained here.
         out: folder of everything; resumes where it was.
     """
-    from dfcvae.ablate import ablate
-    from dfcvae.executor import Place
+    from dfcvae.ablate import Place, ablate
     from dfcvae.paper import paper_report, paper_study
 
     study = paper_study(DataConfig(source, size, train_images=train_images), epochs, seeds, features)
@@ -100,10 +99,10 @@ def ablate(
     """
     import sys
 
+    from dfcvae.ablate import Place, do_one, prepare
     from dfcvae.ablate import ablate as run_study
-    from dfcvae.ablate import do_one, report_finished
-    from dfcvae.executor import Place, slurm_script, wandb_sweep
-    from dfcvae.study import read_study
+    from dfcvae.study import read_study, slurm_script, wandb_sweep
+    from dfcvae.study_report import study_report
 
     changes = [_from_anywhere(change) for change in set]
     found = read_study(study, changes, seeds)
@@ -123,9 +122,9 @@ def ablate(
             raise UserError(f"There is no run {only!r}{nearest(only, runs)} in {found.name}.")
         do_one(found, place, only)
     elif report:
-        sys.stdout.write(f"Report: {report_finished(found, place)}\n")
+        sys.stdout.write(f"Report: {study_report(*prepare(found, place), {})}\n")
     else:
-        sys.stdout.write(f"Report: {run_study(found, place, workers=workers, ray=ray)}\n")
+        sys.stdout.write(f"Report: {run_study(found, place, report=study_report, workers=workers, ray=ray)}\n")
 
 
 def _from_anywhere(change: str) -> str:

@@ -4,6 +4,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
 
 import torch
 from PIL import Image
@@ -43,6 +44,7 @@ class Explorer:
 
     def __init__(self, model: str | Path, source: str | None = None):
         self.name, self.trained = Path(model).resolve().name, Trained(model, source)
+        self._fitting = Lock()  # two tabs may ask at once
         self.trained.vae.to(memory_format=torch.channels_last)  # a CPU decodes 1.6 times as fast
         self.default_prior = "normal" if str(self.trained.prior("auto")) == "N(0, I)" else "gmm"
         known = {"normal", self.default_prior}
@@ -104,7 +106,8 @@ class Explorer:
     def vectors(self) -> AttributeVectors | str:
         """Attribute vectors, fitted on first use; or why there are none."""
         try:
-            return self.trained.vectors
+            with self._fitting:
+                return self.trained.vectors
         except (UserError, OSError) as error:
             return str(error)
 
@@ -112,7 +115,8 @@ class Explorer:
         """Latent dimensions and their mean KL in nats, the most informative first; no KL without faces to measure."""
         if not self.count:
             return list(range(self.trained.vae.latent_dim)), []
-        indices, nats = self.trained.dimensions
+        with self._fitting:
+            indices, nats = self.trained.dimensions
         return indices.tolist(), nats.tolist()
 
     def pictures(self, z: Tensor) -> list[str]:
@@ -125,7 +129,7 @@ class Explorer:
         latents = {"reconstruction" if pictures else "face": face.z} | dict(moved)
         pictures |= dict(zip(latents, self.trained.decode(torch.stack([*latents.values()])), strict=True))
         buffer = BytesIO()
-        sheet(torch.stack([*pictures.values()])[None], columns=[*pictures], scale=None).save(buffer, "PNG")
+        sheet(torch.stack([*pictures.values()])[None], columns=[*pictures]).save(buffer, "PNG")
         return buffer.getvalue()
 
 

@@ -170,8 +170,7 @@ def edit(session: Session) -> None:
 
         async def save() -> None:
             edits = [f"{name} {value:+g}" for name, value in zip(order, sliders.values, strict=True) if value]
-            label = ", ".join(edits) or "not edited"
-            ui.download(await in_thread(explorer.saved, session.face, {label: moved()}), f"{explorer.name}-edited.png")
+            await session.save(", ".join(edits) or "not edited", moved())
 
         with panel:
             with ui.element("div").classes("controls"):
@@ -216,11 +215,14 @@ def traverse(session: Session) -> None:
                 f"{explorer.of_faces}s; {sum(nats):.1f} nats in total."
             )
 
-        @newest
-        async def draw() -> None:
+        def latent() -> torch.Tensor:
             z = session.face.z.clone()
             z[dimensions] = torch.tensor(sliders.values)
-            moved.show(await session.picture(z))
+            return z
+
+        @newest
+        async def draw() -> None:
+            moved.show(await session.picture(latent()))
 
         def reset() -> None:
             sliders.values = session.face.z[dimensions].tolist()
@@ -232,6 +234,7 @@ def traverse(session: Session) -> None:
         with panel:
             with ui.element("div").classes("controls"):
                 button("Reset dimensions", reset)
+                button("Save", lambda: session.save("moved", latent()))
                 ui.label(about).classes("sentence")
             sliders = Sliders({"": [Range(label, -REACH, REACH) for label in labels]}, draw)
         session.chosen.subscribe(show)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
 
-from nicegui import Client, Event, context, run
+from nicegui import Client, Event, context, run, ui
 from torch import Tensor
 
 from dfcvae.explore.explorer import Explorer
@@ -39,6 +39,11 @@ class Session:
     async def picture(self, z: Tensor) -> str:
         """What a latent (D,) decodes to, as a data URL."""
         return (await in_thread(self.explorer.pictures, z[None]))[0]
+
+    async def save(self, label: str, z: Tensor) -> None:
+        """Download the face, its reconstruction, and what another latent (D,) decodes to, with its label."""
+        picture = await in_thread(self.explorer.saved, self.face, {label: z})
+        ui.download(picture, f"{self.explorer.name}.png")
 
 
 async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -154,19 +154,36 @@ def test_a_slider_moves_an_attribute_and_reset_takes_it_back(page, record_proper
     assert page.locator(f'[role=slider][aria-label="{FIRST}"]').get_attribute("aria-valuenow") == "0"
 
 
-@pytest.mark.parametrize(("width", "side"), [(1280, 192), (800, 192), (390, 100)])
-def test_the_page_fits_and_nothing_moves_while_one_slides(page, width, side):
+@pytest.mark.parametrize(("width", "side"), [(1280, 192), (800, 192), (390, 200)])
+def test_the_page_fits_and_the_face_stays_in_view_while_one_slides(page, width, side):
     page.set_viewport_size({"width": width, "height": 800})
     for tab in TABS:
         page.get_by_role("tab", name=tab).click()
         assert settled(page, TABS[tab])
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
-    shown, before = settled(page, TABS["Edit"]), wait_for_picture(page, "edit-edited")
+    last = page.locator(".slider").locator("visible=true").last
+    before = wait_for_picture(page, "edit-edited")
+    press(page, "ArrowRight")  # which scrolls to the slider where necessary
+    before = wait_for_picture(page, "edit-edited", before)
+    shown = settled(page, TABS["Edit"])
     assert shown["width"] >= side
     assert shown["width"] == pytest.approx(shown["height"], abs=1)
     press(page, "ArrowRight")
     wait_for_picture(page, "edit-edited", before)
     assert settled(page, TABS["Edit"]) == shown
+    last.scroll_into_view_if_needed()
+    scrolled = settled(page, TABS["Edit"])
+    assert 0 <= scrolled["x"] <= scrolled["x"] + scrolled["width"] <= width
+    assert 0 <= scrolled["y"] <= last.bounding_box()["y"] - scrolled["height"]
+
+
+def test_the_picture_of_an_edit_is_downloaded(page, tmp_path):
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save picture").click()
+    download.value.save_as(tmp_path / "edited.png")
+    assert download.value.suggested_filename == "model.png"
+    with Image.open(tmp_path / "edited.png") as image:
+        assert image.width > 3 * 128
 
 
 def test_files_are_uploaded_or_refused_with_the_reason(page, tmp_path):

@@ -7,9 +7,9 @@ import threading
 import time
 from pathlib import Path
 
-from dfcvae.ablate import ablate
-from dfcvae.executor import Place
+from dfcvae.ablate import Place, ablate
 from dfcvae.study import read_study
+from dfcvae.study_report import study_report
 
 
 def kill_a_worker(out: Path) -> None:
@@ -34,4 +34,4 @@ desk, out = Path(sys.argv[1]), Path(sys.argv[2])
 study = read_study(desk / "longer.yaml", seeds=1)
 threading.Thread(target=kill_a_worker, args=(out,), daemon=True).start()
 os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
-print(ablate(study, Place(out, desk / "judge.safetensors"), ray="local"), flush=True)
+print(ablate(study, Place(out, desk / "judge.safetensors"), report=study_report, ray="local"), flush=True)

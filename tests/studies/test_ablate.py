@@ -16,13 +16,25 @@ from statistics import fmean
 import pytest
 import torch
 
-from dfcvae.ablate import ablate, comparable, do_one, report_finished
+from dfcvae.ablate import (
+    FEATURES,
+    JUDGE,
+    KEY,
+    Place,
+    ablate,
+    comparable,
+    do_one,
+    prepare,
+    train_once,
+    trained_network,
+    unfinished,
+)
 from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.data import load_faces
 from dfcvae.errors import UserError
-from dfcvae.executor import FEATURES, JUDGE, KEY, Done, Place, train_once, trained_network, unfinished
 from dfcvae.run import read_cost
 from dfcvae.study import read_study
+from dfcvae.study_report import study_report
 from tests.layouts import official_folder, small_album
 
 BASE = """
@@ -61,7 +73,8 @@ def desk(tmp_path_factory):
 def started(desk, out, seeds=None):
     """The study, in this process; the names of the runs that it did."""
     before = {path: path.stat().st_mtime_ns for path in (out / "done").glob("*.json")}
-    ablate(read_study(desk / "study.yaml", seeds=seeds), Place(out, desk / "judge.safetensors"), workers=1)
+    study, place = read_study(desk / "study.yaml", seeds=seeds), Place(out, desk / "judge.safetensors")
+    ablate(study, place, report=study_report, workers=1)
     after = sorted((out / "done").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
     return [path.stem for path in after if before.get(path) != path.stat().st_mtime_ns]
 
@@ -144,8 +157,9 @@ def test_a_variant_that_always_fails_is_left_out_and_the_others_are_compared_in_
 def test_what_is_finished_is_reported_without_training(finished, desk, tmp_path, monkeypatch):
     shutil.copytree(finished, tmp_path / "x")
     (tmp_path / "x" / "done" / "two-1.json").unlink()
-    monkeypatch.setattr("dfcvae.executor.train", None)
-    report_finished(read_study(desk / "study.yaml"), Place(tmp_path / "x", desk / "judge.safetensors"))
+    monkeypatch.setattr("dfcvae.ablate.train", None)
+    study, place = read_study(desk / "study.yaml"), Place(tmp_path / "x", desk / "judge.safetensors")
+    study_report(*prepare(study, place), {})
     assert [f"{row['variant']}-{row['seed']}" for row in rows(tmp_path / "x")] == [n for n in NAMES if n != "two-1"]
     assert '"two-1": "not finished with the settings of the study"' in (tmp_path / "x" / "report.md").read_text()
 
@@ -153,7 +167,7 @@ def test_what_is_finished_is_reported_without_training(finished, desk, tmp_path,
 def test_a_wrong_judge_is_reported_before_anything_is_trained(desk, tmp_path, monkeypatch):
     monkeypatch.setattr("dfcvae.ablate.prepare", None)
     with pytest.raises(UserError, match="attribute network"):
-        ablate(read_study(desk / "study.yaml"), Place(tmp_path, tmp_path / "jugde.safetensors"))
+        ablate(read_study(desk / "study.yaml"), Place(tmp_path, tmp_path / "jugde.safetensors"), report=study_report)
 
 
 @pytest.mark.parametrize(
@@ -161,9 +175,10 @@ def test_a_wrong_judge_is_reported_before_anything_is_trained(desk, tmp_path, mo
 )
 def test_nothing_to_compare_is_a_sentence(desk, tmp_path, monkeypatch, error, told):
     """Runs that failed, and those that ended with other settings than those of the study."""
-    monkeypatch.setattr("dfcvae.executor.here", lambda runs, *_: (Done(name, 1, error) for name in runs))
+    monkeypatch.setattr("dfcvae.executor.here", lambda job, names, *_: ((name, error) for name in names))
+    study, place = read_study(desk / "study.yaml"), Place(tmp_path, desk / "judge.safetensors")
     with pytest.raises(UserError, match=f"No two variants of study have a seed in common.* Failed: {told}"):
-        ablate(read_study(desk / "study.yaml"), Place(tmp_path, desk / "judge.safetensors"), progress=False)
+        ablate(study, place, report=study_report, progress=False)
 
 
 def test_networks_of_other_faces_are_refused(desk, tmp_path):
@@ -179,7 +194,7 @@ def test_networks_of_other_faces_are_refused(desk, tmp_path):
 def test_a_network_that_is_trained_says_on_what(desk, tmp_path, monkeypatch):
     splits = load_faces(read_study(desk / "study.yaml").data, progress=False)
     network, calls = AttributeNetwork("vgg11_bn", 1 / 16, splits["train"].names), []
-    monkeypatch.setattr("dfcvae.executor.train_features", lambda *_, **__: calls.append(1) or network)
+    monkeypatch.setattr("dfcvae.ablate.train_features", lambda *_, **__: calls.append(1) or network)
     for _ in range(2):
         trained_network(JUDGE, splits, tmp_path / "judge.safetensors", progress=False)
     assert calls == [1]
@@ -240,7 +255,7 @@ def test_on_two_ray_workers_one_of_which_is_killed_the_numbers_are_the_same(desk
     alone = Place(tmp_path / "alone", desk / "judge.safetensors")
     for name in study.runs():
         do_one(study, alone, name)
-    again = ablate(study, alone, workers=1, progress=False)
+    again = ablate(study, alone, report=study_report, workers=1, progress=False)
     assert rows(tmp_path / "ray") == rows(again.parent)
 
 

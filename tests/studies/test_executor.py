@@ -1,10 +1,10 @@
-"""What runs share on a machine, and what becomes of those that fail."""
+"""What jobs share on a machine, and what becomes of those that fail."""
 
 import os
 import signal
 import sys
 import time
-from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -12,8 +12,7 @@ import torch
 from dfcvae import executor
 from dfcvae.device import SHARED_BY, free_memory
 from dfcvae.errors import PreemptedError, UserError
-from dfcvae.executor import Done, Place, attempt, default_workers, here, on_ray, share_machine, shared_by
-from tests.conftest import tiny_experiment
+from dfcvae.executor import attempt, default_workers, here, on_ray, run_all, share_machine, shared_by
 
 
 @pytest.fixture
@@ -33,32 +32,21 @@ def test_one_worker_for_a_gpu_or_for_two_processors(machine, processors, gpus, w
     assert default_workers() == workers
 
 
-@pytest.fixture
-def given(monkeypatch, tmp_path):
-    """The GPUs of so many worker processes, which all live."""
-
-    def of(workers, visible):
-        found, held = [], []
-        for _ in range(workers):
-            monkeypatch.setattr(executor, "_slot", None)
-            monkeypatch.setattr(os, "environ", os.environ | ({"CUDA_VISIBLE_DEVICES": visible} if visible else {}))
-            for _ in range(2):  # a second run in the same process changes nothing
-                share_machine(tmp_path, workers)
-            held.append(executor._slot)
-            found.append(os.environ.get("CUDA_VISIBLE_DEVICES"))
-        for slot in held:
-            slot.release()
-        return found
-
-    return of
-
-
-def test_every_worker_has_a_gpu_of_ours_or_shares_one(machine, given, monkeypatch):
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+@pytest.mark.parametrize(("workers", "gpus", "sharing"), [(2, ["5", "7"], "1"), (3, ["5", "7", "5"], "2")])
+def test_every_worker_has_a_gpu_of_ours_or_shares_one(machine, monkeypatch, tmp_path, workers, gpus, sharing):
     machine(16, 2)
-    assert given(2, "5, 7") == ["5", "7"]
-    assert given(3, "5, 7") == ["5", "7", "5"]
-    assert os.environ[SHARED_BY["cuda"]] == "2"
+    found, held = [], []
+    for _ in range(workers):  # worker processes, which all live
+        monkeypatch.setattr(executor, "_slot", None)
+        monkeypatch.setattr(os, "environ", os.environ | {"CUDA_VISIBLE_DEVICES": "5, 7"})
+        for _ in range(2):  # a second job in the same process changes nothing
+            share_machine(tmp_path, workers)
+        held.append(executor._slot)
+        found.append(os.environ["CUDA_VISIBLE_DEVICES"])
+    for slot in held:
+        slot.release()
+    assert found == gpus
+    assert os.environ[SHARED_BY["cuda"]] == sharing
 
 
 def test_memory_is_shared_by_those_who_use_it(monkeypatch):
@@ -72,49 +60,47 @@ def test_memory_is_shared_by_those_who_use_it(monkeypatch):
     assert free_memory(torch.device("cpu")) == 200
 
 
-@pytest.mark.parametrize(("raised", "told"), [(UserError("no luck"), "no luck"), (KeyError(), "KeyError")])
-def test_any_failure_of_a_run_is_told_and_logged(monkeypatch, tmp_path, capsys, raised, told):
-    def fail(*_, **__):
-        print("what it said")
+def fail(raised, name, progress):
+    print("what it said")
+    if name != "good":
         raise raised
 
-    monkeypatch.setattr(executor, "do_run", fail)
-    done = attempt(tiny_experiment(), Place(tmp_path), "a-0")
-    assert (done.name, done.error) == ("a-0", told)
-    log = (tmp_path / "logs" / "a-0.log").read_text()
+
+@pytest.mark.parametrize(("raised", "told"), [(UserError("no luck"), "no luck"), (KeyError(), "KeyError")])
+def test_any_failure_is_told_and_logged_and_stops_no_other(tmp_path, capsys, raised, told):
+    job = partial(fail, raised)
+    assert attempt(job, "bad", tmp_path) == ("bad", told)
+    log = (tmp_path / "logs" / "bad.log").read_text()
     assert log.startswith("what it said\nTraceback")
     assert capsys.readouterr().out == ""
+    assert run_all(job, ["bad", "good"], tmp_path, workers=1, progress=True) == {"bad": told}
+    out = capsys.readouterr().out
+    assert f"[1 of 2] bad: FAILED: {told}" in out
+    assert "[2 of 2] good: finished" in out
 
 
-def test_a_signal_ends_the_study_too(monkeypatch, tmp_path):
-    def end(*_, **__):
-        raise PreemptedError("saved")
-
-    monkeypatch.setattr(executor, "do_run", end)
+def test_a_signal_ends_the_other_jobs_too(tmp_path):
     with pytest.raises(PreemptedError):
-        list(here({"a-0": tiny_experiment(), "b-0": tiny_experiment()}, Place(tmp_path), 1, progress=False))
+        list(here(partial(fail, PreemptedError("saved")), ["a", "b"], tmp_path, 1, progress=False))
 
 
-def killed_once(experiment, place, name, *_):
-    """A run whose worker process is killed: the first time, or always, once the result of the other has arrived."""
-    while name == "always" and not (place.out / "once.ended").exists():
+def killed_once(out, name, progress):
+    """A job whose worker process is killed: the first time, or always, once the result of the other has arrived."""
+    while name == "always" and not (out / "once.ended").exists():
         time.sleep(0.01)
-    mark = place.out / f"{name}.killed"
+    mark = out / f"{name}.killed"
     if name == "always" or (name == "once" and not mark.exists()):
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    return Done(name, 1.0)
 
 
 @pytest.mark.slow
-def test_a_killed_worker_does_not_stop_the_other_runs(monkeypatch, tmp_path):
-    monkeypatch.setattr(executor, "attempt", killed_once)
+def test_a_killed_worker_does_not_stop_the_other_jobs(monkeypatch, tmp_path):
     monkeypatch.setattr(executor, "RETRIES", 1)
-    runs = dict.fromkeys(("always", "once", "x", "y"), replace(tiny_experiment()))
     found = {}
-    for done in here(runs, Place(tmp_path), 2, progress=False):
-        found[done.name] = done.error
-        (tmp_path / f"{done.name}.ended").touch()
+    for name, error in here(partial(killed_once, tmp_path), ["always", "once", "x", "y"], tmp_path, 2, progress=False):
+        found[name] = error
+        (tmp_path / f"{name}.ended").touch()
     assert "killed repeatedly, possibly out of memory" in found.pop("always")
     assert found == {"once": "", "x": "", "y": ""}
 
@@ -122,4 +108,4 @@ def test_a_killed_worker_does_not_stop_the_other_runs(monkeypatch, tmp_path):
 def test_without_ray_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match="need Ray: pip install"):
-        list(on_ray({}, Place(tmp_path), "auto"))
+        list(on_ray(killed_once, [], tmp_path, "auto"))

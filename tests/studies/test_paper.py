@@ -9,12 +9,11 @@ import torch
 import yaml
 from torchvision.models import squeezenet1_1
 
-from dfcvae.ablate import ablate
+from dfcvae.ablate import Place, ablate
 from dfcvae.build import build_perceptual
 from dfcvae.cli import main
 from dfcvae.config import DataConfig
 from dfcvae.errors import UserError
-from dfcvae.executor import Place
 from dfcvae.feature_config import FeatureTraining
 from dfcvae.paper import LOSSES, judged, paper_report, paper_study
 from dfcvae.vae import VAE
@@ -33,8 +32,8 @@ def paper(tmp_path_factory):
     network = FeatureTraining(width=1 / 16, epochs=1, batch_size=32)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dfcvae.data.source.SYNTHETIC_HELD_OUT", 60)
-        patch.setattr("dfcvae.executor.FEATURES", network)
-        patch.setattr("dfcvae.executor.JUDGE", replace(network, arch="vgg11_bn", seed=1))
+        patch.setattr("dfcvae.ablate.FEATURES", network)
+        patch.setattr("dfcvae.ablate.JUDGE", replace(network, arch="vgg11_bn", seed=1))
         out = tmp_path_factory.mktemp("paper")
         write(STUDY, Place(out))
         yield out
@@ -98,7 +97,7 @@ def test_the_layers_and_weights_are_the_papers():
 
 @pytest.mark.slow
 def test_a_second_time_nothing_is_trained_or_measured(paper, monkeypatch):
-    for name in ("executor.train_features", "executor.train", "paper.probe", "report.evaluated.measure"):
+    for name in ("ablate.train_features", "ablate.train", "paper.probe", "report.evaluated.measure"):
         monkeypatch.setattr(f"dfcvae.{name}", None)
     before = (paper / "report.md").read_text().split("## Protocol")[0]
     write(STUDY, Place(paper))

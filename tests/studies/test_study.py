@@ -3,13 +3,12 @@
 import pytest
 import yaml
 
-from dfcvae.ablate import layer_effects, layers_of, ranked, ranked_by, shown
 from dfcvae.cli import main
 from dfcvae.config import flat
 from dfcvae.errors import UserError
-from dfcvae.executor import slurm_script, wandb_sweep
 from dfcvae.losses.presets import PRESETS
-from dfcvae.study import read_study
+from dfcvae.study import read_study, slurm_script, wandb_sweep
+from dfcvae.study_report import layer_effects, layers_of, ranked, ranked_by, shown
 from tests.test_experiments import FOLDER, STUDIES
 
 

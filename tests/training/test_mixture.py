@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from dfcvae import fitted
+from dfcvae.ablate import train_once
 from dfcvae.cli import main
 from dfcvae.errors import PreemptedError
-from dfcvae.executor import train_once
 from dfcvae.fitted import load_prior, prior_file, saved_mixture
 from dfcvae.latent import Prior
 from dfcvae.training import train
