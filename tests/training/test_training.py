@@ -1,6 +1,7 @@
 """A training run from end to end, small: its steps against a naive loop, and what it leaves behind."""
 
 import csv
+import gc
 import json
 import math
 import os
@@ -406,7 +407,7 @@ def test_a_compiled_step_is_the_step(experiment, splits):
         terms, _ = function(vae, objective, first_batch(splits), torch.ones(16, 8))
         terms["total"].mean().backward()
         values.append((terms["total"].detach(), vae.decoder.project.weight.grad))
-    torch.testing.assert_close(values[0], values[1])
+    torch.testing.assert_close(values[0], values[1], rtol=1e-4, atol=1e-5)  # other orders of summation
 
 
 def test_a_rank_too_many_is_a_sentence(plain, splits, tmp_path, monkeypatch):
@@ -573,7 +574,8 @@ def test_ten_thousand_steps_take_no_more_memory_than_a_few(epochs, plain, tmp_pa
     faces = Faces(images, torch.zeros(len(images), 0, dtype=torch.bool), ())
     splits = {"train": faces, "val": faces.subset(4), "test": faces.subset(4)}
     long = with_training(with_loss(plain, alpha=0.0), epochs=epochs, batch_size=2, ema_decay=0.9)
-    seen, before = [], threading.active_count()  # with what other tests have left
+    gc.collect()  # files and threads that other tests have left
+    seen, before = [], threading.active_count()
 
     def watch(step, *_):
         if step % 100 == 0:
