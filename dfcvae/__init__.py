@@ -21,6 +21,7 @@ _HOMES = {
     "load_faces": "dfcvae.data",
     "register_network": "dfcvae.registry",
     "train": "dfcvae.training",
+    "Run": "dfcvae.run",
     "train_features": "dfcvae.attribute_network",
     "evaluate": "dfcvae.evaluation",
     "UserError": "dfcvae.errors",
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from dfcvae.losses import Objective as Objective
     from dfcvae.losses import PerceptualLoss as PerceptualLoss
     from dfcvae.registry import register_network as register_network
+    from dfcvae.run import Run as Run
     from dfcvae.training import train as train
     from dfcvae.vae import VAE as VAE
 
