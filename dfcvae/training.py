@@ -24,17 +24,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from dfcvae.build import build_objective, build_perceptual, build_vae, use_bfloat16_features
 from dfcvae.checkpoint import save_checkpoint
 from dfcvae.config import Experiment, TrainingConfig
-from dfcvae.data import (
-    OWN,
-    SYNTHETIC,
-    Batches,
-    Faces,
-    Splits,
-    TrainingBatches,
-    as_splits,
-    load_faces,
-    tell_other_data,
-)
+from dfcvae.data import OWN, SYNTHETIC, Batches, Faces, Splits, TrainingBatches, as_splits, load_faces, tell_other_data
 from dfcvae.data.batches import Batch
 from dfcvae.device import (
     CPU,
@@ -49,7 +39,6 @@ from dfcvae.device import (
     reset_peak_memory,
 )
 from dfcvae.errors import PreemptedError, UserError
-from dfcvae.fitted import fit_after_training
 from dfcvae.gaussian import active_units
 from dfcvae.images import to_float
 from dfcvae.losses import Objective
@@ -156,6 +145,8 @@ def train(
         elif shown:
             print(f"{out} is finished, at step {checkpoint['step']:,}; nothing is left to train.", file=sys.stderr)
         if mixture and rank == 0:
+            from dfcvae.fitted import fit_after_training
+
             fit_after_training(out, splits, device, progress=progress)
     return Run(out)
 

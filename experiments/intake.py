@@ -27,7 +27,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from dfcvae.data import open_images
+from dfcvae.data.celeba import open_images
 
 ROUNDS = 5
 WORKERS = os.cpu_count() or 1
@@ -35,7 +35,8 @@ CELEBA_COUNT = 202_599
 
 PREPARE = """
 import sys, time
-from dfcvae.data import open_images, prepare
+from dfcvae.data.celeba import open_images
+from dfcvae.data.cache import prepare
 start = time.perf_counter()
 images = open_images(sys.argv[1])
 prepare(images, size=int(sys.argv[2]), cache_dir=sys.argv[3], workers=int(sys.argv[4]), progress=False)
@@ -43,7 +44,8 @@ print(time.perf_counter() - start)
 """
 SERVE = """
 import sys, torch
-from dfcvae.data import open_images, prepare
+from dfcvae.data.celeba import open_images
+from dfcvae.data.cache import prepare
 images = prepare(open_images(sys.argv[1]), size=int(sys.argv[2]), cache_dir=sys.argv[3], progress=False)["train"].images
 print(sum(images[rows].float().mean().item() for rows in torch.randperm(len(images)).split(64)))
 """

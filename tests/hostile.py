@@ -279,8 +279,8 @@ def make_hostile_folder(folder: Path) -> dict[str, Outcome]:
 
 def main() -> None:
     """Makes the folder and prints a table."""
-    from dfcvae.data import open_images
     from dfcvae.data.cache import examine
+    from dfcvae.data.celeba import open_images
     from dfcvae.data.decode import quiet_pillow
     from dfcvae.errors import printable
 

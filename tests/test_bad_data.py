@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from dfcvae import cli
-from dfcvae.data import open_images
 from dfcvae.data.cache import FORMAT
+from dfcvae.data.celeba import open_images
 from dfcvae.data.decode import Undecodable
 from tests import broken
 from tests.bad_input import GIVEN, Case, cases, run

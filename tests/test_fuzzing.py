@@ -16,8 +16,8 @@ from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.checkpoint import load_checkpoint
 from dfcvae.commands.moving import parse_edits
 from dfcvae.config import DataConfig, Experiment
-from dfcvae.data import open_images, prepare
-from dfcvae.data.cache import FILES, caches, check, load, read_looks
+from dfcvae.data.cache import FILES, caches, check, load, prepare, read_looks
+from dfcvae.data.celeba import open_images
 from dfcvae.data.decode import Undecodable, quiet_pillow
 from dfcvae.data.labels import join
 from dfcvae.data.lists import OF_CELEBA, read_list, read_mapping

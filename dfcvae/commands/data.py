@@ -17,7 +17,9 @@ def data_info(data: DataConfig, *, sheet: Path | None = None, full: bool = False
         sheet: draw a contact sheet of cropped images into this PNG.
         full: examine every file of a set of more than 10,000.
     """
-    from dfcvae.data import SYNTHETIC, Rendering, open_images
+    from dfcvae.data import SYNTHETIC
+    from dfcvae.data.celeba import open_images
+    from dfcvae.data.decode import Rendering
     from dfcvae.data.describe import SHEET, contact_sheet, describe
     from dfcvae.data.synthetic import ATTRIBUTES, render_faces
     from dfcvae.images import grid, save_png, to_float
@@ -60,8 +62,8 @@ def data_check(source: Data | None = None, *, split_seed: int = 0) -> None:
         source: default: all caches.
         split_seed: with which it was prepared.
     """
-    from dfcvae.data import open_images
     from dfcvae.data.cache import caches, caches_of, check
+    from dfcvae.data.celeba import open_images
 
     found = list(caches()) if source is None else caches_of(open_images(source, split_seed=split_seed))
     if not found:

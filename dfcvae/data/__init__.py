@@ -1,10 +1,6 @@
 """Faces to train on: CelebA as it is on disk, any folder of images, a user's own in Python, or synthetic faces."""
 
 from dfcvae.data.batches import Batches, TrainingBatches
-from dfcvae.data.cache import prepare
-from dfcvae.data.celeba import open_images
-from dfcvae.data.decode import Rendering
-from dfcvae.data.folders import ImageSet
 from dfcvae.data.own import OWN, as_splits, faces
 from dfcvae.data.source import (
     SYNTHETIC,
@@ -26,8 +22,6 @@ __all__ = [
     "SYNTHETIC",
     "Batches",
     "Faces",
-    "ImageSet",
-    "Rendering",
     "Splits",
     "TrainingBatches",
     "absent",
@@ -39,8 +33,6 @@ __all__ = [
     "faces",
     "filled",
     "load_faces",
-    "open_images",
-    "prepare",
     "read_face",
     "source_name",
     "synthetic_faces",

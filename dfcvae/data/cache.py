@@ -23,8 +23,7 @@ from tqdm import tqdm
 
 from dfcvae.data.decode import Rendering, Undecodable, decode, quiet_pillow
 from dfcvae.data.folders import ImageSet
-from dfcvae.data.labels import SPLITS
-from dfcvae.data.splits import Faces, Splits
+from dfcvae.data.splits import SPLITS, Faces, Splits
 from dfcvae.data.workers import in_chunks, workers_by_default
 from dfcvae.errors import UserError, printable, some
 from dfcvae.files import cache_root

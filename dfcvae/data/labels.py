@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfcvae.data.lists import IDENTITY, SPLIT, SPLIT_NAMES, UNKNOWN, Table, normal, stem
+from dfcvae.data.splits import SHARE, SPLITS
 from dfcvae.errors import UserError, some
 
-SPLITS = ("train", "val", "test")
-SHARE = 0.1  # of the training images, for a validation or test split that is drawn
 CELEBA_COUNTS = 162_770, 19_867, 19_962  # in the order of the numbered images
 SPLIT_FOLDERS = {name: place for name, place in SPLIT_NAMES.items() if len(name) > 1}
 """What splits are called in the names of folders, lists and shards."""

@@ -16,9 +16,8 @@ from tqdm import tqdm
 
 from dfcvae.config import DataConfig
 from dfcvae.data.decode import Rendering, Undecodable, upright_rgb
-from dfcvae.data.labels import SHARE, SPLITS
 from dfcvae.data.source import load_faces
-from dfcvae.data.splits import Faces, Splits
+from dfcvae.data.splits import SHARE, SPLITS, Faces, Splits
 from dfcvae.errors import UserError, nearest
 from dfcvae.images import to_uint8
 

@@ -13,12 +13,8 @@ from tqdm import tqdm
 
 from dfcvae.checkpoint import read_model
 from dfcvae.config import DataConfig, Experiment
-from dfcvae.data.cache import prepare
-from dfcvae.data.celeba import open_images
 from dfcvae.data.decode import Rendering, Undecodable, decode, quiet_pillow
-from dfcvae.data.folders import read_file
 from dfcvae.data.splits import Faces, Splits
-from dfcvae.data.synthetic import ATTRIBUTES, render_faces
 from dfcvae.errors import UserError
 
 SYNTHETIC = "synthetic"
@@ -42,6 +38,9 @@ def load_faces(config: DataConfig, *, workers: int | None = None, progress: bool
     rendering = Rendering(config.size, config.channels, config.crop, config.filter)
     if config.source == SYNTHETIC:
         return synthetic_faces(config.train_images or SYNTHETIC_TRAIN, config.size, config.channels, progress=progress)
+    from dfcvae.data.cache import prepare  # the readers of all layouts: only where files are read
+    from dfcvae.data.celeba import open_images
+
     images = open_images(config.source, split_seed=config.split_seed)
     splits = prepare(images, **asdict(rendering), strict=config.strict, workers=workers, progress=progress)
     if config.train_images is not None:
@@ -63,6 +62,8 @@ def synthetic_faces(train: int, size: int = 64, channels: int = 3, *, progress: 
 
 
 def _draw(start: int, count: int, size: int, channels: int, bar: tqdm) -> Faces:
+    from dfcvae.data.synthetic import ATTRIBUTES, render_faces
+
     images = torch.empty((count, channels, size, size), dtype=torch.uint8)
     attributes = torch.empty((count, len(ATTRIBUTES)), dtype=torch.bool)
     luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)  # ITU-R 601, as Pillow
@@ -148,6 +149,8 @@ def read_face(path: str | Path, data: DataConfig) -> NDArray[np.uint8]:
     Raises:
         UserError: if it is not a readable image.
     """
+    from dfcvae.data.folders import read_file
+
     try:
         return decode_face(read_file(Path(path)), data)
     except Undecodable as error:

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from dfcvae.errors import UserError
 
+SPLITS = ("train", "val", "test")
+SHARE = 0.1  # of the training images, for a validation or test split that is drawn
+
 
 @dataclass(frozen=True)
 class Faces:

@@ -22,11 +22,13 @@ import torch
 from filelock import FileLock
 from PIL import Image
 
-from dfcvae.data import ImageSet, Rendering, open_images, workers
 from dfcvae.data import cache as caching
+from dfcvae.data import workers
 from dfcvae.data.cache import FILES, _render, caches, caches_of, check, prepare, read_looks
-from dfcvae.data.decode import Undecodable
+from dfcvae.data.celeba import open_images
+from dfcvae.data.decode import Rendering, Undecodable
 from dfcvae.data.describe import _look
+from dfcvae.data.folders import ImageSet
 from dfcvae.data.workers import CHUNK, caught, in_chunks, workers_by_default
 from dfcvae.errors import UserError
 from dfcvae.files import cache_root
@@ -240,7 +242,9 @@ def test_the_second_process_waits_and_decodes_nothing(source, prepared, tmp_path
 
 PREPARE = """
 import os, signal, sys
-from dfcvae.data import cache, open_images, prepare
+from dfcvae.data import cache
+from dfcvae.data.celeba import open_images
+from dfcvae.data.cache import prepare
 faces, folder, killed_at = sys.argv[1], sys.argv[2], int(sys.argv[3])
 render, chunks = cache._render, []
 

@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from dfcvae.data import open_images, prepare
-from dfcvae.data.cache import read_looks
+from dfcvae.data.cache import prepare, read_looks
+from dfcvae.data.celeba import open_images
 from dfcvae.data.decode import FILTERS, Rendering, decode, is_aligned, quiet_pillow
 from dfcvae.errors import UserError
 from tests.hostile import HEIGHT, Ignored, Refused, Right, encoded, hostile_files, make_hostile_folder, reference

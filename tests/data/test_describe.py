@@ -6,8 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from dfcvae.data import Rendering, open_images, prepare
-from dfcvae.data.cache import Look, read_looks, write_looks
+from dfcvae.data.cache import Look, prepare, read_looks, write_looks
+from dfcvae.data.celeba import open_images
+from dfcvae.data.decode import Rendering
 from dfcvae.data.describe import SHEET, contact_sheet, describe, findings
 from dfcvae.errors import UserError
 from tests.layouts import COUNT, official_zip, small_album, write_images

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dfcvae.data import open_images, prepare
+from dfcvae.data.cache import prepare
+from dfcvae.data.celeba import open_images
 from dfcvae.errors import UserError
 from tests.layouts import (
     COUNT,

@@ -5,7 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from dfcvae.data import labels, open_images
+from dfcvae.data import labels
+from dfcvae.data.celeba import open_images
 from dfcvae.data.labels import complete, join, official_split
 from dfcvae.data.lists import read_list, read_mapping
 from dfcvae.errors import UserError

@@ -8,7 +8,9 @@ from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
 import dfcvae
 from dfcvae.config import DataConfig
-from dfcvae.data import Faces, as_splits, open_images, prepare
+from dfcvae.data import Faces, as_splits
+from dfcvae.data.cache import prepare
+from dfcvae.data.celeba import open_images
 from dfcvae.errors import UserError
 from tests.layouts import small_album, write_images
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dfcvae.data import open_images, parquet, prepare
+from dfcvae.data import parquet
+from dfcvae.data.cache import prepare
+from dfcvae.data.celeba import open_images
 from dfcvae.errors import UserError
 from tests.layouts import hugging_face, jpeg, small_album
 
