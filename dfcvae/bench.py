@@ -156,18 +156,8 @@ def run_bench(
 ) -> dict[str, Any]:
     """Measure the training step of the popular implementations and of this package.
 
-    Args:
-        size: side of the images in pixels: 32, 64, 128 or 256.
-        batch_size: images in a step.
-        rounds: turns per row (default: 3, with ``quick`` 1).
-        steps: timed steps per turn (default: 2 on a CPU, 50 on a GPU).
-        accelerator: where to run.
-        quick: only the basic rows: nothing compiled, nothing in float32 where bfloat16 is the default.
-        out: also write the report into this JSON file.
-        progress: show a progress bar on stderr.
-
-    Returns:
-        The report: plain values, which `bench_table` formats.
+    The arguments are those of `dfcvae bench`; ``quick`` leaves out what is compiled, and float32 where bfloat16 is the
+    default. The report, plain values that `bench_table` formats, is returned and, if ``out`` is given, written there.
 
     Raises:
         UserError: for a number out of range, or a missing GPU.
