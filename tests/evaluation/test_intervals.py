@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 import torch
 
-from dfcvae.evaluation import bootstrap_means, percentile_interval
+from dfcvae.evaluation.measures import bootstrap_means, percentile_interval
 
 
 def test_the_interval_is_that_of_scipy():

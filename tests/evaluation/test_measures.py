@@ -17,18 +17,10 @@ from torch.nn.functional import avg_pool2d
 from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.config import DataConfig
 from dfcvae.data import Faces
-from dfcvae.evaluation import (
-    bootstrap_means,
-    evaluate,
-    laplacian_variance,
-    measure,
-    mesh_energy,
-    percentile_interval,
-    plaid_energy,
-    power_spectrum,
-    protocol,
-)
+from dfcvae.evaluation import evaluate, measure, protocol
 from dfcvae.evaluation.likelihood import posterior_noise
+from dfcvae.evaluation.measures import bootstrap_means, percentile_interval
+from dfcvae.evaluation.quality import laplacian_variance, mesh_energy, plaid_energy, power_spectrum
 from dfcvae.features import VGGFeatures
 from dfcvae.gaussian import kl_per_dimension, sample_posterior
 from dfcvae.images import to_float

@@ -15,15 +15,8 @@ from torchvision.transforms.functional import gaussian_blur
 
 from dfcvae.data.synthetic import render_faces
 from dfcvae.errors import UserError
-from dfcvae.evaluation import (
-    laplacian_variance,
-    lpips_distances,
-    mesh_energy,
-    plaid_energy,
-    power_spectrum,
-    quality,
-)
-from dfcvae.evaluation.quality import lpips_skipped
+from dfcvae.evaluation import lpips_distances, quality
+from dfcvae.evaluation.quality import laplacian_variance, lpips_skipped, mesh_energy, plaid_energy, power_spectrum
 from dfcvae.images import to_float
 
 TAPS = (1, 4, 7, 9, 11)  # of torchvision's alexnet.features: the outputs of its five ReLUs
