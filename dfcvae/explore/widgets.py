@@ -137,6 +137,7 @@ body { font-family: system-ui, sans-serif; font-size: 15px; color: #1d2126; back
 .page { max-width: 1240px; margin: 0 auto; padding: 14px 20px 32px; }
 .top, .bar, .current, .faces, .controls { display: flex; flex-wrap: wrap; align-items: center; gap: 10px 20px; }
 .top { align-items: baseline; gap: 4px 16px; margin-bottom: 12px; }
+.top h1, .sentence, .message { overflow-wrap: anywhere; }
 .top h1 { font-size: 20px; line-height: 28px; font-weight: 650; letter-spacing: 0; margin: 0; }
 .top .about, .sentence, figcaption { color: var(--muted); }
 .sentence { max-width: 46em; line-height: 1.4; margin: 0; }
