@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,11 +28,13 @@ from dfcvae.report.models import Model
 from dfcvae.report.observers import Judge, Observers
 from dfcvae.report.pictures import interpolations, reconstructions, samples, shipped_models
 from dfcvae.report.tables import headline, meanings, measures_table
+from dfcvae.trained import frontal_first
 from dfcvae.training import train
 from dfcvae.vae import VAE
 
 COLUMNS = 8  # faces in a row: in a report 1280 pixels wide, each is 100 pixels or more
 STEPS = 6
+PHASES = 6  # of `run_demo`, each timed
 TITLES = {"vae": "plain VAE", "dfc-vae": "DFC-VAE"}
 SHOWN = ("mse", "ssim", "sharpness", "plaid", "features/relu3_1", "attribute_agreement", "samples_gmm/frechet_judge")
 
@@ -80,7 +83,8 @@ def run_demo(out: str | Path, *, seed: int = 0, settings: DemoSettings | None = 
     data = DataConfig(size=settings.size, channels=settings.channels, train_images=settings.train_images)
     experiments = demo_experiments(data, settings, seed)
     build_vae(experiments[0])  # validate before drawing faces
-    device, clock = pick_device(), Clock(progress)
+    device, seconds = pick_device(), dict[str, float]()
+    clock = partial(timed, seconds=seconds, progress=progress)
     shipped = shipped_models(device, seed)
     with clock("drawing synthetic faces"):
         splits = load_faces(data, progress=progress)
@@ -103,8 +107,8 @@ def run_demo(out: str | Path, *, seed: int = 0, settings: DemoSettings | None = 
         scores = attribute_scores(judge.network.logits(val), val.attributes, judge.network.names)
         power = power_spectrum(to_float(test.images)).mean(dim=0)
         lines = plaid_energy(power, power)
-    with clock("drawing and writing the report"):
-        x = to_float(test.images[:COLUMNS]).to(device)
+    with clock("drawing the report"):
+        x = to_float(test.images[frontal_first(test)[:COLUMNS]]).to(device)
         values = {title: found.values() for title, found in evaluated.items()}
         colour = "colour" if data.channels == 3 else "grey"
         blocks: list[Block] = [
@@ -130,21 +134,19 @@ def run_demo(out: str | Path, *, seed: int = 0, settings: DemoSettings | None = 
             interpolations(vaes, x[:2], STEPS),
             *shipped,
             Heading("Details"),
-            *details(out, evaluated, scores, clock.seconds),
+            *details(out, evaluated, scores, seconds),
             Heading("What next"),
             Items(NEXT),
         ]
-        path = write_report("Plain VAE and DFC-VAE on synthetic faces", blocks, out)
     numbers = {
         "measures": {name: evaluated[title].measured.values() for name, title in TITLES.items()},
         "samples": {name: evaluated[title].samples for name, title in TITLES.items()},
         "judge": scores,
         "lines_of_originals": lines,
-        "seconds": clock.seconds,
+        "seconds": seconds,
         "environment": environment(),
     }
-    (out / "metrics.json").write_text(json.dumps(numbers, indent=2) + "\n")
-    return path
+    return write_report("Plain VAE and DFC-VAE on synthetic faces", blocks, out, numbers)
 
 
 def demo_experiments(data: DataConfig, settings: DemoSettings, seed: int) -> list[Experiment]:
@@ -176,20 +178,11 @@ def details(
     ]
 
 
-class Clock:
-    """Prints which step begins and measures how long each took."""
-
-    steps = 6  # of `run_demo`
-
-    def __init__(self, progress: bool):
-        self.progress = progress
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, step: str) -> Iterator[None]:
-        """Time a step."""
-        if self.progress:
-            print(f"\n[{len(self.seconds) + 1}/{self.steps}] {step}", flush=True)
-        start = time.perf_counter()
-        yield
-        self.seconds[step] = round(time.perf_counter() - start, 1)
+@contextmanager
+def timed(step: str, seconds: dict[str, float], progress: bool) -> Iterator[None]:
+    """Print which step of the demo begins, and add how long it took."""
+    if progress:
+        print(f"\n[{len(seconds) + 1}/{PHASES}] {step}", flush=True)
+    start = time.perf_counter()
+    yield
+    seconds[step] = round(time.perf_counter() - start, 1)

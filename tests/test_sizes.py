@@ -23,6 +23,7 @@ from dfcvae.feature_config import FeatureTraining
 from dfcvae.features import VGGFeatures
 from dfcvae.networks import NETWORKS, SIZES
 from dfcvae.report.tables import MEASURES
+from dfcvae.sheet import GAP
 from dfcvae.training import train
 from dfcvae.vae import VAE
 
@@ -120,9 +121,11 @@ def test_a_grey_model_reconstructs_a_colour_file_in_grey(size, tmp_path):
     face.save(tmp_path / "colour.png")
     VAE("hou2016", size, 1, 8).save(tmp_path / "model", Experiment(data=DataConfig(size=size, channels=1)).as_dict())
     out = tmp_path / "picture.png"
-    assert main(["reconstruct", str(tmp_path / "model"), str(tmp_path / "colour.png"), "--out", str(out)]) == 0
-    with Image.open(out) as picture:
-        original, again = (picture.crop((2, top, size + 2, top + size)) for top in (2, size + 4))
+    words = [str(tmp_path / "model"), str(tmp_path / "colour.png"), "--scale", "1", "--out", str(out)]
+    assert main(["reconstruct", *words]) == 0
+    with Image.open(out) as picture:  # at the bottom right, below each other
+        right, bottom, step = picture.width - GAP, picture.height - GAP, size + GAP
+        original, again = (picture.crop((right - size, end - size, right, end)) for end in (bottom - step, bottom))
     assert np.array_equal(original, face.convert("L").convert("RGB"))
     assert np.array_equal(again, again.convert("L").convert("RGB"))
 

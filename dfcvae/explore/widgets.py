@@ -75,31 +75,23 @@ class Sliders:
         def number(value: float | None) -> str:
             return f"{round(value or 0, decimals) + 0.0:.{decimals}f}"  # + 0.0: no "-0.0"
 
+        def row(given: Range) -> ui.element:
+            with ui.element("div").classes("slider") as line:
+                ui.label(given.label).classes("name ellipsis").props["title"] = given.label
+                slider = Slider(min=given.low, max=given.high, step=step, value=given.value, on_change=on_change)
+                slider.props["aria-label"] = given.label
+                if given.low < 0:  # a bar from the left end would suggest a large value
+                    slider.props["selection-color"] = "transparent"
+                ui.label().classes("value").bind_text_from(slider, "value", number)
+            self.sliders.append(slider)
+            return line
+
         for title, ranges in groups.items():
             with ui.element("div").classes("group") as group:
                 if title and len(groups) > 1:
                     ui.label(title).classes("heading")
                 with ui.element("div").classes("sliders"):
-                    self.groups.append(
-                        (group, [(given.label, self._row(given, on_change, step, number)) for given in ranges])
-                    )
-
-    def _row(
-        self,
-        given: Range,
-        on_change: Callable[[], Awaitable[None]],
-        step: float,
-        number: Callable[[float | None], str],
-    ) -> ui.element:
-        with ui.element("div").classes("slider") as row:
-            ui.label(given.label).classes("name ellipsis").props["title"] = given.label
-            slider = Slider(min=given.low, max=given.high, step=step, value=given.value, on_change=on_change)
-            slider.props["aria-label"] = given.label
-            if given.low < 0:  # a bar from the left end would suggest a large value
-                slider.props["selection-color"] = "transparent"
-            ui.label().classes("value").bind_text_from(slider, "value", number)
-        self.sliders.append(slider)
-        return row
+                    self.groups.append((group, [(given.label, row(given)) for given in ranges]))
 
     @property
     def values(self) -> list[float]:
@@ -137,6 +129,7 @@ body { font-family: system-ui, sans-serif; font-size: 15px; color: #1d2126; back
 .page { max-width: 1240px; margin: 0 auto; padding: 14px 20px 32px; }
 .top, .bar, .current, .faces, .controls { display: flex; flex-wrap: wrap; align-items: center; gap: 10px 20px; }
 .top { align-items: baseline; gap: 4px 16px; margin-bottom: 12px; }
+.top h1, .sentence, .message { overflow-wrap: anywhere; }
 .top h1 { font-size: 20px; line-height: 28px; font-weight: 650; letter-spacing: 0; margin: 0; }
 .top .about, .sentence, figcaption { color: var(--muted); }
 .sentence { max-width: 46em; line-height: 1.4; margin: 0; }

@@ -59,9 +59,9 @@ def perceptual(name: str | Preset, network: Network | None = None) -> ImageLoss:
     Args:
         name: one of ``NAMES``, or a `Preset`.
         network: ``"compact"``, a torchvision VGG (the model or its ``features``), the path of its weights or of what
-            ``dfcvae features train`` or ``dfcvae features distil`` wrote, or ``"random"``; None for the published
-            network with its ImageNet weights. A given network overrides the preset's ``arch``; it must
-            have the layers.
+            ``dfcvae features train`` or ``dfcvae features distil`` wrote, or ``"random"``. None: the published network,
+            ``PRESETS[name].arch`` (of ``"lpips"`` vgg16), with torchvision's ImageNet weights, downloaded once. A given
+            network overrides the preset's ``arch``; it must have the layers.
 
     Returns:
         A module: ``loss(x_hat, x)`` is the total per image, (N,), ``loss.terms(x_hat, x)`` the terms by name.

@@ -274,7 +274,7 @@ WRONG = [
     ({"channels": "GBR"}, r"channels: expected one of RGB, BGR .* got 'GBR'\."),
     ({"range": 2}, r"range: expected 1 or 255, the value of white, got 2\."),
     ({"mean": None}, r"mean: missing; every judge needs name, size, channels, range, mean, std\."),
-    ({"mean": [0, 0]}, r"mean: expected three numbers, one for each channel, got \[0, 0\]\."),
+    ({"mean": [0, 0]}, r"mean: expected three numbers, one for each channel, got \[0.0, 0.0\]\."),
     ({"mean": [0, 0, float("nan")]}, r"mean: expected a finite number for each entry, got \[0, 0, nan\]\."),
     ({"std": [1, 1, 0]}, r"std: expected a number above 0 for each entry, got \[1, 1, 0\]\."),
     ({"crop": 1.5}, r"crop: expected a fraction above 0 and at most 1 or null, got 1\.5\."),

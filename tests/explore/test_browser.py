@@ -29,6 +29,7 @@ TABS = {  # what is shown in each
     "Traverse": "img[data-mark=traverse-moved]",
     "Edit": "img[data-mark=edit-edited]",
 }
+NAME = "a_model_whose_name_is_longer_than_a_narrow_screen_is_wide_and_has_no_place_to_break"
 # Records when a slider first moves and when the picture that follows is decoded, in window.times.
 RECORD = """([label, mark]) => {
     const slider = document.querySelector(`[role=slider][aria-label="${label}"]`);
@@ -62,7 +63,7 @@ def address(tmp_path_factory):
     """A server of a model of 64 pixels, on held-out faces from a folder; stopped with Ctrl+C afterwards."""
     folder = tmp_path_factory.mktemp("explore-page")
     write_images(folder / "faces", small_album())
-    model, log = save_model(folder / "model", size=64, latent_dim=100), folder / "log.txt"
+    model, log = save_model(folder / NAME, size=64, latent_dim=100), folder / "log.txt"
     environment = {key: value for key, value in os.environ.items() if key != "PYTEST_CURRENT_TEST"}  # NiceGUI heeds it
     environment |= {"DFCVAE_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", "from dfcvae.cli import main; raise SystemExit(main())"]
@@ -181,7 +182,7 @@ def test_the_picture_of_an_edit_is_downloaded(page, tmp_path):
     with page.expect_download() as download:
         page.get_by_role("button", name="Save picture").click()
     download.value.save_as(tmp_path / "edited.png")
-    assert download.value.suggested_filename == "model.png"
+    assert download.value.suggested_filename == f"{NAME}.png"
     with Image.open(tmp_path / "edited.png") as image:
         assert image.width > 3 * 128
 
