@@ -13,7 +13,7 @@ from dfcvae.study_report import study_report
 
 
 def kill_a_worker(out: Path) -> None:
-    """The first process of Ray's that is in the middle of a run of the study."""
+    """The first process of this program's Ray that is in the middle of a run of the study."""
     while True:
         time.sleep(0.2)
         begun = {file.parts[-3] for file in (out / "runs").glob("*/checkpoints/last.ckpt")}
@@ -21,7 +21,8 @@ def kill_a_worker(out: Path) -> None:
             continue
         for process in Path("/proc").glob("[0-9]*"):
             try:
-                busy = (process / "cmdline").read_text().startswith("ray::attempt")
+                ours = f"DFCVAE_STUDY={out}".encode() in (process / "environ").read_bytes()
+                busy = ours and (process / "cmdline").read_text().startswith("ray::attempt")
             except OSError:
                 continue  # it ended meanwhile
             if busy:
@@ -33,5 +34,5 @@ def kill_a_worker(out: Path) -> None:
 desk, out = Path(sys.argv[1]), Path(sys.argv[2])
 study = read_study(desk / "longer.yaml", seeds=1)
 threading.Thread(target=kill_a_worker, args=(out,), daemon=True).start()
-os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+os.environ |= {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "DFCVAE_STUDY": str(out)}
 print(ablate(study, Place(out, desk / "judge.safetensors"), report=study_report, ray="local"), flush=True)

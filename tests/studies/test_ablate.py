@@ -240,7 +240,7 @@ def test_killed_and_started_again_the_table_is_the_same(finished, desk, tmp_path
     assert rows(out) == rows(finished)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly  # on a busy machine Ray gives up starting; what is asked of it is in test_executor.py
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 def test_on_two_ray_workers_one_of_which_is_killed_the_numbers_are_the_same(desk, tmp_path):
     script = Path(__file__).with_name("on_ray.py")
