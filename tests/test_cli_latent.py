@@ -12,7 +12,8 @@ from PIL import Image
 from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.cli import main
 from dfcvae.commands.moving import parse_edits
-from dfcvae.data.synthetic import ATTRIBUTES
+from dfcvae.data import SYNTHETIC, Faces
+from dfcvae.data.synthetic import ATTRIBUTES, render_faces
 from dfcvae.errors import UserError
 from dfcvae.evaluation import frechet_distance
 from dfcvae.fitted import latent_folder
@@ -26,10 +27,12 @@ from tests.test_cli import ok, size
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, splits):
-    """A run folder of a tiny model that says it was trained on 200 synthetic faces."""
+    """A run folder of a tiny model that was trained on 200 synthetic faces."""
     experiment = tiny_experiment()
-    experiment.data.train_images = 200
-    return train(experiment, tmp_path_factory.mktemp("latent") / "run", data=splits, progress=False).folder
+    experiment.data.train_images, experiment.training.max_steps = 200, 8
+    faces = Faces(*render_faces(range(2000, 2200), size=32), ATTRIBUTES, SYNTHETIC)
+    out = tmp_path_factory.mktemp("latent") / "run"
+    return train(experiment, out, data=splits | {"train": faces}, progress=False).folder
 
 
 @pytest.fixture
