@@ -151,7 +151,7 @@ def comparison(
     curves = learning_curves({name: model.folder for name, model in results.models.items()})
     drawn: list[Block] = [Heading("Learning curves"), curves] if curves else []
     measured = next(iter(results.evaluated.values()))[0].measured.values()
-    told = notes(results.models, results.data)
+    told = [*notes(results.models, results.data), *too_few_steps(results)]
     return [
         *about,
         *([Items(told)] if told else []),
@@ -187,48 +187,51 @@ def measures(results: Results) -> list[Block]:
     first, several = next(iter(results.models)), len(results.seeds) > 1
     runs = {name: [found.measured for found in of] for name, of in results.evaluated.items()}
     differences = tables.differences(runs, results.seed)
-    minus = tables.differences_table(first, differences, verdicts=not early(results))
+    minus = tables.differences_table(first, differences, verdicts=not too_few_steps(results))
     return [
         Heading("Measures"),
         *map(Paragraph, results.warnings),
         *tables.limited(tables.estimates_table(tables.estimates(runs, results.seed)), "More measures"),
         Paragraph(OVER_SEEDS if several else OVER_FACES),
-        Items(conclusions(results, differences)),
+        *conclusions(results, differences),
         Heading(f"Differences from {first}"),
         Paragraph(PAIRED_SEEDS if several else PAIRED_FACES),
         *tables.limited(minus, "More differences"),
     ]
 
 
-def early(results: Results) -> dict[str, int]:
-    """Models trained for fewer steps than a conclusion needs, with the steps; those of unknown length are not."""
-    return {name: steps for name, model in results.models.items() if (steps := model.steps()) and steps < FEWEST_STEPS}
+def too_few_steps(results: Results) -> list[str]:
+    """A sentence on models trained for fewer steps than a conclusion needs, if any; unknown lengths are not counted."""
+    steps = {name: model.steps() for name, model in results.models.items()}
+    few = [f"{name} {count:,}" for name, count in steps.items() if count and count < FEWEST_STEPS]
+    if not few:
+        return []
+    return [f"Too few steps to say which model is better: {listed(few)}, of at least {FEWEST_STEPS:,}. Train longer."]
 
 
-def conclusions(results: Results, differences: tables.Estimates) -> list[str]:
-    """What the differences from the first model say, as far as steps and seeds allow it."""
-    if few := early(results):
-        trained = listed([f"{name} {steps:,}" for name, steps in few.items()])
-        return [f"Too few steps to say which model is better: {trained}, of at least {FEWEST_STEPS:,}. Train longer."]
+def conclusions(results: Results, differences: tables.Estimates) -> list[Block]:
+    """What the differences from the first model say; nothing after too few steps."""
+    if too_few_steps(results):
+        return []
     said = []
     for name, found in differences.items():
         verdicts = {measure: tables.verdict(measure, of.low, of.high) for measure, of in found.items()}
         named = {word: [tables.title(m) for m in verdicts if verdicts[m] == word] for word in ("better", "worse")}
         parts = [f"{word} in {listed(names)}" for word, names in named.items() if names]
         said.append(f"{name}, against {next(iter(results.models))}: {'; '.join(parts) or 'no clear difference'}.")
-    return said + ([] if len(results.seeds) > 1 else [ONE_TRAINING])
+    return [Items(said if len(results.seeds) > 1 else [*said, ONE_TRAINING])]
 
 
 def next_steps(results: Results) -> list[str]:
     """What would make the comparison more certain, with the commands."""
-    names, steps = list(results.models), []
-    if early(results):
+    steps = []
+    if too_few_steps(results):
         steps.append("Train longer: `dfcvae train RUN/config.yaml --training.epochs 20 --out RUN --resume`.")
     if not any(found.card.get("judge") or found.card.get("judges") for (found, *_) in results.evaluated.values()):
         steps.append(f"Let a network judge that none of the models was trained with: {FIT_JUDGE}.")
     if len(results.seeds) == 1:
         steps.append("Repeat with other seeds: `dfcvae ablate STUDY.yaml --seeds 3` (docs/ablation.md).")
-    return [*steps, f"Look at one model: `dfcvae traverse {names[-1]}`, `dfcvae explore`, `dfcvae probe {names[-1]}`."]
+    return [*steps, "Look at one model: `dfcvae traverse RUN`, `dfcvae probe RUN`, `dfcvae explore`."]
 
 
 def settings_section(models: Mapping[str, Model], out: Path | None) -> list[Block]:

@@ -32,7 +32,7 @@ BLIND = (
     "The attribute-trained judge and the loss's feature network learned the same labels, so this judge cannot see what "
     "the loss ignores: read a judge of another kind beside it, such as `--judge experiments/judges/squeezenet.yaml`"
 )
-CHECKED = 500  # faces on which judges are checked
+CHECKED, CHECKED_PAIRS = 500, 50  # faces on which attribute networks, and pairs on which other judges, are checked
 GUESSING = 0.6  # mean AUROC of an attribute network, below which it is near chance (0.5)
 ALIKE = 0.98  # mean cosine of two different people, above which a judge hardly tells them apart
 JudgeFiles = Path | Sequence[Path] | None
@@ -185,8 +185,8 @@ def _near_chance(observers: Observers, faces: Faces) -> list[str]:
     found, judge = [], observers.judge
     names = [name for name in judge.network.names if name in faces.names] if judge else []
     if judge and names:
-        ours, theirs = ([names_.index(name) for name in names] for names_ in (faces.names, judge.network.names))
-        truth, logits = faces.attributes[:, ours], judge.network.logits(faces)[:, theirs]
+        truth = faces.attributes[:, [faces.names.index(name) for name in names]]
+        logits = judge.network.logits(faces)[:, [judge.network.names.index(name) for name in names]]
         varied = [i for i in range(len(names)) if 0 < int(truth[:, i].sum()) < len(truth)]
         scores = [float(binary_auroc(logits[:, i], truth[:, i].long())) for i in varied]
         if scores and fmean(scores) < GUESSING:
@@ -195,11 +195,12 @@ def _near_chance(observers: Observers, faces: Faces) -> list[str]:
                 "has 0.5), so its measures say little: train it for longer (--training.epochs) or on more faces, or "
                 f"use {FIT_JUDGE}."
             )
-    strangers = faces.images[stranger_of(torch.arange(len(faces)), len(faces))]
-    for other in observers.judges if len(faces) > 1 else ():
-        x, y = (other.embed(to_float(images)) for images in (faces.images, strangers))
-        cosine = float(cosine_similarity(x, y).mean())
-        if not cosine < ALIKE:
+    x = to_float(faces.images[:CHECKED_PAIRS])
+    for other in observers.judges if len(x) > 1 else ():
+        embedding = other.embed(x)
+        strangers = embedding[stranger_of(torch.arange(len(x)), len(x)).to(embedding.device)]
+        cosine = float(cosine_similarity(embedding, strangers).mean())
+        if not cosine < ALIKE:  # NaN too
             found.append(
                 f"The judge {other.name} hardly tells people apart (cosine of two different people {cosine:.3f}), so "
                 "its measures say little: check its weights, mean, std and range, or use another one, such as "
