@@ -55,7 +55,7 @@ class Tab:
             return upload.handle_uploads([ui.upload.SmallFileUpload(name, "image/png", content)])
 
     async def until(self, condition):
-        for _ in range(1000):
+        for _ in range(6000):  # a minute, for machines that are busy
             if condition():
                 return
             await asyncio.sleep(0.01)
