@@ -62,7 +62,7 @@ def splits_of(model: Model, data: Any = None, *, held_out: bool = False) -> Spli
         config = data_of(model, source, held_out=held_out and not own, needed=not own)
     if not own:
         return load_faces(config)
-    from dfcvae.data.own import as_splits  # type: ignore[import-not-found, unused-ignore]
+    from dfcvae.data.own import as_splits
 
     return as_splits(data, config)
 

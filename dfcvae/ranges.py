@@ -91,7 +91,7 @@ def _fitted(hint: Any, value: Any) -> Any:
         return _within(arguments[0], next((more for more in arguments[1:] if isinstance(more, Range)), None), value)
     if kind is Literal:
         if value not in arguments:
-            raise _MisfitError(f"one of {', '.join(map(str, arguments))}{nearest(value, arguments)}")
+            raise _MisfitError(f"one of {', '.join(map(str, arguments))}{nearest(value, map(str, arguments))}")
         return value
     if kind in (Union, UnionType):
         faults = []

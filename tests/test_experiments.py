@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from dfcvae.config import (
     TrainingConfig,
 )
 from dfcvae.errors import UsageError, UserError
+from dfcvae.ranges import checked
 from dfcvae.study import read_study
 from dfcvae.training import train
 
@@ -162,6 +164,7 @@ def test_the_nearest_field_is_named(name, tmp_path):
     ("make", "expected"),
     [
         (lambda: TrainingConfig(precision="16-mixed"), r"one of 32-true, bf16-mixed, auto \(did you mean 'bf16-mixed'"),
+        (lambda: checked({"channels": 2}, {"channels": Literal[1, 3]}), "channels: expected one of 1, 3, got 2."),
         (lambda: TrainingConfig(learning_rate="fast"), "training.learning_rate: expected a finite number of at least"),
         (lambda: TrainingConfig(epochs="x"), "training.epochs: expected a positive integer, got 'x'."),
         (lambda: TrainingConfig(compile=1), "training.compile: expected true or false, got 1."),
