@@ -81,8 +81,7 @@ def bench(
     print(f"All numbers: {out}")
 
 
-def print_measures(measures: Mapping[str, float], intervals: Mapping[str, tuple[float, float]] | None = None) -> None:
-    """One measure to a line, with its interval where it has one."""
+def print_measures(measures: Mapping[str, float]) -> None:
+    """One measure to a line."""
     for name, value in measures.items():
-        low, high = (intervals or {}).get(name, (None, None))
-        print(f"{name:<28}{value:>12.4g}{'' if low is None else f'  [{low:.4g}, {high:.4g}]'}")
+        print(f"{name:<28}{value:>12.4g}")
