@@ -1,11 +1,8 @@
 """From configurations to losses: presets, what is changed in them, and mistakes."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
-from dfcvae import train
 from dfcvae.build import build_objective, build_perceptual
 from dfcvae.config import FeatureConfig, LossConfig
 from dfcvae.errors import UserError
@@ -68,17 +65,3 @@ def test_mistakes_are_sentences(tmp_path):
     torch.save(narrow("vgg16_bn").state_dict(), tmp_path / "vgg.pth")
     with pytest.raises(UserError, match=r"vgg.pth contains vgg16_bn, but arch is vgg13; change one of them"):
         build_perceptual(FeatureConfig("content", str(tmp_path / "vgg.pth"), "vgg13", ["conv3_1"]))
-
-
-def test_own_terms_are_shown_and_logged_by_name(experiment, splits, tmp_path, monkeypatch, capsys):
-    def edges(x_hat, x):
-        return (x_hat.diff(dim=3) - x.diff(dim=3)).square().flatten(1).mean(dim=1)
-
-    terms = {"terms": {"edges": (edges, 0.1)}}
-    monkeypatch.setattr("dfcvae.training.build_objective", lambda *a, **k: build_objective(*a, **k | terms))
-    run = train(replace(experiment, loss=LossConfig()), tmp_path, splits=splits, mixture=False, progress=False)
-    assert any(line.split()[:2] == ["edges", "0.1"] for line in capsys.readouterr().out.splitlines())
-    assert 0 < run.metrics["val/edges"] < 1
-    header, *rows = (tmp_path / "metrics.csv").read_text().splitlines()
-    logged = [row.split(",")[header.split(",").index("train/edges")] for row in rows]
-    assert any(logged)
