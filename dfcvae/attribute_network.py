@@ -86,13 +86,18 @@ def _channels(layers: nn.Sequential) -> int:
     return [layer.out_channels for layer in layers if isinstance(layer, nn.Conv2d)][-1]
 
 
-def train_features(config: FeatureTraining, splits: Splits, *, progress: bool = True) -> AttributeNetwork:
+def train_features(config: FeatureTraining, data: Splits | Faces, *, progress: bool = True) -> AttributeNetwork:
     """Train an attribute network: binary cross entropy over all attributes, AdamW, one-cycle schedule.
+
+    Args:
+        config: how to train it.
+        data: faces with attributes, your own ones from `dfcvae.faces`, or splits, of which ``train`` is used.
+        progress: show a progress bar.
 
     Raises:
         UserError: if the faces have no attributes, or are too small for a VGG.
     """
-    train = splits["train"]
+    train = data if isinstance(data, Faces) else data["train"]
     if not train.names:
         raise UserError("These faces have no attributes to train a feature network on; use CelebA or synthetic faces.")
     if min(train.images.shape[-2:]) < SMALLEST:

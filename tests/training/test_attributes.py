@@ -1,13 +1,17 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import torchvision
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
+from dfcvae import faces
 from dfcvae.attribute_network import AttributeNetwork, attribute_scores, scores_table, train_features
 from dfcvae.data import Faces
 from dfcvae.errors import UserError
 from dfcvae.feature_config import FeatureTraining
 from dfcvae.features import VGGFeatures
+from tests.training.runs import assert_same
 
 TINY = FeatureTraining("vgg11_bn", 0.125, epochs=6, batch_size=16, accelerator="cpu")
 
@@ -16,12 +20,12 @@ TINY = FeatureTraining("vgg11_bn", 0.125, epochs=6, batch_size=16, accelerator="
 def bright(splits):
     """Faces, half of them darkened, with an attribute anybody can learn."""
 
-    def darkened(faces):
-        dark = torch.arange(len(faces)) % 2 == 0
-        images = torch.where(dark[:, None, None, None], faces.images // 4, faces.images)
+    def darkened(part):
+        dark = torch.arange(len(part)) % 2 == 0
+        images = torch.where(dark[:, None, None, None], part.images // 4, part.images)
         return Faces(images, torch.stack([dark, ~dark], dim=1), ("Dark", "Bright"))
 
-    return {name: darkened(faces) for name, faces in splits.items()}
+    return {name: darkened(part) for name, part in splits.items()}
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +87,14 @@ def test_attributes_that_never_vary_are_left_out_of_the_means():
     assert scores["mean"]["auroc"] == scores["a"]["auroc"]
 
 
+def test_own_faces_with_attributes_are_enough(bright):
+    own = faces(bright["train"].images, bright["train"].attributes, ("Dark", "Bright"))
+    networks = [train_features(replace(TINY, epochs=1), data, progress=False) for data in (own, bright)]
+    assert_same(*(network.state_dict() for network in networks))
+
+
 def test_faces_without_attributes_are_a_sentence(splits):
-    bare = {name: Faces(faces.images, faces.attributes[:, :0], ()) for name, faces in splits.items()}
+    bare = {name: Faces(part.images, part.attributes[:, :0], ()) for name, part in splits.items()}
     with pytest.raises(UserError, match="These faces have no attributes to train a feature network on"):
         train_features(TINY, bare, progress=False)
 
