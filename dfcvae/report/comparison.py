@@ -22,6 +22,7 @@ from dfcvae.report.evaluated import Evaluated, evaluate_model
 from dfcvae.report.models import Model, cost_table, learning_curves, listed, load_models, notes, settings_table
 from dfcvae.report.observers import FIT_JUDGE, JudgeFiles, Observers, judge_warnings
 from dfcvae.report.pictures import interpolations, reconstructions, samples
+from dfcvae.trained import frontal_first
 from dfcvae.vae import VAE
 
 FACES, STEPS = 10, 8
@@ -289,5 +290,6 @@ def protocol_card(evaluated: Mapping[str, Sequence[Evaluated]]) -> Preformatted:
 
 
 def test_faces(splits: Splits, count: int) -> Tensor:
-    """The first faces of the test split, in [0, 1]."""
-    return to_float(filled(splits, "test").images[:count])
+    """Faces of the test split in [0, 1], frontal and varied ones first."""
+    faces = filled(splits, "test")
+    return to_float(faces.images[frontal_first(faces)[:count]])
