@@ -27,6 +27,7 @@ from dfcvae.images import grid, rows, save_png, to_float
 from dfcvae.losses import Objective, accounting_table, beta_eff
 from dfcvae.metrics import history, last_validation
 from dfcvae.seeding import Stream, seeded_generator
+from dfcvae.sheet import enlarge
 from dfcvae.vae import VAE
 
 Resume = bool | Literal["auto"]
@@ -200,10 +201,10 @@ def picture_interval(every: int, epochs: int) -> int:
 
 
 def draw(vae: VAE, faces: Tensor, seed: int, epoch: int, out: Path) -> dict[str, Tensor]:
-    """Draw and save reconstructions of held-out faces, uint8 (N, C, H, W), and decodings of fixed latents."""
+    """Draw and save reconstructions of held-out faces, uint8 (N, C, H, W), and decodings of fixed latents, enlarged."""
     x = to_float(faces.to(next(vae.parameters()).device))
     samples = vae.sample(SAMPLES_SHOWN, generator=seeded_generator(seed, Stream.PICTURES))
-    pictures = {"reconstructions": rows(x, vae.reconstruct(x)), "samples": grid(samples)}
+    pictures = {"reconstructions": rows(enlarge(x), enlarge(vae.reconstruct(x))), "samples": grid(enlarge(samples))}
     for name, picture in pictures.items():
         save_png(picture, out / "pictures" / f"{name}-{epoch:04d}.png")
     return pictures
