@@ -60,6 +60,7 @@ def splits_of(model: Model, data: Any = None, *, held_out: bool = False) -> Spli
     else:
         source = SYNTHETIC if own else source
         config = data_of(model, source, held_out=held_out and not own, needed=not own)
+        config = replace(config, train_images=None) if own else config  # all that are given
     if not own:
         return load_faces(config)
     from dfcvae.data.own import as_splits

@@ -95,6 +95,9 @@ class Upsample(nn.Module):
         self.register_buffer("matrix", matrix.float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        if torch.is_autocast_enabled(x.device.type):
+            with torch.autocast(x.device.type, enabled=False):  # in bfloat16 the weights do not sum to 1
+                return self.matrix @ (x.to(self.matrix.dtype) @ self.matrix.T)
         return self.matrix @ (x @ self.matrix.T)  # (N, C, n, n) -> (N, C, 2 n, 2 n)
 
 

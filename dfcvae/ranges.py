@@ -104,6 +104,8 @@ def _fitted(hint: Any, value: Any) -> Any:
     if kind in (list, tuple, Sequence):
         if not isinstance(value, (list, tuple)):
             raise _MisfitError(NAMES[list])
+        if kind is tuple and len(value) != len(arguments):
+            raise _MisfitError(f"{len(arguments)} entries")
         try:
             return (tuple if kind is tuple else list)(_fitted(arguments[0], entry) for entry in value)
         except _MisfitError as error:

@@ -78,7 +78,7 @@ def find_network(name: str) -> Network:
 def check_at_hand(name: str) -> None:
     """Raise a UserError for a network that a model file names and that only an import could bring.
 
-    A function of a module that is already imported may be used if it is a plain function defined there, and not
+    A function of a module that is already imported may be used if it is a plain function of that package, and not
     Python's own: a file shall not choose among all that can be called.
     """
     _import_trusted()
@@ -86,8 +86,8 @@ def check_at_hand(name: str) -> None:
         return
     module, _, function = name.partition(":")
     found = getattr(sys.modules.get(module), function, None) if function else None
-    plain = inspect.isfunction(found) and found.__module__ == module
-    if not plain or module.partition(".")[0] in sys.stdlib_module_names:
+    ours = inspect.isfunction(found) and found.__module__.partition(".")[0] == module.partition(".")[0]
+    if not ours or module.partition(".")[0] in sys.stdlib_module_names:
         where = f"import {module}" if PATH.fullmatch(name) else f"run the code that registers {name!r}"
         raise UserError(
             f"The model's network {name!r} is not part of this package. If you trust its code, {where} first; for a "

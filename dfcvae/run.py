@@ -165,7 +165,7 @@ def describe(
     report = {
         "weights": objective.weights,
         "scales": objective.scales,
-        "first_batch": sizes,
+        "first_batch": {name: size if isfinite(size) else None for name, size in sizes.items()},
         "beta_eff": currency if isfinite(currency) else None,
     }
     write_atomically(out / "accounting.json", json.dumps(report, indent=2, allow_nan=False) + "\n")

@@ -80,7 +80,10 @@ def read_study(path: str | Path, overrides: Sequence[str] = (), seeds: int | Non
     if wrong := next((override for override in overrides if "=" not in override), None):
         raise UserError(f"--set: expected FIELD=VALUE, got {wrong!r}.")
     words = (override.partition("=") for override in overrides)
-    changes = merged(plain["set"], {field: yaml.safe_load(value) for field, _, value in words})
+    try:
+        changes = merged(plain["set"], {field: yaml.safe_load(value) for field, _, value in words})
+    except yaml.YAMLError as error:
+        raise UserError(f"--set: a value is not valid YAML ({' '.join(str(error).split())}).") from error
     variants = {}
     for name, fields in plain["variations"].items():
         if undone := changed & flat(fields or {}).keys():

@@ -7,7 +7,7 @@ taken: a checkpoint holds no state of a generator or a data loader.
 import math
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
 from copy import deepcopy
 from dataclasses import replace
@@ -177,6 +177,8 @@ def _fit(
         plugins=[LightningEnvironment()],  # not a cluster's: `process_rank` knows this one only
     )
     fabric.launch()  # starts the other ranks
+    if fabric.broadcast(batches.faces.fingerprint) != batches.faces.fingerprint:
+        raise UserError("data: every rank of a run must get the same faces; seed whatever draws or splits them.")
     mixed = pick_precision(config.precision, device) == "bf16-mixed"
     autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=mixed)
 
@@ -194,7 +196,13 @@ def _fit(
         "fingerprint": batches.faces.fingerprint,
     }
     for name, part in state.items() if checkpoint else ():
-        part.load_state_dict(checkpoint[name])  # type: ignore[index]
+        try:
+            part.load_state_dict(checkpoint[name])  # type: ignore[index]
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise UserError(
+                f"{out} cannot be resumed: its {name} does not fit the network {experiment.model.network} as it is. "
+                "Resume it with the code it was started with, or start a run in another folder."
+            ) from error
     model: Any = fabric.setup_module(vae) if config.devices > 1 else vae  # DDP: averages the gradients of all ranks
     step_terms = torch.compile(terms_of) if config.compile else terms_of
     best = checkpoint.get("best", math.inf) if checkpoint else math.inf
@@ -365,9 +373,10 @@ def shift_of(experiment: Experiment, step: int) -> tuple[int, int]:
 def _naming_its_faces(experiment: Experiment, data: Any, splits: Splits) -> Experiment:
     """The experiment with the source of the faces that it is trained on."""
     source = experiment.data.source
+    loaded = isinstance(data, Mapping) and all(isinstance(part, Faces) for part in data.values())  # by `load_faces`
     if isinstance(data, str | Path):
         source = str(data)
-    elif source == SYNTHETIC and splits["train"].fingerprint != SYNTHETIC:
+    elif not loaded or (source == SYNTHETIC and splits["train"].fingerprint != SYNTHETIC):
         source = OWN
     return replace(experiment, data=replace(experiment.data, source=source))
 

@@ -165,6 +165,7 @@ def test_the_nearest_field_is_named(name, tmp_path):
     [
         (lambda: TrainingConfig(precision="16-mixed"), r"one of 32-true, bf16-mixed, auto \(did you mean 'bf16-mixed'"),
         (lambda: checked({"channels": 2}, {"channels": Literal[1, 3]}), "channels: expected one of 1, 3, got 2."),
+        (lambda: TrainingConfig(betas=[0.9]), "training.betas: expected 2 entries, got"),
         (lambda: TrainingConfig(learning_rate="fast"), "training.learning_rate: expected a finite number of at least"),
         (lambda: TrainingConfig(epochs="x"), "training.epochs: expected a positive integer, got 'x'."),
         (lambda: TrainingConfig(compile=1), "training.compile: expected true or false, got 1."),

@@ -124,6 +124,12 @@ def test_upsampling_leaves_little_of_mirrored_frequencies(upsample, left):
     assert mirrored(Upsample(n)(wave)) == pytest.approx(0.013, abs=0.002)
 
 
+def test_upsampling_keeps_a_constant_in_mixed_precision():
+    with torch.autocast("cpu", torch.bfloat16):
+        enlarged = Upsample(8)(torch.ones(1, 1, 8, 8))
+    torch.testing.assert_close(enlarged, torch.ones(1, 1, 16, 16))
+
+
 def test_every_stage_of_the_smooth_decoder_upsamples_without_mirrored_frequencies():
     encoder, decoder = smooth(64, 3, 100)
     assert kinds(encoder) == kinds(hou2016(64, 3, 100)[0])

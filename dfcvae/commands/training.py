@@ -50,8 +50,9 @@ def train(
         print(f"Run: {run.folder}")
         print_measures(run.metrics)
         if not quiet:
-            minutes = read_cost(run.folder)["total_seconds"] / 60
-            print(f"Took {minutes:.1f} minutes; the folder has checkpoints, pictures and metrics.csv.", file=sys.stderr)
+            seconds = read_cost(run.folder).get("total_seconds")
+            took = f"Took {seconds / 60:.1f} minutes; the" if seconds is not None else "The"
+            print(f"{took} folder has checkpoints, pictures and metrics.csv.", file=sys.stderr)
             print(f"Next: dfcvae sample {run.folder}; dfcvae evaluate {run.folder}", file=sys.stderr)
 
 

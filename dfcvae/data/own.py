@@ -51,7 +51,7 @@ def as_splits(data: Any, config: DataConfig, *, progress: bool = True) -> Splits
         where = f"data[{key!r}]" if isinstance(data, Mapping) else "data"
         if key not in SPLITS:
             raise UserError(f"{where}: expected the splits train, val and test{nearest(key, SPLITS)}.")
-        made = part if isinstance(part, Faces) else _fingerprinted(_faces(_images(part, where, rendering, progress)))
+        made = _fingerprinted(part if isinstance(part, Faces) else _faces(_images(part, where, rendering, progress)))
         _check_shape(made.images, rendering, where)
         splits[key] = made
     if not len(splits.get("train", ())):

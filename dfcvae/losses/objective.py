@@ -110,10 +110,10 @@ class Objective(nn.Module):
             group = perceptual.group
             self.weights |= {f"{group}/{layer}": beta * weight for layer, weight in perceptual.weights.items()}
         terms = terms or {}
-        _check_terms(terms, [*self.weights, "total"])
+        _check_terms(terms, [*self.weights, "total", "active_units"])
         self.own = {name: term for name, (term, _) in terms.items()}
         self.own_modules = nn.ModuleList(term for term in self.own.values() if isinstance(term, nn.Module)).eval()
-        self.weights |= {name: beta * own for name, (_, own) in terms.items()}
+        self.weights |= {name: beta * float(own) for name, (_, own) in terms.items()}
         self.scales = dict.fromkeys(self.weights, 1.0) | dict(scales or {})
 
     def train(self, mode: bool = True) -> "Objective":

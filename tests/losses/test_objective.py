@@ -177,7 +177,7 @@ def test_own_terms_that_train_nothing_are_sentences(terms, message, x, x_hat, po
 @pytest.mark.parametrize(
     ("terms", "message"),
     [
-        ({"pixel": (edges, 1.0)}, r"not in use \(as are kl, pixel, total\), got 'pixel'"),
+        ({"pixel": (edges, 1.0)}, r"not in use \(as are kl, pixel, total, active_units\), got 'pixel'"),
         ({"a/b": (edges, 1.0)}, "expected names of letters.*got 'a/b'"),
         ({"edges": edges}, r"expected \(function, weight\) for 'edges', got <function"),
         ({"edges": (edges, float("nan"))}, r"expected \(function, weight\) for 'edges', got .*nan"),

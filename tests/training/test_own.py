@@ -1,14 +1,17 @@
 """Training on a user's own faces and with their own terms, from Python."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from dfcvae import faces
+from dfcvae import faces, register_network, registry
 from dfcvae.data import OWN
 from dfcvae.errors import UserError
 from dfcvae.images import to_float
+from dfcvae.networks import NETWORKS
 from dfcvae.run import Run
 from tests.training.runs import last, run, with_loss, with_training
 
@@ -48,6 +51,31 @@ def test_a_single_array_is_split_by_the_seed_and_resumed_only_with_itself(plain,
     assert "The data has changed" not in capsys.readouterr().err
     run(with_training(plain, epochs=3), tmp_path / "x", np.ascontiguousarray(images[::-1]), resume=True)
     assert "The data has changed" in capsys.readouterr().err
+
+
+def test_a_numpy_weight_leaves_checkpoints_readable_and_a_term_may_be_infinite_at_first(plain, splits, tmp_path):
+    finished = run(plain, tmp_path / "x", splits, terms={"edges": (first_edges, np.float64(0.5))})
+    assert last(finished.folder)["about"]["weights"]["edges"] == 0.5
+    assert finished.model.latent_dim == 8
+    with pytest.raises(UserError, match="Training stopped before step 1: logarithm not finite"):
+        run(plain, tmp_path / "y", splits, terms={"logarithm": (lambda a, b: first_edges(a, b).mul(0).log(), 1.0)})
+
+
+def test_own_faces_are_named_whatever_the_experiment_names(plain, splits, tmp_path):
+    named = replace(plain, data=replace(plain.data, source="celeba"))
+    images = splits["train"].images
+    assert run(named, tmp_path / "x", images).experiment.data.source == OWN
+    assert run(named, tmp_path / "y", splits).experiment.data.source == "celeba"  # as `load_faces` gives them
+
+
+def test_a_run_is_not_resumed_with_another_network_of_the_same_name(plain, splits, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {})
+    register_network("mine", NETWORKS["hou2016"])
+    mine = replace(plain, model=replace(plain.model, network="mine"))
+    run(mine, tmp_path / "x", splits)
+    register_network("mine", NETWORKS["strided"])
+    with pytest.raises(UserError, match="cannot be resumed: its vae does not fit the network mine as it is"):
+        run(with_training(mine, epochs=2), tmp_path / "x", splits, resume=True)
 
 
 def test_own_terms_are_logged_saved_and_needed_to_resume(plain, splits, tmp_path, capsys):
