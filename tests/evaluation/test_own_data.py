@@ -10,7 +10,7 @@ import torch
 import dfcvae
 from dfcvae.errors import UserError
 from dfcvae.evaluation import probe_model
-from dfcvae.fitted import fit_prior, fit_vectors, latent_folder, load_prior, load_vectors, posteriors
+from dfcvae.fitted import faces_of, fit_prior, fit_vectors, latent_folder, load_prior, load_vectors, posteriors
 from dfcvae.images import to_float
 from dfcvae.vae import VAE
 from tests.conftest import tiny_experiment
@@ -72,3 +72,11 @@ def test_so_do_the_probe_vectors_priors_and_latents(folder, vae, splits, own):
     x = splits["test"].images
     for found in (posteriors(folder), posteriors(folder, array), posteriors(vae, x), posteriors(vae, to_float(x))):
         torch.testing.assert_close(found[0], vae.encode(to_float(x))[0].detach(), atol=1e-5, rtol=1e-4)
+
+
+def test_own_faces_are_all_measured_whatever_number_the_model_was_trained_on(vae, splits, tmp_path):
+    experiment = tiny_experiment()
+    experiment.data.train_images = 5
+    model = vae.save(tmp_path / "model", experiment.as_dict())
+    assert len(faces_of(model, splits["train"].images[:40])) == 40
+    assert len(faces_of(model, {"train": splits["train"].images, "test": splits["test"].images})) == len(splits["test"])

@@ -128,6 +128,8 @@ def test_a_change_of_the_base_reaches_every_variant_or_is_refused():
     assert {features.weights for features in used.values() if features} == {"imagenet"}
     with pytest.raises(UserError, match=r"--set loss.alpha would have no effect on variation 'alpha-0.000125'"):
         read_study(FOLDER / "ablation_kl.yaml", ["loss.alpha=1"])
+    with pytest.raises(UserError, match="--set: a value is not valid YAML"):
+        read_study(FOLDER / "ablation_kl.yaml", ["loss.beta=[1"])
 
 
 def test_the_shipped_layer_study_tells_the_effects_of_its_four_layers():
