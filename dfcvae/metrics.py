@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from importlib.util import find_spec
-from math import inf, nan
+from math import inf, isnan, nan
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from secrets import token_hex
@@ -163,7 +163,9 @@ class Progress:
         epochs = f"{-(-self.done // self.epoch)}/{-(-self.last // self.epoch)}"
         values = [self.train, metrics["val/total"], *(metrics[name] for name in terms)]
         self._write(
-            f"{epochs:<8}{self.done:>9,}" + "".join(f"{value:>9.4g}" for value in values) + f"  {self._speed()}"
+            f"{epochs:<8}{self.done:>9,}"
+            + "".join(f"{'-' if isnan(value) else format(value, '.4g'):>9}" for value in values)
+            + f"  {self._speed()}"
         )
 
     def _speed(self) -> str:

@@ -56,7 +56,7 @@ def paper(
         epochs: of every training.
         seeds: trainings of every model.
         train_images: use the first N training images.
-        features: weights of the feature network: imagenet, in-domain (trained here, on the attributes), or a file.
+        features: weights of the feature network: imagenet, compact, in-domain (trained here on attributes), or a file.
         judge: default: an attribute network is trained here.
         out: folder of everything; resumes where it was.
     """

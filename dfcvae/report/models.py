@@ -112,7 +112,7 @@ def notes(models: Mapping[str, Model], data: DataConfig) -> list[str]:
         data: of the test faces.
     """
     known = {name: model.experiment["data"] for name, model in models.items() if model.experiment}
-    sources = {name: (Path(own["source"]).name, own["split_seed"]) for name, own in known.items()}
+    sources = {name: (source_name(DataConfig(own["source"])), own["split_seed"]) for name, own in known.items()}
     others = {name: own for name, own in sources.items() if own != (source_name(data), data.split_seed)}
     found = []
     if others:
