@@ -26,7 +26,7 @@ def export_model(model: str | Path, out: str | Path, dtype: str = "float32") -> 
     """Write ``model.safetensors``, ``model.json``, ``README.md`` (a model card) and the folder ``latent``.
 
     The folder contains no path of this machine: data sets and weights files are reduced to their names, and the data
-    set is told by its fingerprint.
+    set is identified by its fingerprint.
 
     Half precision rounds the weights, which changes pixels by a fraction of a level of 255. The priors and attribute
     vectors in ``latent`` are copied and tied to the rounded weights (`dfcvae.vae.digest` of the loaded model).

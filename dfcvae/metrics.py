@@ -129,7 +129,7 @@ class Progress:
     def __init__(self, experiment: Experiment, start: int, last: int, epoch: int, shown: bool):
         self.images, self.epoch, self.last, self.shown = experiment.training.batch_size, epoch, last, shown
         self.start, self.done, self.train = start, start, nan
-        self.begun = self.told = perf_counter()
+        self.begun = self.written = perf_counter()
         self.bar = tqdm(
             total=last * self.images,
             initial=start * self.images,
@@ -149,8 +149,8 @@ class Progress:
         if train is not None:
             self.train = train
             self.bar.set_postfix_str(f"total {train:.3g}", refresh=False)
-        if self.bar.disable and self.shown and perf_counter() - self.told > LINE_SECONDS:
-            self.told = perf_counter()
+        if self.bar.disable and self.shown and perf_counter() - self.written > LINE_SECONDS:
+            self.written = perf_counter()
             self._write(f"step {self.done:,} of {self.last:,}, total {self.train:.4g}, {self._speed()}")
 
     def validated(self, metrics: Mapping[str, float]) -> None:

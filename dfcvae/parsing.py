@@ -19,15 +19,14 @@ class Parser(ArgumentParser):
     def __init__(self, **kwargs: Any):
         super().__init__(allow_abbrev=False, **kwargs)
 
-    def values(self, words: Sequence[str] | dict[str, Any]) -> Namespace:
-        """Typed values from command-line arguments, or from plain values by name.
+    def values(self, words: Sequence[str]) -> Namespace:
+        """Typed values from command-line arguments.
 
         Raises:
             UserError: for an unknown name, or a value of a wrong type or out of range.
         """
         try:
-            parsed = self.parse_object(words) if isinstance(words, dict) else self.parse_args(list(words))
-            return self.instantiate(parsed)
+            return self.instantiate(self.parse_args(list(words)))
         except ValueError as error:  # from a field that may be null
             self.error(str(error), error)
 

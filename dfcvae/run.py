@@ -146,11 +146,12 @@ def describe(
     mixed precision, without changing the VAE.
     """
     experiment.save(out / "config.yaml")
-    x = to_float(next(batches.starting_at(0)).images).to(next(vae.parameters()).device)
+    device = next(vae.parameters()).device
     if shown:
-        print(_opening(experiment, vae, batches, splits, x.device, out), file=sys.stderr)
+        print(_opening(experiment, vae, batches, splits, device, out), file=sys.stderr)
     if resumed:
         return
+    x = to_float(next(batches.starting_at(0)).images).to(device)
     write_atomically(out / "environment.json", json.dumps(environment(), indent=2) + "\n")
     generator = seeded_generator(experiment.training.seed, Stream.TRAIN_NOISE, 0, x.device)
     eps = torch.randn(len(x), vae.latent_dim, generator=generator, device=x.device)

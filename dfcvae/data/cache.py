@@ -31,7 +31,7 @@ from dfcvae.files import cache_root
 FORMAT = 2  # increment when the files of a cache, or the pixels that decoding and rendering give, change
 FILES = ("images.npy", "attributes.npy", "split.npy", "files.csv")
 A_DAY = 86_400  # seconds
-TOLD = ("no access", "not listed", "unknown")  # findings that change what is trained on
+REPORTED = ("no access", "not listed", "unknown")  # findings that change what is trained on
 WHAT_TO_DO = " Complete the data set, or omit --strict to leave them out."
 
 
@@ -105,7 +105,7 @@ def prepare(
     if strict and images.closed:
         raise UserError(f"Folders in {images.path} cannot be listed: {some(images.closed)}. Check their permissions.")
     for what, which in images.about if progress else ():
-        if what in TOLD:
+        if what in REPORTED:
             print(f"{what.capitalize()}: {which}.", file=sys.stderr)
     identity = _origin(images) | asdict(rendering)
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]

@@ -93,19 +93,19 @@ def join(files: Sequence[str], tables: Sequence[Table], seed: int, numbered: boo
     missing = [name for match in listing for name in match.missing]
     chosen = np.logical_or.reduce([match.named for match in listing]) if listing else np.ones(len(files), np.bool_)
     chosen = np.flatnonzero(chosen & (split >= 0)) if how else _without_strays(files, np.flatnonzero(chosen))
-    kept = [files[i] for i in chosen.tolist()]
+    used_files = [files[i] for i in chosen.tolist()]
     used = [Match(table, row[chosen]) for table, row in used]
-    values = _attributes(len(kept), used)
-    split, how = _split(kept, split[chosen], how, *_people(kept, used), seed)
+    values = _attributes(len(used_files), used)
+    split, how = _split(used_files, split[chosen], how, *_people(used_files, used), seed)
     about = [*(("labels", m.table.label) for m in used), ("split", how), *unknown(values)]
-    if len(kept) < len(files):
-        about.append(("not listed", f"{some(sorted({*files} - {*kept}))}, left out"))
+    if len(used_files) < len(files):
+        about.append(("not listed", f"{some(sorted({*files} - {*used_files}))}, left out"))
     unused = [name for match in used for name in match.table.unused]
     unused += [basename(match.table.label) for match in matches if not match.is_used]
     if unused:
         about.append(("not used", ", ".join(dict.fromkeys(unused))))
-    attributes = np.array([*values.values()], np.int8).reshape(len(values), len(kept)).T == 1
-    return Labels(tuple(kept), attributes, tuple(values), split, tuple(missing), tuple(about))
+    attributes = np.array([*values.values()], np.int8).reshape(len(values), len(used_files)).T == 1
+    return Labels(tuple(used_files), attributes, tuple(values), split, tuple(missing), tuple(about))
 
 
 def relative_to_common_folder(files: Sequence[str]) -> tuple[str, list[str]]:

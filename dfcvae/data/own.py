@@ -1,4 +1,4 @@
-"""A user's own faces in Python: tensors, arrays, Datasets and dicts of splits, checked once and kept as uint8."""
+"""A user's own faces in Python: tensors, arrays, Datasets and dicts of splits, checked once and stored as uint8."""
 
 import hashlib
 from collections.abc import Mapping, Sequence

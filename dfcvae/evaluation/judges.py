@@ -32,7 +32,7 @@ REQUIRED = ("name", "size", "channels", "range", "mean", "std")
 Side = Annotated[int, Range(1, 4096, "an integer from 1 to 4096")]
 Finite = Annotated[float, Range(-FINITE, FINITE, "a finite number")]
 Above = Annotated[float, Range(TINY, FINITE, "a number above 0")]
-Kept = Annotated[float, Range(TINY, 1, "a fraction above 0 and at most 1")]
+Fraction = Annotated[float, Range(TINY, 1, "a fraction above 0 and at most 1")]
 
 Device = torch.device | str
 Seen = tuple[Tensor, dict[str, Tensor]]  # the embedding, and activations by layer
@@ -56,7 +56,7 @@ class JudgeFile:
     network: str | None = None  # a classification network of torchvision
     weights: str | None = None  # its state dict, or imagenet
     onnx: str | None = None  # a file, instead of both
-    crop: Kept | None = None  # fraction of each side to keep, around the centre
+    crop: Fraction | None = None  # fraction of each side to keep, around the centre
     layers: Sequence[str] = ()  # modules or outputs to compare
     embedding: str | None = None  # module or output; default: the input of the last linear layer, the first output
     folder: Path = Path()  # where relative paths start

@@ -108,8 +108,8 @@ def check_range_once(owner: Any, x_hat: Tensor, x: Tensor) -> None:
         )
     owner.range_checked = True
     if lowest < LOWEST or highest > HIGHEST:
-        told = f"Expected reconstructions in [0, 1], got {lowest:.3g} to {highest:.3g}; end the network in a sigmoid."
-        warnings.warn(told, stacklevel=2)
+        text = f"Expected reconstructions in [0, 1], got {lowest:.3g} to {highest:.3g}; end the network in a sigmoid."
+        warnings.warn(text, stacklevel=2)
 
 
 CHARBONNIER_EPSILON = 1e-3

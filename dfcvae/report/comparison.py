@@ -152,10 +152,10 @@ def comparison(
     curves = learning_curves({name: model.folder for name, model in results.models.items()})
     drawn: list[Block] = [Heading("Learning curves"), curves] if curves else []
     measured = next(iter(results.evaluated.values()))[0].measured.values()
-    told = [*notes(results.models, results.data), *too_few_steps(results)]
+    cautions = [*notes(results.models, results.data), *too_few_steps(results)]
     return [
         *about,
-        *([Items(told)] if told else []),
+        *([Items(cautions)] if cautions else []),
         Heading("Reconstructions"),
         reconstructions(vaes, x),
         *found,
