@@ -80,11 +80,12 @@ class Upsample(nn.Module):
 
     Args:
         size: side n of the small image.
+        border: repeat the edge this often around the result: padding at no cost, for the convolution that follows.
     """
 
-    matrix: Tensor  # (2 n, n)
+    matrix: Tensor  # (2 n + 2 border, n)
 
-    def __init__(self, size: int):
+    def __init__(self, size: int, border: int = 0):
         super().__init__()
         position = (torch.arange(2 * size, dtype=torch.float64) + 0.5) / 2 - 0.5  # of enlarged pixels
         taps = position.floor()[:, None] + torch.arange(-2, 4)  # (2 n, 6)
@@ -92,7 +93,8 @@ class Upsample(nn.Module):
         weights = torch.sinc(distance) * torch.sinc(distance / 3)
         matrix = torch.zeros(2 * size, size, dtype=torch.float64)
         matrix.scatter_add_(1, taps.clamp(0, size - 1).long(), weights / weights.sum(dim=1, keepdim=True))
-        self.register_buffer("matrix", matrix.float(), persistent=False)
+        rows = torch.arange(-border, 2 * size + border).clamp(0, 2 * size - 1)
+        self.register_buffer("matrix", matrix[rows].float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_autocast_enabled(x.device.type):
@@ -164,7 +166,8 @@ def smooth(size: int, channels: int, latent_dim: int) -> tuple[Encoder, Decoder]
     widths = [min(32 * 2**i, 512) for i in range(int(log2(size)) - 2)][-2::-1]  # from the grid of 8x8 up
     up: list[nn.Module] = [nn.BatchNorm2d(widths[0]), nn.LeakyReLU(0.2)]
     for stage, (fan_in, fan_out) in enumerate(pairwise([*widths, 16])):
-        up += [Upsample(8 * 2**stage), ReplicateConv2d(fan_in, fan_out, 3), nn.BatchNorm2d(fan_out), nn.LeakyReLU(0.2)]
+        up += [Upsample(8 * 2**stage, border=1), nn.Conv2d(fan_in, fan_out, 3)]  # 3x3 with replication padding
+        up += [nn.BatchNorm2d(fan_out), nn.LeakyReLU(0.2)]
     return encoder, Decoder(nn.Sequential(*up, ReplicateConv2d(16, channels, 3)), widths[0], 8, latent_dim)
 
 

@@ -130,10 +130,16 @@ def test_upsampling_keeps_a_constant_in_mixed_precision():
     torch.testing.assert_close(enlarged, torch.ones(1, 1, 16, 16))
 
 
+def test_an_upsampled_image_with_a_border_is_the_padded_one():
+    x = torch.randn(2, 3, 8, 8)
+    expected = torch.nn.functional.pad(Upsample(8)(x), (1, 1, 1, 1), mode="replicate")
+    torch.testing.assert_close(Upsample(8, border=1)(x), expected)
+
+
 def test_every_stage_of_the_smooth_decoder_upsamples_without_mirrored_frequencies():
     encoder, decoder = smooth(64, 3, 100)
     assert kinds(encoder) == kinds(hou2016(64, 3, 100)[0])
-    stage = ["Upsample", "ReplicateConv2d", "BatchNorm2d", "LeakyReLU"]
+    stage = ["Upsample", "Conv2d", "BatchNorm2d", "LeakyReLU"]
     assert kinds(decoder.stages) == ["BatchNorm2d", "LeakyReLU", *stage * 3, "ReplicateConv2d"]
     convs = [stage for stage in decoder.stages if isinstance(stage, nn.Conv2d)]
     assert [conv.out_channels for conv in convs] == [64, 32, 16, 3]
