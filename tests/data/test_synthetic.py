@@ -5,10 +5,9 @@ import hashlib
 import pytest
 import torch
 
-from dfcvae.data.synthetic import ATTRIBUTES, render_faces
+from dfcvae.data.synthetic import ATTRIBUTES, paint, render_faces
 from dfcvae.data.synthetic.dice import Dice
-from dfcvae.data.synthetic.people import Traits, draw_people
-from dfcvae.data.synthetic.render import paint_people
+from dfcvae.data.synthetic.people import People, draw_people
 
 # fmt: off
 CELEBA = [
@@ -50,21 +49,16 @@ def test_names_are_those_of_celeba_in_its_order():
     assert len(ATTRIBUTES) == 31
 
 
-@pytest.mark.parametrize("indices", [range(3, 6), [3, 4, 5], torch.arange(3, 6), torch.arange(3, 6).int()])
-def test_indices_may_be_of_several_kinds(indices):
-    assert torch.equal(render_faces(indices, size=16)[0], render_faces((3, 4, 5), size=16)[0])
-
-
-@pytest.mark.parametrize("indices", [[], range(0), torch.empty(0, dtype=torch.int64)])
-def test_no_indices_give_no_faces(indices):
-    images, attributes = render_faces(indices, size=32)
-    assert images.shape == (0, 3, 32, 32)
-    assert attributes.shape == (0, len(ATTRIBUTES))
+@pytest.mark.parametrize("kind", [range, lambda *ends: [*range(*ends)], torch.arange])
+def test_indices_may_be_of_several_kinds_and_none(kind):
+    assert torch.equal(render_faces(kind(3, 6), size=16)[0], render_faces((3, 4, 5), size=16)[0])
+    images, attributes = render_faces(kind(0, 0), size=32)
+    assert (images.shape, attributes.shape) == ((0, 3, 32, 32), (0, len(ATTRIBUTES)))
 
 
 @pytest.mark.parametrize("size", [16, 17, 99, 256])
 def test_any_size_in_range_works(size):
-    images, attributes = render_faces([7], size=size, device="cpu")
+    images, attributes = render_faces([7], size=size)
     assert (images.shape, images.dtype) == ((1, 3, size, size), torch.uint8)
     assert (attributes.shape, attributes.dtype) == ((1, len(ATTRIBUTES)), torch.bool)
 
@@ -77,7 +71,7 @@ def test_sizes_out_of_range_are_refused(size):
 
 @pytest.mark.parametrize("indices", [torch.zeros(2, 2).long(), torch.zeros(3), [0.5], torch.tensor(3), [True]])
 def test_indices_that_are_not_a_list_of_integers_are_refused(indices):
-    with pytest.raises(ValueError, match=r"a 1-D list of integers, got torch\.\w+ of shape .*; pass"):
+    with pytest.raises(ValueError, match=r"a 1-D list of integers, got torch\.\w+ of shape"):
         render_faces(indices)
 
 
@@ -151,15 +145,6 @@ def test_the_same_face_at_another_resolution(small, large, tolerance):
     assert torch.equal(fine_labels, coarse_labels)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_draws_the_same_faces():
-    images, attributes = render_faces(range(64), device="cuda")
-    assert images.device.type == "cuda"
-    expected, labels = render_faces(range(64))
-    assert torch.equal(attributes.cpu(), labels)
-    assert (images.cpu().float() - expected.float()).abs().mean() < 0.05  # of 255 levels
-
-
 # ---- labels
 
 
@@ -198,33 +183,32 @@ def test_colours_of_hair_skin_and_lips_are_seen(faces):
 
 
 @pytest.mark.parametrize(
-    ("group", "trait", "top", "bottom", "least"),
+    ("trait", "top", "bottom", "least"),
     [
         # Switching a trait on changes these rows of the picture (in fractions of its height), and no others.
-        ("wear", "glasses", 0.25, 0.65, 0.02),
-        ("wear", "earrings", 0.40, 0.80, 0.003),
-        ("wear", "necktie", 0.70, 1.00, 0.02),
-        ("wear", "necklace", 0.70, 1.00, 0.004),
-        ("wear", "hat", 0.00, 0.50, 0.05),
-        ("hair", "bangs", 0.00, 0.52, 0.005),
-        ("hair", "bald", 0.00, 1.00, 0.05),
-        ("head", "rosy", 0.40, 0.70, 0.005),
-        ("head", "freckled", 0.35, 0.70, 0.002),
-        ("eyes", "makeup", 0.25, 0.55, 0.0012),
-        ("beard", "mustache", 0.50, 0.75, 0.008),
-        ("beard", "goatee", 0.50, 1.00, 0.010),
-        ("beard", "full", 0.40, 1.00, 0.030),
-        ("beard", "stubble", 0.40, 0.95, 0.010),
-        ("beard", "sideburns", 0.30, 0.65, 0.003),
+        ("glasses", 0.25, 0.65, 0.02),
+        ("earrings", 0.40, 0.80, 0.003),
+        ("necktie", 0.70, 1.00, 0.02),
+        ("necklace", 0.70, 1.00, 0.004),
+        ("hat", 0.00, 0.50, 0.05),
+        ("bangs", 0.00, 0.52, 0.005),
+        ("bald", 0.00, 1.00, 0.05),
+        ("rosy", 0.40, 0.70, 0.005),
+        ("freckled", 0.35, 0.70, 0.002),
+        ("makeup", 0.25, 0.55, 0.0012),
+        ("mustache", 0.50, 0.75, 0.008),
+        ("goatee", 0.50, 1.00, 0.010),
+        ("full_beard", 0.40, 1.00, 0.030),
+        ("stubble", 0.40, 0.95, 0.010),
+        ("sideburns", 0.30, 0.65, 0.003),
     ],
 )
-def test_a_trait_is_drawn_where_it_belongs(group, trait, top, bottom, least):
+def test_a_trait_is_drawn_where_it_belongs(trait, top, bottom, least):
     size, people = 64, draw_people(Dice(torch.arange(16), seed=5))
 
     def with_trait(value):
-        traits = vars(getattr(people, group))
-        changed = Traits(**{**traits, trait: torch.full_like(traits[trait], value)})
-        return paint_people(people._replace(**{group: changed}), size).float() / 255
+        changed = People(**vars(people) | {trait: torch.full_like(vars(people)[trait], value)})
+        return paint(changed, size).float() / 255
 
     gap = (with_trait(1) - with_trait(0)).abs().mean(dim=(0, 1, 3))
     inside = slice(int(top * size), int(bottom * size))
