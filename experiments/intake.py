@@ -162,7 +162,7 @@ def resident(pid: int, fields: tuple[str, ...]) -> float:
 def repeat(source: Path, folder: Path) -> Path:
     """A zip of as many images as CelebA has, under its names: those of a smaller set over and over."""
     images = open_images(source)
-    encoded = [images.files.read(i) for i in range(len(images))]
+    encoded = [images.read(i) for i in range(len(images))]
     folder.mkdir()
     with zipfile.ZipFile(folder / "img_align_celeba.zip", "w") as archive:
         for i in range(CELEBA_COUNT):
@@ -175,7 +175,7 @@ def unpack(source: Path, folder: Path) -> list[Path]:
     images = open_images(source)
     folder.mkdir()
     for i, name in enumerate(images.filenames):
-        (folder / name).write_bytes(images.files.read(i))
+        (folder / name).write_bytes(images.read(i))
     return [folder / name for name in images.filenames]
 
 

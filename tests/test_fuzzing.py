@@ -135,7 +135,7 @@ def test_uploads(content):
 def read_all(path):
     images = only_ours(open_images, path)
     for i in range(len(images) if images else 0):
-        only_ours(images.files.read, i)
+        only_ours(images.read, i)
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +182,7 @@ def test_caches(data, name, cache, folder):
     whole = (cache / name).read_bytes()
     changed = data.draw(damaged([whole, whole[:200]]))
     (folder / "damaged" / "8px-0" / name).write_bytes(changed)
-    splits = only_ours(load, folder / "damaged" / "8px-0")
+    splits = only_ours(load, folder / "damaged" / "8px-0", ())
     only_ours(read_looks, folder / "damaged" / "8px-0" / "files.csv")
     [(place, about)] = caches(folder / "damaged")
     problems = check(place, about)

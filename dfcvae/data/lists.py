@@ -5,7 +5,7 @@ import io
 import unicodedata
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from posixpath import basename, splitext
@@ -54,7 +54,6 @@ class Table:
             text for `IDENTITY`.
         unused: columns that are none of these.
         folder: the one it is in, below the folder of all images; names may be relative to it.
-        required: whether it must be about the images found beside it, as CelebA's own lists must.
         near: whether it is with the images, not just in a folder above.
     """
 
@@ -63,7 +62,6 @@ class Table:
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
     folder: str = ""
-    required: bool = False
     near: bool = True
 
     def __post_init__(self) -> None:
@@ -76,10 +74,10 @@ class Table:
         """The attributes in it."""
         return tuple(name for name in self.columns if name not in (SPLIT, IDENTITY))
 
-    def rows(self, rows: Sequence[int], filenames: Sequence[str]) -> "Table":
-        """These rows, under other names."""
-        columns = {name: column[list(rows)] for name, column in self.columns.items()}
-        return replace(self, filenames=tuple(filenames), columns=columns)
+    @property
+    def is_required(self) -> bool:
+        """Whether it must be about the images beside it, as CelebA's own lists must."""
+        return self.near and official_name(self.label) != ""
 
 
 def read_list(label: str, text: str, files: Collection[str] = ()) -> Table | None:
@@ -98,7 +96,7 @@ def read_list(label: str, text: str, files: Collection[str] = ()) -> Table | Non
     Raises:
         UserError: the list is malformed or cut short, or it is called like one of CelebA's but is not like it.
     """
-    official = stem(normal(label)) if stem(normal(label)) in OF_CELEBA else ""
+    official = official_name(label)
     rows = read_rows(label, text)
     count, header, start = _head(rows, official)
     if official and not start:
@@ -111,7 +109,7 @@ def read_list(label: str, text: str, files: Collection[str] = ()) -> Table | Non
         at = next((i for i, cell in enumerate(start[0]) if splitext(cell)[1].lower() in SUFFIXES), 0)
     if at is None:
         return None
-    if base(header[at]) in files:
+    if basename(normal(header[at])) in files:
         raise UserError(f"The first row of {label} names an image, but should be a header (file_name, ...). Add it.")
     if ragged:
         raise UserError(f"Row {ragged[0]} of {label} has {ragged[1]} cells, but its header {len(header)}. Correct it.")
@@ -125,7 +123,7 @@ def read_list(label: str, text: str, files: Collection[str] = ()) -> Table | Non
     if len(set(names)) < len(names):
         raise UserError(f"{label} has two columns of the same name in its header. Rename one.")
     table = Table(label, tuple(words[code] for code in cells[:, at].tolist()))
-    return _with_columns(table, header, words, cells, bool(official))
+    return _with_columns(table, header, words, cells, official != "")
 
 
 def _head(rows: Iterator[list[str]], official: str) -> tuple[str, list[str], list[list[str]]]:
@@ -185,7 +183,7 @@ def _encoded(rows: Iterable[list[str]], width: int) -> tuple[list[str], NDArray[
 def _name_column(header: list[str], words: list[str], cells: NDArray[np.int32], files: Collection[str]) -> int | None:
     """The column of the file names: judged by its cells, then by its header."""
     ranks = {name: -rank for rank, name in enumerate(NAME_COLUMNS)}
-    bases = [base(word) for word in words]
+    bases = [basename(normal(word)) for word in words]
     hits = np.array([name in files for name in bases])[cells].sum(0)
     dotted = np.array([name in files and "." in name for name in bases])[cells].sum(0)
     best = max(range(len(header)), key=lambda i: (dotted[i], hits[i], ranks.get(header[i].lower(), -len(ranks)), -i))
@@ -224,9 +222,9 @@ def _value(word: str) -> int:
     return UNKNOWN if word in EMPTY else OTHER
 
 
-def base(cell: str) -> str:
-    """A file name in a cell without its folders."""
-    return basename(normal(cell))
+def official_name(label: str) -> str:
+    """Which of CelebA's lists a file is, or nothing."""
+    return next((name for name in OF_CELEBA if name == stem(normal(label))), "")
 
 
 def stem(name: str) -> str:

@@ -32,7 +32,7 @@ def test_celeba_is_described_in_full(tmp_path, cache):
     images = open_images(root)
     text = said(images)
     lines = [" ".join(line.split()) for line in text.splitlines()]
-    assert lines[0] == "CelebA with its text lists (zip, read in place)"
+    assert lines[0] == "CelebA (zip, read in place)"
     for line in (
         f"path {root / 'img_align_celeba.zip'}",
         f"labels {root / 'list_attr_celeba.txt'}",
