@@ -24,7 +24,7 @@ from dfcvae.data.lists import (
     read_mapping,
     stem,
 )
-from dfcvae.errors import UserError, some
+from dfcvae.errors import UserError
 from dfcvae.files import LFS_HINT, LFS_MAGIC
 
 ALIGNED = "img_align_celeba"
@@ -33,7 +33,7 @@ IMAGE_FOLDERS = (ALIGNED, f"{ALIGNED}_png", "CelebA-HQ-img")
 
 CELEBA_TEXTS = {f"{name}.txt" for name in OF_CELEBA}
 IN_FOLDERS = "", "Anno", "Eval"  # where its lists are published
-FEW = 20  # images that may as well illustrate a zip or parquet files beside them
+FEW = 20  # images that illustrate the zip or the parquet files beside them
 HQ_COUNTS = 24_183, 2_993, 2_824
 
 
@@ -58,7 +58,7 @@ def open_images(path: str | Path, *, split_seed: int = 0) -> ImageSet:
         outer = Folder(path) if path.is_dir() else Zip(path)
         tree, files = _find_images(outer)
         parquet = [path / name for name in outer.names if name.lower().endswith(".parquet")]
-        shards = parquet if path.is_dir() and not files else []
+        shards = parquet if path.is_dir() and len(files) <= FEW else []
     if shards:
         from dfcvae.data.parquet import open_parquet  # its library is an extra
 
@@ -107,15 +107,10 @@ def _find_images(tree: Tree) -> tuple[Tree, list[str]]:
     if isinstance(tree, Folder):
         zips = [name for name in tree.names if name.lower().endswith(".zip")]
         official = [name for name in zips if basename(name) == f"{ALIGNED}.zip"]
-        if official or (len(zips) == 1 and not images):
+        if official or (len(zips) == 1 and len(images) <= FEW):
             inner = Zip(tree.path / (official or zips)[0])
-            return inner, _image_names(inner)
-        others = zips + [name for name in tree.names if name.lower().endswith(".parquet")]
-        if 0 < len(images) <= FEW and others:
-            raise UserError(
-                f"{tree.path} holds {some(images)} as images, and also {some(others)}. Give the path of what you mean, "
-                "or move the other elsewhere."
-            )
+            if len(packed := _image_names(inner)) >= len(images):
+                return inner, packed
     return tree, images
 
 

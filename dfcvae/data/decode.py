@@ -15,15 +15,6 @@ from dfcvae.files import LFS_MAGIC
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"))
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF")  # Pillow's names; none of them starts another program
-OTHER_KINDS = {
-    b"gif8": "a GIF image",
-    b"%pdf": "a PDF",
-    b"%!ps": "PostScript",
-    b"pk\x03\x04": "a zip",
-    b"8bps": "a Photoshop image",
-    b"<!do": "a web page",
-    b"<htm": "a web page",
-}
 FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -97,9 +88,6 @@ def _reason(data: bytes, error: Exception) -> str:
         return "empty file"
     if data.startswith(LFS_MAGIC):
         return "a git-lfs pointer: run `git lfs pull`"
-    start = data[:64].lstrip()[:4].lower()
-    if start in OTHER_KINDS:
-        return OTHER_KINDS[start]
     if isinstance(error, Image.UnidentifiedImageError):
         return "not a JPEG, PNG, WebP, BMP or TIFF image"
     return f"corrupted or truncated ({str(error).splitlines()[0] if str(error) else type(error).__name__})"

@@ -25,17 +25,16 @@ SHEET = 64  # faces on a contact sheet
 TINY = 32  # pixels of the shorter side: the smallest images that the networks are made for
 
 
-def describe(images: ImageSet, rendering: Rendering, *, full: bool = False, progress: bool = True) -> str:
+def describe(images: ImageSet, rendering: Rendering, *, progress: bool = True) -> str:
     """What was found, in lines of text for ``dfcvae data info``.
 
     Args:
         images: an opened data set.
         rendering: whose crop is shown.
-        full: look at every file, however many there are. Files that were decoded into a cache are not looked at again.
         progress: show a progress bar on stderr.
     """
     made = caches_of(images)
-    looks, how = _looks(images, made, full, progress)
+    looks, how = _looks(images, made, progress)
     rows = [("path", str(images.path)), *images.about, *findings(looks, rendering)]
     rows.append(("missing", f"{some(images.missing)}: listed, but not there" if images.missing else "none"))
     rows.append(("looked at", how))
@@ -59,11 +58,11 @@ def contact_sheet(images: ImageSet, rendering: Rendering) -> Tensor:
     return grid(to_float(torch.from_numpy(np.stack(rendered))))
 
 
-def _looks(images: ImageSet, made: Sequence[tuple[Path, Any]], full: bool, progress: bool) -> tuple[list[Look], str]:
+def _looks(images: ImageSet, made: Sequence[tuple[Path, Any]], progress: bool) -> tuple[list[Look], str]:
     """What is known of the files: from a cache, or from looking at all or some of them with all processors."""
     if made:
         return read_looks(made[0][0] / "files.csv"), f"all {len(images):,} files, when they were decoded"
-    chosen = range(len(images)) if full else _spread(len(images), SAMPLE)
+    chosen = _spread(len(images), SAMPLE)
     looks: list[Look] = []
     with tqdm(total=len(chosen), desc="looking at images", unit=" images", disable=not progress, leave=False) as bar:
         for seen in in_chunks(partial(_look, images), chosen, workers_by_default()):
@@ -71,7 +70,7 @@ def _looks(images: ImageSet, made: Sequence[tuple[Path, Any]], full: bool, progr
             bar.update(len(seen))
     if len(chosen) == len(images):
         return looks, f"all {len(images):,} files"
-    return looks, f"{len(chosen):,} of {len(images):,} files, evenly spread; --full looks at all"
+    return looks, f"{len(chosen):,} of {len(images):,} files, evenly spread; all after `dfcvae data prepare`"
 
 
 def _look(images: ImageSet, rows: Sequence[int]) -> list[Look]:

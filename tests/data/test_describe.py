@@ -16,8 +16,8 @@ from tests.layouts import COUNT, official_zip, small_album, write_images
 RENDERING = Rendering(64, 3, "auto", "bilinear")
 
 
-def said(images, **how):
-    return describe(images, RENDERING, progress=False, **how)
+def said(images):
+    return describe(images, RENDERING, progress=False)
 
 
 @pytest.fixture(autouse=True)
@@ -76,8 +76,7 @@ def test_faults_of_a_folder_are_found_in_all_files_or_a_sample(tmp_path, monkeyp
     assert "no attributes" in text
     assert "official" not in text
     monkeypatch.setattr("dfcvae.data.describe.SAMPLE", 7)
-    assert "7 of 27 files, evenly spread; --full looks at all" in said(images)
-    assert "looked at   all 27 files" in said(images, full=True)
+    assert "7 of 27 files, evenly spread; all after `dfcvae data prepare`" in said(images)
     prepare(images, size=8, progress=False)
     assert "line\\nbreak" in said(images)
 
