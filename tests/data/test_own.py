@@ -135,9 +135,9 @@ WRONG = {
     "alpha": (PIXELS[:, [0, 1, 2, 0]], r"got \(40, 4, 32, 32\); leave out the alpha channel"),
     "size": (
         PIXELS[..., :16],
-        r"32 x 32 pixels \(data.size\), got 32 x 16; crop them to squares, then resize",
+        r"shape \(3, 32, 32\) \(data.channels, data.size\), got \(3, 32, 16\); crop, resize",
     ),
-    "grey": (GREY, r"data: expected 3 channels \(data.channels\), got 1; use images.expand\(-1, 3, -1, -1\), or set"),
+    "grey": (GREY, r"got \(1, 32, 32\); crop, resize or convert them, or set data.size and data.channels"),
     "no images": (PIXELS[:0], "data: there are no training images; give a tensor of images"),
     "empty dict": ({}, "data: there are no training images"),
     "no training images": ({"val": PIXELS}, "data: there are no training images"),
