@@ -2,9 +2,9 @@
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,8 +15,6 @@ from dfcvae.seeding import Stream, seeded_generator
 
 AHEAD = 2  # batches gathered while the one before is trained on
 Rows = tuple[Tensor, Tensor]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class Batch(NamedTuple):
@@ -145,13 +143,11 @@ def _mirror(images: Tensor, flips: Tensor) -> Tensor:
     return images
 
 
-def _read_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """``map``, computed by threads some items ahead."""
-    waiting: deque = deque()
+def _read_ahead(gather: Callable[[Rows], Batch], rows: Iterable[Rows]) -> Iterator[Batch]:
+    """``map``, computed by threads some batches ahead."""
+    waiting: deque[Future[Batch]] = deque()
     with ThreadPoolExecutor(AHEAD, thread_name_prefix="read-ahead") as pool:
-        for item in items:
-            waiting.append(pool.submit(function, item))
+        for at in rows:
+            waiting.append(pool.submit(gather, at))
             if len(waiting) > AHEAD:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()

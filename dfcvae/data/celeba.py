@@ -31,7 +31,6 @@ ALIGNED = "img_align_celeba"
 IMAGE_FOLDERS = (ALIGNED, f"{ALIGNED}_png", "CelebA-HQ-img")
 """Folders that hold the faces; beside them are other images, such as masks or uncropped pictures."""
 
-CELEBA_TEXTS = {f"{name}.txt" for name in OF_CELEBA}
 IN_FOLDERS = "", "Anno", "Eval"  # where its lists are published
 FEW = 20  # images that illustrate the zip or the parquet files beside them
 HQ_COUNTS = 24_183, 2_993, 2_824
@@ -148,7 +147,7 @@ def _lists(outer: Tree, tree: Tree, aligned: bool) -> dict[str, ListFile]:
     """The lists in and around the images: CelebA's own by name, one of each, others by path."""
     candidates = []
     for place in dict.fromkeys((outer, tree)):
-        names = [name for name in place.names if name.lower().endswith(".csv") or basename(name) in CELEBA_TEXTS]
+        names = [n for n in place.names if n.lower().endswith(".csv") or (n.endswith(".txt") and official_name(n))]
         for name in sorted(names, key=lambda name: name.count("/")):
             candidates.append(ListFile(str(place.path / name), partial(place.read, name), dirname(name)))
     # in the folders around an image folder or zip, as CelebA is published and unpacked

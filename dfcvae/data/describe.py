@@ -3,7 +3,6 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,10 +33,20 @@ def describe(images: ImageSet, rendering: Rendering, *, progress: bool = True) -
         progress: show a progress bar on stderr.
     """
     made = caches_of(images)
-    looks, how = _looks(images, made, progress)
+    if made:
+        looks, how = read_looks(made[0][0] / "files.csv"), "when they were decoded"
+    else:
+        chosen = _spread(len(images), SAMPLE)
+        how = "" if len(chosen) == len(images) else "evenly spread; all after `dfcvae data prepare`"
+        looks = []
+        bar = tqdm(total=len(chosen), desc="looking at images", unit=" images", disable=not progress, leave=False)
+        with bar:
+            for seen in in_chunks(partial(_look, images), chosen, workers_by_default()):
+                looks += seen
+                bar.update(len(seen))
     rows = [("path", str(images.path)), *images.about, *findings(looks, rendering)]
     rows.append(("missing", f"{some(images.missing)}: listed, but not there" if images.missing else "none"))
-    rows.append(("looked at", how))
+    rows.append(("looked at", ", ".join(filter(None, [f"{len(looks):,} of {len(images):,} files", how]))))
     rows.append(("decoded", "\n".join(f"{_rendering(about['identity'])}: {at}" for at, about in made) or "not yet"))
     lines = [f"  {what:12}{which}".replace("\n", f"\n{'':14}") for what, which in rows]
     return "\n".join([images.layout, *lines, "", *_counts(images), "", *_attributes(images)])
@@ -56,21 +65,6 @@ def contact_sheet(images: ImageSet, rendering: Rendering) -> Tensor:
     if not rendered:
         raise UserError(f"None of {len(chosen)} files of {images.path} is a readable image.")
     return grid(to_float(torch.from_numpy(np.stack(rendered))))
-
-
-def _looks(images: ImageSet, made: Sequence[tuple[Path, Any]], progress: bool) -> tuple[list[Look], str]:
-    """What is known of the files: from a cache, or from looking at all or some of them with all processors."""
-    if made:
-        return read_looks(made[0][0] / "files.csv"), f"all {len(images):,} files, when they were decoded"
-    chosen = _spread(len(images), SAMPLE)
-    looks: list[Look] = []
-    with tqdm(total=len(chosen), desc="looking at images", unit=" images", disable=not progress, leave=False) as bar:
-        for seen in in_chunks(partial(_look, images), chosen, workers_by_default()):
-            looks += seen
-            bar.update(len(seen))
-    if len(chosen) == len(images):
-        return looks, f"all {len(images):,} files"
-    return looks, f"{len(chosen):,} of {len(images):,} files, evenly spread; all after `dfcvae data prepare`"
 
 
 def _look(images: ImageSet, rows: Sequence[int]) -> list[Look]:

@@ -49,12 +49,6 @@ class Match(NamedTuple):
         least = 0 if self.table.near else len(self.table.filenames) / 2
         return bool(self.table.columns) and int(self.named.sum()) > least
 
-    @property
-    def missing(self) -> list[str]:
-        """Names in it that are none of the files."""
-        found = {*self.row.tolist()}
-        return [name for row, name in enumerate(self.table.filenames) if row not in found]
-
     def column(self, name: str, unknown: Any = UNKNOWN) -> NDArray[Any]:
         """The cell of each file in a column."""
         return np.where(self.named, self.table.columns[name][self.row], unknown)
@@ -90,7 +84,8 @@ def join(files: Sequence[str], tables: Sequence[Table], seed: int, numbered: boo
             )
     used = [match for match in matches if match.is_used]
     listing = _listing(used)
-    missing = tuple(name for match in listing for name in match.missing)
+    gone = [(table.filenames, sorted({*range(len(table.filenames))} - {*rows.tolist()})) for table, rows in listing]
+    missing = tuple(names[row] for names, rows in gone for row in rows)
     named = np.logical_or.reduce([match.named for match in listing]) if listing else np.ones(len(files), np.bool_)
     chosen = np.flatnonzero(named)
     split, how = _given_split([files[i] for i in chosen.tolist()], [match.of(chosen) for match in used])
