@@ -37,16 +37,19 @@ PREPARE = """
 import sys, time
 from dfcvae.data.celeba import open_images
 from dfcvae.data.cache import prepare
+from dfcvae.data.decode import Rendering
 start = time.perf_counter()
 images = open_images(sys.argv[1])
-prepare(images, size=int(sys.argv[2]), cache_dir=sys.argv[3], workers=int(sys.argv[4]), progress=False)
+prepare(images, Rendering(int(sys.argv[2])), cache_dir=sys.argv[3], workers=int(sys.argv[4]), progress=False)
 print(time.perf_counter() - start)
 """
 SERVE = """
 import sys, torch
 from dfcvae.data.celeba import open_images
 from dfcvae.data.cache import prepare
-images = prepare(open_images(sys.argv[1]), size=int(sys.argv[2]), cache_dir=sys.argv[3], progress=False)["train"].images
+from dfcvae.data.decode import Rendering
+splits = prepare(open_images(sys.argv[1]), Rendering(int(sys.argv[2])), cache_dir=sys.argv[3], progress=False)
+images = splits["train"].images
 print(sum(images[rows].float().mean().item() for rows in torch.randperm(len(images)).split(64)))
 """
 

@@ -23,7 +23,7 @@ def data_info(data: DataConfig, *, sheet: Path | None = None) -> None:
     from dfcvae.data.synthetic import ATTRIBUTES, render_faces
     from dfcvae.images import grid, save_png, to_float
 
-    rendering = Rendering(data.size, data.channels, data.crop, data.filter)
+    rendering = Rendering.of(data)
     if data.source == SYNTHETIC:
         print(f"Synthetic faces, drawn on demand. {len(ATTRIBUTES)} attributes: {', '.join(ATTRIBUTES)}.")
         if sheet:

@@ -18,17 +18,11 @@ Rows = tuple[Tensor, Tensor]
 
 
 class Batch(NamedTuple):
-    """Some faces.
+    """Some faces."""
 
-    Args:
-        images: uint8 (N, C, H, W).
-        attributes: bool (N, A).
-        targets: what a feature loss compares the reconstructions with, by term, where it is cached.
-    """
-
-    images: Tensor
-    attributes: Tensor
-    targets: dict[str, Tensor] | None = None
+    images: Tensor  # uint8 (N, C, H, W)
+    attributes: Tensor  # bool (N, A)
+    targets: dict[str, Tensor] | None = None  # what a feature loss compares reconstructions with, where it is cached
 
 
 class TrainingBatches:

@@ -33,20 +33,13 @@ WHAT_TO_DO = " Complete the data set, or omit --strict to leave them out."
 
 
 class Look(NamedTuple):
-    """What was found in one file.
-
-    Attributes:
-        name: of the file.
-        width, height: in pixels, upright; 0 if it could not be decoded.
-        digest: of its bytes; empty if they could not be read.
-        problem: why it could not be decoded, or empty.
-    """
+    """What was found in one file."""
 
     name: str
-    width: int = 0
+    width: int = 0  # in pixels, upright; 0 if it could not be decoded
     height: int = 0
-    digest: str = ""
-    problem: str = ""
+    digest: str = ""  # of its bytes; empty if they could not be read
+    problem: str = ""  # why it could not be decoded, or empty
 
 
 def examine(images: ImageSet, i: int) -> tuple[Image.Image | None, Look]:
@@ -63,11 +56,8 @@ def examine(images: ImageSet, i: int) -> tuple[Image.Image | None, Look]:
 
 def prepare(
     images: ImageSet,
+    rendering: Rendering,
     *,
-    size: int = 64,
-    channels: int = 3,
-    crop: int | str = "auto",
-    filter: str = "bilinear",
     strict: bool = False,
     cache_dir: str | Path | None = None,
     workers: int | None = None,
@@ -79,7 +69,7 @@ def prepare(
 
     Args:
         images: an opened data set.
-        size, channels, crop, filter: see `Rendering`.
+        rendering: how to crop and resize them.
         strict: refuse images that are missing or unreadable, instead of leaving them out with a message on stderr.
         cache_dir: where decoded images are stored, see `cache_root`.
         workers: decoding processes, by default one per processor. The result does not depend on it.
@@ -91,9 +81,6 @@ def prepare(
     Raises:
         UserError: no image can be read, the cache cannot be written, a value is out of range, or ``strict``.
     """
-    rendering = Rendering(size, channels, crop, filter)
-    if workers is not None and workers < 1:
-        raise UserError(f"workers: expected at least 1, got {workers}.")
     if not len(images):
         raise UserError(f"None of the {len(images.missing):,} listed images is in {images.path}.")
     if strict and images.missing:
@@ -103,7 +90,7 @@ def prepare(
             print(f"{what.capitalize()}: {which}.", file=sys.stderr)
     identity = _origin(images) | asdict(rendering)
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    folder = cache_root(cache_dir) / f"{size}px-{name}"
+    folder = cache_root(cache_dir) / f"{rendering.size}px-{name}"
     if not folder.exists():
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)

@@ -25,13 +25,7 @@ TINY = 32  # pixels of the shorter side: the smallest images that the networks a
 
 
 def describe(images: ImageSet, rendering: Rendering, *, progress: bool = True) -> str:
-    """What was found, in lines of text for ``dfcvae data info``.
-
-    Args:
-        images: an opened data set.
-        rendering: whose crop is shown.
-        progress: show a progress bar on stderr.
-    """
+    """What was found, in lines of text for ``dfcvae data info``; of the rendering the crop."""
     made = caches_of(images)
     if made:
         looks, how = read_looks(made[0][0] / "files.csv"), "when they were decoded"

@@ -38,33 +38,19 @@ class Files(Protocol):
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images in a fixed order, with labels and splits.
+    """Images in a fixed order, with labels and splits."""
 
-    Attributes:
-        path: where the images are: a folder, a zip or a parquet file.
-        layout: what it was recognised as.
-        files: reads the encoded images.
-        members: what ``files`` calls each of ``n`` images.
-        filenames: ``n`` names.
-        attributes: bool ``(n, A)``; A is 0 where nothing is known.
-        names: the ``A`` attribute names.
-        split: int8 ``(n,)``, indices into `SPLITS`.
-        missing: names that are listed but not on the disk.
-        about: further findings as (what, which), for people to read.
-        official: counts of train, val and test in the full data set, where known.
-    """
-
-    path: Path
-    layout: str
+    path: Path  # a folder, a zip or a parquet file
+    layout: str  # what it was recognised as
     files: Files
-    members: Sequence[Any]
+    members: Sequence[Any]  # what `files` calls each of n images
     filenames: tuple[str, ...]
-    attributes: NDArray[np.bool_]
-    names: tuple[str, ...]
-    split: NDArray[np.int8]
-    missing: tuple[str, ...] = ()
-    about: tuple[tuple[str, str], ...] = ()
-    official: tuple[int, int, int] | None = None
+    attributes: NDArray[np.bool_]  # (n, A); A is 0 where nothing is known
+    names: tuple[str, ...]  # of the A attributes
+    split: NDArray[np.int8]  # (n,), indices into `SPLITS`
+    missing: tuple[str, ...] = ()  # names that are listed but not on the disk
+    about: tuple[tuple[str, str], ...] = ()  # further findings as (what, which), for people to read
+    official: tuple[int, int, int] | None = None  # counts of train, val and test in the full data set, where known
 
     def __len__(self) -> int:
         return len(self.filenames)
@@ -75,18 +61,11 @@ class ImageSet:
 
 
 class Folder:
-    """Files below a folder, links followed.
-
-    Attributes:
-        names: relative, with slashes, in natural order; no hidden files, no folders.
-
-    Raises:
-        UserError: a folder cannot be listed.
-    """
+    """Files below a folder, links followed; a UserError if a folder cannot be listed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.names = sorted(_walk(path), key=natural)
+        self.names = sorted(_walk(path), key=natural)  # relative, with slashes; no hidden files, no folders
 
     def read(self, name: str) -> bytes:
         """The content of a file."""
@@ -106,14 +85,7 @@ class Folder:
 
 
 class Zip:
-    """Members of a zip, read in place.
-
-    Attributes:
-        names: as in `Folder`; the backslashes that some Windows programs write are slashes here.
-
-    Raises:
-        UserError: it is not a complete zip.
-    """
+    """Members of a zip, read in place; a UserError if it is not a complete one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -127,6 +99,7 @@ class Zip:
                 page = file.read(256).lstrip().lower().startswith((b"<!doctype", b"<html"))
             hint = " It is a web page: the download was refused (Google Drive's quota does this)." if page else ""
             raise UserError(f"{path} is not a complete zip file ({error}).{hint} Download it again.") from error
+        # some Windows programs write backslashes
         self._members = {name.replace("\\", "/"): name for name in members}
         self.names = sorted((n for n in self._members if _is_visible(n) and not n.endswith("/")), key=natural)
 

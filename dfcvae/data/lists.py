@@ -47,22 +47,15 @@ UNKNOWN, OTHER = -1, -2  # values of cells that are empty, and of those that are
 class Table:
     """The content of one list.
 
-    Attributes:
-        label: the file it was read from, for messages.
-        filenames: ``n`` names as the list spells them, each once.
-        columns: arrays ``(n,)`` by name: int8 for attributes (1, 0, and -1 where the cell is empty) and for `SPLIT`,
-            text for `IDENTITY`.
-        unused: columns that are none of these.
-        folder: the one it is in, below the folder of all images; names may be relative to it.
-        near: whether it is with the images, not just in a folder above.
+    Columns (n,) are int8 for attributes (1, 0, and -1 where the cell is empty) and for `SPLIT`, text for `IDENTITY`.
     """
 
-    label: str
-    filenames: tuple[str, ...] = ()
+    label: str  # the file it was read from, for messages
+    filenames: tuple[str, ...] = ()  # n names as the list spells them, each once
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    unused: tuple[str, ...] = ()
-    folder: str = ""
-    near: bool = True
+    unused: tuple[str, ...] = ()  # columns that are none of these
+    folder: str = ""  # the one it is in, below the folder of all images; names may be relative to it
+    near: bool = True  # whether it is with the images, not just in a folder above
 
     def __post_init__(self) -> None:
         if len(set(self.filenames)) < len(self.filenames):

@@ -45,7 +45,7 @@ def as_splits(data: Any, config: DataConfig, *, progress: bool = True) -> Splits
     """
     if isinstance(data, str | Path):
         return load_faces(replace(config, source=str(data)), progress=progress)
-    rendering = Rendering(config.size, config.channels, config.crop, config.filter)
+    rendering = Rendering.of(config)
     named = data if isinstance(data, Mapping) else {"train": data}
     splits = {}
     for key, part in named.items():

@@ -84,7 +84,11 @@ def many(monkeypatch) -> ImageSet:
 @pytest.fixture
 def prepared(tmp_path):
     """`prepare` in this test's folder, without a progress bar."""
-    return partial(prepare, cache_dir=tmp_path, progress=False)
+
+    def with_settings(source, strict=False, progress=False, **settings):
+        return prepare(source, Rendering(**settings), cache_dir=tmp_path, strict=strict, progress=progress)
+
+    return with_settings
 
 
 def pixels_of(source: ImageSet, i: int) -> np.ndarray:
@@ -160,20 +164,20 @@ def test_other_settings_sources_and_versions_are_other_caches(source, prepared, 
 def test_result_does_not_depend_on_the_number_of_workers_or_on_interruptions(many, tmp_path):
     many.files.fail_at = 30
     with pytest.raises(KeyboardInterrupt):
-        prepare(many, size=24, cache_dir=tmp_path / "1", workers=1, progress=False)
+        prepare(many, Rendering(24), cache_dir=tmp_path / "1", workers=1, progress=False)
     assert list((tmp_path / "1").glob("*[!k]")) == []  # nothing but a lock
     many.files.fail_at = None
     for count in (1, 2, 5):
-        prepare(many, size=24, cache_dir=tmp_path / str(count), workers=count, progress=False)
+        prepare(many, Rendering(24), cache_dir=tmp_path / str(count), workers=count, progress=False)
     assert contents(tmp_path / "1") == contents(tmp_path / "2") == contents(tmp_path / "5")
 
 
 def test_unreadable_images_leave_no_gap(many, prepared, tmp_path):
-    everything = prepare(many, size=24, cache_dir=tmp_path / "all", progress=False)
+    everything = prepare(many, Rendering(24), cache_dir=tmp_path / "all", progress=False)
     broken = {3: b"", 17: b"no image", 99: many.files.encoded[99][:300]}
     for i, content in broken.items():
         many.files.encoded[i] = content
-    few = prepare(many, size=24, cache_dir=tmp_path / "few", progress=False)
+    few = prepare(many, Rendering(24), cache_dir=tmp_path / "few", progress=False)
     for split, (name, faces) in enumerate(few.items()):
         kept = [i not in broken for i in np.flatnonzero(many.split == split)]
         assert torch.equal(faces.images, everything[name].images[kept])
@@ -219,6 +223,7 @@ import os, signal, sys
 from dfcvae.data import cache
 from dfcvae.data.celeba import open_images
 from dfcvae.data.cache import prepare
+from dfcvae.data.decode import Rendering
 faces, folder, killed_at = sys.argv[1], sys.argv[2], int(sys.argv[3])
 render, chunks = cache._render, []
 
@@ -230,7 +235,7 @@ def rendered(images, rendering, rows):
 
 if killed_at:
     cache._render = rendered
-splits = prepare(open_images(faces), size=64, cache_dir=folder, workers=1 if killed_at else None, progress=False)
+splits = prepare(open_images(faces), Rendering(64), cache_dir=folder, workers=1 if killed_at else None, progress=False)
 print(sum(map(len, splits.values())))
 """
 
@@ -263,11 +268,6 @@ def test_a_full_disk_is_told_and_freed(many, prepared, tmp_path, monkeypatch):
     monkeypatch.undo()
     assert not list(tmp_path.glob(".*.partial"))
     assert sum(map(len, prepared(many, size=16).values())) == 100
-
-
-def test_less_than_one_worker_is_refused(source, tmp_path):
-    with pytest.raises(UserError, match="workers: expected at least 1, got 0"):
-        prepare(source, workers=0, cache_dir=tmp_path)
 
 
 def test_check_finds_any_flipped_bit_and_missing_file(source, prepared, tmp_path):

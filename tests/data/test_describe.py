@@ -56,7 +56,7 @@ def test_celeba_is_described_in_full(tmp_path, cache):
     cells = " ".join(text.split())
     for name, column in zip(album.names, album.values.T, strict=True):
         assert f"{name} {column.sum() / COUNT:.1%}" in cells
-    prepare(images, size=16, progress=False)
+    prepare(images, Rendering(16), progress=False)
     assert f"decoded     16 px RGB, crop auto, bilinear: {cache}" in said(images)
     assert "looked at   24 of 24 files, when they were decoded" in said(images)
 
@@ -77,7 +77,7 @@ def test_faults_of_a_folder_are_found_in_all_files_or_a_sample(tmp_path, monkeyp
     assert "official" not in text
     monkeypatch.setattr("dfcvae.data.describe.SAMPLE", 7)
     assert "7 of 27 files, evenly spread; all after `dfcvae data prepare`" in said(images)
-    prepare(images, size=8, progress=False)
+    prepare(images, Rendering(8), progress=False)
     assert "line\\nbreak" in said(images)
 
 

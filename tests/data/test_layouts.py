@@ -73,7 +73,7 @@ def test_every_layout_gives_the_same_labels_and_pixels(layout, album, tmp_path):
     assert images.layout == WORDS.get(layout, "CelebA (folder)")
     assert images.official == OFFICIAL.get(layout, (162_770, 19_867, 19_962))
     assert (images.names, images.missing, len(images)) == (album.names, (), COUNT)
-    splits = prepare(images, size=32, cache_dir=tmp_path / "cache", progress=False)
+    splits = prepare(images, Rendering(32), cache_dir=tmp_path / "cache", progress=False)
     assert [len(part) for part in splits.values()] == np.bincount(album.split).tolist()
     np.testing.assert_array_equal(np.concatenate([part.attributes for part in splits.values()]), album.values)
     rendering = Rendering(32, 3, "auto", "bilinear")
@@ -106,7 +106,7 @@ def test_the_zip_is_taken_before_the_folder_and_nothing_is_unpacked(album, tmp_p
     before = sorted(root.rglob("*"))
     images = open_images(root)
     assert images.path == root / "img_align_celeba.zip"
-    prepare(images, size=8, cache_dir=tmp_path / "cache", progress=False)
+    prepare(images, Rendering(8), cache_dir=tmp_path / "cache", progress=False)
     assert sorted(root.rglob("*")) == before
 
 
@@ -384,7 +384,7 @@ def test_a_second_list_may_cover_a_part_of_the_files(tmp_path, capsys):
     assert images.names == ("Smiling", "Sharp")
     assert images.attributes[:, 1].tolist() == [False, True, False, False, True, False]
     assert dict(images.about)["unknown"] == "1 (Sharp) of 4 images, taken as false"
-    prepare(images, size=8, cache_dir=tmp_path / "cache")
+    prepare(images, Rendering(8), cache_dir=tmp_path / "cache")
     assert "Unknown: 1 (Sharp) of 4 images, taken as false." in capsys.readouterr().err
     write_csv(tmp_path / "set" / "again.csv", ["file", "Sharp"], [["1.jpg", 1]])
     assert open_images(tmp_path / "set").attributes.sum() == images.attributes.sum()
@@ -486,4 +486,4 @@ def test_a_git_lfs_pointer_is_told(name, says, tmp_path):
         pytest.importorskip("pyarrow")
     write(tmp_path, {name: POINTER} | ({"1.jpg": jpeg(1)} if name.endswith(".txt") else {}))
     with pytest.raises(UserError, match=says):
-        prepare(open_images(tmp_path), cache_dir=tmp_path / "cache", progress=False)
+        prepare(open_images(tmp_path), Rendering(), cache_dir=tmp_path / "cache", progress=False)

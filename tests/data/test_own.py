@@ -11,6 +11,7 @@ from dfcvae.config import DataConfig
 from dfcvae.data import Faces, as_splits
 from dfcvae.data.cache import prepare
 from dfcvae.data.celeba import open_images
+from dfcvae.data.decode import Rendering
 from dfcvae.errors import UserError
 from tests.layouts import small_album, write_images
 
@@ -73,7 +74,9 @@ def test_grey_images_may_lack_their_channel_and_pictures_become_grey():
 @pytest.mark.parametrize("crop", ["auto", 108])
 def test_pictures_are_cropped_and_resized_as_those_of_a_folder(crop, tmp_path):
     write_images(tmp_path / "faces", small_album())
-    folder = prepare(open_images(tmp_path / "faces"), size=16, crop=crop, cache_dir=tmp_path / "cache", progress=False)
+    folder = prepare(
+        open_images(tmp_path / "faces"), Rendering(16, crop=crop), cache_dir=tmp_path / "cache", progress=False
+    )
     pictures = [Image.open(path) for path in sorted((tmp_path / "faces").iterdir())]
     own = as_splits({"train": pictures, "val": pictures}, DataConfig(size=16, crop=crop))
     both = torch.cat([part.images for part in folder.values()]).flatten(1).unique(dim=0)

@@ -9,6 +9,7 @@ from PIL import Image
 from dfcvae.data import parquet
 from dfcvae.data.cache import prepare
 from dfcvae.data.celeba import open_images
+from dfcvae.data.decode import Rendering
 from dfcvae.errors import UserError
 from tests.layouts import hugging_face, jpeg, small_album
 
@@ -89,7 +90,7 @@ def test_a_null_is_unknown_and_costs_no_other_row(tmp_path):
 
 def test_plain_binary_columns_and_empty_rows(tmp_path):
     pq.write_table(pa.table({"jpg": [jpeg(i, 16, 16) for i in range(3)] + [None]}), tmp_path / "x.parquet")
-    splits = prepare(open_images(tmp_path), size=8, cache_dir=tmp_path / "cache", progress=False)
+    splits = prepare(open_images(tmp_path), Rendering(8), cache_dir=tmp_path / "cache", progress=False)
     assert sum(map(len, splits.values())) == 3
     assert "x/3,0,0,,no bytes in the table" in next(tmp_path.glob("cache/*/files.csv")).read_text()
 

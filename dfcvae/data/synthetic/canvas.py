@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dfcvae.data.synthetic.people import People
 
-Window = tuple[float, float, float, float]
+Window = tuple[float, float, float, float]  # left, right, top and bottom on the screen, in [-1, 1]
 WHOLE: Window = -1, 1, -1, 1
 
 
@@ -45,14 +45,7 @@ class Canvas(NamedTuple):
         return self.edge(distance.abs() - half_width)
 
     def lay(self, painter: "Painter", people: People, window: Window = WHOLE, of: Tensor | None = None) -> None:
-        """Let a painter loose on the part of the picture between these screen coordinates.
-
-        Args:
-            painter: what to call.
-            people: whose traits it is given.
-            window: left, right, top and bottom in [-1, 1].
-            of: the faces it is for, bool (N, 1, 1), or all: most wear no hat.
-        """
+        """Call a painter for a part of the picture, and for the faces `of`, bool (N, 1, 1): most wear no hat."""
         if of is not None and not of.any():
             return
         size = self.rgb.shape[-1]
