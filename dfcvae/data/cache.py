@@ -6,26 +6,31 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import PIL
 import torch
 from filelock import FileLock
 from PIL import Image
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from dfcvae.data.batches import SPLITS, Faces, Splits
 from dfcvae.data.decode import Rendering, Undecodable, decode, quiet_pillow
 from dfcvae.data.folders import ImageSet
-from dfcvae.data.splits import SPLITS, Faces, Splits
-from dfcvae.data.workers import in_chunks, workers_by_default
 from dfcvae.errors import UserError, printable, some
 from dfcvae.files import cache_root
 
+Result = TypeVar("Result")
+
+CHUNK = 64  # files that one worker process decodes at a time
+FEW = 8  # chunks that are done before processes would have started
 FORMAT = 2  # increment when the files of a cache, or the pixels that decoding and rendering give, change
 FILES = ("images.npy", "attributes.npy", "split.npy", "files.csv")
 REPORTED = ("not listed", "unknown")  # findings that change what is trained on
@@ -276,3 +281,46 @@ def _origin(images: ImageSet) -> dict[str, Any]:
     digest.update(images.attributes.tobytes())
     digest.update(images.split.tobytes())
     return {"format": FORMAT, "pillow": PIL.__version__, "source": digest.hexdigest()}
+
+
+def in_chunks(function: Callable[[Sequence[int]], Result], rows: Sequence[int], workers: int) -> Iterator[Result]:
+    """The results of a function on runs of ``CHUNK`` rows, in order, from several processes.
+
+    Processes, not threads: half of the work on a small image holds the GIL. They are PyTorch's data-loading workers,
+    which exit with this process even if it is killed.
+
+    Raises:
+        UserError, OSError: raised by the function.
+    """
+    if workers == 1 or len(rows) <= FEW * CHUNK:
+        yield from (function(rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK))
+        return
+    # Fork only on Linux; elsewhere a script needs the usual guard around its main part.
+    context = "fork" if sys.platform == "linux" else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # more workers than processors; forking, after which these use no threads
+        loader: DataLoader[Any] = DataLoader(
+            rows,  # type: ignore[arg-type]  # anything with a length and items
+            CHUNK,
+            num_workers=workers,
+            collate_fn=partial(caught, function),
+            multiprocessing_context=context,
+        )
+        results = iter(loader)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+        yield result
+
+
+def caught(function: Callable[[Sequence[int]], Result], rows: Sequence[int]) -> Result | Exception:
+    """The result of a function, or its error: a worker would wrap one that it raises."""
+    try:
+        return function(rows)
+    except (UserError, OSError) as error:
+        return error
+
+
+def workers_by_default() -> int:
+    """One for each processor that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dfcvae.data.cache import Look, caches_of, examine, read_looks
+from dfcvae.data.batches import SPLITS
+from dfcvae.data.cache import Look, caches_of, examine, in_chunks, read_looks, workers_by_default
 from dfcvae.data.decode import Rendering, quiet_pillow
 from dfcvae.data.folders import ImageSet
-from dfcvae.data.splits import SPLITS
-from dfcvae.data.workers import in_chunks, workers_by_default
 from dfcvae.errors import UserError, printable, some
 from dfcvae.images import grid, to_float
 

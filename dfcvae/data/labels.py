@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dfcvae.data.batches import SHARE, SPLITS
 from dfcvae.data.lists import IDENTITY, SPLIT, SPLIT_NAMES, UNKNOWN, Table, normal, stem
-from dfcvae.data.splits import SHARE, SPLITS
 from dfcvae.errors import UserError, some
 
 CELEBA_COUNTS = 162_770, 19_867, 19_962  # in the order of the numbered images

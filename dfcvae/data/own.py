@@ -15,9 +15,9 @@ from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
 from dfcvae.config import DataConfig
+from dfcvae.data.batches import SHARE, SPLITS, Faces, Splits
 from dfcvae.data.decode import Rendering, Undecodable, upright_rgb
 from dfcvae.data.source import load_faces
-from dfcvae.data.splits import SHARE, SPLITS, Faces, Splits
 from dfcvae.errors import UserError, nearest
 from dfcvae.images import to_uint8
 

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from dfcvae.checkpoint import read_model
 from dfcvae.config import DataConfig, Experiment
+from dfcvae.data.batches import Faces, Splits
 from dfcvae.data.decode import Rendering, Undecodable, decode, quiet_pillow
-from dfcvae.data.splits import Faces, Splits
 from dfcvae.errors import UserError
 
 SYNTHETIC = "synthetic"

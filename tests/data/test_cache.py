@@ -20,13 +20,24 @@ import torch
 from filelock import FileLock
 from PIL import Image
 
-from dfcvae.data import workers
-from dfcvae.data.cache import FILES, _render, caches, caches_of, check, prepare, read_looks
+from dfcvae.data import cache as caching
+from dfcvae.data.cache import (
+    CHUNK,
+    FILES,
+    _render,
+    caches,
+    caches_of,
+    caught,
+    check,
+    in_chunks,
+    prepare,
+    read_looks,
+    workers_by_default,
+)
 from dfcvae.data.celeba import open_images
 from dfcvae.data.decode import Rendering, Undecodable
 from dfcvae.data.describe import _look
 from dfcvae.data.folders import ImageSet
-from dfcvae.data.workers import CHUNK, caught, in_chunks, workers_by_default
 from dfcvae.errors import UserError
 from dfcvae.files import cache_root
 from tests.layouts import hugging_face, official_folder, official_zip, small_album
@@ -77,7 +88,7 @@ def source() -> ImageSet:
 @pytest.fixture
 def many(monkeypatch) -> ImageSet:
     """Many chunks, the last one short."""
-    monkeypatch.setattr(workers, "CHUNK", 7)
+    monkeypatch.setattr(caching, "CHUNK", 7)
     return make(100, np.random.default_rng(2).integers(0, 3, 100).astype(np.int8))
 
 
@@ -222,6 +233,7 @@ PREPARE = """
 import os, signal, sys
 from dfcvae.data import cache
 from dfcvae.data.celeba import open_images
+from dfcvae.data import cache as caching
 from dfcvae.data.cache import prepare
 from dfcvae.data.decode import Rendering
 faces, folder, killed_at = sys.argv[1], sys.argv[2], int(sys.argv[3])
