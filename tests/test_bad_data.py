@@ -138,7 +138,7 @@ def test_a_zip_bomb_is_not_unpacked():
         tracemalloc.stop()
 
 
-# Lists of attributes and splits; more faults are in data/test_lists.py.
+# Lists of attributes and splits.
 
 ATTRIBUTES, PARTITION = ALBUM.attribute_lines(), ALBUM.partition_lines()
 
@@ -153,7 +153,12 @@ ATTRIBUTE_LISTS = {
     "wrong count": (1, "announces 99 images in its first line", text(["99", *ATTRIBUTES[1:]])),
     "endless count": (1, "announces 9+ images", text(["9" * 9999, *ATTRIBUTES[1:]])),
     "extra column": (1, "42 cells, but its header", WHOLE.replace(".jpg", ".jpg 1", 1)),
-    "number too large": (1, "got the value '300'", WHOLE.replace(" 1", " 300", 1)),
+    "number too large": (1, "expected 1 or -1, got the value '300' in Attr", WHOLE.replace(" 1", " 300", 1)),
+    "row cut short": (1, "Row 25 of .* has 3 cells, but its header 41", text([*ATTRIBUTES[:-1], "000024.jpg 1 -1"])),
+    "39 names": (1, "Row 2 of .* has 41 cells, but its header 39", WHOLE.replace("Attribute_7 ", "", 1)),
+    "two of a name": (1, "two columns of the same name", WHOLE.replace("Attribute_7 ", "Attribute_6 ", 1)),
+    "web page": (1, "None of the images that .*txt names .first: Quota", text(["<html>", "Quota exceeded"])),
+    "no rows": (1, "list_attr_celeba.txt lists no images", text(ATTRIBUTES[:2])),
     "empty": (1, "lists no images", ""),
     "zeros": (1, "lists no images", bytes(500)),
     "not text": (1, "is not UTF-8 text", bytes(range(128, 256))),
@@ -163,6 +168,7 @@ ATTRIBUTE_LISTS = {
 SPLIT_LISTS = {
     "missing rows": (0, "Not listed: 4 .*, left out", text(PARTITION[:-4])),
     "unknown split": (1, "unknown split '3'", text(["000001.jpg 3", *PARTITION[1:]])),
+    "row cut short": (1, "Row 2 of .* has 1 cells, but its header 2", text(["000001.jpg", *PARTITION[1:]])),
     "empty": (1, "lists no images", ""),
     "of other images": (1, "is among the 24 images found", text(f"x{row}" for row in PARTITION)),
 }

@@ -21,19 +21,7 @@ from filelock import FileLock
 from PIL import Image
 
 from dfcvae.data import cache as caching
-from dfcvae.data.cache import (
-    CHUNK,
-    FILES,
-    _render,
-    caches,
-    caches_of,
-    caught,
-    check,
-    in_chunks,
-    prepare,
-    read_looks,
-    workers_by_default,
-)
+from dfcvae.data.cache import FILES, caches, caches_of, check, in_chunks, prepare, read_looks
 from dfcvae.data.celeba import open_images
 from dfcvae.data.decode import Rendering, Undecodable
 from dfcvae.data.describe import _look
@@ -369,8 +357,8 @@ def test_chunks_are_in_order_from_every_process_and_errors_arrive_as_they_are(co
 
 
 def test_little_work_starts_no_process():
-    assert {pid for _, pid in in_chunks(square, range(CHUNK), 4)} == {os.getpid()}
-    assert 1 <= workers_by_default() <= os.cpu_count()
+    assert {pid for _, pid in in_chunks(square, range(caching.CHUNK), 4)} == {os.getpid()}
+    assert 1 <= caching.workers_by_default() <= os.cpu_count()
 
 
 @pytest.mark.slow
@@ -378,5 +366,5 @@ def test_the_work_can_be_sent_to_processes_that_are_not_forked(tmp_path):
     """As on macOS and Windows: the function with all it needs survives pickling, for every kind of source."""
     for write in (official_zip, official_folder, hugging_face):
         images = open_images(write(tmp_path / write.__name__, small_album()))
-        for function in (partial(_look, images), partial(_render, images, Rendering(16, 3, "auto", "box"))):
-            assert pickle.loads(pickle.dumps(partial(caught, function)))(range(5)) == function(range(5))
+        for function in (partial(_look, images), partial(caching._render, images, Rendering(16, 3, "auto", "box"))):
+            assert pickle.loads(pickle.dumps(partial(caching.caught, function)))(range(5)) == function(range(5))

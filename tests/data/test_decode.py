@@ -1,7 +1,6 @@
 """Odd, exotic and broken files; crop and resize against a naive computation."""
 
 import io
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -60,13 +59,6 @@ def test_other_depths_are_scaled_not_clipped():
 def test_a_plain_jpeg_is_what_pillow_gives():
     data = FILES["baseline.jpg"][0]
     assert decode(data).tobytes() == Image.open(io.BytesIO(data)).tobytes()
-
-
-def test_threads_do_not_disturb_each_other():
-    names = list(IMAGES) * 3
-    with quiet_pillow(), ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda name: decode(IMAGES[name][0]).tobytes(), names))
-        assert together == [decode(IMAGES[name][0]).tobytes() for name in names]
 
 
 def test_every_file_of_a_hostile_folder_is_read_right_or_listed_or_ignored(tmp_path):

@@ -95,14 +95,6 @@ def test_a_face_does_not_depend_on_its_batch_or_place(batch, size):
     assert torch.equal(render_faces(torch.arange(66).flip(0), size=size)[0].flip(0), whole)
 
 
-def test_a_face_does_not_depend_on_the_blocks_drawn_together():
-    images, attributes = render_faces(range(1030), size=16)
-    for index in (0, 1023, 1024, 1029):
-        image, attribute = render_faces([index], size=16)
-        assert torch.equal(image[0], images[index])
-        assert torch.equal(attribute[0], attributes[index])
-
-
 def test_a_face_does_not_depend_on_threads_or_global_random_state():
     threads, before = torch.get_num_threads(), torch.get_rng_state()
     try:
