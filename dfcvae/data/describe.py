@@ -3,7 +3,6 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +39,9 @@ def describe(images: ImageSet, rendering: Rendering, *, progress: bool = True) -
     rows = [("path", str(images.path)), *images.about, *findings(looks, rendering)]
     rows.append(("missing", f"{some(images.missing)}: listed, but not there" if images.missing else "none"))
     rows.append(("looked at", ", ".join(filter(None, [f"{len(looks):,} of {len(images):,} files", how]))))
-    rows.append(("decoded", "\n".join(f"{_rendering(about['identity'])}: {at}" for at, about in made) or "not yet"))
+    form = "{size} px, {channels} channels, crop {crop}, {filter}"
+    decoded = [f"{form.format(**about['identity'])}: {folder}" for folder, about in made]
+    rows.append(("decoded", "\n".join(decoded) or "not yet"))
     lines = [f"  {what:12}{which}".replace("\n", f"\n{'':14}") for what, which in rows]
     return "\n".join([images.layout, *lines, "", *_counts(images), "", *_attributes(images)])
 
@@ -117,8 +118,3 @@ def _attributes(images: ImageSet) -> Iterator[str]:
     half = (len(cells) + 1) // 2
     for i in range(half):
         yield "   ".join(cells[i::half])
-
-
-def _rendering(made: dict[str, Any]) -> str:
-    kind = "RGB" if made["channels"] == 3 else "luma"
-    return f"{made['size']} px {kind}, crop {made['crop']}, {made['filter']}"

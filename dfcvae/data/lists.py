@@ -37,10 +37,12 @@ IDENTITY_COLUMNS = (IDENTITY, "celeb_id", "person", "person_id", "subject", "sub
 HEADERS = {PARTITION: ["", SPLIT], IDENTITIES: ["", IDENTITY]}
 """Of lists that are published without one."""
 
-YES = frozenset(("1", "1.0", "true", "yes", "y"))
-YES_OR_NO = YES | {"0", "-1", "0.0", "-1.0", "false", "no", "n"}
-EMPTY = frozenset(("", "nan", "na", "null"))
 UNKNOWN, OTHER = -1, -2  # values of cells that are empty, and of those that are neither yes nor no
+VALUES = {
+    **dict.fromkeys(("1", "1.0", "true", "yes", "y"), 1),
+    **dict.fromkeys(("0", "-1", "0.0", "-1.0", "false", "no", "n"), 0),
+    **dict.fromkeys(("", "nan", "na", "null"), UNKNOWN),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +190,7 @@ def _with_columns(table: Table, header: list[str], words: list[str], cells: NDAr
     columns: dict[str, NDArray[Any]] = {}
     unused = []
     plain = [word.lower() for word in words]
-    values = np.array([_value(word) for word in plain], np.int8)[cells]
+    values = np.array([VALUES.get(word, OTHER) for word in plain], np.int8)[cells]
     places = np.array([SPLIT_NAMES.get(word, -1) for word in plain], np.int8)
     for i, name in enumerate(header):
         if name.lower() in SPLIT_COLUMNS:
@@ -197,7 +199,7 @@ def _with_columns(table: Table, header: list[str], words: list[str], cells: NDAr
                 word = plain[cells[wrong[0], i]]
                 raise UserError(f"{table.label}: unknown split {word!r}; use train, val and test, or 0, 1 and 2.")
         elif name.lower() in IDENTITY_COLUMNS:
-            people = ["" if low in EMPTY else word for word, low in zip(words, plain, strict=True)]
+            people = ["" if VALUES.get(word.lower()) == UNKNOWN else word for word in words]
             columns[IDENTITY] = np.array(people, object)[cells[:, i]]
         elif name and values[:, i].min() > OTHER and values[:, i].max() > UNKNOWN:
             columns[name] = values[:, i]
@@ -207,12 +209,6 @@ def _with_columns(table: Table, header: list[str], words: list[str], cells: NDAr
         elif name:
             unused.append(name)
     return replace(table, columns=columns, unused=tuple(unused))
-
-
-def _value(word: str) -> int:
-    if word in YES_OR_NO:
-        return int(word in YES)
-    return UNKNOWN if word in EMPTY else OTHER
 
 
 def official_name(label: str) -> str:

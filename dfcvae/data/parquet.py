@@ -106,8 +106,10 @@ def open_parquet(shards: Sequence[Path], path: Path, split_seed: int) -> ImageSe
     filenames = [f"{stem}/{row}" for stem, n in zip(stems, counts, strict=True) for row in range(n)]
     if len(set(given)) == len(filenames):  # each has a path of its own
         filenames = given
-    called = [_split(shard) for shard in shards]
-    if None not in called:
+    # by the name of a shard (train-00000-of-00019) or of its folder
+    words = [(re.split("[^a-z]", shard.stem.lower())[0], shard.parent.name.lower()) for shard in shards]
+    called = [SPLIT_FOLDERS.get(stem, SPLIT_FOLDERS.get(folder, -1)) for stem, folder in words]
+    if -1 not in called:
         columns[SPLIT] = np.repeat(np.array(called, np.int8), counts)
     kind = f"{len(shards)} parquet file{'s' * (len(shards) > 1)}"
     joined = join(filenames, [Table(kind, tuple(filenames), columns)] if columns else [], split_seed)
@@ -150,9 +152,3 @@ def _columns(table: Any, labels: Sequence[str]) -> dict[str, Any]:
             columns[name] = np.full(len(column), UNKNOWN, np.int8)
             columns[name][np.asarray(column.is_valid())] = known == 1
     return columns
-
-
-def _split(shard: Path) -> int | None:
-    """The split by the name of a shard (train-00000-of-00019) or of its folder."""
-    word = re.split("[^a-z]", shard.stem.lower())[0]
-    return SPLIT_FOLDERS.get(word, SPLIT_FOLDERS.get(shard.parent.name.lower()))

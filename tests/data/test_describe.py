@@ -57,7 +57,7 @@ def test_celeba_is_described_in_full(tmp_path, cache):
     for name, column in zip(album.names, album.values.T, strict=True):
         assert f"{name} {column.sum() / COUNT:.1%}" in cells
     prepare(images, Rendering(16), progress=False)
-    assert f"decoded     16 px RGB, crop auto, bilinear: {cache}" in said(images)
+    assert f"decoded     16 px, 3 channels, crop auto, bilinear: {cache}" in said(images)
     assert "looked at   24 of 24 files, when they were decoded" in said(images)
 
 
