@@ -157,16 +157,8 @@ def test_aligned_celeba_is_known_by_its_shape():
         Rendering(64, 3, "authors", "bilinear").box(256, 256)
 
 
-@pytest.mark.parametrize(
-    ("setting", "sentence"),
-    [
-        ((0, 3, 148, "box"), "data.size: expected a positive integer, got 0"),
-        ((64, 4, 148, "box"), "data.channels: expected one of 1, 3, got 4"),
-        ((64, 3, 179, "box"), "data.crop: expected 1 to 178 pixels or one of auto, authors, full, got 179"),
-        ((64, 3, "ful", "box"), r"one of auto, authors, full \(did you mean 'full'\?\), got 'ful'"),
-        ((64, 3, 148, "bicubi"), r"one of bilinear, bicubic, box \(did you mean 'bicubic'\?\), got 'bicubi'"),
-    ],
-)
-def test_impossible_settings_are_refused(setting, sentence):
-    with pytest.raises(UserError, match=sentence):
-        Rendering(*setting)
+def test_impossible_settings_are_refused():
+    with pytest.raises(UserError, match=r"data.crop: expected 1 to 178 pixels or one of auto, authors, full, got 179"):
+        Rendering(64, 3, 179, "box")
+    with pytest.raises(UserError, match=r"one of bilinear, bicubic, box \(did you mean 'bicubic'\?\), got 'bicubi'"):
+        Rendering(64, 3, 148, "bicubi")

@@ -111,23 +111,16 @@ def test_the_zip_is_taken_before_the_folder_and_nothing_is_unpacked(album, tmp_p
 
 
 def test_other_pictures_and_lists_beside_the_aligned_ones_are_ignored(album, tmp_path):
-    LAYOUTS["kaggle_folder"](tmp_path / "other", album)
-    root = official_folder(tmp_path / "celeba", album)
-    write_images(root / "img_celeba", album)  # in the wild
-    for name in ("list_attr_celeba.csv", "list_eval_partition.csv"):
-        shutil.copy(tmp_path / "other" / name, root / name)
+    root = LAYOUTS["kaggle_folder"](tmp_path, album)
+    write(root, album.images("img_celeba") | album.lists())  # in the wild; and each list in two forms
     write_csv(root / "img_align_celeba" / "notes.csv", ["what", "n"], [["x", 1]])
     images = open_images(root)
-    assert images.path == root / "img_align_celeba"
-    assert images.names == album.names
-    assert [which for what, which in images.about if what == "labels"] == [
-        str(root / "list_attr_celeba.txt"),
-        str(root / "list_eval_partition.txt"),
-    ]
-    np.testing.assert_array_equal(open_images(root / "img_align_celeba").attributes, album.values)
-    (root / "img_align_celeba").rename(root / "aligned")
+    assert images.path == root / "img_align_celeba" / "img_align_celeba"
+    labels = [str(root / name) for name in album.lists()]
+    assert [which for what, which in images.about if what == "labels"] == labels
     shutil.rmtree(root / "img_celeba")
-    np.testing.assert_array_equal(open_images(root / "aligned").attributes, album.values)
+    (root / "img_align_celeba" / "img_align_celeba").rename(root / "aligned")
+    assert_labels(open_images(root / "aligned"), album)
 
 
 def test_celeba_hq_takes_labels_through_the_mapping_whatever_its_order(album, tmp_path):
@@ -472,18 +465,13 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n"
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("a.jpg", r"the first one, a.jpg: a git-lfs pointer: run `git lfs pull`"),
-        (
-            "img_align_celeba.zip",
-            r"celeba.zip is not a zip file. It is a git-lfs pointer.* run `git lfs pull`",
-        ),
-        ("train.parquet", r"train.parquet is not a parquet file. It is a git-lfs pointer.* run `git lfs pull`"),
-        ("list_attr_celeba.txt", r"list .*celeba.txt could not be read. It is a git-lfs pointer.* run `git lfs pull`"),
+        ("a.jpg", "the first one, a.jpg: a git-lfs pointer: run `git lfs pull`"),
+        ("img_align_celeba.zip", "celeba.zip is not a zip file. It is a git-lfs pointer.* run `git lfs pull`"),
+        ("x.parquet", "x.parquet is not a parquet file. It is a git-lfs pointer.* run `git lfs pull`"),
+        ("list_attr_celeba.txt", "list .*celeba.txt could not be read. It is a git-lfs pointer.* run `git lfs pull`"),
     ],
 )
 def test_a_git_lfs_pointer_is_told(name, says, tmp_path):
-    if name.endswith(".parquet"):
-        pytest.importorskip("pyarrow")
     write(tmp_path, {name: POINTER} | ({"1.jpg": jpeg(1)} if name.endswith(".txt") else {}))
     with pytest.raises(UserError, match=says):
         prepare(open_images(tmp_path), Rendering(), cache_dir=tmp_path / "cache", progress=False)
