@@ -2,43 +2,36 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from dfcvae.data.batches import SPLITS
-from dfcvae.data.cache import Look, caches_of, examine, in_chunks, read_looks, workers_by_default
+from dfcvae.data.cache import Look, caches_of, examine, read_looks
 from dfcvae.data.decode import Rendering, quiet_pillow
 from dfcvae.data.folders import ImageSet
 from dfcvae.errors import UserError, printable, some
 from dfcvae.images import grid, to_float
 
-SAMPLE = 10_000  # files looked at by default: a few seconds
+SAMPLE = 2_000  # files looked at: a few seconds
 SHOWN = 40  # unreadable files named one by one
 SHEET = 64  # faces on a contact sheet
 TINY = 32  # pixels of the shorter side: the smallest images that the networks are made for
 
 
-def describe(images: ImageSet, rendering: Rendering, *, progress: bool = True) -> str:
+def describe(images: ImageSet, rendering: Rendering) -> str:
     """What was found, in lines of text for ``dfcvae data info``; of the rendering the crop."""
     made = caches_of(images)
     if made:
-        looks, how = read_looks(made[0][0] / "files.csv"), "when they were decoded"
+        looks, how = read_looks(made[0][0] / "files.csv"), ", when they were decoded"
     else:
-        chosen = _spread(len(images), SAMPLE)
-        how = "" if len(chosen) == len(images) else "evenly spread; all after `dfcvae data prepare`"
-        looks = []
-        bar = tqdm(total=len(chosen), desc="looking at images", unit=" images", disable=not progress, leave=False)
-        with bar:
-            for seen in in_chunks(partial(_look, images), chosen, workers_by_default()):
-                looks += seen
-                bar.update(len(seen))
+        with quiet_pillow():
+            looks = [examine(images, i)[1] for i in _spread(len(images), SAMPLE)]
+        how = "" if len(looks) == len(images) else ", evenly spread; all after `dfcvae data prepare`"
     rows = [("path", str(images.path)), *images.about, *findings(looks, rendering)]
     rows.append(("missing", f"{some(images.missing)}: listed, but not there" if images.missing else "none"))
-    rows.append(("looked at", ", ".join(filter(None, [f"{len(looks):,} of {len(images):,} files", how]))))
+    rows.append(("looked at", f"{len(looks):,} of {len(images):,} files{how}"))
     form = "{size} px, {channels} channels, crop {crop}, {filter}"
     decoded = [f"{form.format(**about['identity'])}: {folder}" for folder, about in made]
     rows.append(("decoded", "\n".join(decoded) or "not yet"))
@@ -59,11 +52,6 @@ def contact_sheet(images: ImageSet, rendering: Rendering) -> Tensor:
     if not rendered:
         raise UserError(f"None of {len(chosen)} files of {images.path} is a readable image.")
     return grid(to_float(torch.from_numpy(np.stack(rendered))))
-
-
-def _look(images: ImageSet, rows: Sequence[int]) -> list[Look]:
-    with quiet_pillow():
-        return [examine(images, i)[1] for i in rows]
 
 
 def _spread(n: int, count: int) -> list[int]:

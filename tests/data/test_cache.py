@@ -24,7 +24,6 @@ from dfcvae.data import cache as caching
 from dfcvae.data.cache import FILES, caches, caches_of, check, in_chunks, prepare, read_looks
 from dfcvae.data.celeba import open_images
 from dfcvae.data.decode import Rendering, Undecodable
-from dfcvae.data.describe import _look
 from dfcvae.data.folders import ImageSet
 from dfcvae.errors import UserError
 from dfcvae.files import cache_root
@@ -366,5 +365,5 @@ def test_the_work_can_be_sent_to_processes_that_are_not_forked(tmp_path):
     """As on macOS and Windows: the function with all it needs survives pickling, for every kind of source."""
     for write in (official_zip, official_folder, hugging_face):
         images = open_images(write(tmp_path / write.__name__, small_album()))
-        for function in (partial(_look, images), partial(caching._render, images, Rendering(16, 3, "auto", "box"))):
-            assert pickle.loads(pickle.dumps(partial(caching.caught, function)))(range(5)) == function(range(5))
+        function = partial(caching._render, images, Rendering(16, filter="box"))
+        assert pickle.loads(pickle.dumps(partial(caching.caught, function)))(range(5)) == function(range(5))

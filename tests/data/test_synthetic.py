@@ -45,23 +45,11 @@ def test_indices_may_be_of_several_kinds_and_none(kind):
     assert (images.shape, attributes.shape) == ((0, 3, 32, 32), (0, len(ATTRIBUTES)))
 
 
-@pytest.mark.parametrize("size", [16, 17, 99, 256])
-def test_any_size_in_range_works(size):
+@pytest.mark.parametrize("size", [1, 17, 99, 300])
+def test_any_size_works(size):
     images, attributes = render_faces([7], size=size)
     assert (images.shape, images.dtype) == ((1, 3, size, size), torch.uint8)
     assert (attributes.shape, attributes.dtype) == ((1, len(ATTRIBUTES)), torch.bool)
-
-
-@pytest.mark.parametrize("size", [15, 257, 0, -64, 64.0, "64", None, True])
-def test_sizes_out_of_range_are_refused(size):
-    with pytest.raises(ValueError, match=rf"an integer from 16 to 256 pixels, got {size!r}; draw at"):
-        render_faces([0], size=size)
-
-
-@pytest.mark.parametrize("indices", [torch.zeros(2, 2).long(), torch.zeros(3), [0.5], torch.tensor(3), [True]])
-def test_indices_that_are_not_a_list_of_integers_are_refused(indices):
-    with pytest.raises(ValueError, match=r"a 1-D list of integers, got torch\.\w+ of shape"):
-        render_faces(indices)
 
 
 # ---- always the same

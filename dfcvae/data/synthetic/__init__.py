@@ -12,7 +12,6 @@ from dfcvae.data.synthetic.people import ATTRIBUTES, People, attributes_of, draw
 
 __all__ = ["ATTRIBUTES", "paint", "render_faces"]
 
-MIN_SIZE, MAX_SIZE = 16, 256
 _EYE_LINE = -0.10  # screen height of the eyes in [-1, 1]: 45 % from the top
 _PIXELS_AT_ONCE = 1 << 18  # pixels painted together: bounds the memory and keeps the work inside the cache
 
@@ -26,22 +25,12 @@ def render_faces(indices: Tensor | Sequence[int], *, seed: int = 0, size: int = 
     Args:
         indices: which faces, N >= 0 integers.
         seed: which population of faces.
-        size: height and width in pixels, 16 to 256.
+        size: height and width in pixels.
 
     Returns:
         Images, uint8 (N, 3, size, size), RGB; and attributes, bool (N, len(ATTRIBUTES)).
-
-    Raises:
-        ValueError: `size` is not an integer from 16 to 256, or `indices` is not a 1-D list of integers.
     """
-    if not isinstance(size, int) or not MIN_SIZE <= size <= MAX_SIZE:
-        raise ValueError(
-            f"size must be an integer from {MIN_SIZE} to {MAX_SIZE} pixels, got {size!r}; "
-            "draw at the nearest size in that range and resize the images."
-        )
     who = torch.as_tensor(indices)
-    if who.dim() != 1 or (len(who) and who.dtype in (torch.bool, torch.float32, torch.float64)):
-        raise ValueError(f"indices must be a 1-D list of integers, got {who.dtype} of shape {tuple(who.shape)}.")
     people = draw_people(Dice(who.long(), seed))
     images = torch.empty(len(who), 3, size, size, dtype=torch.uint8)
     step = max(1, _PIXELS_AT_ONCE // size**2)
