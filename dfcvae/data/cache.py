@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import PIL
@@ -27,7 +27,7 @@ from dfcvae.data.folders import ImageSet
 from dfcvae.errors import UserError, printable, some
 from dfcvae.files import cache_root
 
-Result = TypeVar("Result")
+Rendered = tuple[bytes, list["Look"]]
 
 CHUNK = 64  # files that one worker process decodes at a time
 FEW = 8  # chunks that are done before processes would have started
@@ -169,11 +169,17 @@ def _decode(
     return looks
 
 
-def _render(images: ImageSet, rendering: Rendering, rows: Sequence[int]) -> tuple[bytes, list[Look]]:
-    """The pixels of the readable ones of some images, (C, size, size) each, and what was found in all their files."""
-    with quiet_pillow():
-        examined = [examine(images, row) for row in rows]
-        pixels = b"".join(rendering.render(image).tobytes() for image, _ in examined if image is not None)
+def _render(images: ImageSet, rendering: Rendering, rows: Sequence[int]) -> Rendered | Exception:
+    """The pixels of the readable ones of some images, (C, size, size) each, and what was found in all their files.
+
+    Errors are returned, because a worker process would wrap one that it raises.
+    """
+    try:
+        with quiet_pillow():
+            examined = [examine(images, row) for row in rows]
+            pixels = b"".join(rendering.render(image).tobytes() for image, _ in examined if image is not None)
+    except (UserError, OSError) as error:
+        return error
     return pixels, [look for _, look in examined]
 
 
@@ -281,42 +287,34 @@ def _origin(images: ImageSet) -> dict[str, Any]:
     return {"format": FORMAT, "pillow": PIL.__version__, "source": digest.hexdigest()}
 
 
-def in_chunks(function: Callable[[Sequence[int]], Result], rows: Sequence[int], workers: int) -> Iterator[Result]:
-    """The results of a function on runs of ``CHUNK`` rows, in order, from several processes.
+def in_chunks(
+    function: Callable[[Sequence[int]], Rendered | Exception], rows: Sequence[int], workers: int
+) -> Iterator[Rendered]:
+    """The results of a function on runs of ``CHUNK`` rows, in order, from several processes; raises its errors.
 
     Processes, not threads: half of the work on a small image holds the GIL. They are PyTorch's data-loading workers,
     which exit with this process even if it is killed.
-
-    Raises:
-        UserError, OSError: raised by the function.
     """
     if workers == 1 or len(rows) <= FEW * CHUNK:
-        yield from (function(rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK))
-        return
-    # Fork only on Linux; elsewhere a script needs the usual guard around its main part.
-    context = "fork" if sys.platform == "linux" else None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # more workers than processors; forking, after which these use no threads
-        loader: DataLoader[Any] = DataLoader(
-            rows,  # type: ignore[arg-type]  # anything with a length and items
-            CHUNK,
-            num_workers=workers,
-            collate_fn=partial(caught, function),
-            multiprocessing_context=context,
-        )
-        results = iter(loader)
+        chunks = (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))
+        results: Iterator[Rendered | Exception] = map(function, chunks)
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # more workers than processors; forking, after which these use no threads
+            # Fork only on Linux; elsewhere a script needs the usual guard around its main part.
+            context = "fork" if sys.platform == "linux" else None
+            loader: DataLoader[Any] = DataLoader(
+                rows,  # type: ignore[arg-type]  # anything with a length and items
+                CHUNK,
+                num_workers=workers,
+                collate_fn=function,
+                multiprocessing_context=context,
+            )
+            results = iter(loader)
     for result in results:
         if isinstance(result, Exception):
             raise result
         yield result
-
-
-def caught(function: Callable[[Sequence[int]], Result], rows: Sequence[int]) -> Result | Exception:
-    """The result of a function, or its error: a worker would wrap one that it raises."""
-    try:
-        return function(rows)
-    except (UserError, OSError) as error:
-        return error
 
 
 def workers_by_default() -> int:
