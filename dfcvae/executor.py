@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
-from dfcvae.data.workers import workers_by_default
+from dfcvae.data.cache import workers_by_default
 from dfcvae.device import SHARED_BY
 from dfcvae.errors import PreemptedError, UserError
 

@@ -1,5 +1,6 @@
 """Images as tensors: conversions, grids, pictures and animations."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -65,7 +66,11 @@ def rows(*batches: Tensor) -> Tensor:
 def to_image(picture: Tensor, times: int = 1) -> Image.Image:
     """One picture (3 or 1, H, W) in [0, 1] as a Pillow image, enlarged ``times`` times."""
     image = Image.fromarray(to_uint8(to_rgb(picture[None])[0]).permute(1, 2, 0).cpu().numpy())
-    return image.resize((image.width * times, image.height * times), Image.Resampling.BICUBIC) if times > 1 else image
+    return _enlarged(image, times)
+
+
+def _enlarged(image: Image.Image, times: int) -> Image.Image:
+    return image.resize((image.width * times, image.height * times), Image.Resampling.BICUBIC)
 
 
 def save_png(picture: Tensor, path: str | Path) -> Path:
@@ -90,11 +95,11 @@ def is_animation(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def save_animation(frames: Tensor, path: str | Path, seconds: float = 0.06) -> Path:
-    """Write frames (N, C, H, W) in [0, 1] as a GIF that loops, or as an MP4 (H.264), creating its folder.
+def save_animation(frames: Tensor | Sequence[Image.Image], path: str | Path, seconds: float = 0.06) -> Path:
+    """Write frames as a GIF that loops, or as an MP4 (H.264), creating its folder.
 
     Args:
-        frames: small ones are enlarged to about 192 pixels.
+        frames: (N, C, H, W) in [0, 1], or Pillow images of equal size; small ones are enlarged to about 192 pixels.
         path: a .gif or .mp4 file.
         seconds: duration of a frame.
 
@@ -105,29 +110,25 @@ def save_animation(frames: Tensor, path: str | Path, seconds: float = 0.06) -> P
     if not is_animation(path):
         raise UserError(f"{path.name}: expected the name of a .gif or .mp4 file for an animation.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    times = max(1, WIDTH // frames.shape[-1])
+    pictures = [to_image(frame) if isinstance(frame, Tensor) else frame for frame in frames]
+    pictures = [_enlarged(picture, max(1, WIDTH // picture.width)) for picture in pictures]
     if path.suffix.lower() == ".gif":
-        first, *rest = (to_image(frame, times) for frame in frames)
-        first.save(path, "GIF", save_all=True, append_images=rest, duration=round(1000 * seconds), loop=0)
+        duration = round(1000 * seconds)
+        pictures[0].save(path, "GIF", save_all=True, append_images=pictures[1:], duration=duration, loop=0)
     else:
-        _write_mp4(frames.repeat_interleave(times, 2).repeat_interleave(times, 3), path, seconds)
+        _write_mp4(pictures, path, seconds)
     return path
 
 
-def _write_mp4(frames: Tensor, path: Path, seconds: float) -> None:
+def _write_mp4(pictures: Sequence[Image.Image], path: Path, seconds: float) -> None:
     try:
         import av
     except ImportError as error:
         raise UserError('MP4 needs PyAV: pip install -e ".[video]", or write a .gif.') from error
-    height, width = (side // 2 * 2 for side in frames.shape[-2:])  # H.264 stores colour for every second pixel
+    width, height = (side // 2 * 2 for side in pictures[0].size)  # H.264 stores colour for every second pixel
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=round(1 / seconds), options={"crf": "18"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for frame in to_uint8(to_rgb(frames))[:, :, :height, :width].permute(0, 2, 3, 1).cpu().numpy():
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_image(picture.crop((0, 0, width, height)))))
         container.mux(stream.encode())
-
-
-def there_and_back(frames: Tensor) -> Tensor:
-    """Frames (N, ...) forwards, then backwards without repeating the ends: an animation that loops smoothly."""
-    return torch.cat([frames, frames.flip(0)[1:-1]])

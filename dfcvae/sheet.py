@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from dfcvae.images import grid, save_animation, there_and_back, to_float, to_image, to_rgb, to_uint8
+from dfcvae.images import grid, save_animation, to_float, to_image, to_rgb, to_uint8
 
 SIDE = 128  # pixels; smaller faces are enlarged to at least this
 GAP = 3  # pixels between faces
@@ -103,6 +102,5 @@ def save_moving(
     Raises:
         UserError: for another suffix, or if PyAV is needed and missing.
     """
-    moving = torch.stack([to_float(torch.from_numpy(np.array(frame)).permute(2, 0, 1)) for frame in frames])
-    moving = there_and_back(moving) if back else moving
+    moving = [*frames, *frames[-2:0:-1]] if back else frames
     return save_animation(moving, path, max(0.02, seconds / len(moving)))

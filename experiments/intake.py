@@ -37,16 +37,19 @@ PREPARE = """
 import sys, time
 from dfcvae.data.celeba import open_images
 from dfcvae.data.cache import prepare
+from dfcvae.data.decode import Rendering
 start = time.perf_counter()
 images = open_images(sys.argv[1])
-prepare(images, size=int(sys.argv[2]), cache_dir=sys.argv[3], workers=int(sys.argv[4]), progress=False)
+prepare(images, Rendering(int(sys.argv[2])), cache_dir=sys.argv[3], workers=int(sys.argv[4]), progress=False)
 print(time.perf_counter() - start)
 """
 SERVE = """
 import sys, torch
 from dfcvae.data.celeba import open_images
 from dfcvae.data.cache import prepare
-images = prepare(open_images(sys.argv[1]), size=int(sys.argv[2]), cache_dir=sys.argv[3], progress=False)["train"].images
+from dfcvae.data.decode import Rendering
+splits = prepare(open_images(sys.argv[1]), Rendering(int(sys.argv[2])), cache_dir=sys.argv[3], progress=False)
+images = splits["train"].images
 print(sum(images[rows].float().mean().item() for rows in torch.randperm(len(images)).split(64)))
 """
 
@@ -162,7 +165,7 @@ def resident(pid: int, fields: tuple[str, ...]) -> float:
 def repeat(source: Path, folder: Path) -> Path:
     """A zip of as many images as CelebA has, under its names: those of a smaller set over and over."""
     images = open_images(source)
-    encoded = [images.files.read(i) for i in range(len(images))]
+    encoded = [images.read(i) for i in range(len(images))]
     folder.mkdir()
     with zipfile.ZipFile(folder / "img_align_celeba.zip", "w") as archive:
         for i in range(CELEBA_COUNT):
@@ -175,7 +178,7 @@ def unpack(source: Path, folder: Path) -> list[Path]:
     images = open_images(source)
     folder.mkdir()
     for i, name in enumerate(images.filenames):
-        (folder / name).write_bytes(images.files.read(i))
+        (folder / name).write_bytes(images.read(i))
     return [folder / name for name in images.filenames]
 
 

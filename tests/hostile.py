@@ -232,12 +232,12 @@ def _no_images() -> dict[str, tuple[bytes, Outcome]]:
     picture = reference()
     return {
         "text.png": (b"This is no picture.\n", Refused("not a JPEG")),
-        "web page.jpg": (b"\n<!DOCTYPE html><html>Not found</html>", Refused("a web page")),
-        "gif called jpg.jpg": (encoded(picture, "GIF"), Refused("a GIF image")),
-        "pdf called png.png": (encoded(picture, "PDF"), Refused("a PDF")),
-        "eps called jpg.jpg": (encoded(picture, "EPS"), Refused("PostScript")),
-        "zip called jpg.jpg": (b"PK\x03\x04" + b"\0" * 100, Refused("a zip")),
-        "photoshop called tif.tif": (b"8BPS\0\1" + b"\0" * 100, Refused("a Photoshop image")),
+        "web page.jpg": (b"\n<!DOCTYPE html><html>Not found</html>", Refused("not a JPEG")),
+        "gif called jpg.jpg": (encoded(picture, "GIF"), Refused("not a JPEG")),
+        "pdf called png.png": (encoded(picture, "PDF"), Refused("not a JPEG")),
+        "eps called jpg.jpg": (encoded(picture, "EPS"), Refused("not a JPEG")),
+        "zip called jpg.jpg": (b"PK\x03\x04" + b"\0" * 100, Refused("not a JPEG")),
+        "photoshop called tif.tif": (b"8BPS\0\1" + b"\0" * 100, Refused("not a JPEG")),
         "picture.gif": (encoded(picture, "GIF"), Ignored()),
         "picture.heic": (b"\0\0\0\x18ftypheic", Ignored()),
         "notes.txt": (b"notes", Ignored()),

@@ -3,7 +3,7 @@ import torch
 from PIL import Image
 
 from dfcvae.errors import UserError
-from dfcvae.images import save_animation, there_and_back
+from dfcvae.images import save_animation
 
 
 def frames(n=5):
@@ -41,7 +41,3 @@ def test_without_pyav_the_way_out_is_told(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "av", None)
     with pytest.raises(UserError, match=r'MP4 needs PyAV: pip install -e "\.\[video\]", or write a \.gif'):
         save_animation(frames(), tmp_path / "x.mp4")
-
-
-def test_there_and_back_repeats_no_end():
-    assert there_and_back(torch.arange(4)).tolist() == [0, 1, 2, 3, 2, 1]

@@ -204,7 +204,7 @@ def test_data_from_a_folder_to_a_trained_model(capsys, tmp_path):
     told = capsys.readouterr()
     assert told.out == "train 20, val 2, test 2\n"
     assert "Left out: 1 unreadable (broken.png: " in told.err
-    assert "32 px RGB, crop auto, bilinear: " in ok(capsys, "data", "info", "faces")
+    assert "32 px, 3 channels, crop auto, bilinear: " in ok(capsys, "data", "info", "faces")
     assert ok(capsys, "data", "check", "faces").endswith(": good\n")
     tiny_experiment().save(tmp_path / "tiny.yaml")
     ok(capsys, "train", "tiny.yaml", "--data.source", "faces", "--training.max_steps", "2", "--out", "run")

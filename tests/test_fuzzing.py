@@ -18,7 +18,7 @@ from dfcvae.commands.moving import parse_edits
 from dfcvae.config import DataConfig, Experiment
 from dfcvae.data.cache import FILES, caches, check, load, prepare, read_looks
 from dfcvae.data.celeba import open_images
-from dfcvae.data.decode import Undecodable, quiet_pillow
+from dfcvae.data.decode import Rendering, Undecodable, quiet_pillow
 from dfcvae.data.labels import join
 from dfcvae.data.lists import OF_CELEBA, read_list, read_mapping
 from dfcvae.errors import UserError
@@ -135,7 +135,7 @@ def test_uploads(content):
 def read_all(path):
     images = only_ours(open_images, path)
     for i in range(len(images) if images else 0):
-        only_ours(images.files.read, i)
+        only_ours(images.read, i)
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def test_parquet_files(data, folder):
 @pytest.fixture(scope="module")
 def cache(folder):
     source = open_images(broken.faces(folder / "faces"))
-    prepare(source, size=8, cache_dir=folder / "cache", progress=False)
+    prepare(source, Rendering(8), cache_dir=folder / "cache", progress=False)
     return next((folder / "cache").glob("8px-*"))
 
 
@@ -182,7 +182,7 @@ def test_caches(data, name, cache, folder):
     whole = (cache / name).read_bytes()
     changed = data.draw(damaged([whole, whole[:200]]))
     (folder / "damaged" / "8px-0" / name).write_bytes(changed)
-    splits = only_ours(load, folder / "damaged" / "8px-0")
+    splits = only_ours(load, folder / "damaged" / "8px-0", ())
     only_ours(read_looks, folder / "damaged" / "8px-0" / "files.csv")
     [(place, about)] = caches(folder / "damaged")
     problems = check(place, about)

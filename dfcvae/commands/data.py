@@ -9,13 +9,12 @@ from dfcvae.errors import UserError
 from dfcvae.ranges import Positive
 
 
-def data_info(data: DataConfig, *, sheet: Path | None = None, full: bool = False) -> None:
+def data_info(data: DataConfig, *, sheet: Path | None = None) -> None:
     """Describe a data set: layout, counts, sizes, attributes and faults.
 
     Args:
         data: the data set, and how its images are cropped and resized.
         sheet: draw a contact sheet of cropped images into this PNG.
-        full: examine every file of a set of more than 10,000.
     """
     from dfcvae.data import SYNTHETIC
     from dfcvae.data.celeba import open_images
@@ -24,7 +23,7 @@ def data_info(data: DataConfig, *, sheet: Path | None = None, full: bool = False
     from dfcvae.data.synthetic import ATTRIBUTES, render_faces
     from dfcvae.images import grid, save_png, to_float
 
-    rendering = Rendering(data.size, data.channels, data.crop, data.filter)
+    rendering = Rendering.of(data)
     if data.source == SYNTHETIC:
         print(f"Synthetic faces, drawn on demand. {len(ATTRIBUTES)} attributes: {', '.join(ATTRIBUTES)}.")
         if sheet:
@@ -34,7 +33,7 @@ def data_info(data: DataConfig, *, sheet: Path | None = None, full: bool = False
     if sheet and sheet.resolve().is_relative_to(Path(data.source).resolve()):
         raise UserError(f"{sheet} would lie among the images; choose another place for the contact sheet.")
     images = open_images(data.source, split_seed=data.split_seed)
-    print(describe(images, rendering, full=full))
+    print(describe(images, rendering))
     if sheet:
         print(f"\nContact sheet: {save_png(contact_sheet(images, rendering), sheet)}")
 

@@ -1,6 +1,6 @@
 """Faces to train on: CelebA as it is on disk, any folder of images, a user's own in Python, or synthetic faces."""
 
-from dfcvae.data.batches import Batches, TrainingBatches
+from dfcvae.data.batches import Batches, Faces, Splits, TrainingBatches, filled
 from dfcvae.data.own import OWN, as_splits, faces
 from dfcvae.data.source import (
     SYNTHETIC,
@@ -15,7 +15,6 @@ from dfcvae.data.source import (
     synthetic_faces,
     tell_other_data,
 )
-from dfcvae.data.splits import Faces, Splits, filled
 
 __all__ = [
     "OWN",

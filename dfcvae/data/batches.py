@@ -1,36 +1,94 @@
-"""Batches: uint8 images (N, C, H, W) with attributes and cached targets, gathered from the decoded array."""
+"""Faces, uint8 images with attributes, and batches of them, gathered from the decoded array."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from dfcvae.data.splits import Faces
 from dfcvae.errors import UserError
 from dfcvae.seeding import Stream, seeded_generator
 
+SPLITS = ("train", "val", "test")
+SHARE = 0.1  # of the training images, for a validation or test split that is drawn
 AHEAD = 2  # batches gathered while the one before is trained on
 Rows = tuple[Tensor, Tensor]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
-class Batch(NamedTuple):
-    """Some faces.
+@dataclass(frozen=True)
+class Faces:
+    """Images of one split and, row by row, what is true of them.
 
     Args:
-        images: uint8 (N, C, H, W).
-        attributes: bool (N, A).
-        targets: what a feature loss compares the reconstructions with, by term, where it is cached.
+        images: uint8 ``(n, C, H, W)``, 0 to 255; may be a view of a memory-mapped file.
+        attributes: bool ``(n, A)``.
+        names: the ``A`` attribute names, CelebA's spelling.
+        fingerprint: digest of the data set that they are a part of, "synthetic" for faces that are drawn; "": unknown.
+
+    Raises:
+        UserError: the images are not uint8, or the three do not fit together.
     """
 
     images: Tensor
     attributes: Tensor
-    targets: dict[str, Tensor] | None = None
+    names: tuple[str, ...]
+    fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.dim() != 4:
+            raise UserError(
+                f"Faces: expected uint8 images (n, C, H, W), got {self.images.dtype} {tuple(self.images.shape)}; "
+                "dfcvae.faces(images) converts floats in [0, 1]."
+            )
+        if self.attributes.shape != (len(self.images), len(self.names)):
+            raise UserError(
+                f"Faces: {len(self.images)} images with {len(self.names)} attribute names need attributes of shape "
+                f"({len(self.images)}, {len(self.names)}), got {tuple(self.attributes.shape)}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def to(self, device: torch.device) -> "Faces":
+        """The same faces in the memory of a device."""
+        return replace(self, images=self.images.to(device), attributes=self.attributes.to(device))
+
+    def subset(self, n: int) -> "Faces":
+        """The first ``n`` faces, without a copy.
+
+        Raises:
+            UserError: ``n`` is below 1 or above the number of faces.
+        """
+        if not 1 <= n <= len(self):
+            raise UserError(f"Asked for the first {n:,} faces, but there are {len(self):,}. Choose 1 to {len(self):,}.")
+        return replace(self, images=self.images[:n], attributes=self.attributes[:n])
+
+
+Splits = dict[str, Faces]
+"""The faces of ``"train"``, ``"val"`` and ``"test"``."""
+
+
+def filled(splits: Splits, name: str) -> Faces:
+    """A split that must not be empty.
+
+    Raises:
+        UserError: if it is: a small data set may have no test faces, a folder of test faces none to train on.
+    """
+    if not len(splits[name]):
+        raise UserError(f"The {name} split of these faces is empty; name other data with --source.")
+    return splits[name]
+
+
+class Batch(NamedTuple):
+    """Some faces."""
+
+    images: Tensor  # uint8 (N, C, H, W)
+    attributes: Tensor  # bool (N, A)
+    targets: dict[str, Tensor] | None = None  # what a feature loss compares reconstructions with, where it is cached
 
 
 class TrainingBatches:
@@ -145,13 +203,11 @@ def _mirror(images: Tensor, flips: Tensor) -> Tensor:
     return images
 
 
-def _read_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """``map``, computed by threads some items ahead."""
-    waiting: deque = deque()
+def _read_ahead(gather: Callable[[Rows], Batch], rows: Iterable[Rows]) -> Iterator[Batch]:
+    """``map``, computed by threads some batches ahead."""
+    waiting: deque[Future[Batch]] = deque()
     with ThreadPoolExecutor(AHEAD, thread_name_prefix="read-ahead") as pool:
-        for item in items:
-            waiting.append(pool.submit(function, item))
+        for at in rows:
+            waiting.append(pool.submit(gather, at))
             if len(waiting) > AHEAD:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()

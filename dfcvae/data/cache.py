@@ -6,9 +6,8 @@ import json
 import os
 import shutil
 import sys
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -17,46 +16,42 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL
 import torch
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from PIL import Image
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from dfcvae.data.batches import SPLITS, Faces, Splits
 from dfcvae.data.decode import Rendering, Undecodable, decode, quiet_pillow
 from dfcvae.data.folders import ImageSet
-from dfcvae.data.splits import SPLITS, Faces, Splits
-from dfcvae.data.workers import in_chunks, workers_by_default
 from dfcvae.errors import UserError, printable, some
 from dfcvae.files import cache_root
 
+Rendered = tuple[bytes, list["Look"]]
+
+CHUNK = 64  # files that one worker process decodes at a time
+FEW = 8  # chunks that are done before processes would have started
 FORMAT = 2  # increment when the files of a cache, or the pixels that decoding and rendering give, change
 FILES = ("images.npy", "attributes.npy", "split.npy", "files.csv")
-A_DAY = 86_400  # seconds
-REPORTED = ("no access", "not listed", "unknown")  # findings that change what is trained on
+REPORTED = ("not listed", "unknown")  # findings that change what is trained on
 WHAT_TO_DO = " Complete the data set, or omit --strict to leave them out."
 
 
 class Look(NamedTuple):
-    """What was found in one file.
-
-    Attributes:
-        name: of the file.
-        width, height: in pixels, upright; 0 if it could not be decoded.
-        digest: of its bytes; empty if they could not be read.
-        problem: why it could not be decoded, or empty.
-    """
+    """What was found in one file."""
 
     name: str
-    width: int = 0
+    width: int = 0  # in pixels, upright; 0 if it could not be decoded
     height: int = 0
-    digest: str = ""
-    problem: str = ""
+    digest: str = ""  # of its bytes; empty if they could not be read
+    problem: str = ""  # why it could not be decoded, or empty
 
 
 def examine(images: ImageSet, i: int) -> tuple[Image.Image | None, Look]:
     """Image ``i`` decoded, or None, and what was found in its file."""
     name, digest = images.filenames[i], ""
     try:
-        data = images.files.read(i)
+        data = images.read(i)
         digest = hashlib.blake2b(data, digest_size=8).hexdigest()
         image = decode(data)
     except Undecodable as reason:
@@ -66,11 +61,8 @@ def examine(images: ImageSet, i: int) -> tuple[Image.Image | None, Look]:
 
 def prepare(
     images: ImageSet,
+    rendering: Rendering,
     *,
-    size: int = 64,
-    channels: int = 3,
-    crop: int | str = "auto",
-    filter: str = "bilinear",
     strict: bool = False,
     cache_dir: str | Path | None = None,
     workers: int | None = None,
@@ -82,9 +74,8 @@ def prepare(
 
     Args:
         images: an opened data set.
-        size, channels, crop, filter: see `Rendering`.
-        strict: refuse images or folders that are missing or unreadable, instead of leaving them out with a message on
-            stderr.
+        rendering: how to crop and resize them.
+        strict: refuse images that are missing or unreadable, instead of leaving them out with a message on stderr.
         cache_dir: where decoded images are stored, see `cache_root`.
         workers: decoding processes, by default one per processor. The result does not depend on it.
         progress: show a progress bar, and what was left out, on stderr.
@@ -95,24 +86,20 @@ def prepare(
     Raises:
         UserError: no image can be read, the cache cannot be written, a value is out of range, or ``strict``.
     """
-    rendering = Rendering(size, channels, crop, filter)
-    if workers is not None and workers < 1:
-        raise UserError(f"workers: expected at least 1, got {workers}.")
     if not len(images):
         raise UserError(f"None of the {len(images.missing):,} listed images is in {images.path}.")
     if strict and images.missing:
         raise UserError(f"Images are listed but not in {images.path}: {some(images.missing)}.{WHAT_TO_DO}")
-    if strict and images.closed:
-        raise UserError(f"Folders in {images.path} cannot be listed: {some(images.closed)}. Check their permissions.")
     for what, which in images.about if progress else ():
         if what in REPORTED:
             print(f"{what.capitalize()}: {which}.", file=sys.stderr)
     identity = _origin(images) | asdict(rendering)
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    folder = cache_root(cache_dir) / f"{size}px-{name}"
+    folder = cache_root(cache_dir) / f"{rendering.size}px-{name}"
     if not folder.exists():
         try:
-            with _locked(folder, progress):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder.parent / f".{folder.name}.lock"):
                 if not folder.exists():  # else another process has just made it
                     _build(images, rendering, folder, identity, workers or workers_by_default(), progress)
         except (OSError, NotImplementedError) as error:  # the latter from file systems without locks
@@ -120,23 +107,9 @@ def prepare(
                 f"Could not write the decoded images to {folder.parent}: {getattr(error, 'strerror', None) or error}. "
                 "Free some space, or choose another folder (environment variable DFCVAE_CACHE)."
             ) from error
-    splits = load(folder)
-    if splits["train"].names != images.names:
-        raise _corrupted(folder, "its attributes are not those of the data set")
+    splits = load(folder, images.names)
     _report_left_out(images, folder, len(images) - sum(map(len, splits.values())), strict, progress)
     return splits
-
-
-def _locked(folder: Path, progress: bool) -> Any:
-    """The lock on making a folder, acquired; another process that holds it is waited for."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.parent / f".{folder.name}.lock")
-    try:
-        return lock.acquire(timeout=0)
-    except Timeout:
-        if progress:
-            print("Another process is decoding this data set; waiting for it.", file=sys.stderr)
-        return lock.acquire()
 
 
 def _build(
@@ -144,10 +117,7 @@ def _build(
 ) -> None:
     """Decodes all images into a hidden folder, which is renamed once it is complete and on the disk."""
     unfinished = folder.with_name(f".{folder.name}.partial")
-    for leftover in folder.parent.glob(".*.partial"):  # of killed processes
-        with suppress(FileNotFoundError):  # another process has just finished it
-            if leftover == unfinished or time.time() - leftover.stat().st_mtime > A_DAY:
-                shutil.rmtree(leftover, ignore_errors=True)
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a killed process
     unfinished.mkdir()
     try:
         order = np.argsort(images.split, kind="stable")  # makes each split contiguous
@@ -165,7 +135,6 @@ def _build(
             "identity": identity,
             "names": images.names,
             "made_from": str(images.path),
-            "images": len(usable),
             "checksums": {name: sha256(unfinished / name) for name in FILES},
         }
         (unfinished / "cache.json").write_text(json.dumps(about, indent=1))
@@ -186,19 +155,12 @@ def _decode(
     stays zero.
     """
     shape = (len(order), rendering.channels, rendering.size, rendering.size)
-    total, free = int(np.prod(shape)), shutil.disk_usage(path.parent).free
-    if total > free:
-        raise UserError(
-            f"Decoding {len(order):,} images at {rendering.size} px needs {total / 1e9:.1f} GB in "
-            f"{path.parent.parent}, but only {free / 1e9:.1f} GB are free. Free some space, or choose another folder "
-            "(environment variable DFCVAE_CACHE)."
-        )
     looks: list[Look] = []
     bar = tqdm(total=len(order), desc="decoding", unit=" images", disable=not progress)
     # Written, not memory-mapped: on a full disk a write raises an error, a mapping kills the process.
     with bar, open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        end = file.tell() + total
+        end = file.tell() + int(np.prod(shape))
         for pixels, found in in_chunks(partial(_render, images, rendering), order, workers):
             file.write(pixels)
             looks += found
@@ -207,11 +169,17 @@ def _decode(
     return looks
 
 
-def _render(images: ImageSet, rendering: Rendering, rows: Sequence[int]) -> tuple[bytes, list[Look]]:
-    """The pixels of the readable ones of some images, (C, size, size) each, and what was found in all their files."""
-    with quiet_pillow():
-        examined = [examine(images, row) for row in rows]
-        pixels = b"".join(rendering.render(image).tobytes() for image, _ in examined if image is not None)
+def _render(images: ImageSet, rendering: Rendering, rows: Sequence[int]) -> Rendered | Exception:
+    """The pixels of the readable ones of some images, (C, size, size) each, and what was found in all their files.
+
+    Errors are returned, because a worker process would wrap one that it raises.
+    """
+    try:
+        with quiet_pillow():
+            examined = [examine(images, row) for row in rows]
+            pixels = b"".join(rendering.render(image).tobytes() for image, _ in examined if image is not None)
+    except (UserError, OSError) as error:
+        return error
     return pixels, [look for _, look in examined]
 
 
@@ -228,8 +196,8 @@ def _report_left_out(images: ImageSet, folder: Path, unreadable: int, strict: bo
         print(f"Left out: {', '.join(parts)}. `dfcvae data info` shows details.", file=sys.stderr)
 
 
-def load(folder: Path) -> Splits:
-    """The splits in the folder of a cache, memory-mapped.
+def load(folder: Path, names: tuple[str, ...]) -> Splits:
+    """The splits in the folder of a cache, with attributes of these names, memory-mapped.
 
     Labels are compared with their checksums. Pixels, which take minutes to read, are checked only by `check`.
 
@@ -244,23 +212,18 @@ def load(folder: Path) -> Splits:
         # Copy-on-write: torch warns about read-only arrays, and nobody can change the file by accident.
         images = torch.from_numpy(np.load(folder / "images.npy", mmap_mode="c"))
         attributes, split = torch.from_numpy(np.load(folder / "attributes.npy")), np.load(folder / "split.npy")
-        names, n = tuple(about["names"]), about["images"]
-        if not (n == len(split) <= len(images) and attributes.shape == (n, len(names))) or images.dim() != 4:
-            raise ValueError("its files do not belong together")
-        if (images.dtype, attributes.dtype, split.dtype) != (torch.uint8, torch.bool, np.int8):
-            raise ValueError("its files have the wrong data types")
-        fingerprint = hashlib.sha256(json.dumps([about["names"], about["checksums"]]).encode()).hexdigest()
+        if images.dim() != 4 or images.dtype != torch.uint8 or len(images) < len(split):
+            raise ValueError("images.npy does not belong to its labels")
+        fingerprint = hashlib.sha256(json.dumps([names, about["checksums"]]).encode()).hexdigest()
     except Exception as error:  # NumPy parses the header as Python: a corrupted one raises almost anything
-        raise _corrupted(folder, str(error)) from error
+        raise UserError(
+            f"The decoded images in {folder} are corrupted: {error}. Delete this folder and start again."
+        ) from error
     bounds = np.searchsorted(split, range(len(SPLITS) + 1)).tolist()
     return {
         name: Faces(images[start:stop], attributes[start:stop], names, fingerprint)
         for name, start, stop in zip(SPLITS, bounds[:-1], bounds[1:], strict=True)
     }
-
-
-def _corrupted(folder: Path, why: str) -> UserError:
-    return UserError(f"The decoded images in {folder} are corrupted: {why}. Delete this folder and start again.")
 
 
 def caches(cache_dir: str | Path | None = None) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -318,7 +281,42 @@ def sha256(path: Path) -> str:
 
 def _origin(images: ImageSet) -> dict[str, Any]:
     """Everything that a cache depends on besides its `Rendering`."""
-    digest = hashlib.sha256(json.dumps([images.filenames, images.names, images.files.stamp()]).encode())
+    digest = hashlib.sha256(json.dumps([images.filenames, images.names, images.files.stamp(images.members)]).encode())
     digest.update(images.attributes.tobytes())
     digest.update(images.split.tobytes())
     return {"format": FORMAT, "pillow": PIL.__version__, "source": digest.hexdigest()}
+
+
+def in_chunks(
+    function: Callable[[Sequence[int]], Rendered | Exception], rows: Sequence[int], workers: int
+) -> Iterator[Rendered]:
+    """The results of a function on runs of ``CHUNK`` rows, in order, from several processes; raises its errors.
+
+    Processes, not threads: half of the work on a small image holds the GIL. They are PyTorch's data-loading workers,
+    which exit with this process even if it is killed.
+    """
+    if workers == 1 or len(rows) <= FEW * CHUNK:
+        chunks = (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))
+        results: Iterator[Rendered | Exception] = map(function, chunks)
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # more workers than processors; forking, after which these use no threads
+            # Fork only on Linux; elsewhere a script needs the usual guard around its main part.
+            context = "fork" if sys.platform == "linux" else None
+            loader: DataLoader[Any] = DataLoader(
+                rows,  # type: ignore[arg-type]  # anything with a length and items
+                CHUNK,
+                num_workers=workers,
+                collate_fn=function,
+                multiprocessing_context=context,
+            )
+            results = iter(loader)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+        yield result
+
+
+def workers_by_default() -> int:
+    """One for each processor that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -5,25 +5,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from dfcvae.errors import UserError, nearest
+from dfcvae.config import DataConfig
+from dfcvae.errors import UserError
 from dfcvae.files import LFS_MAGIC
+from dfcvae.ranges import Positive, Range, check_fields
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"))
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF")  # Pillow's names; none of them starts another program
-OTHER_KINDS = {
-    b"gif8": "a GIF image",
-    b"%pdf": "a PDF",
-    b"%!ps": "PostScript",
-    b"pk\x03\x04": "a zip",
-    b"8bps": "a Photoshop image",
-    b"<!do": "a web page",
-    b"<htm": "a web page",
-}
 FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -32,7 +26,6 @@ FILTERS = {
 CELEBA_WIDTH, CELEBA_HEIGHT = 178, 218
 DEFAULT_CROP = 148
 AUTHORS_CROP = 30, 40, 138  # left, top and side of the crop in the code of Hou et al.: not in the centre
-CROPS = ("auto", "authors", "full")
 
 
 class Undecodable(Exception):  # noqa: N818 - a finding about a file, not a failure of the program
@@ -97,9 +90,6 @@ def _reason(data: bytes, error: Exception) -> str:
         return "empty file"
     if data.startswith(LFS_MAGIC):
         return "a git-lfs pointer: run `git lfs pull`"
-    start = data[:64].lstrip()[:4].lower()
-    if start in OTHER_KINDS:
-        return OTHER_KINDS[start]
     if isinstance(error, Image.UnidentifiedImageError):
         return "not a JPEG, PNG, WebP, BMP or TIFF image"
     return f"corrupted or truncated ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
@@ -119,27 +109,23 @@ class Rendering:
         filter: a key of `FILTERS`.
 
     Raises:
-        UserError: a value is out of range.
+        UsageError: a value is out of range.
     """
 
-    size: int
-    channels: int
-    crop: int | str
-    filter: str
+    size: Positive = 64
+    channels: Literal[1, 3] = 3
+    crop: Annotated[int, Range(1, CELEBA_WIDTH, f"1 to {CELEBA_WIDTH} pixels")] | Literal["auto", "authors", "full"] = (
+        "auto"
+    )
+    filter: Literal["bilinear", "bicubic", "box"] = "bilinear"
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise UserError(f"size: expected at least 1 pixel, got {self.size}.")
-        if self.channels not in (1, 3):
-            raise UserError(f"channels: expected 3 (RGB) or 1 (luma), got {self.channels}.")
-        if isinstance(self.crop, str) and self.crop not in CROPS:
-            hint = nearest(self.crop, CROPS)
-            raise UserError(f"crop: expected a number of pixels or one of {', '.join(CROPS)}, got {self.crop!r}{hint}.")
-        if isinstance(self.crop, int) and not 1 <= self.crop <= CELEBA_WIDTH:
-            raise UserError(f"crop: expected 1 to {CELEBA_WIDTH} pixels of CelebA's width, got {self.crop}.")
-        if self.filter not in FILTERS:
-            hint = nearest(self.filter, FILTERS)
-            raise UserError(f"filter: expected one of {', '.join(FILTERS)}, got {self.filter!r}{hint}.")
+        check_fields(self, "data.")
+
+    @staticmethod
+    def of(config: DataConfig) -> "Rendering":
+        """That of a data configuration."""
+        return Rendering(config.size, config.channels, config.crop, config.filter)  # type: ignore[arg-type]  # checked
 
     def box(self, width: int, height: int) -> tuple[int, int, int, int]:
         """The crop (left, top, right, bottom) in an image of this size, rounded as torchvision does.

@@ -2,44 +2,39 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from dfcvae.data.batches import SPLITS
 from dfcvae.data.cache import Look, caches_of, examine, read_looks
 from dfcvae.data.decode import Rendering, quiet_pillow
 from dfcvae.data.folders import ImageSet
-from dfcvae.data.splits import SPLITS
-from dfcvae.data.workers import in_chunks, workers_by_default
 from dfcvae.errors import UserError, printable, some
 from dfcvae.images import grid, to_float
 
-SAMPLE = 10_000  # files looked at by default: a few seconds
+SAMPLE = 2_000  # files looked at: a few seconds
 SHOWN = 40  # unreadable files named one by one
 SHEET = 64  # faces on a contact sheet
 TINY = 32  # pixels of the shorter side: the smallest images that the networks are made for
 
 
-def describe(images: ImageSet, rendering: Rendering, *, full: bool = False, progress: bool = True) -> str:
-    """What was found, in lines of text for ``dfcvae data info``.
-
-    Args:
-        images: an opened data set.
-        rendering: whose crop is shown.
-        full: look at every file, however many there are. Files that were decoded into a cache are not looked at again.
-        progress: show a progress bar on stderr.
-    """
+def describe(images: ImageSet, rendering: Rendering) -> str:
+    """What was found, in lines of text for ``dfcvae data info``; of the rendering the crop."""
     made = caches_of(images)
-    looks, how = _looks(images, made, full, progress)
+    if made:
+        looks, how = read_looks(made[0][0] / "files.csv"), ", when they were decoded"
+    else:
+        with quiet_pillow():
+            looks = [examine(images, i)[1] for i in _spread(len(images), SAMPLE)]
+        how = "" if len(looks) == len(images) else ", evenly spread; all after `dfcvae data prepare`"
     rows = [("path", str(images.path)), *images.about, *findings(looks, rendering)]
     rows.append(("missing", f"{some(images.missing)}: listed, but not there" if images.missing else "none"))
-    rows.append(("looked at", how))
-    rows.append(("decoded", "\n".join(f"{_rendering(about['identity'])}: {at}" for at, about in made) or "not yet"))
+    rows.append(("looked at", f"{len(looks):,} of {len(images):,} files{how}"))
+    form = "{size} px, {channels} channels, crop {crop}, {filter}"
+    decoded = [f"{form.format(**about['identity'])}: {folder}" for folder, about in made]
+    rows.append(("decoded", "\n".join(decoded) or "not yet"))
     lines = [f"  {what:12}{which}".replace("\n", f"\n{'':14}") for what, which in rows]
     return "\n".join([images.layout, *lines, "", *_counts(images), "", *_attributes(images)])
 
@@ -57,26 +52,6 @@ def contact_sheet(images: ImageSet, rendering: Rendering) -> Tensor:
     if not rendered:
         raise UserError(f"None of {len(chosen)} files of {images.path} is a readable image.")
     return grid(to_float(torch.from_numpy(np.stack(rendered))))
-
-
-def _looks(images: ImageSet, made: Sequence[tuple[Path, Any]], full: bool, progress: bool) -> tuple[list[Look], str]:
-    """What is known of the files: from a cache, or from looking at all or some of them with all processors."""
-    if made:
-        return read_looks(made[0][0] / "files.csv"), f"all {len(images):,} files, when they were decoded"
-    chosen = range(len(images)) if full else _spread(len(images), SAMPLE)
-    looks: list[Look] = []
-    with tqdm(total=len(chosen), desc="looking at images", unit=" images", disable=not progress, leave=False) as bar:
-        for seen in in_chunks(partial(_look, images), chosen, workers_by_default()):
-            looks += seen
-            bar.update(len(seen))
-    if len(chosen) == len(images):
-        return looks, f"all {len(images):,} files"
-    return looks, f"{len(chosen):,} of {len(images):,} files, evenly spread; --full looks at all"
-
-
-def _look(images: ImageSet, rows: Sequence[int]) -> list[Look]:
-    with quiet_pillow():
-        return [examine(images, i)[1] for i in rows]
 
 
 def _spread(n: int, count: int) -> list[int]:
@@ -131,8 +106,3 @@ def _attributes(images: ImageSet) -> Iterator[str]:
     half = (len(cells) + 1) // 2
     for i in range(half):
         yield "   ".join(cells[i::half])
-
-
-def _rendering(made: dict[str, Any]) -> str:
-    kind = "RGB" if made["channels"] == 3 else "luma"
-    return f"{made['size']} px {kind}, crop {made['crop']}, {made['filter']}"

@@ -6,10 +6,10 @@ import os
 import re
 import stat
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,74 +28,50 @@ NO_DATA |= {"thumbs.db", "desktop.ini"}
 TOO_LARGE = f"larger than {LARGEST // 2**20} MB"
 
 
-class EncodedImages(Protocol):
-    """Image files by number; cheap to send to another process."""
+class Files(Protocol):
+    """Encoded images in a folder, a zip or parquet files; cheap to send to another process."""
 
-    def read(self, i: int) -> bytes:
-        """The encoded image ``i``; raises `Undecodable` if this file cannot be read."""
+    def read(self, member: Any) -> bytes: ...  # raises `Undecodable` if this file cannot be read
 
-    def stamp(self) -> str:
-        """A digest that changes when an image does; cheap, decodes nothing."""
+    def stamp(self, members: Sequence[Any]) -> str: ...  # a digest that changes when an image does; decodes nothing
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images in a fixed order, with labels and splits.
+    """Images in a fixed order, with labels and splits."""
 
-    Attributes:
-        path: where the images are: a folder, a zip or a parquet file.
-        layout: what it was recognised as.
-        files: the encoded images.
-        filenames: ``n`` names.
-        attributes: bool ``(n, A)``; A is 0 where nothing is known.
-        names: the ``A`` attribute names.
-        split: int8 ``(n,)``, indices into `SPLITS`.
-        missing: names that are listed but not on the disk.
-        closed: folders that could not be listed.
-        about: further findings as (what, which), for people to read.
-        official: counts of train, val and test in the full data set, where known.
-    """
-
-    path: Path
-    layout: str
-    files: EncodedImages
+    path: Path  # a folder, a zip or a parquet file
+    layout: str  # what it was recognised as
+    files: Files
+    members: Sequence[Any]  # what `files` calls each of n images
     filenames: tuple[str, ...]
-    attributes: NDArray[np.bool_]
-    names: tuple[str, ...]
-    split: NDArray[np.int8]
-    missing: tuple[str, ...] = ()
-    closed: tuple[str, ...] = ()
-    about: tuple[tuple[str, str], ...] = ()
-    official: tuple[int, int, int] | None = None
+    attributes: NDArray[np.bool_]  # (n, A); A is 0 where nothing is known
+    names: tuple[str, ...]  # of the A attributes
+    split: NDArray[np.int8]  # (n,), indices into `SPLITS`
+    missing: tuple[str, ...] = ()  # names that are listed but not on the disk
+    about: tuple[tuple[str, str], ...] = ()  # further findings as (what, which), for people to read
+    official: tuple[int, int, int] | None = None  # counts of train, val and test in the full data set, where known
 
     def __len__(self) -> int:
         return len(self.filenames)
 
+    def read(self, i: int) -> bytes:
+        """The encoded image ``i``; raises `Undecodable` if it cannot be read."""
+        return self.files.read(self.members[i])
+
 
 class Folder:
-    """Files below a folder, links followed.
-
-    Attributes:
-        names: relative, with slashes, in natural order; no hidden files, no folders.
-        closed: folders below it that cannot be listed.
-
-    Raises:
-        UserError: the folder itself cannot be listed.
-    """
+    """Files below a folder, links followed; a UserError if a folder cannot be listed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        faults: list[OSError] = []
-        self.names = sorted(_walk(path, faults), key=natural)
-        self.closed = tuple(os.path.relpath(fault.filename, path) for fault in faults)
-        if os.curdir in self.closed:
-            raise UserError(f"The folder {path} cannot be listed ({faults[0].strerror}). Check its permissions.")
+        self.names = sorted(_walk(path), key=natural)  # relative, with slashes; no hidden files, no folders
 
     def read(self, name: str) -> bytes:
         """The content of a file."""
         return read_file(self.path / name)
 
-    def stamp(self, names: Iterable[str]) -> str:
+    def stamp(self, names: Sequence[str]) -> str:
         """A digest of the sizes and modification times of some files, in place of their contents."""
         digest = hashlib.sha256()
         for name in names:
@@ -109,17 +85,7 @@ class Folder:
 
 
 class Zip:
-    """Members of a zip, read in place.
-
-    Attributes:
-        names: as in `Folder`; the backslashes that some Windows programs write are slashes here.
-        closed: empty, as in `Folder`.
-
-    Raises:
-        UserError: it is not a complete zip.
-    """
-
-    closed = ()
+    """Members of a zip, read in place; a UserError if it is not a complete one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -133,6 +99,7 @@ class Zip:
                 page = file.read(256).lstrip().lower().startswith((b"<!doctype", b"<html"))
             hint = " It is a web page: the download was refused (Google Drive's quota does this)." if page else ""
             raise UserError(f"{path} is not a complete zip file ({error}).{hint} Download it again.") from error
+        # some Windows programs write backslashes
         self._members = {name.replace("\\", "/"): name for name in members}
         self.names = sorted((n for n in self._members if _is_visible(n) and not n.endswith("/")), key=natural)
 
@@ -166,29 +133,13 @@ class Zip:
                 raise _disk_fault(self.path, error) from error
             raise Undecodable(f"corrupted in the zip: {error}") from error
 
-    def stamp(self, names: Iterable[str]) -> str:
+    def stamp(self, names: Sequence[str]) -> str:
         """A digest of the checksums in the zip: one that was moved, or packed again, is the same data."""
         checksums = [self._archive().getinfo(self._members[name]).CRC for name in names]
         return hashlib.sha256(np.array(checksums, np.uint32).tobytes()).hexdigest()
 
 
 Tree = Folder | Zip
-
-
-@dataclass(frozen=True)
-class TreeImages:
-    """Some files of a folder or zip, by number."""
-
-    tree: Tree
-    names: tuple[str, ...]
-
-    def read(self, i: int) -> bytes:
-        """The encoded image ``i``."""
-        return self.tree.read(self.names[i])
-
-    def stamp(self) -> str:
-        """A digest that changes when an image does."""
-        return self.tree.stamp(self.names)
 
 
 def read_file(path: Path) -> bytes:
@@ -218,10 +169,14 @@ def natural(name: str) -> list[str | tuple[int, str]]:
     return [(len(part.lstrip("0")), part.lstrip("0")) if i % 2 else part for i, part in parts]
 
 
-def _walk(root: Path, faults: list[OSError]) -> Iterator[str]:
-    """Names of the files below a folder; adds to ``faults`` what cannot be listed."""
+def _walk(root: Path) -> Iterator[str]:
+    """Names of the files below a folder."""
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"The folder {error.filename} cannot be listed ({error.strerror}). Check its permissions.")
+
     seen: set[tuple[int, int]] = set()  # links may form cycles
-    for folder, folders, files in os.walk(root, onerror=faults.append, followlinks=True):
+    for folder, folders, files in os.walk(root, onerror=refuse, followlinks=True):
         status = os.stat(folder)
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()

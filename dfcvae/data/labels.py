@@ -2,22 +2,23 @@
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from itertools import permutations, takewhile
+from itertools import takewhile
 from posixpath import basename, dirname
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dfcvae.data.batches import SHARE, SPLITS
 from dfcvae.data.lists import IDENTITY, SPLIT, SPLIT_NAMES, UNKNOWN, Table, normal, stem
-from dfcvae.data.splits import SHARE, SPLITS
 from dfcvae.errors import UserError, some
 
 CELEBA_COUNTS = 162_770, 19_867, 19_962  # in the order of the numbered images
 SPLIT_FOLDERS = {name: place for name, place in SPLIT_NAMES.items() if len(name) > 1}
 """What splits are called in the names of folders, lists and shards."""
+
+PERSON_FOLDERS = 20  # fewer are classes
 
 
 class Labels(NamedTuple):
@@ -29,9 +30,6 @@ class Labels(NamedTuple):
     split: NDArray[np.int8]
     missing: tuple[str, ...]
     about: tuple[tuple[str, str], ...]
-
-
-PERSON_FOLDERS = 20  # fewer are classes
 
 
 class Match(NamedTuple):
@@ -51,15 +49,13 @@ class Match(NamedTuple):
         least = 0 if self.table.near else len(self.table.filenames) / 2
         return bool(self.table.columns) and int(self.named.sum()) > least
 
-    @property
-    def missing(self) -> list[str]:
-        """Names in it that are none of the files."""
-        found = {*self.row.tolist()}
-        return [name for row, name in enumerate(self.table.filenames) if row not in found]
+    def column(self, name: str, unknown: Any = UNKNOWN) -> NDArray[Any]:
+        """The cell of each file in a column."""
+        return np.where(self.named, self.table.columns[name][self.row], unknown)
 
-    def fill(self, name: str, column: NDArray[Any]) -> None:
-        """Enters the cells of a column for the files that the table names."""
-        column[self.named] = self.table.columns[name][self.row[self.named]]
+    def of(self, files: NDArray[np.int64]) -> "Match":
+        """The match for some of the files."""
+        return Match(self.table, self.row[files])
 
 
 def join(files: Sequence[str], tables: Sequence[Table], seed: int, numbered: bool = False) -> Labels:
@@ -75,37 +71,37 @@ def join(files: Sequence[str], tables: Sequence[Table], seed: int, numbered: boo
         numbered: whether tables and files are CelebA-HQ's, which are numbers, with or without leading zeros.
 
     Raises:
-        UserError: a list of CelebA names none of the files, two of them do not list the same images, or two lists
-            disagree about an attribute.
+        UserError: a list of CelebA names none of the files, or two lists disagree about an attribute.
     """
     matches = [Match(table, _rows_of(files, table, NUMBERED if numbered else KEYS)) for table in tables]
-    for table, row in matches:
-        if table.required and (row < 0).all():
+    for match in matches:
+        if match.table.is_required and not match.named.any():
+            first = next(iter(match.table.filenames), "-")
             raise UserError(
-                f"None of the images that {table.label} names (first: {next(iter(table.filenames), '-')}) is among the "
-                f"{len(files):,} images found (first: {files[0]}), or several have the same name. Use lists and images "
-                "that belong together."
+                f"None of the images that {match.table.label} names (first: {first}) is among the {len(files):,} "
+                f"images found (first: {files[0]}), or several have the same name. Use lists and images that belong "
+                "together."
             )
     used = [match for match in matches if match.is_used]
     listing = _listing(used)
-    _must_agree(files, listing, used)
-    split, how = _given_splits(len(files), used, listing)
-    missing = [name for match in listing for name in match.missing]
-    chosen = np.logical_or.reduce([match.named for match in listing]) if listing else np.ones(len(files), np.bool_)
-    chosen = np.flatnonzero(chosen & (split >= 0)) if how else _without_strays(files, np.flatnonzero(chosen))
-    used_files = [files[i] for i in chosen.tolist()]
-    used = [Match(table, row[chosen]) for table, row in used]
-    values = _attributes(len(used_files), used)
-    split, how = _split(used_files, split[chosen], how, *_people(used_files, used), seed)
-    about = [*(("labels", m.table.label) for m in used), ("split", how), *unknown(values)]
-    if len(used_files) < len(files):
-        about.append(("not listed", f"{some(sorted({*files} - {*used_files}))}, left out"))
+    gone = [(table.filenames, sorted({*range(len(table.filenames))} - {*rows.tolist()})) for table, rows in listing]
+    missing = tuple(names[row] for names, rows in gone for row in rows)
+    named = np.logical_or.reduce([match.named for match in listing]) if listing else np.ones(len(files), np.bool_)
+    chosen = np.flatnonzero(named)
+    split, how = _given_split([files[i] for i in chosen.tolist()], [match.of(chosen) for match in used])
+    chosen, split = chosen[split >= 0], split[split >= 0]
+    labelled, used = [files[i] for i in chosen.tolist()], [match.of(chosen) for match in used]
+    split, how = complete(split, how, *_people(labelled, used), seed)
+    values = _attributes(used)
+    about = [*(("labels", match.table.label) for match in used), ("split", how), *_unknown(values)]
+    if len(labelled) < len(files):
+        about.append(("not listed", f"{some(sorted({*files} - {*labelled}))}, left out"))
     unused = [name for match in used for name in match.table.unused]
     unused += [basename(match.table.label) for match in matches if not match.is_used]
     if unused:
         about.append(("not used", ", ".join(dict.fromkeys(unused))))
-    attributes = np.array([*values.values()], np.int8).reshape(len(values), len(used_files)).T == 1
-    return Labels(tuple(used_files), attributes, tuple(values), split, tuple(missing), tuple(about))
+    attributes = np.array([*values.values()], np.int8).reshape(len(values), len(labelled)).T == 1
+    return Labels(tuple(labelled), attributes, tuple(values), split, missing, tuple(about))
 
 
 def relative_to_common_folder(files: Sequence[str]) -> tuple[str, list[str]]:
@@ -135,7 +131,7 @@ def _rows_of(files: Sequence[str], table: Table, keys: Sequence[Key]) -> NDArray
     start, place = f"{table.folder}/" if table.folder else "", _place(table.label)
     inside = [file.removeprefix(start) for file in files if file.startswith(start)]
     best = {start + file: row for file, row in match(inside, table.filenames, keys).items()}
-    if place is not None and len(best) < len(table.filenames):
+    if place >= 0 and len(best) < len(table.filenames):
         of_split = [file for file, top in zip(files, _tops(files), strict=True) if SPLIT_FOLDERS.get(top) == place]
         best = max(best, match(of_split, table.filenames, keys), key=len)
     if start and not best:
@@ -161,11 +157,11 @@ def match(files: Sequence[str], listed: Sequence[str], keys: Sequence[Key] = KEY
     return {file: best[file] for file in files if file in best}
 
 
-def _place(label: str) -> int | None:
-    """The split that a list is called by (``fairface_label_train.csv``)."""
+def _place(label: str) -> int:
+    """The split that a list is called by (``fairface_label_train.csv``), or -1."""
     words = re.split("[^a-z]+", stem(normal(label)).lower())
     places = {SPLIT_FOLDERS[word] for word in words if word in SPLIT_FOLDERS}
-    return places.pop() if len(places) == 1 else None
+    return places.pop() if len(places) == 1 else -1
 
 
 def _listing(matches: Sequence[Match]) -> list[Match]:
@@ -179,30 +175,20 @@ def _listing(matches: Sequence[Match]) -> list[Match]:
     return max(groups.values(), key=lambda group: sum(match.named.sum() for match in group))
 
 
-def _must_agree(files: Sequence[str], listing: Sequence[Match], matches: Sequence[Match]) -> None:
-    """Raise a UserError if one of CelebA's lists lacks images of another: it was cut short."""
-    official = [m for m in matches if m.table.required and (m.table.names or SPLIT in m.table.columns)]
-    for one, other in permutations(official if listing and listing[0].table.required else [], 2):
-        if lacking := [files[i] for i in np.flatnonzero(other.named & ~one.named).tolist()]:
-            raise UserError(
-                f"{one.table.label} lacks images of {other.table.label}: {some(lacking)}. Use lists that match."
-            )
-
-
-def _attributes(n: int, matches: Sequence[Match]) -> dict[str, NDArray[np.int8]]:
+def _attributes(matches: Sequence[Match]) -> dict[str, NDArray[np.int8]]:
     """By attribute, a value for every file: 1, 0 or `UNKNOWN`."""
     values: dict[str, NDArray[np.int8]] = {}
     for match in matches:
         for name in match.table.names:
-            before, column = values.get(name), np.full(n, UNKNOWN, np.int8)
-            match.fill(name, column)
-            if before is not None and ((column != before) & (np.minimum(column, before) != UNKNOWN)).any():
+            column = match.column(name)
+            before = values.get(name, column)
+            if ((column != before) & (np.minimum(column, before) != UNKNOWN)).any():
                 raise UserError(f"{match.table.label} and another list disagree about {name}. Remove one of them.")
-            values[name] = column if before is None else np.maximum(column, before)
+            values[name] = np.maximum(column, before)
     return values
 
 
-def unknown(values: Mapping[str, NDArray[np.int8]]) -> list[tuple[str, str]]:
+def _unknown(values: Mapping[str, NDArray[np.int8]]) -> list[tuple[str, str]]:
     """The finding about empty cells and about images that a list lacks."""
     names: dict[int, list[str]] = {}
     for name, column in values.items():
@@ -211,33 +197,38 @@ def unknown(values: Mapping[str, NDArray[np.int8]]) -> list[tuple[str, str]]:
     return [("unknown", f"{'; '.join(lacking)}, taken as false")] if lacking else []
 
 
-def _given_splits(n: int, matches: Sequence[Match], listing: Sequence[Match]) -> tuple[NDArray[np.int8], str]:
-    """The split of each file that a list gives or is called by, else -1, and in words which; nothing if none does."""
-    split = np.full(n, -1, np.int8)
+def _given_split(files: Sequence[str], matches: Sequence[Match]) -> tuple[NDArray[np.int8], str]:
+    """The split of each file, -1 for one outside all of them, and in words where it is from; or 0 and nothing."""
     given = [match for match in matches if SPLIT in match.table.columns]
-    for match in reversed(given):  # the first list counts
-        match.fill(SPLIT, split)
     if given:
-        return split, f"as in {' and '.join(basename(match.table.label) for match in given)}"
-    places = [_place(match.table.label) for match in listing]
-    for match, place in zip(listing, places, strict=True):
-        split[match.named] = -1 if place is None else place
-    return split, "as the lists are called" if None not in places and len({*places}) > 1 else ""
+        places = [match.column(SPLIT) for match in given]
+        first = np.select([place >= 0 for place in places], places, -1)  # the first list counts
+        return first.astype(np.int8), f"as in {' and '.join(basename(match.table.label) for match in given)}"
+    listing = _listing(matches)
+    called = [_place(match.table.label) for match in listing]
+    if -1 not in called and len({*called}) > 1:
+        split = np.full(len(files), -1, np.int8)
+        for match, place in zip(listing, called, strict=True):
+            split[match.named] = place
+        return split, "as the lists are called"
+    tops = _tops(files)
+    folders = sorted({*tops} & SPLIT_FOLDERS.keys())
+    if len(folders) > 1:
+        return np.array([SPLIT_FOLDERS.get(top, -1) for top in tops], np.int8), f"by folder: {', '.join(folders)}"
+    if len(files) == sum(CELEBA_COUNTS) and all(stem(f) == f"{i:06d}" for i, f in enumerate(files, 1)):
+        return official_split(), "CelebA's official one, by number"
+    return np.zeros(len(files), np.int8), ""
 
 
 def _people(files: Sequence[str], matches: Sequence[Match]) -> tuple[list[str], str]:
     """What must not be in two splits: the key of each file, the person in it as far as known, and what keys are."""
     keys = relative_to_common_folder(files)[1]  # the same from whichever folder above
-    people = np.full(len(files), "", object)
-    by_identity = [match for match in matches if IDENTITY in match.table.columns]
-    for match in by_identity:
-        match.fill(IDENTITY, people)
+    listed = [match.column(IDENTITY, "").tolist() for match in matches if IDENTITY in match.table.columns]
     persons = [_person(file) for file in files]
     by_folder = len({*persons} - {""}) >= PERSON_FOLDERS and sum(map(bool, persons)) > len(files) / 2
-    if by_folder and not by_identity:
-        people[:] = persons
-    by = "identity" if by_identity else "folder, one for each person" if by_folder else "file name"
-    return [person or key for person, key in zip(people, keys, strict=True)], by
+    people = listed or ([persons] if by_folder else [])
+    by = "identity" if listed else "folder, one for each person" if by_folder else "file name"
+    return [next(filter(None, names), "") for names in zip(*people, keys, strict=True)], by
 
 
 def _person(file: str) -> str:
@@ -249,27 +240,6 @@ def _person(file: str) -> str:
 def _tops(files: Sequence[str]) -> list[str]:
     """The first folder of each file below the folder that all are in."""
     return [file.partition("/")[0].lower() for file in relative_to_common_folder(files)[1]]
-
-
-def _without_strays(files: Sequence[str], chosen: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Without files beside folders called train, val and test, if there are such folders."""
-    in_split = [top in SPLIT_FOLDERS and top for top in _tops([files[i] for i in chosen])]
-    return chosen[np.array(in_split, np.bool_)] if len({*in_split} - {False}) > 1 else chosen
-
-
-def _split(
-    files: Sequence[str], split: NDArray[np.int8], how: str, keys: Sequence[str], by: str, seed: int
-) -> tuple[NDArray[np.int8], str]:
-    """The split of each file, and in words where it is from; ``how`` is empty if no list says it."""
-    tops = _tops(files)
-    if not how:
-        split = np.zeros(len(files), np.int8)
-    if not how and len(files) == sum(CELEBA_COUNTS) and all(stem(f) == f"{i:06d}" for i, f in enumerate(files, 1)):
-        split, how = official_split(), "CelebA's official one, by number"
-    elif not how and SPLIT_FOLDERS.keys() >= set(tops):
-        split = np.array([SPLIT_FOLDERS[top] for top in tops], np.int8)
-        how = f"by folder: {', '.join(Counter(tops))}"
-    return complete(split, how, keys, by, seed)
 
 
 def official_split() -> NDArray[np.int8]:

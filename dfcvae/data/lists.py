@@ -5,7 +5,7 @@ import io
 import unicodedata
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from posixpath import basename, splitext
@@ -37,34 +37,27 @@ IDENTITY_COLUMNS = (IDENTITY, "celeb_id", "person", "person_id", "subject", "sub
 HEADERS = {PARTITION: ["", SPLIT], IDENTITIES: ["", IDENTITY]}
 """Of lists that are published without one."""
 
-YES = frozenset(("1", "1.0", "true", "yes", "y"))
-YES_OR_NO = YES | {"0", "-1", "0.0", "-1.0", "false", "no", "n"}
-EMPTY = frozenset(("", "nan", "na", "null"))
 UNKNOWN, OTHER = -1, -2  # values of cells that are empty, and of those that are neither yes nor no
+VALUES = {
+    **dict.fromkeys(("1", "1.0", "true", "yes", "y"), 1),
+    **dict.fromkeys(("0", "-1", "0.0", "-1.0", "false", "no", "n"), 0),
+    **dict.fromkeys(("", "nan", "na", "null"), UNKNOWN),
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
     """The content of one list.
 
-    Attributes:
-        label: the file it was read from, for messages.
-        filenames: ``n`` names as the list spells them, each once.
-        columns: arrays ``(n,)`` by name: int8 for attributes (1, 0, and -1 where the cell is empty) and for `SPLIT`,
-            text for `IDENTITY`.
-        unused: columns that are none of these.
-        folder: the one it is in, below the folder of all images; names may be relative to it.
-        required: whether it must be about the images found beside it, as CelebA's own lists must.
-        near: whether it is with the images, not just in a folder above.
+    Columns (n,) are int8 for attributes (1, 0, and -1 where the cell is empty) and for `SPLIT`, text for `IDENTITY`.
     """
 
-    label: str
-    filenames: tuple[str, ...] = ()
+    label: str  # the file it was read from, for messages
+    filenames: tuple[str, ...] = ()  # n names as the list spells them, each once
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    unused: tuple[str, ...] = ()
-    folder: str = ""
-    required: bool = False
-    near: bool = True
+    unused: tuple[str, ...] = ()  # columns that are none of these
+    folder: str = ""  # the one it is in, below the folder of all images; names may be relative to it
+    near: bool = True  # whether it is with the images, not just in a folder above
 
     def __post_init__(self) -> None:
         if len(set(self.filenames)) < len(self.filenames):
@@ -76,10 +69,10 @@ class Table:
         """The attributes in it."""
         return tuple(name for name in self.columns if name not in (SPLIT, IDENTITY))
 
-    def rows(self, rows: Sequence[int], filenames: Sequence[str]) -> "Table":
-        """These rows, under other names."""
-        columns = {name: column[list(rows)] for name, column in self.columns.items()}
-        return replace(self, filenames=tuple(filenames), columns=columns)
+    @property
+    def is_required(self) -> bool:
+        """Whether it must be about the images beside it, as CelebA's own lists must."""
+        return self.near and official_name(self.label) != ""
 
 
 def read_list(label: str, text: str, files: Collection[str] = ()) -> Table | None:
@@ -98,7 +91,7 @@ def read_list(label: str, text: str, files: Collection[str] = ()) -> Table | Non
     Raises:
         UserError: the list is malformed or cut short, or it is called like one of CelebA's but is not like it.
     """
-    official = stem(normal(label)) if stem(normal(label)) in OF_CELEBA else ""
+    official = official_name(label)
     rows = read_rows(label, text)
     count, header, start = _head(rows, official)
     if official and not start:
@@ -111,7 +104,7 @@ def read_list(label: str, text: str, files: Collection[str] = ()) -> Table | Non
         at = next((i for i, cell in enumerate(start[0]) if splitext(cell)[1].lower() in SUFFIXES), 0)
     if at is None:
         return None
-    if base(header[at]) in files:
+    if basename(normal(header[at])) in files:
         raise UserError(f"The first row of {label} names an image, but should be a header (file_name, ...). Add it.")
     if ragged:
         raise UserError(f"Row {ragged[0]} of {label} has {ragged[1]} cells, but its header {len(header)}. Correct it.")
@@ -125,7 +118,7 @@ def read_list(label: str, text: str, files: Collection[str] = ()) -> Table | Non
     if len(set(names)) < len(names):
         raise UserError(f"{label} has two columns of the same name in its header. Rename one.")
     table = Table(label, tuple(words[code] for code in cells[:, at].tolist()))
-    return _with_columns(table, header, words, cells, bool(official))
+    return _with_columns(table, header, words, cells, official != "")
 
 
 def _head(rows: Iterator[list[str]], official: str) -> tuple[str, list[str], list[list[str]]]:
@@ -185,7 +178,7 @@ def _encoded(rows: Iterable[list[str]], width: int) -> tuple[list[str], NDArray[
 def _name_column(header: list[str], words: list[str], cells: NDArray[np.int32], files: Collection[str]) -> int | None:
     """The column of the file names: judged by its cells, then by its header."""
     ranks = {name: -rank for rank, name in enumerate(NAME_COLUMNS)}
-    bases = [base(word) for word in words]
+    bases = [basename(normal(word)) for word in words]
     hits = np.array([name in files for name in bases])[cells].sum(0)
     dotted = np.array([name in files and "." in name for name in bases])[cells].sum(0)
     best = max(range(len(header)), key=lambda i: (dotted[i], hits[i], ranks.get(header[i].lower(), -len(ranks)), -i))
@@ -197,7 +190,7 @@ def _with_columns(table: Table, header: list[str], words: list[str], cells: NDAr
     columns: dict[str, NDArray[Any]] = {}
     unused = []
     plain = [word.lower() for word in words]
-    values = np.array([_value(word) for word in plain], np.int8)[cells]
+    values = np.array([VALUES.get(word, OTHER) for word in plain], np.int8)[cells]
     places = np.array([SPLIT_NAMES.get(word, -1) for word in plain], np.int8)
     for i, name in enumerate(header):
         if name.lower() in SPLIT_COLUMNS:
@@ -206,7 +199,7 @@ def _with_columns(table: Table, header: list[str], words: list[str], cells: NDAr
                 word = plain[cells[wrong[0], i]]
                 raise UserError(f"{table.label}: unknown split {word!r}; use train, val and test, or 0, 1 and 2.")
         elif name.lower() in IDENTITY_COLUMNS:
-            people = ["" if low in EMPTY else word for word, low in zip(words, plain, strict=True)]
+            people = ["" if VALUES.get(word.lower()) == UNKNOWN else word for word in words]
             columns[IDENTITY] = np.array(people, object)[cells[:, i]]
         elif name and values[:, i].min() > OTHER and values[:, i].max() > UNKNOWN:
             columns[name] = values[:, i]
@@ -218,15 +211,9 @@ def _with_columns(table: Table, header: list[str], words: list[str], cells: NDAr
     return replace(table, columns=columns, unused=tuple(unused))
 
 
-def _value(word: str) -> int:
-    if word in YES_OR_NO:
-        return int(word in YES)
-    return UNKNOWN if word in EMPTY else OTHER
-
-
-def base(cell: str) -> str:
-    """A file name in a cell without its folders."""
-    return basename(normal(cell))
+def official_name(label: str) -> str:
+    """Which of CelebA's lists a file is, or nothing."""
+    return next((name for name in OF_CELEBA if name == stem(normal(label))), "")
 
 
 def stem(name: str) -> str:

@@ -15,15 +15,16 @@ from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
 from dfcvae.config import DataConfig
+from dfcvae.data.batches import SHARE, SPLITS, Faces, Splits
 from dfcvae.data.decode import Rendering, Undecodable, upright_rgb
 from dfcvae.data.source import load_faces
-from dfcvae.data.splits import SHARE, SPLITS, Faces, Splits
 from dfcvae.errors import UserError, nearest
 from dfcvae.images import to_uint8
 
 OWN = "faces given in Python"  # stands for `DataConfig.source` where a saved experiment has no path to name
 FEWEST = 4  # images that a validation split can be drawn from
 AT_ONCE = 1024  # images converted together
+TYPES = ("uint8", "float16", "bfloat16", "float32", "float64")
 TOLERANCE = 1e-3  # beyond [0, 1]: a quarter of a grey level, as resizing in float16 leaves
 
 
@@ -44,16 +45,21 @@ def as_splits(data: Any, config: DataConfig, *, progress: bool = True) -> Splits
     """
     if isinstance(data, str | Path):
         return load_faces(replace(config, source=str(data)), progress=progress)
-    rendering = Rendering(config.size, config.channels, config.crop, config.filter)
+    rendering = Rendering.of(config)
     named = data if isinstance(data, Mapping) else {"train": data}
     splits = {}
     for key, part in named.items():
         where = f"data[{key!r}]" if isinstance(data, Mapping) else "data"
         if key not in SPLITS:
             raise UserError(f"{where}: expected the splits train, val and test{nearest(key, SPLITS)}.")
-        made = _fingerprinted(part if isinstance(part, Faces) else _faces(_images(part, where, rendering, progress)))
-        _check_shape(made.images, rendering, where)
-        splits[key] = made
+        made = part if isinstance(part, Faces) else _faces(_images(part, where, rendering, progress))
+        shape = config.channels, config.size, config.size
+        if made.images.shape[1:] != shape:
+            raise UserError(
+                f"{where}: expected images of shape {shape} (data.channels, data.size), got "
+                f"{tuple(made.images.shape[1:])}; crop, resize or convert them, or set data.size and data.channels."
+            )
+        splits[key] = _fingerprinted(made)
     if not len(splits.get("train", ())):
         raise UserError("data: there are no training images; give a tensor of images, or a dict with 'train'.")
     return _complete(splits, config)
@@ -96,7 +102,7 @@ def _faces(images: Tensor) -> Faces:
 def _images(data: Any, where: str, rendering: Rendering | None, progress: bool) -> Tensor:
     """uint8 (N, C, H, W), on the CPU."""
     if isinstance(data, Tensor | np.ndarray):
-        images = _uint8(_tensor(data, where), where)
+        images = _tensor(data, where)
         if len(images) and images.max() == 1:
             raise UserError(f"{where}: no value exceeds 1 of 255; give floats in [0, 1] without a cast to uint8.")
         return images
@@ -130,7 +136,7 @@ def _item(item: Any, where: str, rendering: Rendering | None) -> Tensor:
     elif isinstance(item, tuple | list):
         item = item[0] if item else None
     if isinstance(item, Tensor | np.ndarray):
-        return _uint8(_tensor(item[None], where), where)[0]
+        return _tensor(item[None], where)[0]
     if not isinstance(item, Image.Image):
         raise UserError(f"{where}: expected an image (PIL, tensor or array), got {type(item).__name__}.")
     if rendering is None:
@@ -142,10 +148,12 @@ def _item(item: Any, where: str, rendering: Rendering | None) -> Tensor:
 
 
 def _tensor(data: Any, where: str) -> Tensor:
-    """(N, C, H, W) of a tensor or array, whose channels may be last or, for grey, missing."""
+    """A tensor or array, whose channels may be last or, for grey, missing, as uint8 (N, C, H, W)."""
+    if str(data.dtype).removeprefix("torch.") not in TYPES:
+        raise UserError(
+            f"{where}: expected uint8 in 0 to 255 or float in [0, 1], got {data.dtype}; for 0 to 255 convert to uint8."
+        )
     if isinstance(data, np.ndarray):
-        if data.dtype != np.uint8 and data.dtype.kind != "f":
-            raise UserError(f"{where}: {_other_type(data.dtype)}")
         if data.ndim == 3:
             data = data[:, None]
         elif data.ndim == 4 and data.shape[1] not in (1, 3) and data.shape[3] in (1, 3):
@@ -153,12 +161,14 @@ def _tensor(data: Any, where: str) -> Tensor:
         data = torch.from_numpy(np.require(data, requirements=["C", "W"]))
     shape = tuple(data.shape)
     if len(shape) == 4 and shape[1] in (1, 3) and 0 not in shape[2:]:
-        return data.detach().cpu()
-    causes = {
-        3: "; a single image needs images[None], grey images images[:, None]",
-        4: "; for channels last use images.permute(0, 3, 1, 2)" if shape[-1:] in ((1,), (3,)) else "",
-    }
-    cause = "; leave out the alpha channel: images[:, :3]" if shape[1:2] == (4,) else causes.get(len(shape), "")
+        return _uint8(data.detach().cpu(), where)
+    cause = ""
+    if shape[1:2] == (4,):
+        cause = "; leave out the alpha channel: images[:, :3]"
+    elif len(shape) == 3:
+        cause = "; a single image needs images[None], grey images images[:, None]"
+    elif len(shape) == 4 and shape[3] in (1, 3):
+        cause = "; for channels last use images.permute(0, 3, 1, 2)"
     raise UserError(f"{where}: expected images of shape (N, C, H, W) with 1 or 3 channels, got {shape}{cause}.")
 
 
@@ -166,18 +176,12 @@ def _uint8(images: Tensor, where: str) -> Tensor:
     """Images (N, C, H, W), uint8 or float in [0, 1], as uint8."""
     if images.dtype == torch.uint8:
         return images
-    if not images.is_floating_point():
-        raise UserError(f"{where}: {_other_type(images.dtype)}")
     result = torch.empty(images.shape, dtype=torch.uint8)
     for start in range(0, len(images), AT_ONCE):
         part = images[start : start + AT_ONCE]
         _check_range(part, where)
         result[start : start + AT_ONCE] = to_uint8(part)
     return result
-
-
-def _other_type(dtype: object) -> str:
-    return f"expected uint8 in 0 to 255 or float in [0, 1], got {dtype}; for 0 to 255 convert to uint8."
 
 
 def _check_range(images: Tensor, where: str) -> None:
@@ -193,24 +197,6 @@ def _check_range(images: Tensor, where: str) -> None:
     else:
         cause = "for 0 to 255 divide by 255 or convert to uint8, for small overshoots use images.clamp(0, 1)"
     raise UserError(f"{where}: expected floats in [0, 1], got {low:.4g} to {high:.4g}; {cause}.")
-
-
-def _check_shape(images: Tensor, rendering: Rendering, where: str) -> None:
-    """Raise a UserError unless the images have the configured channels and size."""
-    channels, height, width = images.shape[1:]
-    size = rendering.size
-    if (height, width) != (size, size):
-        crop = "" if height == width else "crop them to squares, then "
-        raise UserError(
-            f"{where}: expected images of {size} x {size} pixels (data.size), got {height} x {width}; {crop}resize "
-            f"with torchvision.transforms.functional.resize(images, [{size}, {size}]), or set data.size."
-        )
-    if channels != rendering.channels:
-        name = "expand(-1, 3, -1, -1)" if channels == 1 else "float().mean(1, keepdim=True).byte()"
-        raise UserError(
-            f"{where}: expected {rendering.channels} channels (data.channels), got {channels}; use images.{name}, or "
-            f"set data.channels to {channels}."
-        )
 
 
 def _complete(splits: Splits, config: DataConfig) -> Splits:

@@ -14,8 +14,8 @@ import numpy as np
 
 from dfcvae.data.decode import Undecodable
 from dfcvae.data.folders import ImageSet, natural
-from dfcvae.data.labels import CELEBA_COUNTS, SPLIT_FOLDERS, complete, unknown
-from dfcvae.data.lists import ATTRIBUTE_COUNT, IDENTITY, IDENTITY_COLUMNS, UNKNOWN
+from dfcvae.data.labels import CELEBA_COUNTS, SPLIT_FOLDERS, join
+from dfcvae.data.lists import ATTRIBUTE_COUNT, IDENTITY, IDENTITY_COLUMNS, SPLIT, UNKNOWN, Table
 from dfcvae.errors import UserError
 from dfcvae.files import LFS_HINT, is_lfs_pointer
 
@@ -26,29 +26,26 @@ except ImportError as error:
     raise UserError("Parquet files need pyarrow: pip install 'dfcvae[parquet]'.") from error
 
 
-@dataclass(frozen=True)
-class ShardImages:
-    """Images of parquet files, by number.
+Place = tuple[Path, int, int]  # file, row group and row in the group of an image
 
-    Attributes:
-        column: that of the encoded images.
-        places: file, row group and row in the group of each image.
-    """
+
+@dataclass(frozen=True)
+class Shards:
+    """Images of parquet files, in a column of encoded ones."""
 
     column: str
-    places: tuple[tuple[Path, int, int], ...]
 
-    def read(self, i: int) -> bytes:
-        """The encoded image ``i``."""
-        shard, group, row = self.places[i]
+    def read(self, place: Place) -> bytes:
+        """The encoded image at a place."""
+        shard, group, row = place
         content = _row_group(shard, group, self.column)[row].as_py()
         if not content:
             raise Undecodable("no bytes in the table")
         return content
 
-    def stamp(self) -> str:
+    def stamp(self, places: Sequence[Place]) -> str:
         """A digest of sizes and modification times."""
-        status = [os.stat(shard) for shard in dict.fromkeys(shard for shard, _, _ in self.places)]
+        status = [os.stat(shard) for shard in dict.fromkeys(shard for shard, _, _ in places)]
         marks = np.array([(one.st_size, one.st_mtime_ns) for one in status], np.int64)
         return hashlib.sha256(marks.tobytes()).hexdigest()
 
@@ -104,26 +101,29 @@ def open_parquet(shards: Sequence[Path], path: Path, split_seed: int) -> ImageSe
             for row in range(one.row_group(group).num_rows)
         ]
     given = [row["path"] for row in rows if row and row["path"]]
-    filenames = tuple(f"{shard.stem}/{k}" for shard, n in zip(shards, counts, strict=True) for k in range(n))
+    start = path if path.is_dir() else path.parent
+    stems = [shard.relative_to(start).with_suffix("").as_posix() for shard in shards]
+    filenames = [f"{stem}/{row}" for stem, n in zip(stems, counts, strict=True) for row in range(n)]
     if len(set(given)) == len(filenames):  # each has a path of its own
-        filenames = tuple(given)
-    people = columns.pop(IDENTITY, filenames)
-    keys = [person or filename for person, filename in zip(people, filenames, strict=True)]
-    called = [_split(shard) for shard in shards]
-    named = None not in called
-    split = np.repeat(np.array(called if named else [0] * len(shards), np.int8), counts)
-    by = "file name" if people is filenames else "identity"
-    split, how = complete(split, "as the shards are called" if named else "", keys, by, split_seed)
+        filenames = given
+    # by the name of a shard (train-00000-of-00019) or of its folder
+    words = [(re.split("[^a-z]", shard.stem.lower())[0], shard.parent.name.lower()) for shard in shards]
+    called = [SPLIT_FOLDERS.get(stem, SPLIT_FOLDERS.get(folder, -1)) for stem, folder in words]
+    if -1 not in called:
+        columns[SPLIT] = np.repeat(np.array(called, np.int8), counts)
+    kind = f"{len(shards)} parquet file{'s' * (len(shards) > 1)}"
+    joined = join(filenames, [Table(kind, tuple(filenames), columns)] if columns else [], split_seed)
     return ImageSet(
         path,
-        f"{len(shards)} parquet file{'s' * (len(shards) > 1)}, as on Hugging Face",
-        ShardImages(column, tuple(places)),
-        filenames,
-        np.array([*columns.values()], np.int8).reshape(len(columns), len(filenames)).T == 1,
-        tuple(columns),
-        split,
-        about=(("split", how), *unknown(columns)),
-        official=CELEBA_COUNTS if len(columns) == ATTRIBUTE_COUNT else None,
+        f"{kind}, as on Hugging Face",
+        Shards(column),
+        places,
+        tuple(filenames),
+        joined.attributes,
+        joined.names,
+        joined.split,
+        about=joined.about,
+        official=CELEBA_COUNTS if len(joined.names) == ATTRIBUTE_COUNT else None,
     )
 
 
@@ -145,16 +145,10 @@ def _columns(table: Any, labels: Sequence[str]) -> dict[str, Any]:
     for name in labels:
         column = table.column(name)
         if name.lower() in IDENTITY_COLUMNS:
-            columns[IDENTITY] = column.cast(pa.string()).to_pylist()
+            columns[IDENTITY] = np.array(column.cast(pa.string()).fill_null("").to_pylist(), object)
             continue
         known = np.asarray(column.drop_null()).astype(np.int64)
         if len(known) and any(np.isin(known, (no, 1)).all() for no in (0, -1)):
             columns[name] = np.full(len(column), UNKNOWN, np.int8)
             columns[name][np.asarray(column.is_valid())] = known == 1
     return columns
-
-
-def _split(shard: Path) -> int | None:
-    """The split by the name of a shard (train-00000-of-00019) or of its folder."""
-    word = re.split("[^a-z]", shard.stem.lower())[0]
-    return SPLIT_FOLDERS.get(word, SPLIT_FOLDERS.get(shard.parent.name.lower()))

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from dfcvae.checkpoint import read_model
 from dfcvae.config import DataConfig, Experiment
+from dfcvae.data.batches import Faces, Splits
 from dfcvae.data.decode import Rendering, Undecodable, decode, quiet_pillow
-from dfcvae.data.splits import Faces, Splits
 from dfcvae.errors import UserError
 
 SYNTHETIC = "synthetic"
@@ -35,14 +35,14 @@ def load_faces(config: DataConfig, *, workers: int | None = None, progress: bool
         UserError: if there is no readable data set at ``config.source``, or a value is out of range.
     """
     # made here to validate before reading or drawing faces
-    rendering = Rendering(config.size, config.channels, config.crop, config.filter)
+    rendering = Rendering.of(config)
     if config.source == SYNTHETIC:
         return synthetic_faces(config.train_images or SYNTHETIC_TRAIN, config.size, config.channels, progress=progress)
     from dfcvae.data.cache import prepare  # the readers of all layouts: only where files are read
     from dfcvae.data.celeba import open_images
 
     images = open_images(config.source, split_seed=config.split_seed)
-    splits = prepare(images, **asdict(rendering), strict=config.strict, workers=workers, progress=progress)
+    splits = prepare(images, rendering, strict=config.strict, workers=workers, progress=progress)
     if config.train_images is not None:
         splits = splits | {"train": splits["train"].subset(config.train_images)}
     return splits
@@ -167,7 +167,7 @@ def decode_face(encoded: bytes, data: DataConfig) -> NDArray[np.uint8]:
     """
     with quiet_pillow():
         image = decode(encoded)
-    rendering = Rendering(data.size, data.channels, data.crop, data.filter)
+    rendering = Rendering.of(data)
     if data.source == SYNTHETIC or image.size == (data.size, data.size):
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2

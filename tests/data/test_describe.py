@@ -16,10 +16,6 @@ from tests.layouts import COUNT, official_zip, small_album, write_images
 RENDERING = Rendering(64, 3, "auto", "bilinear")
 
 
-def said(images, **how):
-    return describe(images, RENDERING, progress=False, **how)
-
-
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("DFCVAE_CACHE", str(tmp_path / "cache"))
@@ -30,9 +26,9 @@ def test_celeba_is_described_in_full(tmp_path, cache):
     album = small_album()
     root = official_zip(tmp_path / "data", album)
     images = open_images(root)
-    text = said(images)
+    text = describe(images, RENDERING)
     lines = [" ".join(line.split()) for line in text.splitlines()]
-    assert lines[0] == "CelebA with its text lists (zip, read in place)"
+    assert lines[0] == "CelebA (zip, read in place)"
     for line in (
         f"path {root / 'img_align_celeba.zip'}",
         f"labels {root / 'list_attr_celeba.txt'}",
@@ -44,7 +40,7 @@ def test_celeba_is_described_in_full(tmp_path, cache):
         "duplicates none",
         "tiny none",
         "missing none",
-        "looked at all 24 files",
+        "looked at 24 of 24 files",
         "decoded not yet",
         "train 16 162,770",
         "val 3 19,867",
@@ -56,9 +52,9 @@ def test_celeba_is_described_in_full(tmp_path, cache):
     cells = " ".join(text.split())
     for name, column in zip(album.names, album.values.T, strict=True):
         assert f"{name} {column.sum() / COUNT:.1%}" in cells
-    prepare(images, size=16, progress=False)
-    assert f"decoded     16 px RGB, crop auto, bilinear: {cache}" in said(images)
-    assert "looked at   all 24 files, when they were decoded" in said(images)
+    prepare(images, Rendering(16), progress=False)
+    assert f"decoded     16 px, 3 channels, crop auto, bilinear: {cache}" in describe(images, RENDERING)
+    assert "looked at   24 of 24 files, when they were decoded" in describe(images, RENDERING)
 
 
 def test_faults_of_a_folder_are_found_in_all_files_or_a_sample(tmp_path, monkeypatch):
@@ -68,7 +64,7 @@ def test_faults_of_a_folder_are_found_in_all_files_or_a_sample(tmp_path, monkeyp
         pass
     Image.new("RGB", (20, 300)).save(tmp_path / "faces/thin.bmp")
     images = open_images(tmp_path / "faces")
-    text = said(images)
+    text = describe(images, RENDERING)
     assert "unreadable  1\n              line\\nbreak \\udcff.png: empty file" in text
     assert "duplicates  1 group of files with the same bytes\n              000003.jpg = copy of 3.jpg" in text
     assert "tiny        1 (thin.bmp): below 32 pixels" in text
@@ -76,10 +72,9 @@ def test_faults_of_a_folder_are_found_in_all_files_or_a_sample(tmp_path, monkeyp
     assert "no attributes" in text
     assert "official" not in text
     monkeypatch.setattr("dfcvae.data.describe.SAMPLE", 7)
-    assert "7 of 27 files, evenly spread; --full looks at all" in said(images)
-    assert "looked at   all 27 files" in said(images, full=True)
-    prepare(images, size=8, progress=False)
-    assert "line\\nbreak" in said(images)
+    assert "7 of 27 files, evenly spread; all after `dfcvae data prepare`" in describe(images, RENDERING)
+    prepare(images, Rendering(8), progress=False)
+    assert "line\\nbreak" in describe(images, RENDERING)
 
 
 def test_a_contact_sheet_shows_faces_of_the_whole_set_as_they_will_be_cropped(tmp_path):

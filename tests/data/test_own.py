@@ -11,6 +11,7 @@ from dfcvae.config import DataConfig
 from dfcvae.data import Faces, as_splits
 from dfcvae.data.cache import prepare
 from dfcvae.data.celeba import open_images
+from dfcvae.data.decode import Rendering
 from dfcvae.errors import UserError
 from tests.layouts import small_album, write_images
 
@@ -73,7 +74,9 @@ def test_grey_images_may_lack_their_channel_and_pictures_become_grey():
 @pytest.mark.parametrize("crop", ["auto", 108])
 def test_pictures_are_cropped_and_resized_as_those_of_a_folder(crop, tmp_path):
     write_images(tmp_path / "faces", small_album())
-    folder = prepare(open_images(tmp_path / "faces"), size=16, crop=crop, cache_dir=tmp_path / "cache", progress=False)
+    folder = prepare(
+        open_images(tmp_path / "faces"), Rendering(16, crop=crop), cache_dir=tmp_path / "cache", progress=False
+    )
     pictures = [Image.open(path) for path in sorted((tmp_path / "faces").iterdir())]
     own = as_splits({"train": pictures, "val": pictures}, DataConfig(size=16, crop=crop))
     both = torch.cat([part.images for part in folder.values()]).flatten(1).unique(dim=0)
@@ -135,9 +138,9 @@ WRONG = {
     "alpha": (PIXELS[:, [0, 1, 2, 0]], r"got \(40, 4, 32, 32\); leave out the alpha channel"),
     "size": (
         PIXELS[..., :16],
-        r"32 x 32 pixels \(data.size\), got 32 x 16; crop them to squares, then resize",
+        r"shape \(3, 32, 32\) \(data.channels, data.size\), got \(3, 32, 16\); crop, resize",
     ),
-    "grey": (GREY, r"data: expected 3 channels \(data.channels\), got 1; use images.expand\(-1, 3, -1, -1\), or set"),
+    "grey": (GREY, r"got \(1, 32, 32\); crop, resize or convert them, or set data.size and data.channels"),
     "no images": (PIXELS[:0], "data: there are no training images; give a tensor of images"),
     "empty dict": ({}, "data: there are no training images"),
     "no training images": ({"val": PIXELS}, "data: there are no training images"),

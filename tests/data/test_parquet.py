@@ -9,6 +9,7 @@ from PIL import Image
 from dfcvae.data import parquet
 from dfcvae.data.cache import prepare
 from dfcvae.data.celeba import open_images
+from dfcvae.data.decode import Rendering
 from dfcvae.errors import UserError
 from tests.layouts import hugging_face, jpeg, small_album
 
@@ -29,7 +30,7 @@ def test_images_are_the_ones_of_their_rows_in_any_order(tmp_path):
     of_album = np.argsort(np.argsort(images.split, kind="stable"))  # shards are in natural order: test, train, valid
     for i in np.random.default_rng(0).permutation(len(images)).tolist():
         expected = Image.open(io.BytesIO(album.jpegs[of_album[i]])).tobytes()
-        assert Image.open(io.BytesIO(images.files.read(i))).tobytes() == expected
+        assert Image.open(io.BytesIO(images.read(i))).tobytes() == expected
 
 
 def test_row_groups_are_read_once_and_not_all_kept(tmp_path):
@@ -37,7 +38,7 @@ def test_row_groups_are_read_once_and_not_all_kept(tmp_path):
     images = open_images(tmp_path)
     parquet._row_group.cache_clear()
     for i in range(40):
-        images.files.read(i)
+        images.read(i)
     assert parquet._row_group.cache_info().misses == 10
     assert parquet._row_group.cache_info().currsize <= 2
 
@@ -47,7 +48,7 @@ def test_shards_of_the_converted_branch_are_split_by_their_folders(tmp_path):
         write(tmp_path / "default" / split / "0000.parquet", 4 + number, start=10 * number)
     images = open_images(tmp_path)
     assert sorted(images.split.tolist()) == [0] * 4 + [1] * 5 + [2] * 6
-    assert dict(images.about)["split"] == "as the shards are called"
+    assert dict(images.about)["split"] == "as in 3 parquet files"
 
 
 def test_one_file_may_be_named_and_its_splits_are_drawn(tmp_path):
@@ -89,7 +90,7 @@ def test_a_null_is_unknown_and_costs_no_other_row(tmp_path):
 
 def test_plain_binary_columns_and_empty_rows(tmp_path):
     pq.write_table(pa.table({"jpg": [jpeg(i, 16, 16) for i in range(3)] + [None]}), tmp_path / "x.parquet")
-    splits = prepare(open_images(tmp_path), size=8, cache_dir=tmp_path / "cache", progress=False)
+    splits = prepare(open_images(tmp_path), Rendering(8), cache_dir=tmp_path / "cache", progress=False)
     assert sum(map(len, splits.values())) == 3
     assert "x/3,0,0,,no bytes in the table" in next(tmp_path.glob("cache/*/files.csv")).read_text()
 

@@ -5,21 +5,9 @@ import hashlib
 import pytest
 import torch
 
-from dfcvae.data.synthetic import ATTRIBUTES, render_faces
+from dfcvae.data.synthetic import ATTRIBUTES, paint, render_faces
 from dfcvae.data.synthetic.dice import Dice
-from dfcvae.data.synthetic.people import Traits, draw_people
-from dfcvae.data.synthetic.render import paint_people
-
-# fmt: off
-CELEBA = [
-    "5_o_Clock_Shadow", "Arched_Eyebrows", "Attractive", "Bags_Under_Eyes", "Bald", "Bangs", "Big_Lips", "Big_Nose",
-    "Black_Hair", "Blond_Hair", "Blurry", "Brown_Hair", "Bushy_Eyebrows", "Chubby", "Double_Chin", "Eyeglasses",
-    "Goatee", "Gray_Hair", "Heavy_Makeup", "High_Cheekbones", "Male", "Mouth_Slightly_Open", "Mustache",
-    "Narrow_Eyes", "No_Beard", "Oval_Face", "Pale_Skin", "Pointy_Nose", "Receding_Hairline", "Rosy_Cheeks",
-    "Sideburns", "Smiling", "Straight_Hair", "Wavy_Hair", "Wearing_Earrings", "Wearing_Hat", "Wearing_Lipstick",
-    "Wearing_Necklace", "Wearing_Necktie", "Young",
-]
-# fmt: on
+from dfcvae.data.synthetic.people import People, draw_people
 
 
 @pytest.fixture(scope="module")
@@ -45,40 +33,23 @@ def patch(images, top, bottom, left, right):
 # ---- what is returned
 
 
-def test_names_are_those_of_celeba_in_its_order():
-    assert list(ATTRIBUTES) == [name for name in CELEBA if name in ATTRIBUTES]
+def test_names_are_in_the_order_of_celeba_which_is_alphabetical():
+    assert list(ATTRIBUTES) == sorted(ATTRIBUTES)
     assert len(ATTRIBUTES) == 31
 
 
-@pytest.mark.parametrize("indices", [range(3, 6), [3, 4, 5], torch.arange(3, 6), torch.arange(3, 6).int()])
-def test_indices_may_be_of_several_kinds(indices):
-    assert torch.equal(render_faces(indices, size=16)[0], render_faces((3, 4, 5), size=16)[0])
+@pytest.mark.parametrize("kind", [range, lambda *ends: [*range(*ends)], torch.arange])
+def test_indices_may_be_of_several_kinds_and_none(kind):
+    assert torch.equal(render_faces(kind(3, 6), size=16)[0], render_faces((3, 4, 5), size=16)[0])
+    images, attributes = render_faces(kind(0, 0), size=32)
+    assert (images.shape, attributes.shape) == ((0, 3, 32, 32), (0, len(ATTRIBUTES)))
 
 
-@pytest.mark.parametrize("indices", [[], range(0), torch.empty(0, dtype=torch.int64)])
-def test_no_indices_give_no_faces(indices):
-    images, attributes = render_faces(indices, size=32)
-    assert images.shape == (0, 3, 32, 32)
-    assert attributes.shape == (0, len(ATTRIBUTES))
-
-
-@pytest.mark.parametrize("size", [16, 17, 99, 256])
-def test_any_size_in_range_works(size):
-    images, attributes = render_faces([7], size=size, device="cpu")
+@pytest.mark.parametrize("size", [1, 17, 99, 300])
+def test_any_size_works(size):
+    images, attributes = render_faces([7], size=size)
     assert (images.shape, images.dtype) == ((1, 3, size, size), torch.uint8)
     assert (attributes.shape, attributes.dtype) == ((1, len(ATTRIBUTES)), torch.bool)
-
-
-@pytest.mark.parametrize("size", [15, 257, 0, -64, 64.0, "64", None, True])
-def test_sizes_out_of_range_are_refused(size):
-    with pytest.raises(ValueError, match=rf"an integer from 16 to 256 pixels, got {size!r}; draw at"):
-        render_faces([0], size=size)
-
-
-@pytest.mark.parametrize("indices", [torch.zeros(2, 2).long(), torch.zeros(3), [0.5], torch.tensor(3), [True]])
-def test_indices_that_are_not_a_list_of_integers_are_refused(indices):
-    with pytest.raises(ValueError, match=r"a 1-D list of integers, got torch\.\w+ of shape .*; pass"):
-        render_faces(indices)
 
 
 # ---- always the same
@@ -99,14 +70,6 @@ def test_a_face_does_not_depend_on_its_batch_or_place(batch, size):
         assert torch.equal(images, whole[first : first + batch])
         assert torch.equal(attributes, labels[first : first + batch])
     assert torch.equal(render_faces(torch.arange(66).flip(0), size=size)[0].flip(0), whole)
-
-
-def test_a_face_does_not_depend_on_the_blocks_drawn_together():
-    images, attributes = render_faces(range(1030), size=16)
-    for index in (0, 1023, 1024, 1029):
-        image, attribute = render_faces([index], size=16)
-        assert torch.equal(image[0], images[index])
-        assert torch.equal(attribute[0], attributes[index])
 
 
 def test_a_face_does_not_depend_on_threads_or_global_random_state():
@@ -131,13 +94,6 @@ def test_every_seed_and_every_bit_of_an_index_counts(other):
         assert (others.float() - here)[~same].abs().mean() > 10
 
 
-def test_there_are_no_twins(faces):
-    images, _ = faces
-    small = torch.nn.functional.avg_pool2d(images, 4).flatten(1)
-    gaps = torch.cdist(small, small, p=1) / small.shape[1] + torch.eye(len(small))
-    assert gaps.amin() > 0.04
-
-
 # What is left is the finest texture, which is sampled at pixel centres and not averaged over pixels.
 @pytest.mark.parametrize(("small", "large", "tolerance"), [(32, 64, 0.04), (64, 128, 0.02), (128, 256, 0.01)])
 def test_the_same_face_at_another_resolution(small, large, tolerance):
@@ -149,15 +105,6 @@ def test_the_same_face_at_another_resolution(small, large, tolerance):
     assert gap.amax() < tolerance
     assert gap.mean() < 0.1 * stranger.mean()
     assert torch.equal(fine_labels, coarse_labels)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_draws_the_same_faces():
-    images, attributes = render_faces(range(64), device="cuda")
-    assert images.device.type == "cuda"
-    expected, labels = render_faces(range(64))
-    assert torch.equal(attributes.cpu(), labels)
-    assert (images.cpu().float() - expected.float()).abs().mean() < 0.05  # of 255 levels
 
 
 # ---- labels
@@ -198,33 +145,32 @@ def test_colours_of_hair_skin_and_lips_are_seen(faces):
 
 
 @pytest.mark.parametrize(
-    ("group", "trait", "top", "bottom", "least"),
+    ("trait", "top", "bottom", "least"),
     [
         # Switching a trait on changes these rows of the picture (in fractions of its height), and no others.
-        ("wear", "glasses", 0.25, 0.65, 0.02),
-        ("wear", "earrings", 0.40, 0.80, 0.003),
-        ("wear", "necktie", 0.70, 1.00, 0.02),
-        ("wear", "necklace", 0.70, 1.00, 0.004),
-        ("wear", "hat", 0.00, 0.50, 0.05),
-        ("hair", "bangs", 0.00, 0.52, 0.005),
-        ("hair", "bald", 0.00, 1.00, 0.05),
-        ("head", "rosy", 0.40, 0.70, 0.005),
-        ("head", "freckled", 0.35, 0.70, 0.002),
-        ("eyes", "makeup", 0.25, 0.55, 0.0012),
-        ("beard", "mustache", 0.50, 0.75, 0.008),
-        ("beard", "goatee", 0.50, 1.00, 0.010),
-        ("beard", "full", 0.40, 1.00, 0.030),
-        ("beard", "stubble", 0.40, 0.95, 0.010),
-        ("beard", "sideburns", 0.30, 0.65, 0.003),
+        ("glasses", 0.25, 0.65, 0.02),
+        ("earrings", 0.40, 0.80, 0.003),
+        ("necktie", 0.70, 1.00, 0.02),
+        ("necklace", 0.70, 1.00, 0.004),
+        ("hat", 0.00, 0.50, 0.05),
+        ("bangs", 0.00, 0.52, 0.005),
+        ("bald", 0.00, 1.00, 0.05),
+        ("rosy", 0.40, 0.70, 0.005),
+        ("freckled", 0.35, 0.70, 0.002),
+        ("makeup", 0.25, 0.55, 0.0012),
+        ("mustache", 0.50, 0.75, 0.008),
+        ("goatee", 0.50, 1.00, 0.010),
+        ("full_beard", 0.40, 1.00, 0.030),
+        ("stubble", 0.40, 0.95, 0.010),
+        ("sideburns", 0.30, 0.65, 0.003),
     ],
 )
-def test_a_trait_is_drawn_where_it_belongs(group, trait, top, bottom, least):
+def test_a_trait_is_drawn_where_it_belongs(trait, top, bottom, least):
     size, people = 64, draw_people(Dice(torch.arange(16), seed=5))
 
     def with_trait(value):
-        traits = vars(getattr(people, group))
-        changed = Traits(**{**traits, trait: torch.full_like(traits[trait], value)})
-        return paint_people(people._replace(**{group: changed}), size).float() / 255
+        changed = People(**vars(people) | {trait: torch.full_like(vars(people)[trait], value)})
+        return paint(changed, size).float() / 255
 
     gap = (with_trait(1) - with_trait(0)).abs().mean(dim=(0, 1, 3))
     inside = slice(int(top * size), int(bottom * size))

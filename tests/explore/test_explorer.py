@@ -77,7 +77,7 @@ def test_a_fitted_prior_is_kept(explorer, model, monkeypatch):
     ("encoded", "message"),
     [
         (b"", "me.png is not a readable image .empty file."),
-        (b"GIF89a and so on", "a GIF image"),
+        (b"GIF89a and so on", "not a JPEG, PNG"),
         (b"no picture at all", "not a JPEG"),
         (png(Image.new("RGB", (64, 64)))[:60], "corrupted or truncated"),
         (png(Image.new("1", (10_000, 10_000))), "10,000 x 10,000 pixels, more than 64 million"),

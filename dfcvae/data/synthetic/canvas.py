@@ -10,7 +10,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from dfcvae.data.synthetic.people import Traits
+from dfcvae.data.synthetic.people import People
+
+Window = tuple[float, float, float, float]  # left, right, top and bottom on the screen, in [-1, 1]
+WHOLE: Window = -1, 1, -1, 1
 
 
 class Canvas(NamedTuple):
@@ -41,33 +44,22 @@ class Canvas(NamedTuple):
         """Antialiased cover of the strip within `half_width` of a curve; thinner than a pixel is fainter."""
         return self.edge(distance.abs() - half_width)
 
-    def window(self, left: float, right: float, top: float, bottom: float) -> "Canvas":
-        """The part between these screen coordinates in [-1, 1]; painting it paints the picture."""
+    def lay(self, painter: "Painter", people: People, window: Window = WHOLE, of: Tensor | None = None) -> None:
+        """Call a painter for a part of the picture, and for the faces `of`, bool (N, 1, 1): most wear no hat."""
+        if of is not None and not of.any():
+            return
         size = self.rgb.shape[-1]
-        first_row, last_row = (max(0, min(size, round((y + 1) * 0.5 * size))) for y in (top, bottom))
-        first_col, last_col = (max(0, min(size, round((x + 1) * 0.5 * size))) for x in (left, right))
-        rows, cols = slice(first_row, last_row), slice(first_col, last_col)
-        u, v, grain = (field[:, rows, cols].contiguous() for field in (self.u, self.v, self.grain))
-        return Canvas(self.rgb[:, :, rows, cols], u, v, grain, self.pixel)
-
-    def only(self, chosen: Tensor) -> "Canvas":
-        """A copy holding just the faces `chosen`, int64 (M,)."""
-        return Canvas(self.rgb[:, chosen], self.u[chosen], self.v[chosen], self.grain[chosen], self.pixel)
-
-
-def paint_some(canvas: Canvas, mask: Tensor, painter: Callable[..., None], *groups: Traits) -> None:
-    """Call `painter(canvas, *groups)` for the faces in `mask` (N, 1, 1) only: most faces wear no hat."""
-    chosen = mask.view(-1).nonzero().view(-1)
-    if len(chosen):
-        part = canvas.only(chosen)
-        painter(part, *(group.of(chosen) for group in groups))
-        canvas.rgb[:, chosen] = part.rgb
+        left, right, top, bottom = (max(0, min(size, round((edge + 1) * 0.5 * size))) for edge in window)
+        rows, cols = slice(top, bottom), slice(left, right)
+        chosen = slice(None) if of is None else of.view(-1).nonzero().view(-1)
+        rgb = self.rgb[:, :, rows, cols]
+        u, v, grain = (field[chosen, rows, cols].contiguous() for field in (self.u, self.v, self.grain))
+        part = Canvas(rgb[:, chosen], u, v, grain, self.pixel)
+        painter(part, u, v, people if of is None else people.of(chosen))
+        rgb[:, chosen] = part.rgb
 
 
-def smooth(t: Tensor) -> Tensor:
-    """Smoothstep: 0 below 0, 1 above 1, an S between."""
-    t = t.clamp(0, 1)
-    return t * t * (3 - 2 * t)
+Painter = Callable[[Canvas, Tensor, Tensor, People], None]
 
 
 def wave(turns: Tensor) -> Tensor:

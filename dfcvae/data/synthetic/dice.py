@@ -1,6 +1,6 @@
 """Randomness as a pure function of (seed, face index, name, cell): numbers, colours and smooth noise.
 
-Nothing here keeps state, so a face is the same whichever batch, order, thread or device it is drawn in.
+Nothing here keeps state, so a face is the same whichever batch, order or thread it is drawn in.
 """
 
 import math
@@ -34,7 +34,7 @@ class Dice:
 
     def table(self, name: str, *shape: int) -> Tensor:
         """Uniform numbers in [0, 1), float32 (N, *shape)."""
-        cells = torch.arange(math.prod(shape), device=self._key.device) * _STEP + zlib.crc32(name.encode())
+        cells = torch.arange(math.prod(shape)) * _STEP + zlib.crc32(name.encode())
         words = _mix(_mix((self._key[:, None] + cells) & _MASK) ^ self._key[:, None])
         return ((words >> 8).float() * 2.0**-24).view(-1, *shape)
 
@@ -59,7 +59,7 @@ class Dice:
         """A palette row (K, 3) with each channel moved by up to `jitter`, (3, N, 1, 1)."""
         row = self.pick(name, len(palette)).view(-1)
         shift = (self.table(name + "/jitter", 3) - 0.5) * (2 * jitter)
-        return (palette.to(row.device)[row] + shift).clamp(0, 1).T[:, :, None, None]
+        return (palette[row] + shift).clamp(0, 1).T[:, :, None, None]
 
 
 def palette(*hex_colors: str) -> Tensor:
@@ -69,11 +69,16 @@ def palette(*hex_colors: str) -> Tensor:
 
 def ramp(t: Tensor, stops: Tensor) -> Tensor:
     """Colours along a path: t in [0, 1] (N, 1, 1) through `stops` (K, 3) gives (3, N, 1, 1)."""
-    stops = stops.to(t.device)
     place = t.view(-1) * (len(stops) - 1)
     left = place.long().clamp(max=len(stops) - 2)
     mix = (place - left)[:, None]
     return (stops[left] * (1 - mix) + stops[left + 1] * mix).T[:, :, None, None]
+
+
+def smooth(t: Tensor) -> Tensor:
+    """Smoothstep: 0 below 0, 1 above 1, an S between."""
+    t = t.clamp(0, 1)
+    return t * t * (3 - 2 * t)
 
 
 def strand_table(dice: Dice, name: str, length: int = 1024) -> Tensor:
@@ -86,24 +91,18 @@ def strand_table(dice: Dice, name: str, length: int = 1024) -> Tensor:
 def _periodic(values: Tensor, length: int) -> Tensor:
     """Smooth curves (N, length) through `values` (N, K), the end joined to the beginning."""
     knots = values.shape[-1]
-    place = torch.arange(length, device=values.device) * (knots / length)
+    place = torch.arange(length) * (knots / length)
     left = place.long()
     here, there = values[:, left], values[:, (left + 1) % knots]
-    return here + (there - here) * _ease(place - left)
+    return here + (there - here) * smooth(place - left)
 
 
 def lattice_noise(cells: Tensor, size: int) -> Tensor:
     """Smooth 2-D noise (N, size, size) through random values on a coarse grid, `cells` (N, G, G)."""
-    last = cells.shape[-1] - 1
-    place = (torch.arange(size, device=cells.device) + 0.5) * (last / size)
+    place = (torch.arange(size) + 0.5) * ((cells.shape[-1] - 1) / size)
     left = place.long()
-    mix = _ease(place - left)
+    mix = smooth(place - left)
     upper, lower = cells[:, left], cells[:, left + 1]
     rows = upper + (lower - upper) * mix[:, None]  # (N, size, G)
-    here = rows.index_select(2, left)
-    there = rows.index_select(2, left + 1)
+    here, there = rows[:, :, left], rows[:, :, left + 1]
     return there.sub_(here).mul_(mix).add_(here)
-
-
-def _ease(t: Tensor) -> Tensor:
-    return t * t * (3 - 2 * t)
