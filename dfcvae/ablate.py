@@ -1,12 +1,9 @@
-"""Doing a study: its networks, its runs at equal budget, which resume, and their measures; then a report.
-
-A study that was killed is resumed by starting it again: finished runs are skipped.
-"""
+"""Doing a study: its networks, its runs at equal budget, and their measures. Started again, it resumes."""
 
 import csv
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +16,6 @@ from dfcvae.errors import UserError
 from dfcvae.executor import run_all
 from dfcvae.feature_config import FeatureTraining
 from dfcvae.files import atomic_file, write_atomically
-from dfcvae.fitted import saved_mixture
 from dfcvae.report.comparison import Results
 from dfcvae.report.evaluated import Evaluated, evaluate_model
 from dfcvae.report.models import Model
@@ -28,23 +24,17 @@ from dfcvae.report.tables import in_order
 from dfcvae.run import read_cost
 from dfcvae.study import IN_DOMAIN, Study
 from dfcvae.training import train
-from dfcvae.weights import read_metadata
 
 FEATURES = FeatureTraining()
 JUDGE = FeatureTraining("vgg11_bn", seed=1)  # another architecture and another seed than the networks it judges
-KEY = "trained"  # in the metadata of a file of weights: how they were trained
 UNFINISHED = "not finished with the settings of the study"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a study lies, and who looks at its models.
+    """The folder of a study, and who looks at its models, see `Observers.load`.
 
-    Args:
-        out: its folder.
-        judge: files of judges; None lets the study train an attribute network, if the faces have attributes.
-        fid: weights of Inception for FID and KID: a file, or ``"download"``; None leaves them out.
-        lpips: download what LPIPS needs, where it is missing.
+    Without a ``judge`` the study trains an attribute network, if the faces have attributes.
     """
 
     out: Path
@@ -66,13 +56,10 @@ class Place:
 
 
 def prepare(study: Study, place: Place, *, progress: bool = True) -> tuple[Study, Place]:
-    """Train the networks that the study lacks: feature networks where it says ``in-domain``, and a judge.
-
-    Returns:
-        The study and the place with the files of these networks.
+    """Train the networks that the study lacks, and name their files in it: ``in-domain`` features, and a judge.
 
     Raises:
-        UserError: if a split is empty, they cannot be trained, or those in the folder were trained on other faces.
+        UserError: if a split is empty, or they cannot be trained.
     """
     splits, file = load_faces(study.data, progress=progress), place.out / "features.safetensors"
     for split in ("train", "test"):
@@ -88,33 +75,18 @@ def prepare(study: Study, place: Place, *, progress: bool = True) -> tuple[Study
 
 
 def trained_network(config: FeatureTraining, splits: Splits, file: Path, progress: bool) -> Path:
-    """An attribute network in a file, trained first if there is no such file.
-
-    Raises:
-        UserError: if the file was trained on other faces or with other settings, or these faces have no attributes.
-    """
-    faces = splits["train"]
-    how = json.dumps(asdict(config) | {"faces": faces.fingerprint, "images": [*faces.images.shape]}, sort_keys=True)
+    """An attribute network in a file, trained first if there is no such file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_name(f".{file.name}.lock")):
         if not file.is_file():
             if progress:
                 print(f"\ntraining {file.stem}: {config.arch}, width {config.width:g}", flush=True)
-            train_features(config, splits, progress=progress).save(file, {KEY: how})
-    if read_metadata(file).get(KEY, how) != how:  # a file from elsewhere does not say
-        raise UserError(
-            f"{file} was trained on other faces or with other settings. Name another folder with --out, or remove the "
-            "file and what was trained with it."
-        )
+            train_features(config, splits, progress=progress).save(file)
     return file
 
 
 def do_run(study: Study, place: Place, name: str, progress: bool = False) -> None:
-    """Train and measure one run of a prepared study, or resume it, and note in ``done/NAME.json`` that it is finished.
-
-    Raises:
-        UserError: if it cannot be trained, or an observer cannot be loaded.
-    """
+    """Train and measure one run of a prepared study, or resume it, and note its end in ``done/NAME.json``."""
     experiment = study.runs()[name]
     observers = place.observers()  # before the training, which a wrong file would make worthless
     splits = load_faces(experiment.data, progress=False)
@@ -126,11 +98,7 @@ def do_run(study: Study, place: Place, name: str, progress: bool = False) -> Non
 def train_once(experiment: Experiment, folder: Path, *, splits: Splits, progress: bool = False) -> None:
     """Train into a folder, or resume there; a finished run is left as it is.
 
-    A lock, which ends with the process that holds it, keeps a second process waiting: that of a study that was killed
-    and started again while its workers live on.
-
-    Raises:
-        UserError: if the folder holds a run with other settings, or the experiment cannot be trained.
+    A second process, of a study that was killed and started again while its workers live on, waits for the lock.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
@@ -149,10 +117,7 @@ def measure_once(
 ) -> tuple[Model, Evaluated]:
     """A finished run's model and its measures on the test split, cached in ``measured/NAME.safetensors``."""
     model, cache = place.model(name), place.out / "measured" / f"{name}.safetensors"
-    mixture = saved_mixture(place.run(name), model.vae) if observers.embed_samples() else None
-    return model, evaluate_model(
-        model.vae, experiment.data, splits, observers, mixture=mixture, cache=cache, progress=False
-    )
+    return model, evaluate_model(model, experiment.data, splits, observers, cache=cache, progress=False)
 
 
 def unfinished(study: Study, place: Place) -> dict[str, Experiment]:
@@ -177,17 +142,15 @@ def ablate(
     ray: str | None = None,
     progress: bool = True,
 ) -> Path:
-    """Do the unfinished runs of a study and write its report; started again, it resumes.
+    """Do the unfinished runs of a study and write its report.
 
-    Finished runs are not repeated. Those that failed resume from their last checkpoint, and are named in the report.
+    Those that failed resume from their last checkpoint when the study is started again, and are named in the report.
 
     Args:
         study: what to do.
         place: where.
         report: writes the report, from the study, the place, and the errors of runs that failed, by name.
-        workers: processes at a time on this machine (default: one for each GPU, or for two processors).
-        ray: address of a Ray cluster that does the runs instead.
-        progress: print a line for each run that ends.
+        workers: see `dfcvae.executor.run_all`, as for ``ray`` and ``progress``.
 
     Returns:
         The path of the HTML report.
@@ -214,11 +177,7 @@ def do_one(study: Study, place: Place, name: str) -> None:
 
 
 def comparable(study: Study, failed: Mapping[str, str]) -> tuple[Study, list[int]]:
-    """The variants of which a seed is finished, and the seeds that all of them have.
-
-    Raises:
-        UserError: if they are fewer than two, or have no seed in common.
-    """
+    """The variants of which a seed is finished, and the seeds that all have; a UserError if nothing can be compared."""
     finished = {name: {s for s in range(study.seeds) if f"{name}-{s}" not in failed} for name in study.variants}
     variants = {name: experiment for name, experiment in study.variants.items() if finished[name]}
     seeds = sorted(set.intersection(*(finished[name] for name in variants))) if len(variants) > 1 else []
@@ -238,9 +197,6 @@ def collect(
     Returns:
         The variants that can be compared, the unfinished runs with the reason, and the results, with the variants
         under their ``titles``.
-
-    Raises:
-        UserError: if fewer than two variants have a seed in common.
     """
     failed = dict.fromkeys(unfinished(study, place), UNFINISHED) | dict(failed)
     study, seeds = comparable(study, failed)
@@ -253,7 +209,7 @@ def collect(
         for name, experiment in study.variants.items():
             if (run := f"{name}-{seed}") not in failed:
                 model, found = measure_once(experiment, place, run, observers, splits)
-                table[name, seed] = found.values()
+                table[name, seed] = found.measured.values()
                 if seed in seeds:
                     models.setdefault(names[name], model)
                     evaluated[names[name]].append(found)

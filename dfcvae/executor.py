@@ -4,27 +4,24 @@ A job that fails stops no other. What is finished, and how an interrupted job re
 """
 
 import os
-import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext, redirect_stderr, redirect_stdout, suppress
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from math import ceil
+from multiprocessing import current_process
 from pathlib import Path
 from textwrap import shorten
 
 import torch
-from filelock import FileLock, Timeout
 from joblib import Parallel, delayed, parallel_config
-from tqdm import tqdm
 
 from dfcvae.data.cache import workers_by_default
 from dfcvae.device import SHARED_BY
 from dfcvae.errors import PreemptedError, UserError
 
-RETRIES = 5  # after the death of a worker process
+RAY_RETRIES = 5  # after the death of a worker process
 LOUDEST = 400  # characters of an error in a report
-KILLED = "a worker process was killed repeatedly, possibly out of memory"
 
 Job = Callable[[str, bool], None]  # from the name, and whether to show progress; it can be pickled
 Ended = tuple[str, str]  # name and error, empty if it is finished
@@ -38,7 +35,7 @@ def run_all(
     Args:
         job: raises an exception if it fails.
         names: of the jobs, in order.
-        out: folder of the logs, ``logs/NAME.log``, and of locks.
+        out: folder of the logs, ``logs/NAME.log``.
         workers: processes at a time on this machine (default: one for each GPU, or for two processors).
         ray: address of a Ray cluster that does them instead.
         progress: print a line for each job that ends.
@@ -47,18 +44,16 @@ def run_all(
         Errors of the jobs that failed, by name.
 
     Raises:
-        UserError: if there is no Ray cluster.
+        UserError: if there is no Ray cluster, or a worker process of this machine was killed.
         PreemptedError: if this process got a signal to save and stop.
     """
-    ended = on_ray(job, names, out, ray) if ray else here(job, names, out, workers or default_workers(), progress)
     failed = {}
-    with tqdm(total=len(names), unit="run", disable=None if progress else True) as bar:
-        for number, (name, error) in enumerate(ended, 1):
-            bar.update()
-            if error:
-                failed[name] = error
-            if progress:
-                bar.write(f"[{number} of {len(names)}] {name}: {f'FAILED: {error}' if error else 'finished'}")
+    ended = on_ray(job, names, out, ray) if ray else here(job, names, out, workers or default_workers(), progress)
+    for number, (name, error) in enumerate(ended, 1):
+        if error:
+            failed[name] = error
+        if progress:
+            print(f"[{number} of {len(names)}] {name}: {f'FAILED: {error}' if error else 'finished'}", flush=True)
     return failed
 
 
@@ -71,19 +66,15 @@ def here(job: Job, names: Sequence[str], out: Path, workers: int, progress: bool
     """Do jobs in processes of this machine, each with its part of the processors, and yield each when it ends."""
     asked = "OMP_NUM_THREADS" in os.environ
     threads = torch.get_num_threads() if asked else max(1, workers_by_default() // workers)
-    left = list(names)
-    for _ in range(1 + RETRIES):
-        with parallel_config("loky", inner_max_num_threads=threads):
-            pool = Parallel(workers, return_as="generator_unordered", batch_size=1, pre_dispatch=workers)
-        try:
-            for ended in pool(delayed(attempt)(job, name, out, workers, progress) for name in list(left)):
-                left.remove(ended[0])
-                yield ended
-            return
-        except BrokenProcessPool:  # all workers end with one that is killed
-            print("A worker process was killed, possibly out of memory; resuming.", file=sys.stderr)
-            left = left[workers:] + left[:workers]  # so that those that may have caused it come last
-    yield from ((name, KILLED) for name in left)
+    with parallel_config("loky", inner_max_num_threads=threads):
+        pool = Parallel(workers, return_as="generator_unordered", batch_size=1, pre_dispatch=workers)
+    try:
+        yield from pool(delayed(attempt)(job, name, out, workers, progress) for name in names)
+    except BrokenProcessPool as error:  # all workers end with one that is killed
+        raise UserError(
+            "A worker process was killed, possibly out of memory. Start the study again: it resumes; fewer --workers "
+            "need less memory."
+        ) from error
 
 
 def attempt(job: Job, name: str, out: Path, workers: int = 1, progress: bool = False) -> Ended:
@@ -91,7 +82,7 @@ def attempt(job: Job, name: str, out: Path, workers: int = 1, progress: bool = F
     log, error = out / "logs" / f"{name}.log", ""
     log.parent.mkdir(parents=True, exist_ok=True)
     if workers > 1:
-        share_machine(out, workers)
+        share_machine(workers)
     with log.open("w", encoding="utf-8") as file:
         alone = workers == 1 and progress  # its progress is shown
         with nullcontext() if alone else redirect_stdout(file), nullcontext() if alone else redirect_stderr(file):
@@ -105,24 +96,16 @@ def attempt(job: Job, name: str, out: Path, workers: int = 1, progress: bool = F
     return name, shorten(error, LOUDEST, placeholder=" ...")
 
 
-_slot: FileLock | None = None  # of this worker process, as long as it lives
-
-
-def share_machine(out: Path, workers: int) -> None:
-    """Set the number of processes that share the memory, and assign a GPU, exclusively if there are enough."""
-    global _slot
+def share_machine(workers: int) -> None:
+    """Set, once in a worker process, the number of processes that share the memory, and assign it a GPU."""
+    if SHARED_BY["cpu"] in os.environ:
+        return
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = [gpu.strip() for gpu in visible.split(",")] if visible else list(map(str, range(torch.cuda.device_count())))
-    if _slot is not None:
-        return
     os.environ |= shared_by(workers, len(gpus))
-    for slot in range(workers):
-        _slot = FileLock(out / f".worker-{slot}.lock")
-        with suppress(Timeout):
-            _slot.acquire(timeout=0)
-            if gpus:
-                os.environ["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
-            return
+    if gpus:
+        number = int(current_process().name.rpartition("-")[2])  # the worker processes of a pool have successive ones
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
 
 
 def shared_by(workers: int, gpus: int) -> dict[str, str]:
@@ -134,9 +117,8 @@ def shared_by(workers: int, gpus: int) -> dict[str, str]:
 def on_ray(job: Job, names: Sequence[str], out: Path, address: str) -> Iterator[Ended]:
     """Do jobs as tasks of a Ray cluster, whose machines share the file system; yield each when it ends.
 
-    Ray itself, not joblib's backend for it: that is a pool of a fixed number of actors, all of which a dead worker
-    ends, while a task whose worker dies starts again elsewhere, and new machines take tasks as they come.
-    ``address`` is ``"auto"``, ``"HOST:PORT"``, or ``"local"`` to start a cluster on this machine.
+    Ray itself, not joblib's backend for it: a task whose worker dies starts again elsewhere. ``address`` is ``"auto"``,
+    ``"HOST:PORT"``, or ``"local"`` to start a cluster on this machine.
 
     Raises:
         UserError: if Ray is not installed, or there is no cluster.
@@ -155,7 +137,7 @@ def on_ray(job: Job, names: Sequence[str], out: Path, address: str) -> Iterator[
     most = max(int(node["Resources"].get(resource, 0)) for node in ray.nodes())  # tasks at a time on one machine
     variables = {"env_vars": shared_by(most, most if resource == "GPU" else 0)}
     share = {"num_gpus": 1} if resource == "GPU" else {"num_cpus": 1}
-    task = ray.remote(attempt).options(max_retries=RETRIES, runtime_env=variables, **share)
+    task = ray.remote(attempt).options(max_retries=RAY_RETRIES, runtime_env=variables, **share)
     try:
         tasks = {task.remote(job, name, out): name for name in names}
         while tasks:

@@ -40,8 +40,7 @@ def splits_of(model: Model, data: Any = None, *, held_out: bool = False) -> Spli
     Args:
         model: what the faces are for.
         data: None, the training data of the model at a path; a path as in `dfcvae data info`, or ``"synthetic"``; or
-            faces in memory, as `dfcvae.data.own.as_splits` takes them: a dict of splits, `Faces`, a tensor, an array
-            or a torch Dataset.
+            faces in memory, as `dfcvae.data.own.as_splits` takes them.
         held_out: ``train`` will not be used, so that no synthetic training faces need be drawn.
 
     Raises:
@@ -102,12 +101,9 @@ def ships(model: str | Path) -> bool:
 
 
 def posteriors(model: Model, data: Any = None, at_most: int = AT_MOST) -> tuple[Tensor, Tensor]:
-    """``mu, logvar``, each (N, D) on the CPU, of images: what maps, vectors and priors are made of.
+    """``mu, logvar``, each (N, D) on the CPU, of the first images: what maps, vectors and priors are made of.
 
-    Args:
-        model: the VAE that encodes them.
-        data: a tensor (N, C, H, W; uint8, or float in [0, 1]), or faces as `faces_of` takes them.
-        at_most: images, the first ones.
+    ``data`` is a tensor (N, C, H, W; uint8, or float in [0, 1]), or faces as `faces_of` takes them.
     """
     vae = model_of(model)
     images = data if isinstance(data, Tensor) else faces_of(model, data).images
@@ -130,12 +126,19 @@ def load_prior(model: str | Path, kind: str = "auto", *, vae: VAE | None = None,
     if kind not in ("auto", *PRIORS):
         raise UserError(f"prior: expected one of auto, {', '.join(PRIORS)}, got {kind!r}{nearest(kind, PRIORS)}.")
     vae = vae or model_of(model)
-    if kind in ("gaussian", "gmm"):
-        if _in_memory(data):
-            return fit_prior(vae, kind, splits_of(model, data))
-        return prior_of(model, vae, kind, data_of(model, data, held_out=False, needed=False))
-    mixture = saved_mixture(model, vae) if kind == "auto" else None
-    return mixture or Prior.standard(vae.latent_dim)
+    if kind in ("auto", "normal"):
+        mixture = saved_mixture(model, vae) if kind == "auto" else None
+        return mixture or Prior.standard(vae.latent_dim)
+    if _in_memory(data):
+        return fit_prior(vae, kind, splits_of(model, data))
+    config = data_of(model, data, held_out=False, needed=False)
+    return _load_or_fit(
+        prior_file(model, kind),
+        f"the prior {kind!r}",
+        (model, vae, config),
+        lambda file: Prior.load(file, digest(vae), source_name(config)),
+        lambda splits: fit_prior(vae, kind, splits),
+    )
 
 
 def saved_mixture(model: str | Path, vae: VAE) -> Prior | None:
@@ -148,57 +151,42 @@ def saved_mixture(model: str | Path, vae: VAE) -> Prior | None:
         return None
 
 
-def prior_of(model: str | Path, vae: VAE, kind: str, data: DataConfig) -> Prior:
-    """The prior ``"gaussian"`` or ``"gmm"`` saved beside a model; fitted to its training faces first if missing."""
-
-    def load(file: Path, model_digest: str) -> Prior:
-        return Prior.load(file, model_digest, source_name(data))
-
-    file, what = prior_file(model, kind), f"the prior {kind!r}"
-    return _load_or_fit(file, model, vae, data, what, load, lambda splits: fit_prior(vae, kind, splits))
-
-
-def load_vectors(model: str | Path, data: Any = None) -> AttributeVectors:
-    """The attribute vectors saved with a model; fitted to its training faces first if missing.
-
-    Args:
-        model: a run folder, a checkpoint, an exported folder, or the name of a shipped model.
-        data: training faces with attributes, as for `load_prior`.
+def load_vectors(model: str | Path, data: Any = None, *, vae: VAE | None = None) -> AttributeVectors:
+    """The attribute vectors saved with a model; fitted first if missing. Arguments are those of `load_prior`.
 
     Raises:
         UserError: if there is no such model, the file is corrupted, or there are no faces with attributes to fit to.
     """
+    vae = vae or model_of(model)
     if _in_memory(data):
-        return fit_vectors(model, data)
-    return vectors_of(model, model_of(model), data_of(model, data, held_out=False, needed=False))
+        return fit_vectors(vae, splits_of(model, data))
+    vectors = _load_or_fit(
+        latent_folder(model) / VECTORS,
+        "attribute vectors",
+        (model, vae, data_of(model, data, held_out=False, needed=False)),
+        lambda file: AttributeVectors.load(file, digest(vae)),
+        lambda splits: fit_vectors(vae, splits),
+    )
+    print(f"Attribute vectors: {vectors.how}.")
+    return vectors
 
 
 def _in_memory(data: Any) -> bool:
     return not (data is None or isinstance(data, (str, Path)))
 
 
-def vectors_of(model: str | Path, vae: VAE, data: DataConfig) -> AttributeVectors:
-    """The attribute vectors saved beside a model; fitted to its training faces first if missing."""
-    file = latent_folder(model) / VECTORS
-    what, load = "attribute vectors", AttributeVectors.load
-    vectors = _load_or_fit(file, model, vae, data, what, load, lambda splits: fit_vectors(vae, splits))
-    print(f"Attribute vectors: {vectors.how}.")
-    return vectors
-
-
 def _load_or_fit(
     file: Path,
-    model: str | Path,
-    vae: VAE,
-    data: DataConfig,
     what: str,
-    load: Callable[[Path, str], Fitted],
+    of: tuple[str | Path, VAE, DataConfig],
+    load: Callable[[Path], Fitted],
     fit: Callable[[Splits], Fitted],
 ) -> Fitted:
-    """Load a file beside a model; if it is missing or for other weights, fit and save first."""
+    """Load a file beside a model; if it is missing or for other weights or faces, fit and save first."""
+    model, vae, data = of
     if file.is_file():
         try:
-            return load(file, digest(vae))
+            return load(file)
         except OtherFitError as error:
             print(error)
     check_at_hand(model, data)
@@ -257,11 +245,7 @@ def fit_after_training(run: str | Path, splits: Splits, device: torch.device, *,
 def fit_vectors(
     model: Model, data: Any = None, method: Method = "means", balance: Sequence[str] = ()
 ) -> AttributeVectors:
-    """The attribute vectors of a VAE, fitted to `Faces` or to the training split of what else `splits_of` takes.
-
-    Raises:
-        UserError: if the faces have no attributes.
-    """
+    """The attribute vectors of a VAE, fitted to `Faces` or to the training split of what else `splits_of` takes."""
     faces = data if isinstance(data, Faces) else filled(splits_of(model, data), "train")
     if not faces.names:
         raise UserError(

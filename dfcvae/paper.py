@@ -10,7 +10,7 @@ from typing import Any
 from dfcvae.ablate import Place, collect
 from dfcvae.config import DataConfig, Experiment, FeatureConfig, LossConfig, ModelConfig, TrainingConfig
 from dfcvae.data import source_name
-from dfcvae.evaluation.differences import over_seeds, paired_differences
+from dfcvae.evaluation.differences import over_seeds
 from dfcvae.evaluation.probe import (
     AT_MOST,
     CELEBA_ATTRIBUTES,
@@ -23,11 +23,10 @@ from dfcvae.evaluation.probe import (
     probe,
 )
 from dfcvae.files import write_atomically
-from dfcvae.fitted import fit_vectors
+from dfcvae.fitted import fit_vectors, posteriors
 from dfcvae.report.blocks import Block, Heading, Paragraph, Table, write_report
 from dfcvae.report.comparison import Results, comparison, measures
-from dfcvae.report.pictures import attribute_correlations, attribute_walks, latent_map
-from dfcvae.report.tables import MEASURES, in_order, of_judge, seed_differences, verdict
+from dfcvae.report.pictures import MAPPED, attribute_correlations, attribute_walks, latent_map
 from dfcvae.study import Study
 from dfcvae.study_report import about, numbers
 from dfcvae.vae import VAE, digest
@@ -42,22 +41,15 @@ LOSSES = {
     "dfc": LossConfig(pixel_weight=0.5, features=FeatureConfig("dfc", layer_weights=0.125)),
 }
 TITLES = {"plain": "plain VAE", "vae-123": "VAE-123", "vae-345": "VAE-345", "dfc": "DFC-VAE 14/24/34/43"}
-PLAIN, DFC = TITLES["plain"], TITLES["dfc"]
-PIXEL = "mse"
-PERCEPTUAL = ("features/", "attribute_agreement", "lpips")  # how their names begin
+DFC = TITLES["dfc"]
 SCORES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auroc": "AUROC"}
-Interval = tuple[float, float]
 
 
 def paper_study(data: DataConfig, epochs: int = 5, seeds: int = 3, features: str = "imagenet") -> Study:
     """The models that the paper compares, which differ in the loss and in nothing else.
 
-    Args:
-        data: the faces.
-        epochs: passes over the training images, the same for every model; the paper has 5.
-        seeds: trainings of every model; those of the same seed share initial weights, order of the images and noise.
-        features: weights of the feature network: ``"imagenet"``, ``"compact"``, ``"in-domain"`` (trained by the study,
-            on the attributes), or a file.
+    ``features`` are the weights of the feature network: ``"imagenet"``, ``"compact"``, ``"in-domain"`` (trained by the
+    study, on the attributes), or a file.
     """
     variants = {}
     for name, loss in LOSSES.items():
@@ -76,54 +68,9 @@ def paper_report(study: Study, place: Place, failed: Mapping[str, str]) -> Path:
         "every loss is divided by the variance of its target, so that one weight of the KL divergence means the same "
         f"in all. Weights of the feature network: {Path(weights).name}."
     )
-    found = [*measures(results), *_hypothesis(results)]
     more = _attributes(study, place, results)
-    blocks = comparison(results, [Paragraph(text), *about(study, results, failed)], found, more)
+    blocks = comparison(results, [Paragraph(text), *about(study, results, failed)], measures(results), more)
     return write_report("Plain and deep feature consistent VAEs", blocks, place.out, numbers(study, results))
-
-
-def _hypothesis(results: Results) -> list[Block]:
-    """The paper's claim in numbers: a feature loss wins on perceptual measures and loses on pixel error."""
-    if PLAIN not in results.evaluated:
-        return []
-    runs = {name: [found.measured.values() for found in of] for name, of in results.evaluated.items()}
-    several = len(runs[PLAIN]) > 1
-    over = "over seeds (Student's t, paired by seed)" if several else "over test faces (paired bootstrap)"
-    said = [f"Against the {PLAIN}, by 95 % intervals {over}, which are not adjusted for the number of measures."]
-    for name in list(runs)[1:]:
-        if several:
-            found = {key: (of.low, of.high) for key, of in seed_differences(runs, name).items()}
-        else:
-            one, plain = (results.evaluated[which][0].measured for which in (name, PLAIN))
-            found = {key: (of.low, of.high) for key, of in paired_differences(one, plain).items()}
-        said.append(f"{name}: {judged(found, several)}")
-    return [Heading("Do feature losses win on perception and lose on pixels?"), *map(Paragraph, said)]
-
-
-def judged(found: Mapping[str, Interval], several: bool = True) -> str:
-    """The claim held against intervals of differences; a conclusion is drawn only from several trainings."""
-    perceptual = [
-        name for name in in_order(found) if of_judge(name) or (name.startswith(PERCEPTUAL) and name in MEASURES)
-    ]
-    verdicts = {name: verdict(name, *found[name]) for name in [*perceptual, PIXEL]}
-    better, worse, open_ = ([name for name in perceptual if verdicts[name] == v] for v in ("better", "worse", ""))
-    wins = f"better in {len(better)} of {len(perceptual)} perceptual measures"
-    wins += f", worse in {_named(worse)}" if worse else ", worse in none"
-    wins += f", undecided in {_named(open_)}" if open_ else ""
-    pixels = verdicts[PIXEL] or "neither better nor worse, by these intervals,"
-    if not several:
-        outcome = "One training of each allows no conclusion about the losses."
-    elif worse or verdicts[PIXEL] == "better":
-        outcome = "The claim is refuted in part."
-    elif open_ or not verdicts[PIXEL]:
-        outcome = "The claim is not refuted, but not all of it is confirmed."
-    else:
-        outcome = "The claim is confirmed."
-    return f"{wins}; {pixels} in mean squared pixel error. {outcome}"
-
-
-def _named(names: Sequence[str]) -> str:
-    return f"{len(names)} ({', '.join(names)})"
 
 
 def _attributes(study: Study, place: Place, results: Results) -> list[Block]:
@@ -132,6 +79,7 @@ def _attributes(study: Study, place: Place, results: Results) -> list[Block]:
     if not splits["train"].names:
         return []
     vectors = {name: fit_vectors(vae, splits["train"]) for name, vae in vaes.items()}
+    mapped = splits["test"].subset(min(MAPPED, len(splits["test"])))
     shown = DFC if DFC in vaes else next(iter(vaes))
     text = (
         "Linear classifiers of the posterior means, fitted to the training faces, scored on the test faces; means over "
@@ -146,8 +94,8 @@ def _attributes(study: Study, place: Place, results: Results) -> list[Block]:
         Heading("Attribute vectors"),
         attribute_walks(vaes, vectors, splits),
         attribute_correlations(shown, vectors[shown], splits),
-        Heading("The latent space"),
-        latent_map(shown, vaes[shown], splits),
+        Heading(f"The latent space, {shown}"),
+        latent_map(posteriors(vaes[shown], mapped)[0], mapped, "tsne"),
         Heading("Attribute prediction"),
         Paragraph(text),
         Table(["codes", "classifier", *SCORES.values()], rows),

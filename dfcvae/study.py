@@ -28,17 +28,11 @@ IN_DOMAIN = "in-domain"
 
 @dataclass(frozen=True)
 class Study:
-    """Experiments that differ in what is studied and in nothing else.
-
-    Args:
-        name: of the study.
-        variants: by name; the first is what the others are compared with.
-        seeds: trainings of each variant, with the seeds 0, 1, ...
-    """
+    """Experiments that differ in what is studied and in nothing else."""
 
     name: str
-    variants: dict[str, Experiment]
-    seeds: int
+    variants: dict[str, Experiment]  # the first is what the others are compared with
+    seeds: int  # trainings of each variant, with the seeds 0, 1, ...
 
     @property
     def data(self) -> DataConfig:
@@ -62,12 +56,7 @@ def read_study(path: str | Path, overrides: Sequence[str] = (), seeds: int | Non
 
     ``base`` is an experiment, relative to the folder of the file, and ``set`` what to change in it. A variation is a
     mapping of dotted fields to values, ``loss.features: null`` or ``loss.features.layers: [14]``; an empty one is the
-    base itself.
-
-    Args:
-        path: the file.
-        overrides: changes of the base, ``["data.source=celeba"]``, as on the command line.
-        seeds: instead of the file's.
+    base itself. ``overrides`` are changes of the base, ``["data.source=celeba"]``; ``seeds`` replaces the file's.
 
     Raises:
         UserError: if the file is not a study, a field or value is wrong, or a variation changes the budget.
@@ -174,14 +163,3 @@ def slurm_script(command: Sequence[str], runs: Sequence[str]) -> str:
 runs=({shlex.join(runs)})
 srun {call} --only "${{runs[$SLURM_ARRAY_TASK_ID]}}"
 """
-
-
-def wandb_sweep(command: Sequence[str], runs: Sequence[str]) -> str:
-    """A sweep over the runs, as YAML for ``wandb sweep``; the command with ``--report`` then writes the report."""
-    sweep = {
-        "name": "dfcvae-ablate",
-        "method": "grid",
-        "parameters": {"only": {"values": list(runs)}},
-        "command": ["dfcvae", *command, "${args}"],
-    }
-    return yaml.safe_dump(sweep, sort_keys=False)

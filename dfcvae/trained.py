@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate
 from dfcvae.config import DataConfig
 from dfcvae.data import Faces, absent, at_hand, data_of, filled, load_faces, read_face
 from dfcvae.device import pick_device
-from dfcvae.fitted import load_prior, posteriors, vectors_of
+from dfcvae.fitted import load_prior, load_vectors, posteriors
 from dfcvae.images import to_float, to_uint8
 from dfcvae.latent import AttributeVectors, Prior, by_kl, encode_images
 from dfcvae.seeding import Stream, seeded_generator
@@ -56,17 +56,11 @@ def frontal_first(faces: Faces) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """A face to look at.
-
-    Args:
-        name: shown with it.
-        z: its latent (D,), on the CPU.
-        original: the image (C, H, W) in [0, 1] that was encoded; None for a draw from a prior.
-    """
+    """A face to look at, with the name that is shown."""
 
     name: str
-    z: Tensor
-    original: Tensor | None = None
+    z: Tensor  # its latent (D,), on the CPU
+    original: Tensor | None = None  # the image (C, H, W) in [0, 1] that was encoded; None for a draw from a prior
 
 
 class Trained:
@@ -75,12 +69,6 @@ class Trained:
     Args:
         model: a run folder, a checkpoint, an exported folder, or the name of a shipped model.
         source: where the faces come from (default: as in training).
-
-    Attributes:
-        vae: the model, on the GPU if there is one.
-
-    Raises:
-        UserError: if there is no such model.
     """
 
     def __init__(self, model: str | Path, source: str | None = None):
@@ -167,7 +155,7 @@ class Trained:
     @cached_property
     def vectors(self) -> AttributeVectors:
         """Attribute vectors; a UserError if there are none and none can be fitted."""
-        return vectors_of(self.model, self.vae, self.data)
+        return load_vectors(self.model, self.source, vae=self.vae)
 
     @cached_property
     def dimensions(self) -> tuple[Tensor, Tensor]:

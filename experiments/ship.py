@@ -11,11 +11,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from dfcvae.data import data_of
 from dfcvae.errors import UserError
 from dfcvae.exporting import DTYPES, export_model
 from dfcvae.files import PRETRAINED
-from dfcvae.fitted import prior_of, saved_mixture, vectors_of
+from dfcvae.fitted import load_prior, load_vectors, saved_mixture
 from dfcvae.vae import VAE
 
 LARGEST = 5 * 2**20  # bytes of a shipped model
@@ -31,9 +30,9 @@ def main() -> None:
     parser.add_argument("--into", type=Path, default=PRETRAINED, help="default: dfcvae/pretrained")
     args = parser.parse_args()
     try:
-        vae, data = VAE.load(args.run), data_of(args.run, args.source, held_out=False, needed=False)
-        prior = saved_mixture(args.run, vae) or prior_of(args.run, vae, "gmm", data)
-        vectors = vectors_of(args.run, vae, data)
+        vae = VAE.load(args.run)
+        prior = saved_mixture(args.run, vae) or load_prior(args.run, "gmm", vae=vae, data=args.source)
+        vectors = load_vectors(args.run, args.source, vae=vae)
         folder = export_model(args.run, args.into / args.name, args.dtype)
     except UserError as error:
         sys.exit(str(error))

@@ -17,14 +17,10 @@ import dfcvae
 from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.cli import command_parser, main
 from dfcvae.commands import COMMANDS
-from dfcvae.commands.evaluating import print_samples
-from dfcvae.config import DataConfig
 from dfcvae.data import data_of, read_face
 from dfcvae.data.synthetic import render_faces
 from dfcvae.errors import UserError
 from dfcvae.parsing import Parser
-from dfcvae.report.evaluated import evaluate_model
-from dfcvae.report.observers import Judge, Observers
 from dfcvae.training import train
 from dfcvae.vae import VAE, digest
 from dfcvae.weights import imagenet_file, load_vgg_weights
@@ -138,14 +134,14 @@ def test_features_train_then_evaluate_with_it_as_judge(capsys, run, tmp_path):
     out = ok(capsys, "evaluate", run, "--judge", "judge.safetensors", "--iwae", "3", "--out", "metrics.json")
     measures = json.loads((tmp_path / "metrics.json").read_text())
     assert {"mse", "sharpness", "attribute_agreement", "features/relu1_1", "active_units"} <= measures.keys()
-    assert re.search(r"attribute_agreement +0\.\d+  \[0\.\d+, 0\.\d+\] +↑   attributes the judge sees alike\n", out)
+    assert re.search(r"attribute_agreement +0\.\d+ +\[0\.\d+, 0\.\d+\] +↑   attributes the judge sees alike\n", out)
     assert measures["intervals"]["mse"][0] < measures["mse"] < measures["intervals"]["mse"][1]
     assert sum(measures["kl_per_dimension"]) == pytest.approx(measures["kl"])
     assert measures["negative_iwae"] < measures["negative_elbo"]
-    assert "Against the test split, in the features of the attribute-trained judge, 24 images each\n" in out
+    assert "Sets of 24 images against the test split\nfeatures: attribute-trained judge  Frechet ↓" in out
     assert measures["floor/frechet_judge"] < measures["reconstructions/frechet_judge"]
     assert {"samples/kernel_judge", "samples/precision_judge", "samples/recall_judge"} <= measures.keys()
-    assert re.search(rf"\nmodel +{digest(VAE.load(run))}\n", out)
+    assert re.search(rf"\nmodel: '?{digest(VAE.load(run))}'?\n", out)
     assert measures["protocol"]["data"] == "synthetic, test split, 24 images"
     assert "torch" in measures["protocol"]["versions"]
 
@@ -157,7 +153,7 @@ def test_lpips_is_measured_where_its_weights_are(capsys, run, offline):
     file.parent.mkdir(parents=True)
     save_file({f"features.{name}": value for name, value in load_vgg_weights("vgg16", "random")[0].items()}, file)
     out = ok(capsys, "evaluate", run)
-    assert re.search(r"\nlpips_vgg +\d+\.\d+  \[\d", out)
+    assert re.search(r"\nlpips_vgg +\d+\.\d+ +\[\d", out)
     assert "\nLPIPS on alexnet was skipped" in out
 
 
@@ -167,8 +163,8 @@ def test_fid_is_measured_where_it_is_asked_for(capsys, run, offline, tmp_path, m
     network = "dfcvae.report.observers.inception_network"
     monkeypatch.setattr(network, lambda weights, device: lambda images: images.mean(dim=3).flatten(1))
     out = ok(capsys, "evaluate", run, "--fid", "weights.pth", "--out", "metrics.json")
-    assert "Against the test split, in the features of Inception, 24 images each\n" in out
-    assert re.search(r"\n +FID ↓ +KID ↓ +precision ↑ +recall ↑\nsamples, N\(0, I\) +\d", out)
+    assert re.search(r"\nfeatures: Inception +FID ↓ +KID ↓ +precision ↑ +recall ↑\n", out)
+    assert re.search(r"\nsamples, N\(0, I\) +\d", out)
     measures = json.loads((tmp_path / "metrics.json").read_text())
     assert measures["floor/fid"] < measures["reconstructions/fid"]
     assert {"samples/kid", "samples/precision_inception", "samples/recall_inception"} <= measures.keys()
@@ -179,15 +175,11 @@ def test_fid_is_measured_where_it_is_asked_for(capsys, run, offline, tmp_path, m
     assert card["kid"] == "over the whole sets"
 
 
-def test_too_few_faces_leave_the_samples_out(capsys, splits, tmp_path):
-    few = {name: faces.subset(4) for name, faces in splits.items()}
+def test_too_few_faces_leave_the_samples_out(capsys, run, tmp_path, monkeypatch):
+    monkeypatch.setattr("dfcvae.data.source.SYNTHETIC_HELD_OUT", 4)
     AttributeNetwork("vgg11_bn", 0.125, ("Male",)).save(tmp_path / "judge.safetensors")
-    judge = Judge.load(tmp_path / "judge.safetensors", "cpu")
-    found = evaluate_model(VAE("hou2016", 32, 3, 8), DataConfig(size=32), few, Observers(judge), progress=False)
-    assert found.samples == {}
-    print_samples(found, 4)
     told = "Samples are not measured: 5 validation and test faces are needed, and there are 4."
-    assert told in capsys.readouterr().out
+    assert told in ok(capsys, "evaluate", run, "--judge", "judge.safetensors")
 
 
 def test_data_from_a_folder_to_a_trained_model(capsys, tmp_path):

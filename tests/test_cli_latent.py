@@ -45,7 +45,6 @@ def run(trained, tmp_path, monkeypatch):
 def test_attributes_are_fitted_kept_and_shown(run, capsys, tmp_path):
     out = ok(capsys, "attributes", run, "--method", "classifier", "--balance", "Male", "--out", "new/table.png")
     assert re.search(r"Smiling +\d\.\d\d +0\.\d{3}\n", out)
-    assert re.search(r"\w+, \w+ +[+-]\d\.\d\d +[+-]\d\.\d\d\n", out)
     vectors = AttributeVectors.load(run / "latent" / "attributes.safetensors", digest(VAE.load(run)))
     assert set(vectors.names) <= set(ATTRIBUTES)
     assert "Smiling" in vectors.names
@@ -170,14 +169,14 @@ def test_a_model_is_probed_and_its_scores_are_kept(run, capsys, tmp_path):
         ("edit RUN smile=2", r"There is no attribute 'smile' \(did you mean 'Smiling'\?\)"),
         ("edit RUN glasses=2", r"There is no attribute 'glasses' \(did you mean 'Eyeglasses'\?\)"),
         ("edit RUN Smiling=1 --keep blond", r"There is no attribute 'blond' \(did you mean 'Blond_Hair'\?\)"),
-        ("map RUN --attributes smile", r"There is no attribute 'smile' \(did you mean 'Smiling'\?\); expected one of"),
+        ("map RUN --attributes smile", r"There is no attribute 'smile' \(did you mean 'Smiling'\?\); there are"),
         ("interpolate RUN face.png", "two faces or more, got 1: name a second image file"),
         ("edit RUN Smiling=a", "Expected an edit such as Smiling=.1.5, or Smiling=-2:2 for a range, got 'Smiling=a'"),
         ("edit RUN face.png", "Name an edit: Smiling=.1.5"),
         ("edit RUN Smiling=1 nowhere.png", "nowhere.png is not a readable image"),
         ("edit RUN Smiling=1 --keep Hat", "There is no attribute 'Hat'"),
         ("attributes RUN --balance Hat", "There is no attribute 'Hat'"),
-        ("map RUN --attributes Moon", "There is no attribute 'Moon'; expected one of"),
+        ("map RUN --attributes Moon", "There is no attribute 'Moon'; there are"),
         ("map RUN -n 1", "A map needs at least 2 faces and 2 latent dimensions, got 1 and 8."),
         ("traverse RUN nowhere.png", "nowhere.png is not a readable image"),
         ("neighbours RUN --judge face.png", "face.png is not an attribute network"),

@@ -2,16 +2,12 @@
 
 import json
 import sys
-import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 from dfcvae.commands.arguments import Fid, Judges, Lpips, Model, Source
 from dfcvae.errors import UserError
 from dfcvae.ranges import MANY, Range, Seed
-
-if TYPE_CHECKING:
-    from dfcvae.report.evaluated import Evaluated
 
 Draws = Annotated[int, Range(2, MANY, "an integer of at least 2 (1 is the ELBO, which is measured anyway)")]
 
@@ -35,39 +31,38 @@ def evaluate(
         out: also write the measures as JSON.
     """
     from dfcvae.checkpoint import read_model
-    from dfcvae.commands.faces import load_vae
     from dfcvae.data import data_of, filled, load_faces, tell_other_data
-    from dfcvae.device import environment
     from dfcvae.evaluation import compared
     from dfcvae.evaluation.quality import lpips_skipped
-    from dfcvae.fitted import saved_mixture
-    from dfcvae.report.evaluated import evaluate_model
+    from dfcvae.evaluation.samples import FEWEST
+    from dfcvae.report import tables
+    from dfcvae.report.evaluated import as_text, evaluate_model, this_machine
+    from dfcvae.report.models import Model as Trained
     from dfcvae.report.observers import Observers, judge_warnings
-    from dfcvae.report.tables import measure_lines
 
     if out:  # a bad path shows before hours of work
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.is_dir():
             raise UserError(f"{out} is a folder; name a file with --out.")
-    vae, observers = load_vae(model), Observers.load(judge, fid, lpips)
-    data = data_of(model, source)
-    splits, about = load_faces(data), read_model(model)[0]
+    trained, observers, data = Trained.load(model), Observers.load(judge, fid, lpips), data_of(model, source)
+    splits = load_faces(data)
     if source is None:
-        tell_other_data(about, splits["test"])
-    for warning in judge_warnings(observers, {"this model": about["config"]}, filled(splits, "test")):
+        tell_other_data(read_model(model)[0], splits["test"])
+    for warning in judge_warnings(observers, {"this model": trained.experiment}, filled(splits, "test")):
         print(warning, file=sys.stderr)
-    mixture = saved_mixture(model, vae) if observers.embed_samples() else None
-    found = evaluate_model(vae, data, splits, observers, mixture=mixture, draws=iwae or 1, seed=seed, progress=True)
-    _print(*measure_lines(found.measured.values(), found.measured.intervals(seed)))
-    if observers.embed_samples():
-        print_samples(found, compared(splits["val"], splits["test"]))
-    here = {name: value for name, value in environment().items() if name in ("commit", "device", "versions")}
-    _print_card(found.card | here)
+    found = evaluate_model(trained, data, splits, observers, draws=iwae or 1, seed=seed)
+    print(tables.listing(found.measured, seed).text())
+    n, distances = compared(splits["val"], splits["test"]), tables.distances({"": [found.measured]})
+    for table in distances:
+        print(f"\nSets of {n:,} images against the test split\n{table.text()}")
+    if observers.spaces() and not distances:
+        print(f"\nSamples are not measured: {FEWEST} validation and test faces are needed, and there are {n}.")
+    print(f"\nProtocol\n{as_text(found.card | this_machine())}".rstrip())
     if skipped := lpips_skipped(observers.lpips):
         print(f"\n{skipped}")
     if out:
         numbers = found.as_json(seed)
-        numbers["protocol"] |= here
+        numbers["protocol"] |= this_machine()
         out.write_text(json.dumps(numbers, indent=2) + "\n")
 
 
@@ -90,43 +85,3 @@ def probe(model: Model, *, source: Source = None, out: Path | None = None) -> No
         about = {"model": digest(vae), "source": source_name(data), "size": data.size, "crop": data.crop}
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(about | probe_record(result), indent=2) + "\n")
-
-
-def print_samples(found: "Evaluated", n: int) -> None:
-    """How far samples are from the test split, unless there are too few faces."""
-    from dfcvae.evaluation.samples import FEWEST
-    from dfcvae.report.tables import SETS, SPACES, distance_keys, distance_names, spaces_of
-
-    if not found.samples:
-        print(f"\nSamples are not measured: {FEWEST} validation and test faces are needed, and there are {n}.")
-        return
-    for space in spaces_of(found.samples["samples"]):
-        where = f"the {SPACES[space]}" if space == "judge" else SPACES.get(space, f"the judge {space}")
-        lines = [f"{'':<28}" + "".join(f"{name:>16}" for name in distance_names(space))]
-        for kind, row in found.samples.items():
-            lines.append(f"{SETS[kind]:<28}" + "".join(f"{row[key]:>16.4g}" for key in distance_keys(space)))
-        _print(f"\nAgainst the test split, in the features of {where}, {n:,} images each", *lines)
-
-
-def _print_card(card: dict[str, Any]) -> None:
-    """The protocol, an entry to a paragraph."""
-    print("\nProtocol")
-    lines = {name: value for name, value in card.items() if name != "judges"}
-    lines |= {f"judge {name}": value for name, value in card.get("judges", {}).items()}
-    for name, value in lines.items():
-        text = ", ".join(f"{key} {_plain(part)}" for key, part in value.items()) if isinstance(value, dict) else value
-        print(textwrap.fill(f"{name:<28}{text}", 100, subsequent_indent=" " * 28))
-
-
-def _plain(value: Any) -> str:
-    return " ".join(value) or "none" if isinstance(value, list) else str(value)
-
-
-def _print(*lines: str) -> None:
-    """Print lines, with letters for the arrows where a console has none."""
-    text, encoding = "\n".join(lines), sys.stdout.encoding or "utf-8"
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        text = text.translate(str.maketrans("↓↑→", "v^>"))
-    print(text)

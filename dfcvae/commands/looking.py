@@ -5,18 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dfcvae.commands.arguments import Model, Picture, Prior, Scale, Source
-from dfcvae.errors import UserError, nearest
 from dfcvae.ranges import Positive, Seed
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from dfcvae.data import Faces
     from dfcvae.latent import AttributeVectors
+    from dfcvae.report.blocks import Table
     from dfcvae.vae import VAE
-
-PAIRS = 15  # printed of the most correlated
-COLOURED = ("Male", "Smiling", "Eyeglasses", "Blond_Hair", "Young", "Wearing_Hat")  # default of a map
 
 
 def attributes(
@@ -36,8 +31,6 @@ def attributes(
     """
     from dataclasses import replace
 
-    import torch
-
     from dfcvae import fitted
     from dfcvae.commands.faces import load_vae
     from dfcvae.data import data_of, filled, load_faces, source_name
@@ -51,12 +44,9 @@ def attributes(
     file = fitted.latent_folder(model) / fitted.VECTORS
     if fitted.save_if_possible(model, lambda: vectors.save(file, digest(vae), source_name(data))):
         print(f"Vectors: {file} ({vectors.how})")
-    print(_vectors_table(vae, vectors, splits["test"]))
-    drawing = attribute_correlations(str(model), vectors, splits)
-    count = len(vectors.names)
-    print(_correlation_table(vectors, torch.as_tensor(drawing.data["labels"]).view(count, count)))
+    print(_vectors_table(vae, vectors, splits["test"]).text())
     out.parent.mkdir(parents=True, exist_ok=True)
-    replace(drawing, name=out.stem).save(out.parent)
+    replace(attribute_correlations(str(model), vectors, splits), name=out.stem).save(out.parent)
     print(f"All correlations: {out.with_suffix('.csv')}\nDrawing: {out.with_suffix('.png')}")
 
 
@@ -77,26 +67,24 @@ def latent_map(
         attributes: attributes to colour by.
         count: number of test faces.
         seed: of t-SNE.
-        out: the dots (PNG); the faces themselves are drawn beside it, in NAME-faces.png.
+        out: the dots (PNG, beside it PDF and CSV); the faces themselves are drawn in NAME-faces.png.
     """
-    from dfcvae import images, latent, plots
+    from dataclasses import replace
+
+    import torch
+
+    from dfcvae import images, latent
+    from dfcvae.report.pictures import latent_map as draw_map
     from dfcvae.trained import Trained
 
     trained = Trained(model, source)
     test = trained.held_out.subset(min(count, len(trained.held_out)))
-    names = attributes or [name for name in COLOURED if name in test.names]
-    for name in names:
-        if name not in test.names:
-            known = ", ".join(test.names) or "none"
-            raise UserError(f"There is no attribute {name!r}{nearest(name, test.names)}; expected one of {known}.")
-    mu, _ = trained.posteriors(test.images)
-    if min(mu.shape) < 2:
-        raise UserError(f"A map needs at least 2 faces and 2 latent dimensions, got {mu.shape[0]} and {mu.shape[1]}.")
-    points = latent.tsne(mu, seed) if method == "tsne" else latent.principal_components(mu)
-    title = f"{'t-SNE' if method == 'tsne' else 'Principal components'} of {len(mu):,} posterior means"
-    labels = {name: test.attributes[:, test.names.index(name)] for name in names}
-    print(plots.save_figure(plots.scatters(points, labels, title), out))
+    drawing = draw_map(trained.posteriors(test.images)[0], test, method, attributes, seed=seed)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    replace(drawing, name=out.stem).save(out.parent)
+    points = torch.stack([torch.as_tensor(drawing.data[axis]) for axis in ("x", "y")], dim=1)
     faces = latent.image_map(points, images.to_float(test.images))
+    print(out.with_suffix(".png"))
     print(images.save_png(faces, out.with_name(f"{out.stem}-faces.png")))
 
 
@@ -149,33 +137,20 @@ def neighbours(
     faces.save_rows(rows, names, faces.place(out, "neighbours"), scale)
 
 
-def _vectors_table(vae: "VAE", vectors: "AttributeVectors", test: "Faces") -> str:
+def _vectors_table(vae: "VAE", vectors: "AttributeVectors", test: "Faces") -> "Table":
     """How well the position along each vector predicts the attribute: the AUROC on held-out faces."""
     from torchmetrics.functional.classification import binary_auroc
 
     from dfcvae.fitted import posteriors
+    from dfcvae.report.blocks import Table
 
     mu, _ = posteriors(vae, test)
-    lines = [f"{'attribute':<22}{'length':>8}{'AUROC, held-out':>18}"]
+    rows = []
     for name, vector in zip(vectors.names, vectors.vectors, strict=True):
         has = test.attributes[: len(mu), test.names.index(name)]
         varies = 0 < int(has.sum()) < len(has)
         score = mu @ vector  # standardised, as the metric takes a sigmoid, in which large numbers would be ties
         score = (score - score.mean()) / score.std().clamp_min(1e-9)
         auroc = f"{float(binary_auroc(score, has.long())):.3f}" if varies else "-"
-        lines.append(f"{name:<22}{float(vector.norm()):>8.2f}{auroc:>18}")
-    return "\n".join(lines)
-
-
-def _correlation_table(vectors: "AttributeVectors", labels: "Tensor") -> str:
-    """The pairs of attributes whose vectors are most alike or most opposed, with the correlation of their labels."""
-    import torch
-
-    cosine = vectors.correlation()
-    above = torch.triu_indices(len(cosine), len(cosine), 1)
-    strongest = cosine[above[0], above[1]].abs().argsort(descending=True)[:PAIRS]
-    lines = [f"{'most correlated':<44}{'vectors':>8}{'labels':>8}"]
-    for i, j in above[:, strongest].T.tolist():
-        pair = f"{vectors.names[i]}, {vectors.names[j]}"
-        lines.append(f"{pair:<44}{float(cosine[i, j]):>+8.2f}{float(labels[i, j]):>+8.2f}")
-    return "\n".join(lines)
+        rows.append([name, f"{float(vector.norm()):.2f}", auroc])
+    return Table(["attribute", "length", "AUROC, held-out"], rows)

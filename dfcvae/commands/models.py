@@ -99,7 +99,7 @@ def explore(
     Args:
         model: default: celeba-64.
         host: address to listen on; 0.0.0.0 lets others in.
-        port: if it is in use, the next free one is taken.
+        port: to listen on.
         open: open the page in the browser.
     """
     from dfcvae.explore.serve import serve

@@ -1,13 +1,11 @@
-"""Differences between models over images, between recipes over seeds, and the effects of a recipe's parts."""
+"""Differences between models over images, and between recipes over seeds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan, nan, sqrt
 from statistics import fmean, stdev
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from scipy.stats import t, ttest_rel
 
 from dfcvae.errors import UserError
@@ -16,21 +14,13 @@ from dfcvae.evaluation.measures import LEVEL, Measurements, percentile_interval
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measure, or a difference of two.
-
-    Args:
-        mean: its value.
-        low: lower end of its 95 % interval; NaN without one.
-        high: upper end.
-        p: of a difference, two-sided; NaN if undefined.
-        seeds: whether the interval is one over trainings, ``mean +- half_width``; else it is one over images.
-    """
+    """A measure, or a difference of two, with its 95 % interval."""
 
     mean: float
-    low: float = nan
+    low: float = nan  # without an interval
     high: float = nan
-    p: float = nan
-    seeds: bool = False
+    p: float = nan  # of a difference, two-sided; NaN if undefined
+    seeds: bool = False  # whether the interval is one over trainings, mean +- half_width; else it is one over images
 
     @property
     def half_width(self) -> float:
@@ -55,11 +45,6 @@ def paired_differences(model: Measurements, other: Measurements, seed: int = 0) 
     of the paired t-test (Student 1908) on the values per image, for ``sharpness`` on the Laplacian variances. p-values
     are not adjusted for the number of measures. Both hold for other images and these two models, not for other
     trainings of them.
-
-    Args:
-        model: measured on some images.
-        other: measured on the same images in the same order.
-        seed: of the resampling.
 
     Raises:
         UserError: if the numbers of images differ.
@@ -86,47 +71,14 @@ def _p_value(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def over_seeds(values: Sequence[float]) -> Estimate:
-    """Mean and Student's t interval of one value per training: ``m +- t_{0.975, S-1} s / sqrt(S)``.
+    """Mean and Student's t interval of S values, one per training: ``m +- t_{0.975, S-1} s / sqrt(S)``.
 
     Of differences between two recipes with the same seeds, it is the paired comparison of the recipes. It equals
     ``scipy.stats.ttest_1samp(values, 0).confidence_interval()``, which warns where all values are equal, as counts of
     active units often are.
-
-    Args:
-        values: S numbers, one for each seed.
     """
     if len(values) < 2:
         return Estimate(fmean(values), seeds=True)
-    return _around(fmean(values), float(t.ppf((1 + LEVEL) / 2, len(values) - 1)) * stdev(values) / sqrt(len(values)))
-
-
-def _around(mean: float, half_width: float) -> Estimate:
+    mean = fmean(values)
+    half_width = float(t.ppf((1 + LEVEL) / 2, len(values) - 1)) * stdev(values) / sqrt(len(values))
     return Estimate(mean, mean - half_width, mean + half_width, seeds=True)
-
-
-def main_effects(present: ArrayLike, values: ArrayLike) -> list[Estimate]:
-    """How much a measure changes with each of L parts, the others held fixed: least squares with 95 % intervals.
-
-    ``mean over seeds of value = c + b_1 present_1 + ... + b_L present_L + error``, with one row for each of V recipes
-    and V - 1 - L degrees of freedom. The error is mostly the interaction of parts, which all trainings of a recipe
-    share: more seeds do not make the intervals narrower than that.
-
-    Args:
-        present: which parts a recipe has, bool (V, L).
-        values: of the measure, (V, S): one training of every recipe for each seed.
-
-    Raises:
-        UserError: if the effects are not identifiable: parts always occur together, or there are too few recipes.
-    """
-    parts, y = np.asarray(present, float), np.asarray(values, float).mean(axis=1)
-    design = np.hstack([np.ones((len(y), 1)), parts])
-    freedom = len(y) - design.shape[1]
-    if np.linalg.matrix_rank(design) < design.shape[1] or freedom < 1:
-        raise UserError(
-            f"The effects of {parts.shape[1]} parts cannot be separated with {len(y)} variants: some parts always "
-            "occur together, or there are too few variants."
-        )
-    coefficients, *_ = np.linalg.lstsq(design, y, rcond=None)
-    variance = float(np.square(y - design @ coefficients).sum()) / freedom
-    widths = t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(variance * np.diag(np.linalg.inv(design.T @ design)))
-    return [_around(float(coefficients[i]), float(widths[i])) for i in range(1, 1 + parts.shape[1])]

@@ -132,8 +132,7 @@ def _fit(
 
 
 def _places(features: Tensor) -> Tensor:
-    """(N, C, H, W) to (N, H W, C)."""
-    return features.float().flatten(2).mT
+    return features.float().flatten(2).mT  # (N, C, H, W) to (N, H W, C)
 
 
 def _with_one(features: Tensor) -> Tensor:

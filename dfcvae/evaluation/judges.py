@@ -63,14 +63,13 @@ class JudgeFile:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        three = "three numbers, one for each channel"
         rules = [
             ("name", NAME.fullmatch(self.name), NAME_RULE),
             ("name", self.name not in RESERVED, f"none of {', '.join(RESERVED)}"),
             ("range", self.range in (1, 255), "1 or 255, the value of white"),
-            *(
-                (field, len(getattr(self, field)) == 3, "three numbers, one for each channel")
-                for field in ("mean", "std")
-            ),
+            ("mean", len(self.mean) == 3, three),
+            ("std", len(self.std) == 3, three),
             ("layers", len(set(self.layers)) == len(self.layers), "each name once"),
             ("network", (self.network is None) != (self.onnx is None), "either network (torchvision) or onnx (a file)"),
             ("weights", (self.network is None) == (self.weights is None), "a file or imagenet, with network only"),
@@ -222,15 +221,11 @@ def stranger_of(rows: Tensor, images: int) -> Tensor:
 
 def _alike(a: Seen, b: Seen) -> dict[str, Tensor]:
     values = {COSINE: functional.cosine_similarity(a[0], b[0], dim=1)}
-    if a[1]:
-        values[DISTANCE] = torch.stack([_distance(a[1][name], b[1][name]) for name in a[1]]).sum(dim=0)
+    for name in a[1]:  # activations (N, C, H, W) or (N, C)
+        u, v = (functional.normalize(h.float(), dim=1, eps=1e-10) for h in (a[1][name], b[1][name]))
+        distance = (u - v).square().sum(dim=1).reshape(len(u), -1).mean(dim=1)
+        values[DISTANCE] = values.get(DISTANCE, 0) + distance
     return values
-
-
-def _distance(a: Tensor, b: Tensor) -> Tensor:
-    """``mean_p |u(a)_p - u(b)_p|^2`` of activations (N, C, H, W) or (N, C), (N,)."""
-    a, b = (functional.normalize(h.float(), dim=1, eps=1e-10) for h in (a, b))
-    return (a - b).square().sum(dim=1).reshape(len(a), -1).mean(dim=1)
 
 
 def _torchvision_network(about: JudgeFile, weights: Path, device: Device) -> tuple[Run, str]:
@@ -243,13 +238,13 @@ def _torchvision_network(about: JudgeFile, weights: Path, device: Device) -> tup
     network.to(device)
     modules = {name: module for name, module in network.named_modules() if name}
     _check_names(about, modules, f"{about.network} has no module")
-    embedding, captured = about.embedding or f"input of {head}", {*about.layers, about.embedding} - {None}
+    embedding = about.embedding or f"input of {head}"
     seen: dict[str, list[Tensor]] = {}
 
     def keep(name: str, output: Any) -> None:
         seen.setdefault(name, []).append(output.clone() if isinstance(output, Tensor) else output)
 
-    for name in captured:
+    for name in {*about.layers, about.embedding} - {None}:
         modules[name].register_forward_hook(lambda _, __, output, name=name: keep(name, output))
     if about.embedding is None:
         modules[head].register_forward_pre_hook(lambda _, inputs: keep(embedding, inputs[0]))
@@ -310,16 +305,15 @@ def _onnx_network(about: JudgeFile, file: Path, device: Device) -> tuple[Run, st
     names = list(dict.fromkeys([embedding, *about.layers]))
 
     def run(x: Tensor) -> dict[str, Tensor]:
-        size, rows = batch if isinstance(batch, int) and batch > 0 else len(x), []  # some files fix the batch
-        for part in x.split(size):
-            padded = torch.cat([part, part[-1:].expand(size - len(part), -1, -1, -1)]).cpu().contiguous()
+        rows = []
+        for part in x.split(1 if batch == 1 else len(x)):  # many files are exported for one image at a time
             try:
-                found = session.run(names, {inputs[0].name: padded.numpy()})
+                found = session.run(names, {inputs[0].name: part.cpu().contiguous().numpy()})
             except Exception as error:
-                raise UserError(f"onnx: {file} does not take images of {list(padded.shape)}: {_line(error)}") from error
-            if any(len(output) != size for output in found):
+                raise UserError(f"onnx: {file} does not take images of {list(part.shape)}: {_line(error)}") from error
+            if any(len(output) != len(part) for output in found):
                 raise UserError(f"onnx: expected a row for each image in the outputs {', '.join(names)}.")
-            rows.append([torch.from_numpy(output)[: len(part)].float() for output in found])
+            rows.append([torch.from_numpy(output).float() for output in found])
         return {name: torch.cat(parts).to(x.device) for name, parts in zip(names, zip(*rows, strict=True), strict=True)}
 
     return run, embedding

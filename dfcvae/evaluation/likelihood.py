@@ -24,12 +24,8 @@ def posterior_draws(
     ``|x - decode(z)|^2``, summed over all numbers of an image, and ``ln p(z) - ln q(z|x)`` in nats, which is
     ``1/2 sum_d (eps_d^2 + logvar_d - z_d^2)``.
 
-    Args:
-        decode: maps latents (N, D) to images (N, C, H, W).
-        x: the images, (N, C, H, W).
-        mu: posterior means, (N, D).
-        logvar: logarithms of the posterior variances, (N, D).
-        eps: standard normal noise, (N, K, D).
+    ``decode`` maps latents (N, D) to images like ``x`` (N, C, H, W); of the posteriors' ``mu, logvar`` (N, D) and noise
+    ``eps`` (N, K, D).
     """
     errors, ratios = [], []
     for noise in eps.unbind(dim=1):  # one draw at a time, as K batches of images may not fit into memory
@@ -47,10 +43,9 @@ def gaussian_log_likelihood(squared_error: Tensor, numbers: int, variance: float
 def importance_weighted_bound(log_likelihood: Tensor, log_ratio: Tensor) -> Tensor:
     """``ln 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)`` in nats, (N,).
 
-    Burda, Grosse and Salakhutdinov 2016, "Importance Weighted Autoencoders" (arXiv 1509.00519), equation 8. Its
-    expectation is the ELBO for one draw, never falls with K, and approaches ln p(x).
-
-    Of ``ln p(x|z_k)`` and ``ln p(z_k) - ln q(z_k|x)``, each (N, K).
+    Of ``ln p(x|z_k)`` and ``ln p(z_k) - ln q(z_k|x)``, each (N, K): Burda, Grosse and Salakhutdinov 2016, "Importance
+    Weighted Autoencoders" (arXiv 1509.00519), equation 8. Its expectation is the ELBO for one draw, never falls with K,
+    and approaches ln p(x).
     """
     return torch.logsumexp(log_likelihood + log_ratio, dim=1) - log(log_likelihood.shape[1])
 

@@ -38,19 +38,12 @@ Attributes = Callable[[Tensor], Tensor]  # images (N, C, H, W) in [0, 1] to attr
 
 @dataclass(frozen=True)
 class Measurements:
-    """What was measured on a set of images; see `measure`.
+    """What was measured on a set of images; see `measure`."""
 
-    Args:
-        per_image: values (N,) by name, on the CPU.
-        scales: what the mean of some of them is divided by.
-        whole: measures that only the set as a whole has.
-        kl_per_dimension: mean KL divergence of each latent dimension in nats, (D,).
-    """
-
-    per_image: dict[str, Tensor]
-    scales: dict[str, float]
-    whole: dict[str, float]
-    kl_per_dimension: Tensor
+    per_image: dict[str, Tensor]  # values (N,) by name, on the CPU
+    scales: dict[str, float]  # what the mean of some of them is divided by
+    whole: dict[str, float]  # measures that only the set as a whole has
+    kl_per_dimension: Tensor  # means in nats, (D,)
 
     def values(self) -> dict[str, float]:
         """Every measure by name, as listed at `evaluate`."""
@@ -60,8 +53,7 @@ class Measurements:
     def intervals(self, seed: int = 0) -> dict[str, tuple[float, float]]:
         """95 % percentile bootstrap intervals over the images, for the measures that are means of values per image.
 
-        They hold for other images from the same source and this very model; another training of it differs by more. The
-        denominators of ``features/<layer>`` and the variance behind the likelihood bounds are taken as known.
+        The denominators of ``features/<layer>`` and the variance behind the likelihood bounds are taken as known.
         """
         return {name: percentile_interval(values) for name, values in self.resampled(seed).items()}
 
@@ -132,20 +124,13 @@ def measure(
     Memory holds one batch of images, and of each image only its values and posterior mean.
 
     Args:
-        vae: the model.
+        vae: the model; the further arguments that are not listed here are those of `evaluate`.
         faces: held-out faces.
-        features: a feature network.
-        judge: maps images in [0, 1] to attribute logits (N, A).
         lpips: distances of `lpips_distances`; adds ``lpips_<name>``.
         judges: networks of other kinds; each adds ``<name>/cosine``, where it names layers ``<name>/distance``, and the
             same between each image and another one, with ``_strangers`` at the end (`NetworkJudge.compare`).
         draws: latents drawn from each posterior and decoded; more than one adds ``negative_iwae``.
         seed: of these.
-        batch_size: images at a time; the result does not depend on it.
-        progress: show a bar.
-
-    Raises:
-        UserError: if there are fewer than two faces.
     """
     if len(faces) < 2:
         raise UserError(f"Measures need at least 2 faces, got {len(faces)}.")

@@ -15,6 +15,7 @@ from dfcvae.errors import UserError
 from dfcvae.fitted import Model, first_filled, model_of, splits_of
 from dfcvae.images import to_float
 from dfcvae.latent import encode_images
+from dfcvae.report.blocks import Table
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.vae import VAE, evaluating
 
@@ -34,6 +35,7 @@ PUBLISHED = {  # mean accuracy over CelebA's 40 attributes, and where it is from
     "majority class": (0.8058, "counted in the first 20,000 images"),
     "PANDA-w": (0.7985, LIU),
 }
+PUBLISHED_TITLE = "published mean over CelebA's 40 attributes"
 OTHER_DATA = "Measured on all 202,599 images of CelebA, cropped and split by their authors: other data than above."
 
 Scores = dict[str, float]
@@ -42,23 +44,14 @@ Scores = dict[str, float]
 
 @dataclass(frozen=True)
 class Probe:
-    """What linear probes of a model and of its controls scored on the test split.
+    """What linear probes of a model and of its controls scored on the test split."""
 
-    Args:
-        train_images: faces the probes were fitted to.
-        test_images: faces they were scored on.
-        dimensions: numbers in a code, by kind of codes.
-        majority: of always predicting the majority of the training faces, by attribute.
-        scores: by kind of codes, classifier and attribute.
-        left_out: why an attribute was skipped, by attribute.
-    """
-
-    train_images: int
-    test_images: int
-    dimensions: dict[str, int]
-    majority: dict[str, Scores]
-    scores: dict[str, dict[str, dict[str, Scores]]]
-    left_out: dict[str, str]
+    train_images: int  # faces the probes were fitted to
+    test_images: int  # faces they were scored on
+    dimensions: dict[str, int]  # numbers in a code, by kind of codes
+    majority: dict[str, Scores]  # of always predicting the majority of the training faces, by attribute
+    scores: dict[str, dict[str, dict[str, Scores]]]  # by kind of codes, classifier and attribute
+    left_out: dict[str, str]  # why an attribute was skipped, by attribute
 
 
 def probe_model(model: Model, data: Any = None, *, progress: bool = False) -> Probe:
@@ -113,6 +106,7 @@ def probe(
     `one_valued` names are skipped.
     """
     from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import LinearSVC
 
@@ -128,8 +122,13 @@ def probe(
         if name in left_out:
             continue
         for classifier, model in classifiers.items():
-            model.fit(x, train_labels[:, i].numpy())
-            scores[classifier][name] = _scores(model.decision_function(held_out), test_labels[:, i].numpy())
+            decision = model.fit(x, train_labels[:, i].numpy()).decision_function(held_out)
+            truth = test_labels[:, i].numpy()
+            scores[classifier][name] = {
+                "accuracy": float(accuracy_score(truth, decision > 0)),
+                "balanced_accuracy": float(balanced_accuracy_score(truth, decision > 0)),
+                "auroc": float(roc_auc_score(truth, decision)),
+            }
     return scores
 
 
@@ -139,11 +138,10 @@ def majority_scores(train_labels: Tensor, test_labels: Tensor, names: Sequence[s
     The balanced accuracy and the AUROC are 1/2 for every attribute.
     """
     common = train_labels.double().mean(dim=0) > 0.5
-    left_out = one_valued(train_labels, test_labels, names)
+    accuracy = (test_labels == common).double().mean(dim=0).tolist()
+    left_out, chance = one_valued(train_labels, test_labels, names), {"balanced_accuracy": 0.5, "auroc": 0.5}
     return {
-        name: _scores(torch.full((len(test_labels),), 2.0 * value - 1).numpy(), test_labels[:, i].numpy())
-        for i, (name, value) in enumerate(zip(names, common.tolist(), strict=True))
-        if name not in left_out
+        name: {"accuracy": value} | chance for name, value in zip(names, accuracy, strict=True) if name not in left_out
     }
 
 
@@ -164,10 +162,7 @@ def one_valued(train_labels: Tensor, test_labels: Tensor, names: Sequence[str]) 
 
 
 def codes_by_kind(vae: VAE, train: Tensor, test: Tensor) -> dict[str, Callable[[], tuple[Tensor, Tensor]]]:
-    """Functions that make the codes (N, D) and (M, D) of training and test images: of the model and two controls.
-
-    ``latents``: the posterior means. ``random encoder``: those of `untrained`. ``pixel PCA``: `pixel_components`.
-    """
+    """Functions that make the codes (N, D) and (M, D) of training and test images: of the model and two controls."""
     device = next(vae.parameters()).device
 
     def means(model: VAE) -> tuple[Tensor, Tensor]:
@@ -212,32 +207,20 @@ def pixel_components(train: Tensor, test: Tensor, dimensions: int) -> tuple[Tens
     return codes(train), codes(test)
 
 
-def _scores(decision: NDArray, labels: NDArray) -> Scores:
-    """Of decision values (M,), positive where the attribute is predicted, and labels, bool (M,)."""
-    from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
-
-    return {
-        "accuracy": float(accuracy_score(labels, decision > 0)),
-        "balanced_accuracy": float(balanced_accuracy_score(labels, decision > 0)),
-        "auroc": float(roc_auc_score(labels, decision)),
-    }
-
-
 def probe_table(result: Probe) -> str:
     """The means over attributes, then every attribute, then published results on the same attributes."""
-    lines = [
-        f"Linear probes, fitted to {result.train_images:,} training faces and scored on {result.test_images:,} others.",
-        "Codes: " + ", ".join(f"{kind} ({count})" for kind, count in result.dimensions.items()) + ".",
-        "",
-        f"{f'mean over {len(result.majority)} attributes':<40}" + "".join(f"{name:>10}" for name in MEASURES.values()),
+    means = [[name, *(f"{mean[key]:.3f}" for key in MEASURES)] for name, mean in _means(result)]
+    parts = [
+        f"Linear probes, fitted to {result.train_images:,} training faces and scored on {result.test_images:,} others."
+        "\n"
+        f"Codes: {', '.join(f'{kind} ({count})' for kind, count in result.dimensions.items())}.",
+        Table([f"mean over {len(result.majority)} attributes", *MEASURES.values()], means).text(),
+        _by_attribute(result).text() + "".join(f"\nSkipped: {name}, {why}." for name, why in result.left_out.items()),
     ]
-    lines += [f"{name:<40}" + "".join(f"{mean[key]:>10.3f}" for key in MEASURES) for name, mean in _means(result)]
-    lines += ["", *_by_attribute(result)]
-    lines += [f"Skipped: {name}, {why}." for name, why in result.left_out.items()]
     if _celeba(result):
-        lines += ["", "Published mean accuracies over CelebA's 40 attributes.", OTHER_DATA]
-        lines += [f"{name:<22}{value:>8.4f}  {source}" for name, (value, source) in PUBLISHED.items()]
-    return "\n".join(lines)
+        rows = [[name, f"{value:.4f}", source] for name, (value, source) in PUBLISHED.items()]
+        parts += [f"{OTHER_DATA}\n{Table([PUBLISHED_TITLE, 'accuracy', 'source'], rows).text()}"]
+    return "\n\n".join(parts)
 
 
 def probe_record(result: Probe) -> dict[str, Any]:
@@ -255,18 +238,17 @@ def _means(result: Probe) -> Iterator[tuple[str, dict[str, float]]]:
             yield f"{kind}, {classifier}", mean_scores(scores)
 
 
-def _by_attribute(result: Probe) -> Iterator[str]:
+def _by_attribute(result: Probe) -> Table:
     """Both classifiers of the latents, and the AUROC of logistic regression on the controls' codes."""
-    yield f"{'':<22}{'accuracy':>30}{'balanced':>10}{'AUROC':>30}"
-    columns = ("majority", "SVM", "logistic", "logistic", "latents", "random", "pixels")
-    yield f"{'attribute':<22}" + "".join(f"{column:>10}" for column in columns)
-    own = result.scores["latents"]
+    header = ("attribute", "accuracy: majority", "SVM", "logistic", "balanced", "AUROC: latents", "random", "pixels")
+    rows, own = [], result.scores["latents"]
     for name, majority in result.majority.items():
         logistic = own["logistic regression"][name]
         values = [majority["accuracy"], own["linear SVM"][name]["accuracy"]]
         values += [logistic["accuracy"], logistic["balanced_accuracy"]]
         values += [by_classifier["logistic regression"][name]["auroc"] for by_classifier in result.scores.values()]
-        yield f"{name:<22}" + "".join(f"{value:>10.3f}" for value in values)
+        rows.append([name, *(f"{value:.3f}" for value in values)])
+    return Table(header, rows)
 
 
 def _celeba(result: Probe) -> bool:

@@ -46,11 +46,7 @@ def lpips_distances(device: torch.device | str = "cpu", *, download: bool = Fals
     """LPIPS, version 0.1, by the authors' name of its network: ``alex``, ``vgg``.
 
     Zhang et al. 2018 (arXiv 1801.03924). ``vgg`` is this project's own loss; ``alex`` is torchmetrics'. A network whose
-    ImageNet weights are missing is skipped, unless they may be downloaded.
-
-    Args:
-        device: of the networks and the images.
-        download: fetch missing weights.
+    ImageNet weights are missing is skipped, unless ``download`` is set.
 
     Raises:
         UserError: if weights are corrupted, or cannot be downloaded.

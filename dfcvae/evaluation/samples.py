@@ -49,20 +49,17 @@ def measure_samples(
     """How far sets of images are from the faces of the test split, all of one size, in the features of a network.
 
     Args:
-        vae: the model.
-        val: faces of the validation split.
-        test: faces of the test split.
+        vae: the model, with faces of the splits ``val`` and ``test``.
         network: maps images to features on the device of the model; better another one than that of the training loss.
         mixture: a prior fitted to the model's latents.
         seed: of the samples.
         progress: show a bar.
 
     Returns:
-        ``samples`` from N(0, I), with a ``mixture`` also ``samples_gmm``, drawn from it, ``reconstructions`` of
-        validation faces, and ``floor``: the validation faces themselves, which no model can be expected to surpass.
-        Each with ``frechet`` (`frechet_distance`), ``kernel`` (`kernel_distance`), ``precision`` and ``recall``
-        (`precision_recall`). The first faces of both splits are used, at most 10,000, and as many of one as of the
-        other.
+        ``samples`` from N(0, I), with a ``mixture`` also ``samples_gmm``, ``reconstructions`` of validation faces, and
+        ``floor``: the validation faces themselves, which no model can be expected to surpass. Each with ``frechet``,
+        ``kernel``, ``precision`` and ``recall``, of the first faces of both splits, as many of one as of the other, at
+        most 10,000.
 
     Raises:
         UserError: if a split has too few faces for a neighbourhood.
@@ -113,8 +110,8 @@ def embed(network: Embedding, images: Tensor, device: torch.device | str = "cpu"
 def put_rows(value: Tensor, rows: Tensor | None, start: int, images: int) -> Tensor:
     """Values of all images (N, ...) on the CPU, with those of a batch (B, ...) written to their rows.
 
-    ``rows`` is the result for the batch before, None for the first one. One block of memory from the first batch on:
-    small tensors of every batch would fragment the memory (10 MB for every 100 images of 64 pixels).
+    ``rows`` is the result for the batch before, None for the first one. Small tensors of every batch would fragment
+    the memory (10 MB for every 100 images of 64 pixels).
     """
     if rows is None:
         rows = torch.empty(images, *value.shape[1:], dtype=value.dtype)

@@ -7,12 +7,11 @@ from pathlib import Path
 from threading import Lock
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from dfcvae.config import DataConfig
 from dfcvae.data import at_hand, decode_face
-from dfcvae.data.decode import FORMATS, Undecodable, quiet_pillow
+from dfcvae.data.decode import Undecodable
 from dfcvae.errors import UserError, printable
 from dfcvae.fitted import PRIORS
 from dfcvae.images import to_image
@@ -20,7 +19,7 @@ from dfcvae.latent import AttributeVectors
 from dfcvae.sheet import sheet
 from dfcvae.trained import Face, Trained
 
-MOST_PIXELS = 64_000_000  # of an upload: decoding takes 3 bytes a pixel, and about a second
+MOST_FACES = 2_000  # to start from
 
 
 class Explorer:
@@ -33,8 +32,9 @@ class Explorer:
     Attributes:
         name: of the model.
         trained: the model, its priors and attribute vectors.
-        count: number of faces to start from; may be 0.
+        images: of faces to start from, uint8 (N, C, H, W), see `dfcvae.trained.frontal_first`; there may be none.
         no_faces: why there are none.
+        of_faces: what they are, in words.
         kinds: the priors there are: saved ones, and those that can be fitted because the faces are on this machine.
         default_prior: the saved mixture if there is one, else N(0, I).
 
@@ -49,30 +49,23 @@ class Explorer:
         self.default_prior = "normal" if str(self.trained.prior("auto")) == "N(0, I)" else "gmm"
         known = {"normal", self.default_prior}
         self.kinds = [kind for kind in PRIORS if kind in known or at_hand(self.trained.data)]
-        self.count, self.no_faces = 0, ""
+        self.of_faces = "held-out face" if self.trained.has_faces else "drawn face"
+        self.images, self.no_faces = torch.empty(0), ""
         try:
-            self.count = len(self.trained.order if self.trained.has_faces else self.trained.drawn[1])
+            if self.trained.has_faces:
+                self.images = self.trained.held_out.images[self.trained.order[:MOST_FACES]]
+            else:
+                self.images = self.trained.drawn[1]
         except (UserError, OSError) as error:
             self.no_faces = str(error)
 
-    @property
-    def of_faces(self) -> str:
-        """What a face to start from is, in words."""
-        return "held-out face" if self.trained.has_faces else "drawn face"
-
-    def pixels(self, index: int) -> Tensor:
-        """A face to start from, uint8 (C, H, W); the most telling ones first, see `dfcvae.trained.frontal_first`."""
-        if self.trained.has_faces:
-            return self.trained.held_out.images[self.trained.order[index]]
-        return self.trained.drawn[1][index]
-
     def face(self, index: int) -> Face:
         """One of the faces to start from; a sample if there are not that many."""
-        if index >= self.count:
+        if index >= len(self.images):
             return self.samples(self.default_prior, seed=index, count=1)[0]
         name = f"{self.of_faces} {index + 1}"
         if self.trained.has_faces:
-            return self.encode(self.pixels(index), name)
+            return self.trained.encode(self.images[index : index + 1], [name])[0]
         return Face(name, self.trained.drawn[0][index])
 
     def upload(self, encoded: bytes, name: str) -> Face:
@@ -81,27 +74,20 @@ class Explorer:
         Raises:
             UserError: if it is not a readable image, or has too many pixels.
         """
-        return self.encode(read_upload(encoded, name, self.trained.data), name)
-
-    def encode(self, pixels: Tensor, name: str) -> Face:
-        """A face from its image, uint8 (C, H, W): its latent is the posterior mean."""
-        return self.trained.encode(pixels[None], [name])[0]
+        return self.trained.encode(read_upload(encoded, name, self.trained.data)[None], [name])[0]
 
     def samples(self, kind: str, *, seed: int, count: int, temperature: float = 1.0) -> list[Face]:
-        """Draws from a prior. A seed gives the same draws at every temperature, only scaled.
-
-        Args:
-            kind: ``"normal"``, ``"gaussian"`` or ``"gmm"``; the last two are fitted on first use.
-            seed: of the draws.
-            count: how many.
-            temperature: factor of the standard deviation.
+        """Draws from a prior, which is fitted on first use. A seed gives the same draws at every temperature, scaled.
 
         Raises:
             UserError: if the prior has to be fitted and there are no faces to fit it to.
         """
-        known = "auto" if kind == self.default_prior else kind
-        z = self.trained.draws(count, known, seed=seed, temperature=temperature)
+        z = self.trained.draws(count, self.prior_name(kind), seed=seed, temperature=temperature)
         return [Face(f"sample {i + 1}, seed {seed}, {kind}", row) for i, row in enumerate(z)]
+
+    def prior_name(self, kind: str) -> str:
+        """What `Trained.prior` calls a prior: the default one may have been fitted to other faces."""
+        return "auto" if kind == self.default_prior else kind
 
     def vectors(self) -> AttributeVectors | str:
         """Attribute vectors, fitted on first use; or why there are none."""
@@ -113,7 +99,7 @@ class Explorer:
 
     def dimensions(self) -> tuple[list[int], list[float]]:
         """Latent dimensions and their mean KL in nats, the most informative first; no KL without faces to measure."""
-        if not self.count:
+        if not len(self.images):
             return list(range(self.trained.vae.latent_dim)), []
         with self._fitting:
             indices, nats = self.trained.dimensions
@@ -139,16 +125,6 @@ def read_upload(encoded: bytes, name: str, data: DataConfig) -> Tensor:
     Raises:
         UserError: if it is not a readable image, or has too many pixels.
     """
-    try:  # the header alone gives the size
-        with quiet_pillow(), Image.open(BytesIO(encoded), formats=FORMATS) as image:
-            width, height = image.size
-    except Exception:  # Pillow raises almost anything; `decode_face` finds out why
-        width = height = 0
-    if width * height > MOST_PIXELS:
-        raise UserError(
-            f"{printable(name)} has {width:,} x {height:,} pixels, more than {MOST_PIXELS // 10**6} million; upload a "
-            "smaller picture."
-        )
     try:
         return torch.tensor(decode_face(encoded, data))
     except Undecodable as error:

@@ -1,6 +1,5 @@
 """The page: the current face at the top, and below it a panel for each thing to do with it."""
 
-from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -13,37 +12,15 @@ from dfcvae.explore.session import Session, in_thread, newest
 from dfcvae.explore.widgets import ACCENT, BLANK, CSS, Picture, Range, Sliders, Thumbnail, button
 from dfcvae.images import to_float
 from dfcvae.latent import interpolate as straight
-from dfcvae.latent import slerp
 from dfcvae.trained import Face
 
 THUMBNAILS = 8
 LARGEST = 50 * 2**20  # bytes of an upload
-TOO_LARGE = f"The file is larger than {LARGEST // 2**20} MB; upload a smaller one."
 DIMENSIONS = 12
 REACH = 4.0  # standard deviations of the prior, in both directions
 STEPS = 101  # between two faces: more than a slider on a screen can resolve
 SAMPLES = 8
-
-
 TELLING = ("Smiling", "Male", "Young", "Eyeglasses", "Blond_Hair", "Bangs", "Heavy_Makeup", "Wearing_Hat")
-GROUPS = {  # of CelebA's attributes; words that tell an attribute's group, the first that fits
-    "Beard": ("Beard", "Goatee", "Mustache", "Sideburns", "Shadow"),
-    "Worn": ("Wearing", "Eyeglasses", "Makeup"),
-    "Eyes, nose and mouth": ("Eyes", "Eyebrows", "Nose", "Mouth", "Lips", "Smiling"),
-    "Hair": ("Hair", "Bald", "Bangs"),
-}
-
-
-def grouped(names: Sequence[str]) -> dict[str, list[str]]:
-    """Attributes by group: the eight most telling first, the others by what they are about."""
-    first = [name for name in TELLING if name in names]
-    first += [name for name in names if name not in first][: len(TELLING) - len(first)]
-    groups: dict[str, list[str]] = {"Most telling": first} | {title: [] for title in (*GROUPS, "Face")}
-    for name in names:
-        if name not in first:
-            fits = (title for title, words in GROUPS.items() if any(word in name for word in words))
-            groups[next(fits, "Face")].append(name)
-    return {title: group for title, group in groups.items() if group}
 
 
 def page(explorer: Explorer) -> None:
@@ -73,13 +50,11 @@ def page(explorer: Explorer) -> None:
 
 def choose(session: Session) -> None:
     """The current face, an upload, and faces to choose from."""
-    explorer, count, first = session.explorer, session.explorer.count, 0
+    explorer, count, first = session.explorer, len(session.explorer.images), 0
 
     async def uploaded(event: UploadEventArguments) -> None:
         upload.reset()  # the same file may be chosen again
         try:
-            if event.file.size() > LARGEST:
-                raise UserError(TOO_LARGE)
             face = await in_thread(explorer.upload, await event.file.read(), event.file.name)
         except UserError as error:
             message.text = str(error)
@@ -87,9 +62,7 @@ def choose(session: Session) -> None:
             await session.choose(face)
 
     def rejected(event: GenericEventArguments) -> None:
-        size, file = event.args
-        other = f"{printable(file)} is not an image file; upload a JPEG or PNG."
-        message.text = TOO_LARGE if size > LARGEST else other
+        message.text = f"{printable(event.args)} is not an image file of at most {LARGEST // 2**20} MB."
 
     def turn(by: int) -> None:
         nonlocal first
@@ -97,7 +70,7 @@ def choose(session: Session) -> None:
         for place, thumbnail in enumerate(thumbnails):
             index = (first + place) % count
             name = f"{explorer.of_faces.capitalize()} {index + 1} of {count}"
-            thumbnail.show(data_url(to_float(explorer.pixels(index))), name)
+            thumbnail.show(data_url(to_float(explorer.images[index])), name)
 
     async def take(place: int) -> None:
         await session.choose(await in_thread(explorer.face, (first + place) % count))
@@ -114,7 +87,7 @@ def choose(session: Session) -> None:
                 label = ui.label().classes("name ellipsis")
                 upload = ui.upload(on_upload=uploaded, max_file_size=LARGEST, auto_upload=True)
                 upload.props('accept="image/*,.tif,.tiff,.bmp,.webp"')
-                upload.on("rejected", rejected, js_handler="([r]) => emit(r.file.size, r.file.name)")
+                upload.on("rejected", rejected, js_handler="([r]) => emit(r.file.name)")
                 pick = f"() => getElement({upload.id}).$refs.qRef.pickFiles()"  # browsers want it in the click itself
                 button("Upload a face").on("click", js_handler=pick)
         message = ui.label().classes("message").props("role=status aria-live=polite")
@@ -135,7 +108,6 @@ def edit(session: Session) -> None:
 
     An edit stays when another face is chosen.
     """
-    explorer = session.explorer
     with ui.element("div").classes("pictures"):
         original = Picture("Original", "edit-original")
         reconstruction = Picture("Reconstruction", "edit-reconstruction")
@@ -148,14 +120,14 @@ def edit(session: Session) -> None:
         reconstruction.show(picture)
 
     async def build() -> None:
-        vectors = await in_thread(explorer.vectors)
+        vectors = await in_thread(session.explorer.vectors)
         waiting.delete()
         if isinstance(vectors, str):
             edited.figure.set_visibility(False)
             with panel:
                 ui.label(f"There are no attributes to edit. {vectors}").classes("sentence")
             return
-        order = [name for group in grouped(vectors.names).values() for name in group]
+        order = sorted(vectors.names, key=lambda name: TELLING.index(name) if name in TELLING else len(TELLING))
 
         def moved() -> torch.Tensor:
             return vectors.edit(session.face.z[None], dict(zip(order, sliders.values, strict=True)))[0]
@@ -164,28 +136,19 @@ def edit(session: Session) -> None:
         async def draw() -> None:
             edited.show(await session.picture(moved()))
 
-        def search(text: str) -> None:
-            found = sliders.filter(text)
-            nothing.text = "" if found else f"No attribute contains {text.strip()!r}."
-
         async def save() -> None:
             edits = [f"{name} {value:+g}" for name, value in zip(order, sliders.values, strict=True) if value]
             await session.save(", ".join(edits) or "not edited", moved())
 
+        def reset() -> None:
+            sliders.values = [0] * len(order)
+
         with panel:
             with ui.element("div").classes("controls"):
-                button("Reset", lambda: sliders.reset())
+                button("Reset", reset)
                 button("Save picture", save)
-                ui.input("Find an attribute", on_change=lambda event: search(event.value or "")).props(
-                    "dense outlined clearable debounce=150"
-                )
                 ui.label("1 is the distance between faces without and with the attribute.").classes("sentence")
-            nothing = ui.label().classes("sentence").props("role=status aria-live=polite")
-            ranges = {
-                title: [Range(name.replace("_", " "), -3, 3) for name in group]
-                for title, group in grouped(vectors.names).items()
-            }
-            sliders = Sliders(ranges, draw)
+            sliders = Sliders([Range(name.replace("_", " "), -3, 3) for name in order], draw)
         session.chosen.subscribe(draw)
         await draw()
 
@@ -236,7 +199,7 @@ def traverse(session: Session) -> None:
                 button("Reset dimensions", reset)
                 button("Save", lambda: session.save("moved", latent()))
                 ui.label(about).classes("sentence")
-            sliders = Sliders({"": [Range(label, -REACH, REACH) for label in labels]}, draw)
+            sliders = Sliders([Range(label, -REACH, REACH) for label in labels], draw)
         session.chosen.subscribe(show)
         await show()
 
@@ -251,7 +214,7 @@ def interpolate(session: Session) -> None:
 
     @newest
     async def draw() -> None:
-        path = (slerp if kind.value == "spherical" else straight)(ends[0].z, ends[1].z, STEPS)
+        path = straight(ends[0].z, ends[1].z, STEPS)
         between.show(await session.picture(path[round(slider.values[0] * (STEPS - 1))]))
 
     async def show() -> None:
@@ -270,10 +233,7 @@ def interpolate(session: Session) -> None:
     with ui.element("div").classes("controls"):
         button("From the current face", partial(take, 0))
         button("To the current face", partial(take, 1))
-        kind = ui.toggle(["straight", "spherical"], value="straight", on_change=draw)
-        kind.props("no-caps unelevated toggle-color=primary color=white text-color=primary")
-    with ui.element("div").classes("wide"):
-        slider = Sliders({"": [Range("Fraction of the way", 0, 1, 0.5)]}, draw, step=1 / (STEPS - 1))
+    slider = Sliders([Range("Fraction of the way", 0, 1, 0.5)], draw, step=1 / (STEPS - 1))
     ui.timer(0, show, once=True)
 
 
@@ -297,8 +257,7 @@ def sample(session: Session) -> None:
             return
         for thumbnail, face, url in zip(thumbnails, faces, pictures, strict=True):
             thumbnail.show(url, face.name)
-        known = "auto" if prior == explorer.default_prior else prior
-        message.text = f"Drawn from: {explorer.trained.prior(known)}. {hint}"
+        message.text = f"Drawn from: {explorer.trained.prior(explorer.prior_name(prior))}. {hint}"
 
     async def take(place: int) -> None:
         if faces:
@@ -310,7 +269,7 @@ def sample(session: Session) -> None:
         seed.style("width: 8em")
         kind = ui.select(explorer.kinds, label="Prior", value=explorer.default_prior, on_change=draw)
         kind.props("dense outlined options-dense").style("width: 9em")
-        slider = Sliders({"": [Range("Temperature", 0, 1.5, 1)]}, draw, step=0.05)
+        slider = Sliders([Range("Temperature", 0, 1.5, 1)], draw, step=0.05)
     message = ui.label(hint).classes("sentence")
     with ui.element("div").classes("samples"):
         thumbnails = [Thumbnail(partial(take, place)) for place in range(SAMPLES)]

@@ -2,7 +2,6 @@
 
 import signal
 import socket
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dfcvae.errors import UserError
@@ -12,7 +11,6 @@ if TYPE_CHECKING:
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 ALL_ADDRESSES = ("0.0.0.0", "::")
-PORTS = 20  # tried
 
 
 def serve(
@@ -24,11 +22,11 @@ def serve(
         model: a run folder, a checkpoint, an exported folder, or the name of a model that ships with the package.
         source: where the faces come from (default: as in training).
         host: address to listen on; with a loopback address only this machine can reach the page.
-        port: if it is in use, the next free one is taken.
+        port: to listen on.
         show: open the page in the browser.
 
     Raises:
-        UserError: if NiceGUI is not installed, or there is no such model or no free port.
+        UserError: if NiceGUI is not installed, there is no such model, or the port is in use.
     """
     try:
         from nicegui import app, ui
@@ -39,7 +37,7 @@ def serve(
     from dfcvae.explore.page import page
 
     explorer = Explorer(model, source)
-    port = free_port(host, port)
+    check_port(host, port)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     app.add_middleware(SameOrigin)
     if host not in ALL_ADDRESSES:  # against DNS rebinding: another site's name that points to this machine
@@ -65,20 +63,16 @@ def serve(
         signal.signal(signal.SIGINT, previous)
 
 
-def free_port(host: str, port: int) -> int:
-    """The port itself, or the next one that is free.
-
-    Raises:
-        UserError: if none of 20 is, or there is no such host.
-    """
+def check_port(host: str, port: int) -> None:
+    """Raise a UserError if the port is in use, or there is no such host."""
     try:
         family, _, _, _, (address, *_) = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError) as error:  # the latter: not even possible as a name
         raise UserError(f"There is no address {host!r} to listen on; use 127.0.0.1 or 0.0.0.0.") from error
-    for candidate in range(port, min(port + PORTS, 65536)):
-        with suppress(OSError), socket.create_server((str(address), candidate), family=family):
-            return candidate
-    raise UserError(f"No port from {port} to {port + PORTS - 1} is free on {host}; choose another with --port.")
+    try:
+        socket.create_server((str(address), port), family=family).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"Port {port} is not free on {host}; choose another with --port.") from error
 
 
 class SameOrigin:

@@ -15,15 +15,7 @@ R = TypeVar("R")
 
 
 class Session:
-    """The state of one browser tab.
-
-    Args:
-        explorer: the model, shared by all tabs.
-
-    Attributes:
-        face: the current face.
-        chosen: called with every newly chosen face and the data URL of its reconstruction.
-    """
+    """The state of one browser tab: the current face, and whom to tell of a new one and its picture's data URL."""
 
     def __init__(self, explorer: Explorer):
         self.explorer, self.face = explorer, explorer.face(0)
@@ -47,11 +39,7 @@ class Session:
 
 
 async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call a function in another thread, so that the server stays responsive.
-
-    Raises:
-        asyncio.CancelledError: if the tab was closed or the server stopped meanwhile.
-    """
+    """Call a function in another thread, so that the server stays responsive; cancelled where the tab was closed."""
     client = context.client
     result = await run.io_bound(function, *args, **kwargs)
     if result is None or client.id not in Client.instances:

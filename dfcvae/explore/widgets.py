@@ -1,6 +1,6 @@
 """What the page is made of: pictures, thumbnails, labelled sliders, and the style sheet."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from nicegui import ui
@@ -25,9 +25,9 @@ class Picture:
             with ui.element("figcaption"):
                 self.caption = ui.label(caption).classes("ellipsis")
 
-    def show(self, url: str | None, caption: str | None = None) -> None:
-        """Replace the picture (None: an empty box) and, if given, the caption."""
-        self.image.props["src"] = url or BLANK
+    def show(self, url: str, caption: str | None = None) -> None:
+        """Replace the picture and, if given, the caption."""
+        self.image.props["src"] = url
         if caption is not None:
             self.caption.text = self.image.props["alt"] = caption
 
@@ -56,42 +56,25 @@ class Range:
 
 
 class Sliders:
-    """Sliders with labels and numbers, in columns.
+    """Sliders with labels and numbers, in columns."""
 
-    Args:
-        groups: one range for each slider, by the heading of their group, which may be empty.
-        on_change: called when any of them moves.
-        step: of all.
-    """
-
-    def __init__(
-        self, groups: Mapping[str, Sequence[Range]], on_change: Callable[[], Awaitable[None]], step: float = 0.1
-    ):
-        self.ranges = [given for ranges in groups.values() for given in ranges]
-        self.sliders: list[Slider] = []
-        self.groups: list[tuple[ui.element, list[tuple[str, ui.element]]]] = []  # each with its rows, by label
+    def __init__(self, ranges: Sequence[Range], on_change: Callable[[], Awaitable[None]], step: float = 0.1):
         decimals = len(f"{step:g}".partition(".")[2])
 
         def number(value: float | None) -> str:
             return f"{round(value or 0, decimals) + 0.0:.{decimals}f}"  # + 0.0: no "-0.0"
 
-        def row(given: Range) -> ui.element:
-            with ui.element("div").classes("slider") as line:
-                ui.label(given.label).classes("name ellipsis").props["title"] = given.label
-                slider = Slider(min=given.low, max=given.high, step=step, value=given.value, on_change=on_change)
-                slider.props["aria-label"] = given.label
-                if given.low < 0:  # a bar from the left end would suggest a large value
-                    slider.props["selection-color"] = "transparent"
-                ui.label().classes("value").bind_text_from(slider, "value", number)
-            self.sliders.append(slider)
-            return line
-
-        for title, ranges in groups.items():
-            with ui.element("div").classes("group") as group:
-                if title and len(groups) > 1:
-                    ui.label(title).classes("heading")
-                with ui.element("div").classes("sliders"):
-                    self.groups.append((group, [(given.label, row(given)) for given in ranges]))
+        self.sliders: list[Slider] = []
+        with ui.element("div").classes("sliders"):
+            for given in ranges:
+                with ui.element("div").classes("slider"):
+                    ui.label(given.label).classes("name ellipsis").props["title"] = given.label
+                    slider = Slider(min=given.low, max=given.high, step=step, value=given.value, on_change=on_change)
+                    slider.props["aria-label"] = given.label
+                    if given.low < 0:  # a bar from the left end would suggest a large value
+                        slider.props["selection-color"] = "transparent"
+                    ui.label().classes("value").bind_text_from(slider, "value", number)
+                self.sliders.append(slider)
 
     @property
     def values(self) -> list[float]:
@@ -102,19 +85,6 @@ class Sliders:
     def values(self, values: Sequence[float]) -> None:
         for slider, value in zip(self.sliders, values, strict=True):
             slider.value = value
-
-    def reset(self) -> None:
-        """Move all to their initial values."""
-        self.values = [given.value for given in self.ranges]
-
-    def filter(self, text: str) -> bool:
-        """Show only those whose label contains the text, and the groups that have any; whether there are any."""
-        for group, rows in self.groups:
-            fits = [text.strip().lower() in label.lower() for label, _ in rows]
-            for fit, (_, row) in zip(fits, rows, strict=True):
-                row.set_visibility(fit)
-            group.set_visibility(any(fits))
-        return any(group.visible for group, _ in self.groups)
 
 
 def button(text: str, on_click: Callable[[], object] | None = None) -> ui.button:
@@ -152,7 +122,7 @@ body { font-family: system-ui, sans-serif; font-size: 15px; color: #1d2126; back
            max-width: 960px; }
 .samples .thumbnail img { width: 100%; height: auto; aspect-ratio: 1; }
 .controls { min-height: 48px; margin-bottom: 12px; }
-.controls .group { width: min(360px, 100%); }
+.controls .sliders { width: min(360px, 100%); }
 .controls + .sentence { margin-bottom: 8px; min-height: 21px; }
 .pictures { display: flex; gap: 16px; padding: 4px 0 10px; position: sticky; top: 0; background: #fff; z-index: 2; }
 .picture { margin: 0; flex: 0 1 256px; min-width: 0; }
@@ -166,11 +136,9 @@ body { font-family: system-ui, sans-serif; font-size: 15px; color: #1d2126; back
 figcaption { line-height: 20px; height: 24px; padding-top: 4px; font-size: 14px; }
 img { object-fit: cover; }
 .sliders { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(330px, 100%), 1fr)); gap: 0 40px; }
-.group .heading { font-weight: 600; margin: 10px 0 2px; }
 .slider { display: grid; grid-template-columns: 10.5em 1fr 2.6em; align-items: center; gap: 14px; height: 30px; }
 .slider .name { font-size: 14px; }
 .slider .value { font-variant-numeric: tabular-nums; text-align: right; }
-.wide .sliders { grid-template-columns: minmax(0, 800px); }
 .q-tab { padding: 0 14px; } .q-tab__label { font-size: 15px; font-weight: 500; }
 .q-tabs { border-bottom: 1px solid var(--line); margin-top: 10px; }
 .q-tab-panel { display: block; padding: 14px 0 0; }

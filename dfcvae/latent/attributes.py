@@ -28,13 +28,7 @@ def attribute_vector(mu: Tensor, has: Tensor, method: Method = "means") -> Tenso
     The difference holds all that correlates with the attribute in these faces. A normal points where the classes are
     separated best, given all latents: a shorter step, with less effect and fewer side effects.
 
-    Args:
-        mu: posterior means (N, D).
-        has: which faces have the attribute, bool (N,).
-        method: as above.
-
-    Raises:
-        ValueError: if all faces, or none, have it.
+    Of posterior means ``mu`` (N, D) and which faces have the attribute, bool (N,); a ValueError if all or none have it.
     """
     if not 0 < int(has.sum()) < len(has):
         raise ValueError(f"Expected faces with and without the attribute; {int(has.sum())} of {len(has)} have it.")
@@ -57,18 +51,11 @@ def project_out(vector: Tensor, others: Tensor) -> Tensor:
 
 
 def balanced_rows(has: Tensor, others: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Rows of as many faces with an attribute as without, for every combination of other attributes.
+    """Sorted rows of as many faces with an attribute as without, for every combination of other attributes.
 
     In CelebA most faces with glasses are men: the difference of the means of all is in part a change of sex. Drawn in
-    this way, the two classes differ in nothing but the attribute as far as ``others`` go.
-
-    Args:
-        has: bool (N,).
-        others: bool (N, K).
-        generator: of the draw, without replacement.
-
-    Returns:
-        Sorted indices; none if no combination has faces of both kinds.
+    this way, without replacement, the two classes differ in nothing but the attribute ``has``, bool (N,), as far as
+    ``others``, bool (N, K), go. There are none if no combination has faces of both kinds.
     """
     kinds = (others.long() << torch.arange(others.shape[1])).sum(dim=1)
     order = torch.randperm(len(has), generator=generator)
@@ -88,17 +75,11 @@ def label_correlation(attributes: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class AttributeVectors:
-    """A step in latent space for every attribute: 1 takes faces without it to faces with it.
+    """A step in latent space for every attribute: 1 takes faces without it to faces with it."""
 
-    Args:
-        names: the A attributes.
-        vectors: (A, D).
-        how: in words, how they were fitted.
-    """
-
-    names: tuple[str, ...]
-    vectors: Tensor
-    how: str = ""
+    names: tuple[str, ...]  # the A attributes
+    vectors: Tensor  # (A, D)
+    how: str = ""  # in words, how they were fitted
 
     @classmethod
     def fit(
@@ -112,18 +93,14 @@ class AttributeVectors:
     ) -> "AttributeVectors":
         """The vectors of all attributes with at least 10 faces of both kinds; others are skipped.
 
-        Args:
-            mu: posterior means (N, D).
-            attributes: bool (N, A).
-            names: of the attributes.
-            method: see `attribute_vector`.
-            balance: attributes to balance by `balanced_rows`; with none, all faces are used.
+        Of posterior means ``mu`` (N, D) and ``attributes``, bool (N, A), with their ``names``; see `attribute_vector`
+        for ``method``. Attributes named in ``balance`` are balanced by `balanced_rows`.
 
         Raises:
             UserError: if there is no such attribute to balance, or no attribute has enough faces of both kinds.
         """
         generator = torch.Generator().manual_seed(0)
-        columns = [_index(names, name) for name in balance]
+        columns = [index_of(names, name) for name in balance]
         found: dict[str, Tensor] = {}
         for i, name in enumerate(names):
             has = attributes[:, i]
@@ -140,12 +117,8 @@ class AttributeVectors:
         return cls(tuple(found), torch.stack(list(found.values())), how)
 
     def __getitem__(self, name: str) -> Tensor:
-        """The vector (D,) of an attribute.
-
-        Raises:
-            UserError: if there is none.
-        """
-        return self.vectors[_index(self.names, name)]
+        """The vector (D,) of an attribute; a UserError if there is none."""
+        return self.vectors[index_of(self.names, name)]
 
     def step(self, strengths: Mapping[str, float], keep: Sequence[str] = ()) -> Tensor:
         """The sum (D,) of the vectors times their strengths, orthogonal to the vectors of ``keep``."""
@@ -155,10 +128,8 @@ class AttributeVectors:
     def edit(self, z: Tensor, strengths: Mapping[str, float], keep: Sequence[str] = ()) -> Tensor:
         """Latents (N, D) moved by several attributes at once: ``{"Smiling": 1.5, "Eyeglasses": -1}``.
 
-        Args:
-            z: latents (N, D).
-            strengths: 1 is the distance between faces without and with the attribute; negative removes it.
-            keep: attributes whose vectors are projected out of the step, so that it changes them less.
+        A strength of 1 is the distance between faces without and with the attribute; negative removes it. The vectors
+        of the attributes ``keep`` are projected out of the step, so that it changes them less.
 
         Raises:
             UserError: if there is no such attribute.
@@ -189,7 +160,8 @@ class AttributeVectors:
         return cls(tuple(map(str, names)), vectors.float(), str(about.get("how")))
 
 
-def _index(names: Sequence[str], name: str) -> int:
+def index_of(names: Sequence[str], name: str) -> int:
+    """The place of an attribute; a UserError if there is none."""
     if name not in names:
         raise UserError(f"There is no attribute {name!r}{nearest(name, names)}; there are {', '.join(names)}.")
     return list(names).index(name)

@@ -22,10 +22,7 @@ def encode_images(
 ) -> tuple[Tensor, Tensor]:
     """Posterior ``mu, logvar``, each (N, D) on the CPU, of many images (N, C, H, W): uint8, or float in [0, 1].
 
-    Args:
-        encode: maps images in [0, 1] to ``mu, logvar``; in eval mode, as `VAE.load` leaves it.
-        images: encoded 200 at a time.
-        device: of ``encode`` (default: that of the images).
+    ``encode`` maps images in [0, 1], 200 at a time, to ``mu, logvar`` on a device (default: that of the images).
     """
     parts = []
     for part in images.split(ENCODED_AT_ONCE):
@@ -73,13 +70,9 @@ def path(points: Tensor, steps: int, between: Between = interpolate) -> Tensor:
 
 
 def face_grid(corners: Tensor, rows: int, columns: int, between: Between = interpolate) -> Tensor:
-    """Mixtures of four latents, (rows, columns, D); bilinear with ``interpolate``.
+    """Mixtures of four latents (4, D), top left, top right, bottom left, bottom right: (rows, columns, D).
 
-    Args:
-        corners: latents (4, D): top left, top right, bottom left, bottom right.
-        rows: at least 2.
-        columns: at least 2.
-        between: ``interpolate`` or ``slerp``.
+    Bilinear with ``between=interpolate``; or ``slerp``.
 
     Raises:
         ValueError: if there are not four corners, or fewer than two rows or columns.
@@ -101,11 +94,7 @@ def by_kl(mu: Tensor, logvar: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def traverse(z: Tensor, dimension: int, values: Tensor) -> Tensor:
-    """Copies of a latent (D,) with one dimension set to each of ``values`` (V,): latents (V, D).
-
-    Raises:
-        IndexError: if there is no such dimension.
-    """
+    """Copies of a latent (D,) with one dimension set to each of ``values`` (V,): latents (V, D)."""
     copies = z.repeat(len(values), 1)
     copies[:, dimension] = values.to(copies)
     return copies

@@ -28,16 +28,11 @@ class Prior:
     A VAE is trained towards ``N(0, I)``, but the latents of the data never quite fill it, and the decoder is untrained
     in the gaps. A distribution fitted to the latents after training avoids them (Ghosh et al. 2020, "From Variational
     to Deterministic Autoencoders", arXiv 1903.12436).
-
-    Args:
-        weights: w, (K,), sum 1.
-        means: m, (K, D).
-        factors: L, lower triangular, (K, D, D).
     """
 
-    weights: Tensor
-    means: Tensor
-    factors: Tensor
+    weights: Tensor  # w, (K,), sum 1
+    means: Tensor  # m, (K, D)
+    factors: Tensor  # L, lower triangular, (K, D, D)
 
     @classmethod
     def standard(cls, latent_dim: int) -> "Prior":
@@ -58,13 +53,10 @@ class Prior:
         return bool((self.factors == self.factors[:1]).all())
 
     def sample(self, n: int, *, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
-        """Draws (n, D), on the generator's device (default: the CPU).
+        """Draws (n, D), on the generator's device (default: the CPU); of the standard normal those of `VAE.sample`.
 
-        Args:
-            n: how many.
-            temperature: factor of every component's standard deviation: below 1, draws are more ordinary and less
-                varied.
-            generator: of the draws. Those of the standard normal are the ones of `VAE.sample`.
+        The temperature is a factor of every component's standard deviation: below 1, draws are more ordinary and less
+        varied.
         """
         device = generator.device if generator is not None else torch.device("cpu")
         eps = torch.randn(n, self.means.shape[1], generator=generator, device=device)
@@ -131,7 +123,7 @@ def fit_mixture(
 
     Args:
         posterior: ``mu, logvar``, each (N, D), of training faces.
-        held_out: ``mu, logvar``, each (M, D), of faces for the choice among the mixtures.
+        held_out: the same of other faces.
         components: numbers to try, ascending.
 
     Returns:
@@ -144,24 +136,13 @@ def fit_mixture(
     z, z_held_out = (
         sample_posterior(mu, logvar, torch.randn(mu.shape, generator=generator)) for mu, logvar in (posterior, held_out)
     )
-    needed = {  # faces
-        (kind, k): faces * k * z.shape[1]
-        for kind, faces in FACES_PER_DIMENSION.items()
-        for k in components
-        if k > 1 or kind == "full"
-    }
-    if len(z) < min(needed.values()):
-        raise UserError(
-            f"A mixture in {z.shape[1]} latent dimensions needs at least {min(needed.values())} faces, got {len(z)}; "
-            "use the Gaussian, or more faces."
-        )
     from sklearn.mixture import GaussianMixture
 
     mixtures, likelihood = {}, {}
-    for kind in FACES_PER_DIMENSION:
+    for kind, faces in FACES_PER_DIMENSION.items():
         before = -inf
         for k in components:
-            if len(z) < needed.get((kind, k), inf):
+            if len(z) < faces * k * z.shape[1] or (k == 1 and kind == "tied"):  # one covariance is both
                 continue
             name = f"{k} {kind}"
             mixtures[name] = GaussianMixture(k, covariance_type=kind, reg_covar=RIDGE, random_state=0, warm_start=True)
@@ -169,6 +150,12 @@ def fit_mixture(
             if likelihood[name] <= before:
                 break
             before = likelihood[name]
+    if not likelihood:
+        least = 2 * FACES_PER_DIMENSION["tied"] * z.shape[1]
+        raise UserError(
+            f"A mixture in {z.shape[1]} latent dimensions needs at least {least} faces, got {len(z)}; use the "
+            "Gaussian, or more faces."
+        )
     best = max(likelihood, key=likelihood.__getitem__)
     searched = _prior(mixtures[best])
     converged = _fit(mixtures[best], z, z_held_out, CONVERGED)

@@ -22,11 +22,7 @@ def corrupted(path: str | Path, kind: str, why: str) -> UserError:
 def write_stored(
     path: str | Path, tensors: dict[str, Tensor], kind: str, model: str, source: str, about: dict[str, Any]
 ) -> Path:
-    """Write safetensors with what they are, the digest of the model and the name of the data; atomically.
-
-    Raises:
-        OSError: if they cannot be written.
-    """
+    """Write safetensors with what they are, the digest of the model and the name of the data; atomically."""
     metadata = {"dfcvae": json.dumps({"kind": kind, "model": model, "source": source} | about)}
     return write_tensors(path, tensors, metadata)
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
+from PIL.Image import Image
 from torch import Tensor
 
 STYLE = """
@@ -82,16 +83,11 @@ class Table:
     """Rows of text and numbers, which are shown with four significant digits.
 
     A cell may have several lines: a value, and smaller ones below it, such as its interval.
-
-    Args:
-        header: above the columns.
-        rows: of cells.
-        bold: cells to emphasise, by row and column.
     """
 
     header: Sequence[str]
     rows: Sequence[Sequence[str | float]]
-    bold: Collection[tuple[int, int]] = ()
+    bold: Collection[tuple[int, int]] = ()  # cells to emphasise, by row and column
 
     def cells(self, before: str = "", after: str = "") -> list[list[str]]:
         """The rows as text, with marks around the first lines of the bold cells."""
@@ -101,27 +97,32 @@ class Table:
             text[i][j] = "\n".join([f"{before}{first}{after}", *below])
         return text
 
+    def text(self) -> str:
+        """The table for a console, all columns aligned left."""
+        lines = [[*self.header], *([cell.replace("\n", " ") for cell in row] for row in self.cells())]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure with the numbers it was drawn from.
+    """A picture of faces, or a figure, with the numbers it was drawn from.
 
-    Args:
-        name: of its files.
-        figure: what is shown.
-        caption: under it.
-        data: arrays by name: columns of equal length are written as CSV, others as a NumPy archive.
+    Of ``data``, arrays by name, columns of equal length are written as CSV, others as a NumPy archive.
     """
 
     name: str
-    figure: Figure
+    figure: Figure | Image
     caption: str
     data: Mapping[str, ArrayLike | Tensor] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
-        """Write ``NAME.png``, ``NAME.pdf`` and, if there are data, ``NAME.csv`` or ``NAME.npz``."""
-        self.figure.savefig(folder / f"{self.name}.png")
-        self.figure.savefig(folder / f"{self.name}.pdf", metadata={"CreationDate": None})  # reproducible
+        """Write ``NAME.png``, of a figure also ``NAME.pdf``, and, if there are data, ``NAME.csv`` or ``NAME.npz``."""
+        if isinstance(self.figure, Figure):
+            self.figure.savefig(folder / f"{self.name}.png")
+            self.figure.savefig(folder / f"{self.name}.pdf", metadata={"CreationDate": None})  # reproducible
+        else:
+            self.figure.save(folder / f"{self.name}.png")
         arrays = {
             name: value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
             for name, value in self.data.items()
@@ -150,16 +151,9 @@ Block = Heading | Paragraph | Items | Preformatted | Table | Drawing | Folded
 def write_report(
     title: str, blocks: Sequence[Block], out: str | Path, numbers: Mapping[str, Any] | None = None
 ) -> Path:
-    """Write ``report.html``, ``report.md``, ``figures/`` and, with ``numbers``, ``metrics.json``.
+    """Write ``report.html``, ``report.md``, ``figures/`` and, with ``numbers``, ``metrics.json``; replaces older ones.
 
-    Args:
-        title: of the report.
-        blocks: its contents in order.
-        out: the folder; files of an earlier report there are replaced.
-        numbers: plain values.
-
-    Returns:
-        The path of the HTML file.
+    Returns the path of the HTML file.
     """
     out = Path(out)
     (out / "figures").mkdir(parents=True, exist_ok=True)

@@ -1,32 +1,28 @@
 """Trained models side by side: the same faces, the same latents, measures with their differences, what each cost."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from torch import Tensor
 from tqdm import tqdm
 
 from dfcvae.config import DataConfig
 from dfcvae.data import Splits, data_of, filled, load_faces, source_name
-from dfcvae.device import environment, pick_device
-from dfcvae.evaluation.differences import over_seeds
-from dfcvae.fitted import saved_mixture
+from dfcvae.device import pick_device
+from dfcvae.evaluation import Measurements
 from dfcvae.images import to_float
 from dfcvae.report import tables
-from dfcvae.report.blocks import Block, Folded, Heading, Items, Paragraph, Preformatted, Table, write_report
-from dfcvae.report.evaluated import Evaluated, evaluate_model
+from dfcvae.report.blocks import Block, Folded, Heading, Items, Paragraph, Preformatted, write_report
+from dfcvae.report.evaluated import Evaluated, as_text, evaluate_model, this_machine
 from dfcvae.report.models import Model, cost_table, learning_curves, listed, load_models, notes, settings_table
 from dfcvae.report.observers import FIT_JUDGE, JudgeFiles, Observers, judge_warnings
 from dfcvae.report.pictures import interpolations, reconstructions, samples
 from dfcvae.trained import frontal_first
 from dfcvae.vae import VAE
 
-FACES, STEPS = 10, 8
-FEW = 4  # models of which two interpolations are shown
+FACES, STEPS = 8, 6  # of a row: at the width of a report nearly pixel by pixel
+FEW = 4  # models, of which two interpolations are shown, and which are the columns of tables
 FEWEST_STEPS = 1_000  # of a training, below which the order of models may still change
 OVER_FACES = (
     "Below each value its 95 % bootstrap interval over the test faces, for other faces and these very models; another "
@@ -46,35 +42,24 @@ AGAINST = (
 
 @dataclass(frozen=True)
 class Results:
-    """Trained models and what was measured of them.
-
-    Args:
-        data: where the faces come from.
-        splits: the faces.
-        models: by name; the first is what the others are compared with. With several seeds, those of the first.
-        evaluated: by the same names, one for each seed.
-        warnings: of judges, see `judge_warnings`.
-        seeds: of the trainings, where a study chose them.
-        seed: of samples and resampled images.
-        out: folder of the report, from which the models' settings are linked.
-    """
+    """Trained models and what was measured of them."""
 
     data: DataConfig
     splits: Splits
-    models: Mapping[str, Model]
-    evaluated: Mapping[str, Sequence[Evaluated]]
-    warnings: Sequence[str] = ()
-    seeds: Sequence[int] = (0,)
-    seed: int = 0
-    out: Path | None = None
+    models: Mapping[str, Model]  # the first is what the others are compared with; of several seeds, the first one's
+    evaluated: Mapping[str, Sequence[Evaluated]]  # by the same names, one for each seed
+    warnings: Sequence[str] = ()  # of judges, see `judge_warnings`
+    seeds: Sequence[int] = (0,)  # of the trainings, where a study chose them
+    seed: int = 0  # of samples and resampled images
+    out: Path | None = None  # folder of the report, from which the models' settings are linked
 
     def vaes(self) -> dict[str, VAE]:
         """The models' networks by name."""
         return {name: model.vae for name, model in self.models.items()}
 
-    def values(self) -> dict[str, list[dict[str, float]]]:
-        """All measures of every training by name of the model, those of samples included."""
-        return {name: [found.values() for found in runs] for name, runs in self.evaluated.items()}
+    def runs(self) -> dict[str, list[Measurements]]:
+        """What was measured of every training by name of the model."""
+        return {name: [found.measured for found in of] for name, of in self.evaluated.items()}
 
 
 def compare(
@@ -86,6 +71,8 @@ def compare(
     fid: str | None = None,
     lpips: bool = False,
     seed: int = 0,
+    title: str | None = None,
+    about: str = "",
     progress: bool = True,
 ) -> Path:
     """Compare models on the test split of the first one's data: ``report.html``, ``report.md``, ``metrics.json``.
@@ -99,6 +86,8 @@ def compare(
         fid: weights of Inception for FID and KID: a file, or ``"download"``.
         lpips: download what LPIPS needs, where it is missing.
         seed: of samples, draws and resampled images.
+        title: of the report (default: the models' names).
+        about: how the models came about.
         progress: show bars.
 
     Returns:
@@ -113,21 +102,17 @@ def compare(
     filled(splits, "test")
     observers = Observers.load(judge, fid, lpips)
     evaluated = {}
-    for path, (name, model) in zip(paths, tqdm(models.items(), "models", disable=not progress), strict=True):
+    for name, model in tqdm(models.items(), "models", disable=not progress):
         cache = out / "measured" / f"{name.replace('/', '-')}.safetensors"
-        mixture = saved_mixture(path, model.vae) if observers.embed_samples() else None
-        evaluated[name] = [
-            evaluate_model(
-                model.vae, data, splits, observers, mixture=mixture, seed=seed, cache=cache, progress=progress
-            )
-        ]
+        evaluated[name] = [evaluate_model(model, data, splits, observers, seed=seed, cache=cache, progress=progress)]
     experiments = {name: model.experiment for name, model in models.items()}
     warnings = judge_warnings(observers, experiments, splits["test"])
     results = Results(data, splits, models, evaluated, warnings, seed=seed, out=out)
-    about = f"Measured on {len(splits['test']):,} test faces of {source_name(data)}."
-    blocks = comparison(results, [Paragraph(about)], measures(results))
+    measured_on = f"{len(splits['test']):,} test faces of {source_name(data)}, {data.size} pixels."
+    text = f"{about} Measured on {measured_on}".lstrip()
+    blocks = comparison(results, [Paragraph(text)], measures(results))
     numbers = {name: found.as_json(seed) for name, (found,) in evaluated.items()}
-    return write_report(f"{listed(list(models))}: a comparison", blocks, out, numbers)
+    return write_report(title or f"{listed(list(models))}: a comparison", blocks, out, numbers)
 
 
 def comparison(
@@ -135,23 +120,17 @@ def comparison(
     about: Sequence[Block],
     found: Sequence[Block],
     more: Sequence[Block] = (),
-    costs: Sequence[Block] = (),
 ) -> list[Block]:
-    """The blocks that all reports on several models have, in order.
-
-    Args:
-        results: what is compared.
-        about: what was done.
-        found: the measures, see `measures`.
-        more: sections after the interpolation.
-        costs: blocks above the table of costs.
-    """
+    """The blocks that all reports on several models have: what was done, `measures`, ``more`` after the pictures."""
     vaes, seed = results.vaes(), results.seed
-    x = test_faces(results.splits, FACES).to(pick_device())
+    test = filled(results.splits, "test")
+    x = to_float(test.images[frontal_first(test)[:FACES]]).to(pick_device())
     pairs = x[: 4 if len(x) >= 4 and len(vaes) <= FEW else 2]
-    curves = learning_curves({name: model.folder for name, model in results.models.items()})
+    curves = learning_curves(results.models)
     drawn: list[Block] = [Heading("Learning curves"), curves] if curves else []
     measured = next(iter(results.evaluated.values()))[0].measured.values()
+    cards = {name: found.card for name, (found, *_) in results.evaluated.items()}
+    mixtures = {name: model.mixture for name, model in results.models.items() if model.mixture}
     cautions = [*notes(results.models, results.data), *too_few_steps(results)]
     return [
         *about,
@@ -162,19 +141,18 @@ def comparison(
         Paragraph(tables.READING),
         Folded("What the measures mean", [tables.meanings(measured)]),
         Heading("Samples"),
-        samples(vaes, FACES, lines=2 if len(vaes) <= FEW else 1, seed=seed),
-        *distances(results.evaluated),
+        samples(vaes, FACES, lines=2 if len(vaes) <= FEW else 1, seed=seed, mixtures=mixtures),
+        *distances(results),
         Heading("Interpolation"),
         interpolations(vaes, pairs, STEPS),
         *more,
         *drawn,
         Heading("Cost"),
-        *costs,
         cost_table(results.models),
         Heading("Settings that differ"),
         *settings_section(results.models, results.out),
         Heading("Protocol"),
-        Folded("How the numbers were obtained", [protocol_card(results.evaluated)]),
+        Folded("How the numbers were obtained", [Preformatted(as_text(cards | {"report": this_machine()}))]),
         Heading("What next"),
         Items(next_steps(results)),
     ]
@@ -185,19 +163,19 @@ def measures(results: Results) -> list[Block]:
 
     Over seeds, or with one training of each over faces.
     """
-    first, several = next(iter(results.models)), len(results.seeds) > 1
-    runs = {name: [found.measured for found in of] for name, of in results.evaluated.items()}
-    differences = tables.differences(runs, results.seed)
+    first, several, across = next(iter(results.models)), len(results.seeds) > 1, len(results.models) > FEW
+    values = tables.estimates_table(tables.estimates(results.runs(), results.seed))
+    differences = tables.differences(results.runs(), results.seed)
     minus = tables.differences_table(first, differences, verdicts=not too_few_steps(results))
     return [
         Heading("Measures"),
         *map(Paragraph, results.warnings),
-        *tables.limited(tables.estimates_table(tables.estimates(runs, results.seed)), "More measures"),
+        *tables.limited(values, "More measures", across),
         Paragraph(OVER_SEEDS if several else OVER_FACES),
         *conclusions(results, differences),
         Heading(f"Differences from {first}"),
         Paragraph(PAIRED_SEEDS if several else PAIRED_FACES),
-        *tables.limited(minus, "More differences"),
+        *tables.limited(minus, "More differences", across),
     ]
 
 
@@ -247,49 +225,10 @@ def settings_section(models: Mapping[str, Model], out: Path | None) -> list[Bloc
     return [*tables.limited(settings_table(models), "More settings"), *full]
 
 
-def distances(evaluated: Mapping[str, Sequence[Evaluated]]) -> list[Block]:
+def distances(results: Results) -> list[Block]:
     """How far samples are from faces, beside reconstructions and the floor; nothing where it was not measured."""
-    sets = {
-        (kind, name): [of.samples.get(kind, {}) for of in runs]
-        for kind in tables.SETS
-        for name, runs in evaluated.items()
-    }
-    floor = next((of for (kind, _), (of, *_) in sets.items() if kind == "floor"), {})
-    found: list[Block] = []
-    for space in tables.spaces_of(floor):
-        keys = tables.distance_keys(space)
-        # the floor is the same for all models
-        rows = [[tables.SETS["floor"], *(f"{floor[key]:.4g}" for key in keys)]]
-        for (kind, name), runs in sets.items():
-            if kind != "floor" and all(runs):
-                cells = (over_seeds([run[key] for run in runs]) for key in keys)
-                rows.append(
-                    [f"{name}: {tables.SETS[kind]}", *(f"{of.mean:.4g}\n{of.interval}".rstrip() for of in cells)]
-                )
-        header = [f"features: {tables.SPACES.get(space, space)}", *tables.distance_names(space)]
-        table = Table(header, rows)
-        found += [Folded(header[0], [table])] if found else tables.limited(table, "More sets")
-    return [Paragraph(AGAINST), *found] if found else []
-
-
-def protocol_card(evaluated: Mapping[str, Sequence[Evaluated]]) -> Preformatted:
-    """How the numbers were obtained: what all trainings have in common, then what differs."""
-    cards = {
-        name if len(runs) == 1 else f"{name}, training {i + 1}": found.card
-        for name, runs in evaluated.items()
-        for i, found in enumerate(runs)
-    }
-    card: dict[str, Any] = {}
-    for key in dict.fromkeys(key for own in cards.values() for key in own):
-        values = {name: own.get(key) for name, own in cards.items()}
-        card[key] = next(iter(values.values())) if len({json.dumps(v) for v in values.values()}) == 1 else values
-    about = {
-        name: value for name, value in environment().items() if name in ("started", "commit", "device", "versions")
-    }
-    return Preformatted(json.dumps(card | {"report": about}, indent=2))
-
-
-def test_faces(splits: Splits, count: int) -> Tensor:
-    """Faces of the test split in [0, 1], frontal and varied ones first."""
-    faces = filled(splits, "test")
-    return to_float(faces.images[frontal_first(faces)[:count]])
+    found = tables.distances(results.runs())
+    if not found:
+        return []
+    others = [Folded(table.header[0], [table]) for table in found[1:]]
+    return [Paragraph(AGAINST), *tables.limited(found[0], "More sets"), *others]

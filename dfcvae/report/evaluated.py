@@ -4,49 +4,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from dfcvae.config import DataConfig
 from dfcvae.data import Splits, source_name
+from dfcvae.device import environment
 from dfcvae.errors import UserError
 from dfcvae.evaluation import Measurements, compared, inception_card, measure, measure_samples, protocol
 from dfcvae.evaluation.samples import FEWEST
-from dfcvae.latent import Prior
 from dfcvae.latent.stored import read_stored, write_stored
+from dfcvae.report.models import Model
 from dfcvae.report.observers import Observers
 from dfcvae.report.tables import distance_keys
-from dfcvae.vae import VAE
 
-KIND = "measures"
+KIND = "measurements"
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What was measured of a model.
+    """What was measured of a model."""
 
-    Args:
-        measured: on the test split.
-        samples: distances to the test split by set and name (`distance_keys`); empty without a network.
-        card: the protocol.
-    """
-
-    measured: Measurements
-    samples: dict[str, dict[str, float]]
-    card: dict[str, Any]
-
-    def values(self) -> dict[str, float]:
-        """All measures by name; those of samples are called ``samples/frechet_judge`` and so on."""
-        distances = {f"{name}/{key}": value for name, row in self.samples.items() for key, value in row.items()}
-        return self.measured.values() | distances
+    measured: Measurements  # on the test split; as a whole also distances of sets of images, samples/frechet_judge
+    card: dict[str, Any]  # the protocol
 
     def as_json(self, seed: int = 0) -> dict[str, Any]:
         """All numbers but those of single images."""
-        more = {"intervals": self.measured.intervals(seed), "protocol": self.card}
-        return self.values() | {"kl_per_dimension": self.measured.kl_per_dimension.tolist()} | more
+        measured = self.measured
+        more = {"intervals": measured.intervals(seed), "protocol": self.card}
+        return measured.values() | {"kl_per_dimension": measured.kl_per_dimension.tolist()} | more
 
     def save(self, file: Path, source: str) -> Path:
         """Save it, with the values of every image."""
         measured = self.measured
         tensors = {f"image/{name}": values for name, values in measured.per_image.items()}
-        about = {"scales": measured.scales, "whole": measured.whole, "samples": self.samples, "card": self.card}
+        about = {"scales": measured.scales, "whole": measured.whole, "card": self.card}
         tensors["kl_per_dimension"] = measured.kl_per_dimension
         return write_stored(file, tensors, KIND, str(self.card["model"]), source, about)
 
@@ -59,37 +50,33 @@ class Evaluated:
             return None
         kl = tensors.pop("kl_per_dimension")
         per_image = {name.removeprefix("image/"): tensors[name] for name in tensors}
-        return cls(Measurements(per_image, about["scales"], about["whole"], kl), about["samples"], about["card"])
+        return cls(Measurements(per_image, about["scales"], about["whole"], kl), about["card"])
 
 
 def evaluate_model(
-    vae: VAE,
+    model: Model,
     data: DataConfig,
     splits: Splits,
     observers: Observers,
     *,
-    mixture: Prior | None = None,
     draws: int = 1,
     seed: int = 0,
     cache: Path | None = None,
     progress: bool = True,
 ) -> Evaluated:
-    """Measure a model on the test split, and its samples against it.
+    """Measure a model on the test split and, if both held-out splits have enough faces, its samples against it.
 
     Args:
-        vae: the model, on its device.
-        data: where the faces come from.
+        model: the model, with the mixture that is sampled from too.
+        data: where the faces ``splits`` come from.
         splits: the faces.
-        observers: who looks at reconstructions and, if both held-out splits have enough faces, at samples.
-        mixture: a prior fitted to the model's latents, to sample from too.
+        observers: who looks.
         draws: latents drawn from each posterior.
         seed: of samples, draws and resampled images.
         cache: a file that is loaded if it has the result of an equal evaluation, and else written.
         progress: show bars.
-
-    Raises:
-        UserError: if there are fewer than two test faces.
     """
+    vae, mixture = model.vae, model.mixture
     judge, val, test = observers.judge, splits["val"], splits["test"]
     spaces = observers.spaces() if compared(val, test) >= FEWEST else {}
     card = protocol(  # equal to that of an earlier evaluation only where the numbers would be equal too
@@ -119,12 +106,23 @@ def evaluate_model(
         seed=seed,
         progress=progress,
     )
-    samples: dict[str, dict[str, float]] = {}
     for space, embed in spaces.items():
         rows = measure_samples(vae, val, test, embed, mixture=mixture, seed=seed, progress=progress)
         for kind, row in rows.items():
-            samples.setdefault(kind, {}).update(zip(distance_keys(space), row.values(), strict=True))
-    evaluated = Evaluated(measured, samples, card)
+            keys = (f"{kind}/{key}" for key in distance_keys(space))
+            measured.whole.update(zip(keys, row.values(), strict=True))
+    evaluated = Evaluated(measured, card)
     if cache is not None:
         evaluated.save(cache, source_name(data))
     return evaluated
+
+
+def this_machine() -> dict[str, Any]:
+    """Commit, device and versions, for a protocol."""
+    about = environment()
+    return {name: about[name] for name in ("commit", "device", "versions")}
+
+
+def as_text(card: dict[str, Any]) -> str:
+    """A protocol for a reader."""
+    return yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=100)

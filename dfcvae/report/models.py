@@ -1,24 +1,22 @@
 """Trained models and their run folders: settings, learning curves, costs."""
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-import yaml
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
-from torch.utils.flop_counter import FlopCounterMode
 
-from dfcvae.build import build_perceptual, build_vae
 from dfcvae.checkpoint import find_model, read_model
-from dfcvae.config import DataConfig, Experiment, flat
+from dfcvae.config import DataConfig, flat
 from dfcvae.data import source_name
 from dfcvae.device import pick_device
 from dfcvae.errors import UserError
+from dfcvae.fitted import saved_mixture
+from dfcvae.latent import Prior
+from dfcvae.metrics import history
 from dfcvae.report.blocks import Drawing, Table
 from dfcvae.run import read_cost
 from dfcvae.vae import VAE
@@ -28,24 +26,19 @@ CURVES = {"pixel": "mean squared error of pixels", "kl": "KL divergence, nats", 
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model.
+    """A trained model."""
 
-    Args:
-        vae: in eval mode, on its device.
-        folder: its run folder, or where else it was loaded from.
-        experiment: as it was trained, plain; None if it was saved without.
-    """
-
-    vae: VAE
-    folder: Path
-    experiment: dict[str, Any] | None
+    vae: VAE  # in eval mode, on its device
+    folder: Path  # its run folder, or where else it was loaded from
+    experiment: dict[str, Any] | None  # as it was trained, plain; None if it was saved without
+    mixture: Prior | None = None  # fitted to its latents and saved beside it
 
     @classmethod
     def load(cls, path: str | Path) -> "Model":
         """From a run folder, a checkpoint or an exported folder."""
-        folder = find_model(path).parent
-        vae = VAE.load(path, device=pick_device())
-        return cls(vae, folder.parent if folder.name == "checkpoints" else folder, read_model(path)[0]["config"])
+        folder, vae = find_model(path).parent, VAE.load(path, device=pick_device())
+        folder = folder.parent if folder.name == "checkpoints" else folder
+        return cls(vae, folder, read_model(path)[0]["config"], saved_mixture(path, vae))
 
     def steps(self) -> int | None:
         """Optimiser steps of the training; None if they are not recorded."""
@@ -93,24 +86,19 @@ def settings_table(models: Mapping[str, Model]) -> Table:
     return Table(["setting", *models], rows or [["none", *["" for _ in models]]])
 
 
-TELLING = {  # settings that explain a difference between models by themselves
-    "loss.alpha": "a larger weight of the KL divergence blurs reconstructions and brings latents closer to the prior",
-    "loss.beta": "a larger one is a smaller weight of the KL divergence",
-    "loss.scale": "weights mean something else under another scale",
-    "model.network": "other networks",
-    "model.latent_dim": "more dimensions keep more of a face",
-    "data.crop": "other parts of a face",
-    "data.train_images": "more images generalise better",
-}
+TELLING = (  # settings that explain a difference between models by themselves
+    "loss.alpha",
+    "loss.beta",
+    "loss.scale",
+    "model.network",
+    "model.latent_dim",
+    "data.crop",
+    "data.train_images",
+)
 
 
 def notes(models: Mapping[str, Model], data: DataConfig) -> list[str]:
-    """What differs besides the loss and explains differences: test faces seen in training, weights, networks, length.
-
-    Args:
-        models: by name.
-        data: of the test faces.
-    """
+    """What explains differences besides the loss: test faces seen in training, weights, networks, length."""
     known = {name: model.experiment["data"] for name, model in models.items() if model.experiment}
     sources = {name: (source_name(DataConfig(own["source"])), own["split_seed"]) for name, own in known.items()}
     others = {name: own for name, own in sources.items() if own != (source_name(data), data.split_seed)}
@@ -124,7 +112,7 @@ def notes(models: Mapping[str, Model], data: DataConfig) -> list[str]:
     for key, *shown in settings_table(models).cells():
         if key in TELLING:
             values = ", ".join(f"{name} {value}" for name, value in zip(models, shown, strict=True))
-            found.append(f"`{key}` differs ({values}): {TELLING[key]}.")
+            found.append(f"`{key}` differs ({values}), which explains differences by itself.")
     steps = {name: own for name, model in models.items() if (own := model.steps())}
     if steps and max(steps.values()) > 1.1 * min(steps.values()):
         lengths = ", ".join(f"{name} {own:,} steps" for name, own in steps.items())
@@ -166,35 +154,13 @@ def cost_table(models: Mapping[str, Model]) -> Table:
     return Table(header, rows)
 
 
-def flops_per_image(experiment: Experiment) -> float:
-    """Floating-point operations of a training step for each of its images: convolutions and matrix products.
-
-    A multiplication and an addition are two operations. Forward and backward of the VAE, of the feature network for
-    the reconstruction, and its forward for the original (which a run that caches features saves).
-    """
-    vae, perceptual = build_vae(experiment).train(), build_perceptual(experiment.loss.features)
-
-    def flops(n: int) -> int:
-        x = torch.rand(n, *vae.image_shape)
-        with FlopCounterMode(display=False) as counter:
-            x_hat, mu, logvar = vae(x, torch.zeros(n, vae.latent_dim))
-            loss = x_hat.sum() + mu.sum() + logvar.sum()
-            if perceptual is not None:
-                loss = loss + perceptual(x_hat, x).sum()
-            loss.backward()
-        return counter.get_total_flops()
-
-    # the difference leaves out what a step does once, whatever its batch: the kernels of upsampling convolutions
-    return (flops(4) - flops(2)) / 2
-
-
-def learning_curves(runs: Mapping[str, Path]) -> Drawing | None:
-    """Validation metrics over the images seen, for the runs that have any; None if none did.
+def learning_curves(models: Mapping[str, Model]) -> Drawing | None:
+    """Validation metrics over the images seen, for the models whose run folders have any; None if none has.
 
     Pixel errors are converted to mean squared errors of images in [0, 1], so that runs with different scales can be
     compared; a run whose pixel term is a likelihood has none.
     """
-    curves = {name: curve for name, folder in runs.items() if (curve := read_curve(folder))}
+    curves = {name: curve for name, model in models.items() if (curve := read_curve(model))}
     if not curves:
         return None
     figure = Figure(figsize=(10.5, 3.2), dpi=110, layout="constrained")
@@ -215,21 +181,18 @@ def learning_curves(runs: Mapping[str, Path]) -> Drawing | None:
     return Drawing("learning-curves", figure, "Validation split, after every epoch.", columns)
 
 
-def read_curve(folder: Path) -> dict[str, list[tuple[int, float]]]:
+def read_curve(model: Model) -> dict[str, list[tuple[int, float]]]:
     """Images seen and value of every shown validation metric of a run; empty for a folder that is not a run."""
-    files = [folder / name for name in ("metrics.csv", "config.yaml", "accounting.json")]
-    if not all(file.is_file() for file in files):
+    accounting = model.folder / "accounting.json"
+    if model.experiment is None or not accounting.is_file():
         return {}
-    config = yaml.safe_load(files[1].read_text())
-    scale = json.loads(files[2].read_text())["scales"].get("pixel", 1.0)
-    factors = {"pixel": None if config["loss"]["scale"] == "likelihood" else scale}
-    with files[0].open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["val/total"]]
-    if not rows:  # stopped before its first epoch ended
-        return {}
-    batch = config["training"]["batch_size"]
+    rows = [row for row in history(model.folder) if "val/total" in row]
+    scale = json.loads(accounting.read_text())["scales"].get("pixel", 1.0)
+    batch, likelihood = model.experiment["training"]["batch_size"], model.experiment["loss"]["scale"] == "likelihood"
     return {
-        metric: [((int(row["step"]) + 1) * batch, float(row[f"val/{metric}"]) * factor) for row in rows]
+        metric: [
+            (int(row["step"] + 1) * batch, row[f"val/{metric}"] * (scale if metric == "pixel" else 1)) for row in rows
+        ]
         for metric in CURVES
-        if (factor := factors.get(metric, 1.0)) is not None
+        if rows and not (metric == "pixel" and likelihood)
     }

@@ -41,13 +41,7 @@ JudgeFiles = Path | Sequence[Path] | None
 
 @dataclass(frozen=True)
 class Judge:
-    """An attribute network that looks at the outputs of models which were not trained with it.
-
-    Args:
-        file: where it was loaded from.
-        network: gives attributes and pooled features.
-        features: its layers.
-    """
+    """An attribute network that looks at the outputs of models which were not trained with it, and its layers."""
 
     file: Path
     network: AttributeNetwork
@@ -55,34 +49,19 @@ class Judge:
 
     @classmethod
     def load(cls, file: Path, device: Any) -> "Judge":
-        """From a file of ``dfcvae features train``.
-
-        Raises:
-            UserError: if it is not one.
-        """
+        """From a file of ``dfcvae features train``; a UserError if it is not one."""
         network = AttributeNetwork.load(file).to(device)
         return cls(file, network, VGGFeatures(network.arch, JUDGE_LAYERS, str(file)).to(device))
 
 
 @dataclass(frozen=True)
 class Observers:
-    """All of them; each may be missing.
+    """All of them; each may be missing."""
 
-    Args:
-        judge: for attributes, distances at layers, and distances of samples.
-        inception: for FID and KID.
-        lpips: distances by the name of their network.
-        judges: networks of other kinds.
-    """
-
-    judge: Judge | None = None
-    inception: Embedding | None = None
-    lpips: Mapping[str, Distance] = field(default_factory=dict)
-    judges: Sequence[NetworkJudge] = ()
-
-    def embed_samples(self) -> bool:
-        """Whether any of them gives features in which samples can be measured."""
-        return bool(self.spaces())
+    judge: Judge | None = None  # for attributes, distances at layers, and distances of samples
+    inception: Embedding | None = None  # for FID and KID
+    lpips: Mapping[str, Distance] = field(default_factory=dict)  # by the name of their network
+    judges: Sequence[NetworkJudge] = ()  # networks of other kinds
 
     def spaces(self) -> dict[str, Embedding]:
         """Embeddings that samples are measured in, by name."""
@@ -129,12 +108,8 @@ def judge_warnings(
     """Warnings of judges that are no independent witness of a model, or that see little.
 
     A judge must not be the network of a model's loss, nor have learned the same attributes, and must do better than
-    chance. Each warning names a judge that is fit.
-
-    Args:
-        observers: with the judges.
-        experiments: plain experiments by the models' names; one whose feature network is missing is skipped.
-        faces: held-out faces, on the first 500 of which the judges are checked for chance.
+    chance on held-out ``faces``. Of ``experiments``, plain and by the models' names, one whose feature network is
+    missing is skipped.
     """
     found: dict[str, list[str]] = {}
     for model, experiment in experiments.items():

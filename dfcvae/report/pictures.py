@@ -6,23 +6,30 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from dfcvae import files
-from dfcvae.data import Splits
-from dfcvae.fitted import VECTORS, latent_folder, load_prior
+from dfcvae.data import Faces, Splits
+from dfcvae.errors import UserError
 from dfcvae.images import to_float, to_rgb
-from dfcvae.latent import AttributeVectors, Prior, encode_images, interpolate, label_correlation, tsne
-from dfcvae.plots import heatmaps, labelled_grid, scatters
-from dfcvae.report.blocks import Block, Drawing, Heading, Paragraph
+from dfcvae.latent import (
+    AttributeVectors,
+    Prior,
+    encode_images,
+    interpolate,
+    label_correlation,
+    principal_components,
+    tsne,
+)
+from dfcvae.latent.attributes import index_of
+from dfcvae.plots import heatmaps, scatters
+from dfcvae.report.blocks import Drawing
 from dfcvae.seeding import Stream, seeded_generator
-from dfcvae.vae import VAE, digest
+from dfcvae.sheet import sheet
+from dfcvae.vae import VAE
 
 Models = Mapping[str, VAE]
 
 WALKED = ("Smiling", "Eyeglasses", "Male", "Blond_Hair", "Young", "Wearing_Hat")  # the most visible attributes first
 WALKS, STRENGTHS = 3, (-2, -1, 0, 1, 2, 3)
 MAPPED = 2_000  # faces of a latent map
-COLUMNS, SAMPLE_LINES, EDITED = 8, 2, 4  # of the drawings of shipped models
-EDIT_STRENGTHS = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
 
 
 def reconstructions(models: Models, x: Tensor) -> Drawing:
@@ -35,26 +42,25 @@ def reconstructions(models: Models, x: Tensor) -> Drawing:
 
 
 def samples(
-    models: Models, count: int, lines: int, seed: int = 0, priors: Mapping[str, Prior] | None = None
+    models: Models, count: int, lines: int, seed: int = 0, mixtures: Mapping[str, Prior] | None = None
 ) -> Drawing:
-    """Decoded draws in ``lines`` rows of ``count`` each: from N(0, I), below those of a fitted prior, if any.
+    """Decoded draws in ``lines`` rows of ``count`` each: of a model's fitted mixture, if any, and from N(0, I).
 
     The latents from N(0, I) are the same for every model; one with fewer dimensions takes the first numbers of each.
     """
-    most = max(vae.latent_dim for vae in models.values())
+    most, mixtures = max(vae.latent_dim for vae in models.values()), mixtures or {}
     z = torch.randn(count * lines, most, generator=seeded_generator(seed, Stream.PICTURES))
     rows: list[Tensor] = []
     names, data = [], {"z": z}
     for name, vae in models.items():
-        draws = {"N(0, I)": z[:, : vae.latent_dim]}
-        if priors and str(priors[name]) != "N(0, I)":
-            label = "mixture" if len(priors[name].weights) > 1 else str(priors[name])
-            fitted = priors[name].sample(count * lines, generator=seeded_generator(seed, Stream.PICTURES))
-            draws, data[f"z {name}"] = {label: fitted} | draws, fitted
+        draws = {f"{name}\nN(0, I)" if mixtures else name: z[:, : vae.latent_dim]}
+        if name in mixtures:
+            fitted = mixtures[name].sample(count * lines, generator=seeded_generator(seed, Stream.PICTURES))
+            draws, data[f"z {name}"] = {f"{name}\nmixture": fitted} | draws, fitted
         for label, latents in draws.items():
             rows += vae.decode_all(latents).cpu().split(count)
-            names += [f"{name}\n{label}" if priors else name, *[""] * (lines - 1)]
-    fitted_too = "from the mixture fitted to the latents of the training faces, and " if priors else ""
+            names += [label, *[""] * (lines - 1)]
+    fitted_too = "from the mixture fitted to the latents of the training faces, and " if mixtures else ""
     caption = f"Samples, none selected: {fitted_too}from N(0, I), the same latents for all."
     return _drawing("samples", rows, names, caption, data)
 
@@ -108,55 +114,23 @@ def attribute_correlations(name: str, vectors: AttributeVectors, splits: Splits)
     return Drawing("attribute-correlations", heatmaps(matrices, vectors.names), caption, data)
 
 
-def latent_map(name: str, vae: VAE, splits: Splits) -> Drawing:
-    """The test faces' latents in the plane, coloured by attributes."""
-    test = splits["test"].subset(min(MAPPED, len(splits["test"])))
-    points = tsne(_means(vae, test.images))
-    labels = {name: test.attributes[:, test.names.index(name)] for name in WALKED if name in test.names}
-    figure = scatters(points, labels, f"t-SNE of the posterior means, {name}")
-    data = {"face": torch.arange(len(points)), "x": points[:, 0], "y": points[:, 1], **labels}
-    caption = f"{len(points):,} test faces. Distances between groups mean little in a t-SNE."
-    return Drawing("latent-map", figure, caption, data)
+def latent_map(mu: Tensor, faces: Faces, how: str, attributes: Sequence[str] = (), seed: int = 0) -> Drawing:
+    """Posterior means (N, D) of faces in the plane, coloured by attributes, by default the most visible ones.
 
-
-def shipped_models(device: str | torch.device = "cpu", seed: int = 0) -> list[Block]:
-    """What the models that ship with the package draw, if there are any; no photographs.
+    ``how`` is ``"tsne"``, seeded, or ``"pca"``.
 
     Raises:
-        UserError: if a file is corrupted.
+        UserError: if there are too few faces or dimensions, or there is no such attribute.
     """
-    found: list[Block] = [shipped_drawing(name, device, seed) for name in files.pretrained_models()]
-    if not found:
-        return []
-    text = (
-        "These models were trained on photographs (CelebA, for non-commercial research) for longer than a demo takes. "
-        "None of these faces is a photograph: all are decoded from draws from the models' priors, and none was "
-        f"selected. Commands take a model by its name: dfcvae sample {files.pretrained_models()[0]}"
-    )
-    return [Heading("Models that ship with the package"), Paragraph(text), *found]
-
-
-def shipped_drawing(name: str, device: str | torch.device = "cpu", seed: int = 0) -> Drawing:
-    """Samples of a shipped model's prior, the line between two draws, and others moved along attribute vectors."""
-    folder = files.PRETRAINED / name
-    vae = VAE.load(folder, device=device)
-    prior, file = load_prior(folder, vae=vae), latent_folder(folder) / VECTORS
-    vectors = AttributeVectors.load(file, digest(vae)) if file.is_file() else None
-    names = vectors.names if vectors else ()
-    attributes = ([attribute for attribute in WALKED if attribute in names] or list(names))[:EDITED]
-    count = COLUMNS * SAMPLE_LINES
-    z = prior.sample(count + 2 + len(attributes), generator=seeded_generator(seed, Stream.PICTURES))
-    rows = [*z[:count].split(COLUMNS), interpolate(z[count], z[count + 1], COLUMNS)]
-    for face, attribute in zip(z[count + 2 :], attributes, strict=True):
-        if vectors:
-            rows.append(torch.cat([vectors.edit(face[None], {attribute: strength}) for strength in EDIT_STRENGTHS]))
-    labels = ["samples", *[""] * (SAMPLE_LINES - 1), "interpolation", *attributes]
-    caption = f"{name}: samples from the model's prior ({prior}); the line between two draws"
-    if attributes:
-        low, high = EDIT_STRENGTHS[0], EDIT_STRENGTHS[-1]
-        caption += f"; draws moved along attribute vectors, from {low:+g} (left) to {high:+g} (right)"
-    faces = [vae.decode_all(row).cpu() for row in rows]
-    return _drawing(f"shipped-{name}", faces, labels, f"{caption}.", {"z": torch.stack(rows)})
+    if min(mu.shape) < 2:
+        raise UserError(f"A map needs at least 2 faces and 2 latent dimensions, got {mu.shape[0]} and {mu.shape[1]}.")
+    points = tsne(mu, seed) if how == "tsne" else principal_components(mu)
+    names = attributes or [attribute for attribute in WALKED if attribute in faces.names]
+    labels = {attribute: faces.attributes[:, index_of(faces.names, attribute)] for attribute in names}
+    title = f"{'t-SNE' if how == 'tsne' else 'Principal components'} of {len(mu):,} posterior means"
+    data = {"face": torch.arange(len(points)), "x": points[:, 0], "y": points[:, 1], **labels}
+    caption = f"{len(points):,} test faces. Distances between groups mean little in a t-SNE."
+    return Drawing("latent-map", scatters(points, labels, title), caption, data)
 
 
 def _drawing(
@@ -167,7 +141,7 @@ def _drawing(
     data: Mapping[str, Tensor],
     columns: Sequence[str] = (),
 ) -> Drawing:
-    return Drawing(name, labelled_grid(torch.stack([to_rgb(row) for row in rows]), labels, columns), caption, data)
+    return Drawing(name, sheet(torch.stack([to_rgb(row).cpu() for row in rows]), labels, columns), caption, data)
 
 
 def _means(vae: VAE, x: Tensor) -> Tensor:

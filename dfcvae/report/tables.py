@@ -1,7 +1,8 @@
-"""Measures by short names, in tables: with intervals, against another model, over seeds, as a headline."""
+"""Measures by short names, in tables: with intervals, against another model, over seeds."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import isfinite, isnan
 
 from dfcvae.evaluation import JUDGE_LAYERS, Measurements
@@ -11,24 +12,17 @@ from dfcvae.evaluation.measures import ATTRIBUTE_JUDGE
 from dfcvae.report.blocks import Block, Folded, Table
 
 AT_FIRST = 8  # rows of a table that a reader sees at first
-WIDTH = 100  # columns of a console
 ARROWS = {"lower": "↓", "higher": "↑", None: ""}
 READING = "↓ lower is better, ↑ higher is better, → 1 best at 1; the best value of a row is bold."
 
 
 @dataclass(frozen=True)
 class Name:
-    """A measure in words.
+    """A measure in words."""
 
-    Args:
-        short: its header in a table.
-        better: ``"lower"``, ``"higher"``, the best value, or None where no value is better than another.
-        meaning: a few words.
-    """
-
-    short: str
-    better: str | float | None
-    meaning: str
+    short: str  # its header in a table
+    better: str | float | None  # lower, higher, the best value, or None where no value is better than another
+    meaning: str  # a few words
 
     @property
     def arrow(self) -> str:
@@ -72,6 +66,7 @@ SETS = {  # of images that are compared with the faces of the test split
     "reconstructions": "reconstructions",
     "floor": "floor: validation faces",
 }
+OTHER_SETS = ("samples_gmm/", "reconstructions/", "floor/")  # beginnings of names that no table of measures holds
 KINDS = {  # of distances between sets, `dfcvae.evaluation.measure_samples`
     "frechet": Name("Frechet", "lower", "distance"),
     "kernel": Name("kernel", "lower", "distance"),
@@ -81,8 +76,8 @@ KINDS = {  # of distances between sets, `dfcvae.evaluation.measure_samples`
 SPACES = {"judge": ATTRIBUTE_JUDGE, "inception": "Inception"}  # in whose features; a judge of another kind has a name
 NAMED = {"frechet_inception": "fid", "kernel_inception": "kid"}  # which are defined in Inception's features alone
 HEADLINE = ("mse", "ssim", "lpips_alex", COSINE, DISTANCE, "attribute_agreement", "features/relu3_1", "sharpness", "kl")
-Runs = Mapping[str, Sequence[Mapping[str, float]]]
-"""The measures of every training, in the order of seeds, by model."""
+Runs = Mapping[str, Sequence[Measurements]]
+"""What was measured of every training, in the order of seeds, by model."""
 Estimates = Mapping[str, Mapping[str, Estimate]]
 """By model and measure."""
 
@@ -121,11 +116,6 @@ def title(measure: str) -> str:
     return str(known(measure) or measure)
 
 
-def of_judge(measure: str) -> bool:
-    """Whether a measure is a model's as seen by a judge of another kind."""
-    return measure.rpartition("/")[2] in (COSINE, DISTANCE)
-
-
 def in_order(measures: Iterable[str]) -> list[str]:
     """Names of measures without repeats: first those that say most about a model, unknown ones last."""
     order = list(dict.fromkeys((*HEADLINE, *MEASURES, *JUDGED)))
@@ -139,20 +129,31 @@ def meanings(measures: Iterable[str]) -> Table:
     return Table(["measure", "meaning"], rows)
 
 
-def measure_lines(values: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> list[str]:
-    """Measures for a console, one to a line of at most 100 columns: value, interval, better direction, a few words."""
-    rows = []
-    for name, value in values.items():
+def listing(measured: Measurements, seed: int = 0) -> Table:
+    """Every measure of a model by its name in files, with its 95 % interval over images."""
+    rows, intervals = [], measured.intervals(seed)
+    for name, value in _tabled(measured).items():
         low, high = intervals.get(name, (None, None))
         interval = "" if low is None else f"[{low:.4g}, {high:.4g}]"
         about = known(name)
-        rows.append((name, f"{value:.4g}", interval, f"{about.arrow:<4}{about.meaning}" if about else ""))
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = []
-    for name, shown, interval, words in rows:
-        line = f"{name:<{widths[0]}}  {shown:>{max(10, widths[1])}}  {interval:<{widths[2]}}  {words}"
-        lines.append((line if len(line) <= WIDTH else line[: -len(words)]).rstrip())
-    return lines
+        rows.append([name, f"{value:.4g}", interval, f"{about.arrow:<4}{about.meaning}" if about else ""])
+    return Table(["measure", "value", "95 % interval", ""], rows)
+
+
+def distances(runs: Runs) -> list[Table]:
+    """How far sets of images are from the test faces, in the features of each network that was asked."""
+    values = {name: [measured.values() for measured in of] for name, of in runs.items()}
+    first, found = next(iter(values.values()))[0], []
+    for space in spaces_of(key.removeprefix("floor/") for key in first if key.startswith("floor/")):
+        keys = distance_keys(space)
+        rows = [[SETS["floor"], *(f"{first[f'floor/{key}']:.4g}" for key in keys)]]  # the same for all models
+        for kind, (name, of) in product(SETS, values.items()):
+            if kind != "floor" and all(f"{kind}/{keys[0]}" in run for run in of):
+                cells = [over_seeds([run[f"{kind}/{key}"] for run in of]) for key in keys]
+                label = ": ".join(filter(None, [name, SETS[kind]]))
+                rows.append([label, *(_lines(f"{cell.mean:.4g}", cell.interval) for cell in cells)])
+        found.append(Table([f"features: {SPACES.get(space, space)}", *distance_names(space)], rows))
+    return found
 
 
 def verdict(measure: str, low: float, high: float) -> str:
@@ -164,28 +165,15 @@ def verdict(measure: str, low: float, high: float) -> str:
     return "better" if (high < 0) == (better == "lower") else "worse"
 
 
-def estimates_table(
-    models: Estimates,
-    measures: Sequence[str] = (),
-    *,
-    digits: int = 4,
-    best: Mapping[str, float] | None = None,
-) -> Table:
-    """Measures of models, each value above its interval; the best ones bold unless all are equal as shown.
-
-    Args:
-        models: their measures.
-        measures: to show, a row each (default: all).
-        digits: significant ones.
-        best: the best value of measures that have no better direction of their own.
-    """
+def estimates_table(models: Estimates) -> Table:
+    """Measures of models, each value above its interval; the best ones bold unless all are equal as shown."""
     rows, bold = [], set()
-    for i, measure in enumerate(measures or in_order(measure for of in models.values() for measure in of)):
+    for i, measure in enumerate(in_order(measure for of in models.values() for measure in of)):
         found = [of.get(measure) for of in models.values()]
-        shown = [f"{one.mean:.{digits}g}" if one else "nan" for one in found]
+        shown = [f"{one.mean:.4g}" if one else "nan" for one in found]
         cells = (_lines(value, one.interval) if one else "-" for value, one in zip(shown, found, strict=True))
         rows.append([title(measure), *cells])
-        bold |= {(i, j + 1) for j in _best(measure, shown, (best or {}).get(measure))}
+        bold |= {(i, j + 1) for j in _best(measure, shown)}
     return Table(["test split", *models], rows, bold)
 
 
@@ -194,84 +182,64 @@ def _lines(value: str, *below: str) -> str:
     return "\n".join([value, *filter(None, below)])
 
 
-def _best(measure: str, shown: Sequence[str], best: float | None) -> set[int]:
+def _best(measure: str, shown: Sequence[str]) -> set[int]:
     """The places of the best values as shown; none if all are equal or no value is better."""
     name = known(measure)
-    better = best if best is not None or name is None else name.better
-    if better is None:
+    if name is None or name.better is None:
         return set()
-    if isinstance(better, str):
-        off = [float(value) * (1 if better == "lower" else -1) for value in shown]
+    if isinstance(name.better, str):
+        off = [float(value) * (1 if name.better == "lower" else -1) for value in shown]
     else:
-        off = [abs(float(value) - better) for value in shown]
+        off = [abs(float(value) - name.better) for value in shown]
     finite = [value for value in off if isfinite(value)]
     return {j for j, value in enumerate(off) if value == min(finite)} if len(set(finite)) > 1 else set()
 
 
-def differences_table(first: str, models: Estimates, measures: Sequence[str] = (), *, verdicts: bool = True) -> Table:
-    """Each model minus the first one, each difference above its interval, with a verdict where one is allowed."""
-    rows = []
-    for measure in measures or in_order(measure for of in models.values() for measure in of):
-        if measure.endswith(STRANGERS):
-            continue
-        found = [of.get(measure) for of in models.values()]
-        rows.append([title(measure), *(difference_cell(measure, one, verdicts) if one else "-" for one in found)])
+def differences_table(first: str, models: Estimates, *, verdicts: bool = True) -> Table:
+    """Each model minus the first one: the difference, its interval, its p-value, and a verdict where one is allowed."""
+
+    def cell(measure: str, found: Estimate | None) -> str:
+        if found is None:
+            return "-"
+        said = verdict(measure, found.low, found.high) if verdicts else ""
+        p = "" if isnan(found.p) else "p < 1e-6" if found.p < 1e-6 else f"p = {found.p:.1g}"
+        words = " ".join(filter(None, [found.interval, p, said]))
+        return _lines(f"{found.mean:+.{3 if found.seeds else 4}g}", words)
+
+    measures = in_order(measure for of in models.values() for measure in of)
+    rows = [[title(measure), *(cell(measure, of.get(measure)) for of in models.values())] for measure in measures]
     return Table([f"minus {first}", *models], rows)
 
 
-def difference_cell(measure: str, found: Estimate, verdicts: bool = True) -> str:
-    """A difference; with an interval also this, its p-value and the verdict."""
-    digits = 3 if found.seeds else 4
-    said = verdict(measure, found.low, found.high) if verdicts else ""
-    p = "" if isnan(found.p) else "p < 1e-6" if found.p < 1e-6 else f"p = {found.p:.1g}"
-    return _lines(f"{found.mean:+.{digits}g}", " ".join(filter(None, [found.interval, p, said])))
-
-
-def estimates(runs: Mapping[str, Sequence[Measurements]], seed: int = 0) -> Estimates:
+def estimates(runs: Runs, seed: int = 0) -> Estimates:
     """Every measure of every model with its 95 % interval: over its trainings, or over images if there is one only."""
     found = {}
     for name, (first, *others) in runs.items():
-        if others:
-            found[name] = _over_seeds([measured.values() for measured in (first, *others)])
-        else:
-            intervals = first.intervals(seed)
-            found[name] = {key: Estimate(value, *intervals.get(key, ())) for key, value in first.values().items()}
+        values, intervals = [_tabled(measured) for measured in (first, *others)], first.intervals(seed)
+        found[name] = {
+            key: over_seeds([run[key] for run in values]) if others else Estimate(value, *intervals.get(key, ()))
+            for key, value in values[0].items()
+        }
     return found
 
 
-def differences(runs: Mapping[str, Sequence[Measurements]], seed: int = 0) -> Estimates:
+def differences(runs: Runs, seed: int = 0) -> Estimates:
     """Differences of every model from the first one: paired by seed, or by image if there is one training of each."""
-    first, *others = runs
-    if len(runs[first]) > 1:
-        values = {name: [measured.values() for measured in of] for name, of in runs.items()}
-        return {name: seed_differences(values, name) for name in others}
-    return {name: paired_differences(runs[name][0], runs[first][0], seed) for name in others}
+    (_, first), *others = runs.items()
+    found = {}
+    for name, of in others:
+        if len(of) > 1:
+            pairs = [(_tabled(one), _tabled(reference)) for one, reference in zip(of, first, strict=True)]
+            own = {key: over_seeds([a[key] - b[key] for a, b in pairs]) for key in pairs[0][0] if key in pairs[0][1]}
+        else:
+            own = paired_differences(of[0], first[0], seed)
+        found[name] = {key: value for key, value in own.items() if not key.endswith(STRANGERS)}
+    return found
 
 
-def measures_table(models: Mapping[str, Measurements], seed: int = 0) -> Table:
-    """Every measure of every model, with its 95 % interval over images where it has one."""
-    return estimates_table(estimates({name: [measured] for name, measured in models.items()}, seed))
-
-
-def _over_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, Estimate]:
-    return {measure: over_seeds([run[measure] for run in runs]) for measure in runs[0]}
-
-
-def seeds_table(runs: Runs, measures: Sequence[str]) -> Table:
-    """Means over seeds with their 95 % intervals."""
-    return estimates_table({name: _over_seeds(of) for name, of in runs.items()}, measures)
-
-
-def seed_differences(runs: Runs, model: str) -> dict[str, Estimate]:
-    """Differences of a model from the first one, paired by seed, by measure; not of those between strangers."""
-    pairs = list(zip(runs[model], next(iter(runs.values())), strict=True))
-    return {m: over_seeds([a[m] - b[m] for a, b in pairs]) for m in pairs[0][0] if not m.endswith(STRANGERS)}
-
-
-def seed_differences_table(runs: Runs, measures: Sequence[str]) -> Table:
-    """Each model minus the first one, paired by seed, with 95 % intervals and a verdict where seeds allow one."""
-    first, *others = runs
-    return differences_table(first, {name: seed_differences(runs, name) for name in others}, measures)
+def _tabled(measured: Measurements) -> dict[str, float]:
+    """Measures but those of sets of images other than samples."""
+    return {name: value for name, value in measured.values().items() if not name.startswith(OTHER_SETS)}
 
 
 def transposed(table: Table) -> Table:
@@ -281,22 +249,11 @@ def transposed(table: Table) -> Table:
     return Table(header, rows, {(j - 1, i + 1) for i, j in table.bold})
 
 
-def limited(table: Table, more: str) -> list[Block]:
-    """A table whose rows after the first eight are folded under ``more``."""
-    if len(table.rows) <= AT_FIRST:
-        return [table]
-    first, rest = {(i, j) for i, j in table.bold if i < AT_FIRST}, {(i - AT_FIRST, j) for i, j in table.bold}
-    hidden = Table(table.header, table.rows[AT_FIRST:], {(i, j) for i, j in rest if i >= 0})
-    return [Table(table.header, table.rows[:AT_FIRST], first), Folded(more, [hidden])]
-
-
-def headline(models: Mapping[str, Mapping[str, float]], measures: Sequence[str], best: Mapping[str, float]) -> Table:
-    """Chosen measures, three significant digits each, the best values bold unless all are equal as shown.
-
-    Args:
-        models: their measures by name.
-        measures: to show.
-        best: the best value of those that have no better direction.
-    """
-    found = {name: {measure: Estimate(values[measure]) for measure in measures} for name, values in models.items()}
-    return estimates_table(found, measures, digits=3, best=best)
+def limited(table: Table, more: str, across: bool = False) -> list[Block]:
+    """A table whose rows after the first eight are folded under ``more``; ``across``: rows as columns."""
+    parts: list[Block] = []
+    for rows in (range(AT_FIRST), range(AT_FIRST, len(table.rows))):
+        bold = {(i - rows.start, j) for i, j in table.bold if i in rows}
+        part = Table(table.header, table.rows[rows.start : rows.stop], bold)
+        parts.append(transposed(part) if across else part)
+    return [parts[0], Folded(more, parts[1:])] if len(table.rows) > AT_FIRST else parts[:1]

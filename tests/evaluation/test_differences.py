@@ -1,15 +1,13 @@
-"""Statistics of differences against textbook formulas, scipy and scikit-learn."""
+"""Statistics of differences against textbook formulas and scipy."""
 
 import math
 
-import numpy as np
 import pytest
 import scipy.stats
 import torch
-from sklearn.linear_model import LinearRegression
 
 from dfcvae.errors import UserError
-from dfcvae.evaluation.differences import main_effects, over_seeds, paired_differences
+from dfcvae.evaluation.differences import over_seeds, paired_differences
 from dfcvae.evaluation.measures import Measurements
 
 
@@ -80,40 +78,3 @@ def test_one_seed_has_no_interval_and_equal_values_a_narrow_one():
     assert math.isnan(found.half_width)
     assert str(found) == "0.25"
     assert str(over_seeds([7.0, 7.0, 7.0])) == "7 ± 0"
-
-
-def test_effects_that_add_up_are_found_exactly():
-    present = [[a, b] for a in (0, 1) for b in (0, 1)]
-    values = [[5 + 2 * a - 3 * b + 10 * seed for seed in range(3)] for a, b in present]
-    effects = main_effects(present, values)
-    assert [effect.mean for effect in effects] == pytest.approx([2, -3])
-    assert [effect.half_width for effect in effects] == pytest.approx([0, 0], abs=1e-9)
-
-
-def test_one_part_and_one_seed_is_simple_regression():
-    present, values = np.array([0, 0, 0, 1, 1]), np.array([1.0, 2.0, 1.5, 4.0, 3.2])
-    (effect,) = main_effects(present[:, None], values[:, None])
-    wanted = scipy.stats.linregress(present, values)
-    assert effect.mean == pytest.approx(wanted.slope)
-    assert effect.half_width == pytest.approx(scipy.stats.t.ppf(0.975, 3) * wanted.stderr)
-
-
-def test_several_parts_are_those_of_a_regression_over_all_trainings():
-    rng = np.random.default_rng(0)
-    present, seeds = rng.integers(0, 2, (10, 4)), 3
-    values = (present @ [1.0, -1.0, 0.5, 0.0])[:, None] + np.arange(seeds) + 0.1 * rng.standard_normal((10, seeds))
-    rows = [[*parts, *np.eye(seeds)[seed]] for parts in present for seed in range(seeds)]
-    wanted = LinearRegression(fit_intercept=False).fit(rows, values.flatten()).coef_[:4]
-    effects = main_effects(present, values)
-    np.testing.assert_allclose([effect.mean for effect in effects], wanted)
-    assert all(effect.low < truth < effect.high for effect, truth in zip(effects, [1, -1, 0.5, 0], strict=True))
-
-
-@pytest.mark.parametrize(
-    "present",
-    [[[0, 0], [1, 1], [0, 0], [1, 1]], [[0], [1]]],
-    ids=["always together", "too few"],
-)
-def test_effects_that_cannot_be_separated_are_refused(present):
-    with pytest.raises(UserError, match="cannot be separated"):
-        main_effects(present, [[value] for value in range(len(present))])

@@ -121,14 +121,6 @@ def test_cosine_and_distance_are_those_of_pytorch_and_a_loop_on_torchvisions_net
     assert judge.embed(x).shape == (2, 512)
 
 
-def test_a_layer_is_captured_before_a_relu_in_place_overwrites_it(folder, plain, network):
-    judge = NetworkJudge.load(described(folder, plain | {"layers": ["features.0"]}))
-    x = faces()
-    seen = judge.see(x)[1]["features.0"]
-    assert (seen < 0).any()
-    torch.testing.assert_close(seen, network.features[0](normalised(x)), atol=1e-5, rtol=0)
-
-
 def test_the_values_of_an_image_do_not_depend_on_the_other_images(judge):
     x, x_hat = faces(AT_ONCE + 2), faces(AT_ONCE + 2)
     together = judge.compare(x_hat, x, x_hat.flip(0))
@@ -233,17 +225,15 @@ def of_onnx(plain):
     return plain | {"name": "face", "onnx": "judge.onnx"}
 
 
-@pytest.mark.parametrize("batch", ["N", 1, 4])
+@pytest.mark.parametrize("batch", ["N", 1])
 def test_an_onnx_file_gives_what_the_same_network_gives_in_pytorch(tmp_path, of_onnx, batch):
     network = onnx_file(tmp_path / "judge.onnx", batch)
-    layers = [] if batch == 4 else ["r"]
-    judge = NetworkJudge.load(described(tmp_path, of_onnx | {"layers": layers}))
+    judge = NetworkJudge.load(described(tmp_path, of_onnx | {"layers": ["r"]}))
     x, x_hat = faces(6), faces(6)
     embedding, activations = judge.see(x)
     (e, r), (e_hat, _) = network(normalised(x)), network(normalised(x_hat))
     torch.testing.assert_close(embedding, e, atol=1e-4, rtol=0)
-    if layers:
-        torch.testing.assert_close(activations["r"], r, atol=1e-4, rtol=0)
+    torch.testing.assert_close(activations["r"], r, atol=1e-4, rtol=0)
     found = judge.compare(x_hat, x, x)
     torch.testing.assert_close(found["face/cosine"], cosine_similarity(e_hat, e), atol=1e-4, rtol=0)
     pooled = NetworkJudge.load(described(tmp_path, of_onnx | {"embedding": "r"}))
@@ -435,13 +425,12 @@ def test_evaluate_and_compare_take_a_judge_of_another_kind(folder, plain, splits
     told = capsys.readouterr()
     assert "learned the same labels, so this judge cannot see what the loss ignores" in told.err
     for line in (
-        r"squeeze/cosine +[-\d.e]+  \[[-\d.e]+, [-\d.e]+\] +↑   likeness to the original\n",
-        r"squeeze/distance_strangers +[-\d.e]+  \[[-\d.e]+, [-\d.e]+\] +of two different people\n",
-        r"in the features of the attribute-trained judge, 24 images each\n",
-        r"of the judge squeeze, 24 images each\n +Frechet ↓ +kernel ↓ +precision ↑ +recall ↑\n"
-        r"samples, N\(0, I\) +\d.*\nsamples, fitted mixture +\d.*\nreconstructions +\d.*\nfloor: validation faces +\d",
-        r"judge +attribute-trained judge: vgg11_bn, width 0.0625\n",
-        r"judge squeeze +network torchvision squeezenet1_1,\s+sha256\s+[0-9a-f]{64},\s+input\s+full\s+image;",
+        r"squeeze/cosine +[-\d.e]+ +\[[-\d.e]+, [-\d.e]+\] +↑   likeness to the original\n",
+        r"squeeze/distance_strangers +[-\d.e]+ +\[[-\d.e]+, [-\d.e]+\] +of two different people\n",
+        r"features: attribute-trained judge +Frechet ↓ +kernel ↓ +precision ↑ +recall ↑\nfloor: validation faces +\d",
+        r"features: squeeze +Frechet ↓ .*\nfloor.*\nsamples, N\(0, I\) .*\nsamples, fitted mixture .*\nreconstructions",
+        r"judge: 'attribute-trained judge: vgg11_bn, width 0.0625'\n",
+        r"  squeeze:\n    network: torchvision squeezenet1_1\n    sha256: \w{64}\n    input: full image;",
     ):
         assert re.search(line, told.out), line
     measures = json.loads(Path("metrics.json").read_text())

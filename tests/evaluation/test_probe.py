@@ -43,17 +43,6 @@ def vae():
     return VAE("hou2016", 32, 3, 8)
 
 
-def test_what_can_be_read_is_found_and_what_cannot_is_at_chance(codes):
-    for scores in probe(*codes, NAMES).values():
-        assert list(scores) == ["separable", "noisy", "random"]
-        assert scores["separable"]["auroc"] > 0.995
-        assert scores["separable"]["accuracy"] > 0.95
-        assert scores["separable"]["balanced_accuracy"] > 0.95
-        assert 0.7 < scores["noisy"]["auroc"] < 0.95
-        for value in scores["random"].values():
-            assert value == pytest.approx(0.5, abs=0.07)
-
-
 ORACLES = {"logistic regression": LogisticRegression(), "linear SVM": LinearSVC(dual=False)}
 
 
@@ -70,14 +59,6 @@ def test_scores_equal_a_pipeline_of_scikit_learn_and_counts_by_hand(classifier, 
         assert scores[name]["accuracy"] == pytest.approx((said == has).double().mean().item())
         recalls = [said[has].double().mean(), (~said[~has]).double().mean()]
         assert scores[name]["balanced_accuracy"] == pytest.approx(sum(recalls).item() / 2)
-
-
-def test_the_scale_and_place_of_codes_do_not_matter(codes):
-    x, labels, held_out, truth = codes
-    moved = probe(x / SCALES - 7, labels, held_out / SCALES - 7, truth, NAMES)
-    for classifier, scores in probe(*codes, NAMES).items():
-        for name in scores:
-            assert scores[name] == pytest.approx(moved[classifier][name], abs=2e-3)
 
 
 def test_the_majority_is_counted_in_the_training_faces():
@@ -198,7 +179,7 @@ def test_the_table_holds_means_attributes_and_what_was_left_out():
     assert lines[ATTRIBUTES[1]] == ["0.800", "0.700", "0.700"]
     assert "Skipped: Bald, one value only in test." in text
     assert "fitted to 7,000 training faces and scored on 500 others" in text
-    assert "Published" not in text
+    assert "published" not in text
     record = json.loads(json.dumps(probe_record(result)))
     assert record["mean"]["latents, logistic regression"] == pytest.approx(
         mean_scores(result.scores["latents"]["logistic regression"])
@@ -211,6 +192,6 @@ def test_the_table_holds_means_attributes_and_what_was_left_out():
 def test_published_rows_stand_below_celebas_forty_attributes():
     result = result_of((*ATTRIBUTES, *(f"Another_{i}" for i in range(40 - len(ATTRIBUTES)))))
     text = probe_table(result)
-    assert "Published mean accuracies over CelebA's 40 attributes.\nMeasured on all 202,599 images" in text
-    assert re.search(r"LNets\+ANet +0\.8730  Liu et al\. 2015", text)
+    assert "Measured on all 202,599 images" in text
+    assert re.search(r"LNets\+ANet +0\.8730 +Liu et al\. 2015", text)
     assert probe_record(result)["published"]["rows"]["DFC-VAE, linear SVM"]["accuracy"] == 0.8695

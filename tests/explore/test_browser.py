@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ from tests.layouts import small_album, write_images
 pytestmark = pytest.mark.slow
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-FIRST = "5 o Clock Shadow"
+FIRST = "Smiling"
 TABS = {  # what is shown in each
     "Sample": "text=Draw new faces",
     "Interpolate": "img[data-mark=interpolate-between]",
@@ -30,15 +29,6 @@ TABS = {  # what is shown in each
     "Edit": "img[data-mark=edit-edited]",
 }
 NAME = "a_model_whose_name_is_longer_than_a_narrow_screen_is_wide_and_has_no_place_to_break"
-# Records when a slider first moves and when the picture that follows is decoded, in window.times.
-RECORD = """([label, mark]) => {
-    const slider = document.querySelector(`[role=slider][aria-label="${label}"]`);
-    const image = document.querySelector(`img[data-mark="${mark}"]`);
-    new MutationObserver(() => window.times ??= [performance.now()]).observe(
-        slider, {attributeFilter: ["aria-valuenow"]});
-    new MutationObserver(async () => { await image.decode(); window.times?.push(performance.now()); }).observe(
-        image, {attributeFilter: ["src"]});
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -135,19 +125,10 @@ def press(page, key):
     page.keyboard.press(key)
 
 
-def test_a_slider_moves_an_attribute_and_reset_takes_it_back(page, record_property):
-    """Also measures how soon a key press is answered, and only reports it: machines differ."""
-    before, taken = wait_for_picture(page, "edit-edited"), []
-    page.evaluate(RECORD, [FIRST, "edit-edited"])
-    for i in range(35):
-        page.evaluate("window.times = null")
-        press(page, "ArrowRight" if i % 10 < 5 else "ArrowLeft")
-        page.wait_for_function("window.times?.length > 1")
-        taken.append(page.evaluate("window.times[1] - window.times[0]"))
-        page.wait_for_timeout(70)  # longer than the throttle of the slider
-    report = f"median {statistics.median(taken):.0f} ms, 95th percentile {statistics.quantiles(taken, n=20)[-1]:.0f} ms"
-    record_property("key press to picture", report)
-    print(report)
+def test_a_slider_moves_an_attribute_and_reset_takes_it_back(page):
+    before = wait_for_picture(page, "edit-edited")
+    for _ in range(5):
+        press(page, "ArrowRight")
     page.get_by_text("0.5", exact=True).wait_for()
     assert wait_for_picture(page, "edit-edited", before)
     page.get_by_role("button", name="Reset").click()
@@ -194,9 +175,9 @@ def test_files_are_uploaded_or_refused_with_the_reason(page, tmp_path):
     (tmp_path / "notes.json").write_bytes(b" " * 4096)
     with (tmp_path / "large.png").open("wb") as file:
         file.truncate(51 * 2**20)
-    for name, sentence in (("notes.json", "notes.json is not an image file"), ("large.png", "larger than 50 MB")):
+    for name in ("notes.json", "large.png"):
         page.locator("input[type=file]").set_input_files(tmp_path / name)
-        page.locator(".message", has_text=sentence).wait_for()
+        page.locator(".message", has_text=f"{name} is not an image file of at most 50 MB").wait_for()
     for _ in range(2):  # the same file again: after another face, it is the current one again
         page.locator("input[type=file]").set_input_files(tmp_path / "me.png")
         page.locator(".current", has_text="me.png").wait_for()

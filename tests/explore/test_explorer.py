@@ -30,7 +30,7 @@ def test_a_picture_is_the_pixels_of_the_image():
 
 def test_a_face_is_its_posterior_mean_and_dimensions_are_ranked_by_kl(explorer):
     face, vae = explorer.face(3), explorer.trained.vae
-    assert torch.equal(face.original, to_float(explorer.pixels(3)))
+    assert torch.equal(face.original, to_float(explorer.images[3]))
     with torch.no_grad():
         mu, _ = vae.encode(face.original[None])
         picture = vae.decode(mu)[0]
@@ -80,10 +80,9 @@ def test_a_fitted_prior_is_kept(explorer, model, monkeypatch):
         (b"GIF89a and so on", "not a JPEG, PNG"),
         (b"no picture at all", "not a JPEG"),
         (png(Image.new("RGB", (64, 64)))[:60], "corrupted or truncated"),
-        (png(Image.new("1", (10_000, 10_000))), "10,000 x 10,000 pixels, more than 64 million"),
         (png(Image.new("1", (20_000, 10_000))), "too many pixels"),
     ],
-    ids=["empty", "gif", "text", "cut", "100 megapixels", "200 megapixels"],
+    ids=["empty", "gif", "text", "cut", "200 megapixels"],
 )
 def test_a_bad_upload_is_explained(explorer, encoded, message):
     with pytest.raises(UserError, match=message):

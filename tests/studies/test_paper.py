@@ -1,7 +1,6 @@
 """The results section, small: what it leaves behind, that it says what was measured, and that nothing is done twice."""
 
 import json
-import re
 from dataclasses import replace
 
 import pytest
@@ -15,7 +14,7 @@ from dfcvae.cli import main
 from dfcvae.config import DataConfig
 from dfcvae.errors import UserError
 from dfcvae.feature_config import FeatureTraining
-from dfcvae.paper import LOSSES, judged, paper_report, paper_study
+from dfcvae.paper import LOSSES, paper_report, paper_study
 from dfcvae.vae import VAE
 
 DATA = DataConfig(size=32, train_images=96)
@@ -47,9 +46,8 @@ def test_everything_is_there(paper):
     figures = {path.name for path in (paper / "figures").iterdir()}
     pictures = ("reconstructions", "samples", "interpolations", "attribute-walks")
     drawn = ("attribute-correlations", "latent-map", "learning-curves")
-    assert figures == {f"{name}.{kind}" for name in (*pictures, *drawn) for kind in ("png", "pdf")} | {
-        *(f"{name}.npz" for name in pictures),
-        *(f"{name}.csv" for name in drawn),
+    assert figures == {f"{name}.{kind}" for name in pictures for kind in ("png", "npz")} | {
+        f"{name}.{kind}" for name in drawn for kind in ("png", "pdf", "csv")
     }
     assert not list(paper.rglob("*.tmp"))
 
@@ -62,7 +60,6 @@ def test_the_report_says_what_was_measured(paper):
     line = next(line for line in text.splitlines() if line.startswith("| MSE ↓"))
     assert f"{values.mean():.4g} ±" in line.split("|")[5].replace("**", "")
     assert text.count("| pixel PCA | ") == 2
-    assert "Against the plain VAE, by 95 % intervals over seeds" in text
     assert "learned the same labels, so this judge cannot see what the loss ignores" in text
     assert "(VAE-123, VAE-345, DFC-VAE 14/24/34/43)." in text
     assert (paper / "report.html").read_text().count("<img") == 7
@@ -109,35 +106,6 @@ def test_a_run_with_other_settings_is_refused(paper):
     other = paper_study(DATA, 1, 2, str(paper / "judge.safetensors"))
     with pytest.raises(UserError, match=r"cannot be resumed with another experiment: loss\.features.weights was"):
         write(other, Place(paper))
-
-
-WIN, LOSS, NEITHER = (-2.0, -1.0), (1.0, 2.0), (-1.0, 1.0)  # of a measure of which less is better
-
-
-@pytest.mark.parametrize(
-    ("layer", "mse", "said"),
-    [
-        (WIN, LOSS, "better in 1 of 1 perceptual measures, worse in none; worse in mean squared .* is confirmed"),
-        (NEITHER, LOSS, r"better in 0 of 1 .* undecided in 1 \(features/relu1_1\); .* not all of it is confirmed"),
-        (WIN, NEITHER, "neither better nor worse, by these intervals, in mean squared .* not all of it is confirmed"),
-        (LOSS, LOSS, r"worse in 1 \(features/relu1_1\); worse in mean .* refuted in part"),
-        (WIN, WIN, "; better in mean squared pixel error. The claim is refuted in part"),
-    ],
-)
-def test_the_claim_is_held_against_the_intervals(layer, mse, said):
-    found = {"features/relu1_1": layer, "mse": mse, "kl": WIN}
-    assert re.search(said, judged(found))
-    assert judged(found, several=False).endswith("One training of each allows no conclusion about the losses.")
-
-
-def test_judges_of_another_kind_count_and_strangers_do_not():
-    found = {"face/cosine": LOSS, "face/cosine_strangers": LOSS, "face/distance": WIN, "mse": LOSS}
-    assert judged(found).startswith("better in 2 of 2 perceptual measures")
-
-
-def test_higher_is_better_where_it_is():
-    found = {"attribute_agreement": LOSS, "mse": LOSS}
-    assert judged(found).startswith("better in 1 of 1 perceptual measures")
 
 
 def test_the_command_line_hands_over_its_arguments(monkeypatch, tmp_path):

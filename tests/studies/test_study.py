@@ -1,14 +1,14 @@
 """What a study is, and what it refuses."""
 
 import pytest
-import yaml
 
 from dfcvae.cli import main
 from dfcvae.config import flat
 from dfcvae.errors import UserError
 from dfcvae.losses.presets import PRESETS
-from dfcvae.study import read_study, slurm_script, wandb_sweep
-from dfcvae.study_report import layer_effects, layers_of, ranked, ranked_by, shown
+from dfcvae.study import read_study, slurm_script
+from dfcvae.study_report import ranked, ranked_by
+from dfcvae.vgg import resolve_layers
 from tests.test_experiments import FOLDER, STUDIES
 
 
@@ -34,7 +34,7 @@ def test_a_shipped_study_says_how_to_run_it_and_varies_what_it_says(path):
 
 def test_the_layer_study_has_the_layers_of_its_names():
     variants = read_study(FOLDER / "ablation_layers.yaml").variants
-    found = {name: sorted(layers_of(experiment)) for name, experiment in variants.items()}
+    found = {name: sorted(map(str, layers_of(experiment))) for name, experiment in variants.items()}
     four = ["bn3_4", "bn4_3", "conv3_1", "conv5_2"]
     assert found == {
         "all": four,
@@ -48,6 +48,14 @@ def test_the_layer_study_has_the_layers_of_its_names():
         "aliased": ["conv3_1", "conv5_2", "relu3_4", "relu4_3"],
         "relu-123": ["relu1_1", "relu2_1", "relu3_1"],
     }
+
+
+def layers_of(experiment):
+    features = experiment.loss.features
+    if features is None:
+        return []
+    preset = PRESETS[features.preset]
+    return resolve_layers(features.arch or preset.arch, features.layers or preset.layers)
 
 
 BASE = "name: x\n"
@@ -115,12 +123,6 @@ def test_every_run_has_its_task_in_a_job_array():
     assert """srun dfcvae ablate 'a b.yaml' --out x --only "${runs[$SLURM_ARRAY_TASK_ID]}\"""" in script
 
 
-def test_every_run_is_a_value_of_the_sweep():
-    sweep = yaml.safe_load(wandb_sweep(["ablate", "s.yaml"], ["all-0", "none-0"]))
-    assert sweep["parameters"] == {"only": {"values": ["all-0", "none-0"]}}
-    assert sweep["command"] == ["dfcvae", "ablate", "s.yaml", "${args}"]  # an agent adds --only=all-0
-
-
 def test_a_change_of_the_base_reaches_every_variant_or_is_refused():
     study = read_study(FOLDER / "ablation_layers.yaml", ["loss.features.weights=imagenet"])
     used = {name: experiment.loss.features for name, experiment in study.variants.items()}
@@ -130,39 +132,6 @@ def test_a_change_of_the_base_reaches_every_variant_or_is_refused():
         read_study(FOLDER / "ablation_kl.yaml", ["loss.alpha=1"])
     with pytest.raises(UserError, match="--set: a value is not valid YAML"):
         read_study(FOLDER / "ablation_kl.yaml", ["loss.beta=[1"])
-
-
-def test_the_shipped_layer_study_tells_the_effects_of_its_four_layers():
-    study, layers = read_study(FOLDER / "ablation_layers.yaml"), ["conv3_1", "bn3_4", "bn4_3", "conv5_2"]
-    truth = dict(zip(layers, (-1.0, -2.0, 3.0, 0.0), strict=True))
-    runs = {
-        name: [{"mse": 10 + seed + sum(truth.get(layer, 50) for layer in layers_of(experiment))} for seed in range(3)]
-        for name, experiment in study.variants.items()
-    }
-    _, text, table = layer_effects(study, runs)
-    for name in ("aliased", "relu-123"):  # with layers that are in no other variant
-        assert name not in text.text
-    assert [row[0] for row in table.rows] == [f"adding {layer}" for layer in layers]
-    found = [float(row[1].split()[0]) for row in table.rows]
-    assert found == pytest.approx(list(truth.values()), abs=1e-6)
-
-
-def test_a_study_of_something_else_tells_no_effects_of_layers():
-    study = read_study(FOLDER / "ablation_networks.yaml")
-    runs = {name: [{"mse": 1.0}] for name in study.variants}
-    assert layer_effects(study, runs) == []
-
-
-def test_losses_that_are_not_made_of_layers_have_no_part_in_their_effects(tmp_path):
-    (tmp_path / "x.yaml").write_text(BASE)
-    one = "loss.features.preset: dfc, loss.features.layers: "
-    text = f"a: {{{one}[14]}}, b: {{{one}[24]}}, c: {{{one}[14, 24]}}, d: , e: {{loss.features.preset: ssim}}"
-    (tmp_path / "s.yaml").write_text(f"base: x.yaml\nvariations: {{{text}}}")
-    study = read_study(tmp_path / "s.yaml")
-    runs = {name: [{"mse": value}] for name, value in zip("abcde", (1.0, 2.0, 3.0, 0.0, 50.0), strict=True)}
-    _, text, table = layer_effects(study, runs)
-    assert "of a, b, c, d," in text.text
-    assert [row[1].split()[0] for row in table.rows] == ["+1", "+2"]
 
 
 def test_changes_may_be_given_at_once_or_one_by_one_and_paths_hold_anywhere(tmp_path, monkeypatch, capsys):
@@ -178,17 +147,10 @@ def test_changes_may_be_given_at_once_or_one_by_one_and_paths_hold_anywhere(tmp_
     assert script.count("--report") == 1
 
 
-def test_a_judge_of_another_kind_decides_the_order_and_strangers_are_not_shown():
-    run = {
-        "ssim": 0.5,
-        "attribute_agreement": 0.9,
-        "face/cosine": 0.1,
-        "face/cosine_strangers": 0.0,
-        "face/distance": 3.0,
-    }
-    runs = {"a": [run], "b": [run | {"attribute_agreement": 0.8, "face/cosine": 0.2}]}
-    assert shown(runs)[:3] == ["face/cosine", "face/distance", "attribute_agreement"]
-    assert "face/cosine_strangers" not in shown(runs)
-    assert (ranked_by(runs), ranked(runs)) == ("face/cosine", ["b", "a"])
-    without = {name: [{key: value for key, value in of.items() if "/" not in key}] for name, (of,) in runs.items()}
+def test_a_judge_of_another_kind_decides_the_order_before_attributes_and_ssim():
+    run = {"ssim": 0.5, "attribute_agreement": 0.9, "face/cosine": 0.1, "face/distance": 3.0}
+    values = {"a": [run], "b": [run | {"attribute_agreement": 0.8, "face/cosine": 0.2}]}
+    assert (ranked_by(values), ranked(values)) == ("face/cosine", ["b", "a"])
+    without = {name: [{key: value for key, value in of.items() if "/" not in key}] for name, (of,) in values.items()}
     assert (ranked_by(without), ranked(without)) == ("attribute_agreement", ["a", "b"])
+    assert ranked_by(without | {"c": [{"ssim": 0.4}]}) == "ssim"
