@@ -107,6 +107,7 @@ PUBLISHED = {  # name: network, indices, weights, distance
     "style": ("vgg19", [1, 6, 11, 20, 29], [1] * 5, style),
     "style-l1": ("vgg19", [1, 6, 11, 20, 29], [1] * 5, style_l1),
 }
+ARCHS = {name: entry[0] for name, entry in PUBLISHED.items()} | {"lpips": "vgg16"}
 
 
 def of_layers(name, model):

@@ -11,7 +11,7 @@ from torch import nn
 from dfcvae.losses import NAMES, gram_matrix, perceptual
 from dfcvae.losses.base import CHARBONNIER_EPSILON, DISTANCES, REDUCTIONS, compare
 from dfcvae.vgg import vgg_layers
-from tests.losses.golden import ARCHS
+from tests.losses.naive import ARCHS
 
 SIMILARITIES = {"ssim", "ms-ssim"}
 few = settings(max_examples=3)  # and the profile of conftest.py
@@ -101,6 +101,15 @@ def test_grey_images_are_taken_as_three_equal_channels(named, data):
     name, loss = named
     x_hat, x = (images[:, :1] for images in data.draw(images_for(name)))
     torch.testing.assert_close(loss(x_hat, x), loss(x_hat.expand(-1, 3, -1, -1), x.expand(-1, 3, -1, -1)))
+
+
+def test_adds_nothing_to_a_checkpoint_and_stays_in_eval(named):
+    name, loss = named
+    x_hat, x = torch.rand(2, 2, 3, *(2 * [176 if name == "ms-ssim" else 32]))
+    before = loss.eval()(x_hat, x)
+    assert torch.equal(loss.train()(x_hat, x), before)
+    assert loss.state_dict() == {}
+    assert list(loss.parameters()) == []
 
 
 tensors = st.integers(0, 2**31).map(lambda seed: torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(seed)))
