@@ -3,7 +3,6 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from dfcvae.errors import UserError
 from dfcvae.files import LFS_MAGIC
@@ -88,15 +87,6 @@ def test_saved_and_loaded_is_the_same_model(vae, faces, tmp_path):
     assert about["config"] == {"name": "x"}
 
 
-def test_a_flipped_byte_is_noticed(vae, tmp_path):
-    file = vae.save(tmp_path) / "model.safetensors"
-    data = bytearray(file.read_bytes())
-    data[-5] ^= 1
-    file.write_bytes(data)
-    with pytest.raises(UserError, match=r"model.safetensors is corrupted: checksum mismatch with model.json"):
-        VAE.load(tmp_path)
-
-
 @pytest.mark.parametrize("header", [None, {"format": "pt"}])
 @pytest.mark.parametrize("older", [False, True])
 def test_equal_tensors_saved_again_are_the_same_model(header, older, vae, tmp_path):
@@ -129,27 +119,6 @@ def test_a_git_lfs_pointer_says_what_to_run(name, vae, tmp_path):
     file.write_bytes(LFS_MAGIC + b".github.com/spec/v1\noid sha256:0\nsize 9\n")
     with pytest.raises(UserError, match=rf"{name} cannot be read. It is a git-lfs pointer.*git lfs pull"):
         VAE.load(file)
-
-
-def test_a_model_of_another_size_is_a_sentence(vae, tmp_path):
-    checkpoint = {
-        "vae": dict(vae.state_dict()),
-        "about": {"vae": vae.config | {"size": 64}, "config": {}},
-    }
-    torch.save(checkpoint, tmp_path / "x.ckpt")
-    with pytest.raises(UserError, match=r"do not fit the VAE they describe .*'size': 64.*size mismatch|Missing key"):
-        VAE.load(tmp_path / "x.ckpt")
-
-
-def test_what_is_no_checkpoint_is_a_sentence(tmp_path):
-    with pytest.raises(UserError, match=r"No model at .*nothing: expected a checkpoint"):
-        VAE.load(tmp_path / "nothing")
-    (tmp_path / "text.ckpt").write_text("hello")
-    with pytest.raises(UserError, match=r"text.ckpt is not a checkpoint of this version of dfcvae, or it is corrupted"):
-        VAE.load(tmp_path / "text.ckpt")
-    torch.save(nn.Linear(1, 1).state_dict(), tmp_path / "other.ckpt")
-    with pytest.raises(UserError, match=r"other.ckpt is not a checkpoint of this version of dfcvae"):
-        VAE.load(tmp_path / "other.ckpt")
 
 
 @pytest.mark.parametrize(
