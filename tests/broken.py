@@ -102,7 +102,7 @@ def bomb(megabytes: int = 8) -> bytes:
 
 def wide_png(width: int, height: int) -> bytes:
     """The header of a picture of this size, without its pixels."""
-    return raw_png(2, 8, 0, b"\0", (width, height))
+    return raw_png(2, 8, b"\0", (width, height))
 
 
 def picture(**how: Any) -> bytes:
