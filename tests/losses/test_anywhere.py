@@ -78,8 +78,9 @@ def test_second_derivatives_are_finite(name, pair):
 @pytest.mark.parametrize("name", COMPILED)
 def test_compiles_without_a_graph_break(name, pair):
     torch._dynamo.reset()  # it compiles one piece of code only so many times
-    x_hat, x = pair
-    loss = made(name)
+    x_hat, x = (images.detach().double() for images in pair)
+    x_hat.requires_grad_()
+    loss = made(name).double()
     compiled = torch.compile(loss, backend="aot_eager", fullgraph=name not in ("ssim",))
     value = compiled(x_hat, x)
     torch.testing.assert_close(value, loss(x_hat, x))
@@ -91,8 +92,8 @@ def test_compiles_without_a_graph_break(name, pair):
 @pytest.mark.parametrize("name", [name for name in SMALL if name != "ssim"])
 def test_maps_over_a_further_axis(name):
     """`torch.func.vmap`, and the gradient of every image by itself. Not SSIM: torchmetrics checks types of tensors."""
-    loss = made(name)
-    x_hat, x = torch.rand(2, 2, 3, 32, 32), torch.rand(2, 2, 3, 32, 32)
+    loss = made(name).double()  # so that rounding exchanges no two numbers that are pooled
+    x_hat, x = torch.rand(2, 2, 2, 3, 32, 32).double()
     torch.testing.assert_close(
         torch.func.vmap(loss)(x_hat, x), torch.stack([loss(a, b) for a, b in zip(x_hat, x, strict=True)])
     )
@@ -100,7 +101,7 @@ def test_maps_over_a_further_axis(name):
     gradients = torch.func.vmap(one)(x_hat[0], x[0])
     images = x_hat[0].clone().requires_grad_()
     (expected,) = torch.autograd.grad(loss(images, x[0]).sum(), images)
-    torch.testing.assert_close(gradients, expected, rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(gradients, expected)
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -138,10 +138,10 @@ def test_compiled_and_mapped_losses_have_no_check_that_breaks_them(features, x, 
     loss = PerceptualLoss(features)
     compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)
     values = compiled(x_hat, x)
-    torch.testing.assert_close(torch.func.vmap(lambda a, b: loss(a[None], b[None])[0])(x_hat, x), values)
+    mapped = torch.func.vmap(lambda a, b: loss(a[None], b[None])[0])(x_hat, x)
     assert not getattr(loss, "range_checked", False)
-    torch.testing.assert_close(loss(x_hat, x), values)
-    torch.testing.assert_close(compiled(x_hat, x), values)
+    for found in (mapped, loss(x_hat, x), compiled(x_hat, x)):
+        torch.testing.assert_close(found, values, rtol=1e-4, atol=1e-6)
 
 
 def test_weights_lost_on_the_meta_device_are_a_sentence(x):

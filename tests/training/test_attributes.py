@@ -45,7 +45,8 @@ def test_its_file_is_a_feature_network_and_a_judge(network, tmp_path, x):
     assert torch.equal(loaded(x), network(x))
     features = VGGFeatures("vgg11_bn", [4, 28], str(path))
     outputs = features(x)
-    torch.testing.assert_close(outputs["conv2_1"], network.features[:5]((x - naive.MEAN) / naive.STD))
+    expected = network.features[:5]((x - naive.MEAN) / naive.STD)
+    torch.testing.assert_close(outputs["conv2_1"], expected, rtol=1e-4, atol=1e-4)
     assert outputs["pool5"].shape == (4, 64, 2, 2)
 
 

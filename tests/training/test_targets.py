@@ -95,7 +95,7 @@ def test_the_loss_is_that_of_computed_targets_up_to_their_rounding(loss, images)
     assert (gradients["kept"] - gradients["rounded"]).norm() < 1e-3 * exact
     assert (gradients["kept"] - gradients["exact"]).norm() < 2**-6 * exact
     assert not torch.equal(gradients["kept"], gradients["exact"])
-    torch.testing.assert_close(loss(x_hat, x).sum(), total)  # the last of these, with exact targets
+    torch.testing.assert_close(loss(x_hat, x).sum(), total, rtol=1e-4, atol=0)  # the last of these, with exact targets
 
 
 @pytest.mark.slow
