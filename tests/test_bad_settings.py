@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from dfcvae.vgg import vgg_layers
 from dfcvae.weights import load_vgg_weights
 from tests import broken
 from tests.bad_input import GIVEN, Case, cases, run
 from tests.broken import CANARY
+from tests.losses.test_properties import narrow
 
 pytestmark = pytest.mark.usefixtures("desk")
 EXPERIMENT = GIVEN / "tiny.yaml"
@@ -57,28 +57,22 @@ CONFIGS = {
 # Weights of the feature network.
 
 
-def narrow():
-    """A vgg11_bn of an eighth of the width."""
-    layers = vgg_layers("vgg11_bn", 0.125).values()
-    return {f"features.{i}.{k}": v for i, m in enumerate(layers) for k, v in m.state_dict().items()}
+def state_of(arch="vgg11_bn"):
+    return {f"features.{name}": value for name, value in narrow(arch).state_dict().items()}
 
 
 def one_filter_less(path):
-    state = narrow()
+    state = state_of()
     save_file(state | {"features.4.weight": state["features.4.weight"][:-1]}, path)
 
 
 def flat(path):
-    save_file(narrow() | {"features.0.weight": torch.ones(())}, path)
+    save_file(state_of() | {"features.0.weight": torch.ones(())}, path)
 
 
 def vast(path):
     """A file of a few bytes that says it holds terabytes."""
-    torch.save(narrow() | {"features.0.weight": torch.ones(1, 1, 1, 1).expand(2**40, 3, 3, 3)}, path)
-
-
-def of_vgg16(path):
-    torch.save({k: v[:1] for k, v in load_vgg_weights("vgg16", "random")[0].items()}, path)
+    torch.save(state_of() | {"features.0.weight": torch.ones(1, 1, 1, 1).expand(2**40, 3, 3, 3)}, path)
 
 
 CHECKSUM = "checksum mismatch"
@@ -86,13 +80,13 @@ NO_VGG = "is not a VGG of torchvision"
 NO_WEIGHTS = "is not a weights file that PyTorch or safetensors can read safely"
 WEIGHTS = {
     "of-resnet.pth": (1, NO_VGG, lambda path: torch.save({"fc.weight": torch.ones(1)}, path)),
-    "of-vgg16.pth": (1, "vgg16 has no layer 'bn3_1'", of_vgg16),
+    "of-vgg16.pth": (1, "vgg16 has no layer 'bn3_1'", lambda path: torch.save(state_of("vgg16"), path)),
     "wrong-shape.safetensors": (1, "expected features.4.weight of shape .*, but it has shape", one_filter_less),
     "flat.safetensors": (1, "expected features.0.weight of shape", flat),
     "empty.safetensors": (1, NO_WEIGHTS, lambda path: path.write_bytes(b"")),
-    "cut.safetensors": (1, NO_WEIGHTS, lambda path: (save_file(narrow(), path), broken.cut(path))),
-    "cut.pth": (1, NO_WEIGHTS, lambda path: (torch.save(narrow(), path), broken.cut(path))),
-    "flipped.pth": (1, CHECKSUM, lambda path: (torch.save(narrow(), path), broken.flipped(path, 0.5))),
+    "cut.safetensors": (1, NO_WEIGHTS, lambda path: (save_file(state_of(), path), broken.cut(path))),
+    "cut.pth": (1, NO_WEIGHTS, lambda path: (torch.save(state_of(), path), broken.cut(path))),
+    "flipped.pth": (1, CHECKSUM, lambda path: (torch.save(state_of(), path), broken.flipped(path, 0.5))),
     "flipped.safetensors": (1, CHECKSUM, lambda path: broken.flipped(broken.judge(path), -9)),
     "list.pth": (1, NO_WEIGHTS, lambda path: torch.save([1, 2], path)),
     "picture.pth": (1, NO_WEIGHTS, lambda path: path.write_bytes(broken.picture())),
@@ -119,6 +113,6 @@ def test_bad_settings(name, capsys):
 
 
 def test_weights_of_bfloat16_are_taken(tmp_path):
-    state = {name: v.bfloat16() if v.is_floating_point() else v for name, v in narrow().items()}
+    state = {name: v.bfloat16() if v.is_floating_point() else v for name, v in state_of().items()}
     torch.save(state, tmp_path / "x.pth")
-    assert load_vgg_weights("vgg11_bn", str(tmp_path / "x.pth"))[1] == 0.125
+    assert load_vgg_weights("vgg11_bn", str(tmp_path / "x.pth"))[1] == 1 / 16

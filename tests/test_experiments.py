@@ -66,17 +66,6 @@ def test_the_shipped_pair_differs_in_the_objective_alone():
     assert replace(dfc.loss, features=None, pixel_weight=plain.loss.pixel_weight) == plain.loss
 
 
-def test_the_published_recipe_is_as_published():
-    experiment = Experiment.load(next(path for path in EXPERIMENTS if path.stem == "dfc-vae-published"))
-    loss, training, features = experiment.loss, experiment.training, experiment.loss.features
-    assert (loss.alpha, loss.beta, loss.pixel_weight, loss.scale) == (2.5e-4, 0.5, 1.0, "none")
-    assert (features.preset, features.layer_weights) == ("dfc", 1.0)
-    assert (features.arch, features.layers, features.distance, features.reduction, features.pooling) == (None,) * 5
-    assert (experiment.model.network, experiment.model.latent_dim) == ("strided", 128)
-    assert (training.learning_rate, training.schedule, training.decay) == (5e-3, "exponential", 0.95)
-    assert (training.batch_size, training.epochs, experiment.data.crop) == (64, 10, 148)
-
-
 @pytest.mark.parametrize(
     ("field", "value", "expected"),
     [
