@@ -41,6 +41,7 @@ def test_more_devices_than_gpus_are_a_sentence(monkeypatch):
     check_accelerator("cpu", 2)
 
 
+RECEIVED = "Received (SIGTERM|a signal in another rank)"  # one may end before it prints, as the other has ended
 SCRIPT = """#!{python}
 import os, signal, sys, time
 from dfcvae import training
@@ -127,7 +128,7 @@ def test_other_ranks_wait_for_the_validation_of_the_first(start):
     """A run that is validated once, at its end: both ranks return its metrics, and a signal within it stops both."""
     done, out = start("x", "signal-in-validation", epochs=1, devices=2)
     assert done.returncode == 75, done.stderr[-2000:]
-    assert "Received a signal in another rank; saved step 4" in done.stderr
+    assert re.search(rf"{RECEIVED}; saved step 4 in", done.stderr)
     assert [row for row in rows(out) if "val/total" in row] == []
     done, out = start("x", "slow-validation", epochs=1, devices=2)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -140,7 +141,7 @@ def test_other_ranks_wait_for_the_validation_of_the_first(start):
     ("fault", "rank", "status", "told"),
     [
         ("SIGKILL", "1", 1, ["Rank 0 of 2 lost the connection", "resume the run"]),
-        ("SIGTERM", "0", 75, ["Received SIGTERM; saved step 5 in", "Received a signal in another rank; saved step 5"]),
+        ("SIGTERM", "0", 75, [f"{RECEIVED}; saved step 5 in"]),
     ],
 )
 def test_when_a_process_ends_the_others_do_and_say_so(fault, rank, status, told, start):
@@ -148,7 +149,7 @@ def test_when_a_process_ends_the_others_do_and_say_so(fault, rank, status, told,
     if done.returncode == -9:  # Lightning looks every five seconds, may be the first to notice, and is not gentle
         status, told = -9, ["terminated with code"]
     assert done.returncode == status, done.stderr[-3000:]
-    assert all(words in done.stderr for words in told), done.stderr[-3000:]
+    assert all(re.search(words, done.stderr) for words in told), done.stderr[-3000:]
     assert last(out)["step"] == (5 if fault == "SIGTERM" else 4)
 
 
