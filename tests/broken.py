@@ -1,7 +1,6 @@
 """What is wrong with files in the wild: small builders of broken archives, lists, models and configurations."""
 
 import functools
-import io
 import json
 import os
 import struct
@@ -102,12 +101,12 @@ def bomb(megabytes: int = 8) -> bytes:
 
 def wide_png(width: int, height: int) -> bytes:
     """The header of a picture of this size, without its pixels."""
-    return raw_png(2, 8, 0, b"\0", (width, height))
+    return raw_png(2, 8, b"\0", (width, height))
 
 
-def picture(**how: Any) -> bytes:
+def picture() -> bytes:
     """The reference picture as PNG."""
-    return encoded(reference(), "PNG", **how)
+    return encoded(reference(), "PNG")
 
 
 def celeba(folder: Path, **lists: str | bytes) -> Path:
@@ -155,9 +154,9 @@ def judge(path: Path) -> Path:
     return AttributeNetwork("vgg11_bn", 0.125, NAMES).save(path)
 
 
-def vectors(of: Path, names: tuple[str, ...] = NAMES) -> Path:
+def vectors(of: Path) -> Path:
     """Attribute vectors kept beside a model."""
-    kept = AttributeVectors(names, torch.ones(len(names), 8), "differences of class means")
+    kept = AttributeVectors(NAMES, torch.ones(len(NAMES), 8), "differences of class means")
     return kept.save(of / "latent" / "attributes.safetensors", digest(vae()), "synthetic")
 
 
@@ -196,11 +195,3 @@ def tree_of(folder: Path) -> dict[str, bytes]:
     """Every file below a folder: what must be there afterwards as it was."""
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
     return {os.path.relpath(path, folder): path.read_bytes() for path in paths}
-
-
-def as_zip(content: bytes, name: str) -> bytes:
-    """A zip with one member, in memory."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(name, content)
-    return file.getvalue()

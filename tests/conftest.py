@@ -82,3 +82,11 @@ def tiny_experiment():
 @pytest.fixture
 def experiment():
     return tiny_experiment()
+
+
+@pytest.fixture
+def plain():
+    """The tiny experiment without features."""
+    experiment = tiny_experiment()
+    experiment.loss.features = None
+    return experiment

@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -66,11 +65,8 @@ class Mutation:
             holder.body[index : index + 1] = new
             return ast.unparse(tree)
         if all(len(code) == 1 and isinstance(code[0], ast.Expr) for code in (old, new)):
-            swap = _Swap(old[0].value, new[0].value)
-            swap.visit(scope)
-            count = swap.count
-        else:
-            count = _replace_statements(scope, old, new)
+            old, new = [old[0].value], [new[0].value]  # an expression, wherever it stands
+        count = _replace(scope, old, new)
         if count != 1:
             raise MutationError(
                 f"{self.name}: expected its code once in {self.place} of {self.file}, found it {count} times:\n"
@@ -85,27 +81,16 @@ def _names(node: ast.stmt) -> list[str]:
     return [getattr(node, "name", "")] + [target.id for target in targets if isinstance(target, ast.Name)]
 
 
-class _Swap(ast.NodeTransformer):
-    """Replaces an expression wherever it occurs, and counts."""
-
-    def __init__(self, old: ast.expr, new: ast.expr):
-        self.old, self.new, self.count = ast.dump(old), new, 0
-
-    def visit(self, node: ast.AST) -> ast.AST:
-        if ast.dump(node) != self.old:
-            return self.generic_visit(node)
-        self.count += 1
-        return deepcopy(self.new)
-
-
-def _replace_statements(scope: ast.AST, old: list[ast.stmt], new: list[ast.stmt]) -> int:
-    """Replace a run of statements wherever it occurs; how often it does."""
-    count, wanted = 0, [ast.dump(statement) for statement in old]
+def _replace(scope: ast.AST, old: Sequence[ast.AST], new: Sequence[ast.AST]) -> int:
+    """Replace an expression or a run of statements wherever it occurs; how often it does."""
+    count, wanted = 0, [ast.dump(node) for node in old]
     for node in list(ast.walk(scope)):
-        for body in (getattr(node, field, None) for field in ("body", "orelse", "finalbody")):
-            for i in range(len(body) if isinstance(body, list) else 0):
-                if [ast.dump(statement) for statement in body[i : i + len(old)]] == wanted:
-                    body[i : i + len(old)] = new
+        for field, value in ast.iter_fields(node):
+            parts = value if isinstance(value, list) else [value]
+            for i in range(len(parts)):
+                if [ast.dump(part) for part in parts[i : i + len(old)] if isinstance(part, ast.AST)] == wanted:
+                    parts[i : i + len(old)] = new
+                    setattr(node, field, value if value is parts else parts[0])
                     count += 1
     return count
 

@@ -20,7 +20,7 @@ from dfcvae.config import (
     ModelConfig,
     TrainingConfig,
 )
-from dfcvae.errors import UsageError, UserError
+from dfcvae.errors import UsageError
 from dfcvae.ranges import checked
 from dfcvae.study import read_study
 from dfcvae.training import train
@@ -64,30 +64,6 @@ def test_the_shipped_pair_differs_in_the_objective_alone():
     assert replace(dfc, loss=plain.loss, name=plain.name) == plain
     assert dfc.loss.features is not None
     assert replace(dfc.loss, features=None, pixel_weight=plain.loss.pixel_weight) == plain.loss
-
-
-def test_the_published_recipe_is_as_published():
-    experiment = Experiment.load(next(path for path in EXPERIMENTS if path.stem == "dfc-vae-published"))
-    loss, training, features = experiment.loss, experiment.training, experiment.loss.features
-    assert (loss.alpha, loss.beta, loss.pixel_weight, loss.scale) == (2.5e-4, 0.5, 1.0, "none")
-    assert (features.preset, features.layer_weights) == ("dfc", 1.0)
-    assert (features.arch, features.layers, features.distance, features.reduction, features.pooling) == (None,) * 5
-    assert (experiment.model.network, experiment.model.latent_dim) == ("strided", 128)
-    assert (training.learning_rate, training.schedule, training.decay) == (5e-3, "exponential", 0.95)
-    assert (training.batch_size, training.epochs, experiment.data.crop) == (64, 10, 148)
-
-
-@pytest.mark.parametrize("part", ["data", "model", "loss", "training"])
-def test_an_unknown_field_is_a_sentence(part, tmp_path):
-    plain = Experiment().as_dict()
-    plain[part]["alhpa"] = 1
-    with pytest.raises(
-        UserError, match=r"saved experiment does not fit this version of dfcvae .*alhpa: there is no such field"
-    ):
-        Experiment.from_dict(plain)
-    (tmp_path / "x.yaml").write_text(f"{part}:\n  alhpa: 1\n")
-    with pytest.raises(UserError, match=r"x.yaml: \w+.alhpa: there is no such field"):
-        Experiment.load(tmp_path / "x.yaml")
 
 
 @pytest.mark.parametrize(
@@ -150,14 +126,9 @@ def test_an_experiment_is_loaded_from_nested_or_dotted_fields_and_changed(tmp_pa
     assert Experiment.load(tmp_path / "x.yaml", {"loss.features": None}).loss.features is None
 
 
-@pytest.mark.parametrize("name", ["lr", "learning_rat"])
-def test_the_nearest_field_is_named(name, tmp_path):
-    hint = r"\(did you mean '[a-z.]*learning_rate'\?\)"
-    with pytest.raises(UsageError, match=f"training.{name}: there is no such field {hint}"):
-        Experiment.load({"training": {name: 1}})
-    (tmp_path / "x.yaml").write_text("name: x")
-    with pytest.raises(UsageError, match=hint):
-        parse(["train", str(tmp_path / "x.yaml"), f"--training.{name}", "1"])
+def test_the_nearest_field_is_named():
+    with pytest.raises(UsageError, match=r"training.lr: there is no such field \(did you mean 'learning_rate'\?\)"):
+        Experiment.load({"training": {"lr": 1}})
 
 
 @pytest.mark.parametrize(
@@ -167,11 +138,8 @@ def test_the_nearest_field_is_named(name, tmp_path):
         (lambda: checked({"channels": 2}, {"channels": Literal[1, 3]}), "channels: expected one of 1, 3, got 2."),
         (lambda: TrainingConfig(betas=[0.9]), "training.betas: expected 2 entries, got"),
         (lambda: TrainingConfig(learning_rate="fast"), "training.learning_rate: expected a finite number of at least"),
-        (lambda: TrainingConfig(epochs="x"), "training.epochs: expected a positive integer, got 'x'."),
         (lambda: TrainingConfig(compile=1), "training.compile: expected true or false, got 1."),
-        (lambda: DataConfig(source=None), "data.source: expected text, got None."),
         (lambda: ModelConfig("hou"), r"one of hou2016, smooth, strided \(did you mean 'hou2016'\?\), got 'hou'."),
-        (lambda: FeatureConfig(layers=5), "loss.features.layers: expected a list or null, got 5."),
         (lambda: FeatureConfig(layers=[1.5]), "expected an integer or text for each entry or null, got"),
         (lambda: Experiment(data={}), "data: expected DataConfig, got {}."),
         (lambda: FeatureTraining(width=8), "training.width: expected a number from 1/64 to 4, got 8."),

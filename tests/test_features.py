@@ -10,29 +10,12 @@ from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
 from dfcvae.images import IMAGENET_MEAN, IMAGENET_STD
 from dfcvae.vgg import ARCHS, layer_names, resolve_layers
-from dfcvae.weights import load_vgg_weights
-from tests.losses import naive as naive_losses
+from tests.losses import naive
 
 # The published index table (torchvision 0.2 to 0.29): which module of `features` is called what.
 VGG19_BN = {0: "conv1_1", 2: "relu1_1", 6: "pool1", 14: "conv3_1", 24: "bn3_4", 25: "relu3_4", 26: "pool3"}
 VGG19_BN |= {34: "bn4_3", 35: "relu4_3", 39: "pool4", 43: "conv5_2", 52: "pool5"}
 VGG19 = {1: "relu1_1", 6: "relu2_1", 11: "relu3_1", 20: "relu4_1", 29: "relu5_1", 36: "pool5"}
-
-
-def unmodified(arch, state):
-    """torchvision's own network, with its in-place ReLUs, holding the same weights."""
-    network = getattr(torchvision.models, arch)(weights=None).features.eval()
-    network.load_state_dict(state, strict=False)
-    return network
-
-
-def naive(network, x, index):
-    """Run torchvision's modules one by one up to `index` and copy its output before anything can overwrite it."""
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
-    h = (x - mean) / std
-    for module in network[: index + 1]:
-        h = module(h)
-    return h.clone()
 
 
 @pytest.fixture(scope="module")
@@ -58,36 +41,28 @@ def test_published_index_tables():
     assert {i: layer_names("vgg19")[i] for i in VGG19} == VGG19
 
 
-@pytest.mark.parametrize("arch", ["vgg19_bn", "vgg11"])
-def test_outputs_equal_a_naive_run_of_torchvisions_network(arch, x):
+@pytest.mark.parametrize(
+    ("arch", "layers", "pooling"),
+    [("vgg19_bn", [14, 24, 34, 43], "max"), ("vgg11", [0, 1, 3, 20], "max"), ("vgg11", [0, 8, 18], "average")],
+)
+def test_outputs_equal_a_naive_run_of_torchvisions_network(arch, layers, pooling, x):
     """At 24 and 34 too, where a hook on torchvision's network returns what the in-place ReLU left there."""
-    layers = [14, 24, 34, 43] if arch == "vgg19_bn" else [0, 1, 3, 20]
-    network = naive_losses.network(arch)  # its batch norms do something, unlike untrained ones
-    features = VGGFeatures(arch, layers, network)
-    for name, output in features(x[:2]).items():
-        expected = naive(network, x[:2], layer_names(arch).index(name))
+    network = naive.network(arch)  # its batch norms do something, unlike untrained ones
+    outputs = VGGFeatures(arch, layers, network, pooling)(x[:2])
+    assert list(outputs) == [layer_names(arch)[index] for index in layers]
+    if pooling == "average":
+        network = nn.Sequential(*(nn.AvgPool2d(2, 2) if isinstance(m, nn.MaxPool2d) else m for m in network))
+    for output, expected in zip(outputs.values(), naive.captured(network, x[:2], layers), strict=True):
         torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-4 * expected.detach().abs().max().item())
 
 
 def test_folded_batch_norms_keep_their_epsilon(x):
     """Where a variance is small the epsilon is most of what is divided by."""
-    state = load_vgg_weights("vgg11_bn", "random")[0]
-    state = {name: value * 1e-5 if "running_var" in name else value for name, value in state.items()}
-    network = unmodified("vgg11_bn", state)
+    network = naive.network("vgg11_bn")
+    network[1].running_var *= 1e-5
     output = VGGFeatures("vgg11_bn", ["bn1_1"], network)(x[:2])["bn1_1"]
-    torch.testing.assert_close(output, naive(network, x[:2], 1), rtol=1e-4, atol=1e-3)
-
-
-def test_average_pooling_equals_a_naive_run_with_every_pool_replaced(x):
-    network = unmodified("vgg11", load_vgg_weights("vgg11", "random")[0])
-    for index, module in enumerate(network):
-        if isinstance(module, nn.MaxPool2d):
-            network[index] = nn.AvgPool2d(2, 2)
-    outputs = VGGFeatures("vgg11", [0, 8, 18], "random", pooling="average")(x[:2])
-    for index, output in zip([0, 8, 18], outputs.values(), strict=True):
-        torch.testing.assert_close(output, naive(network, x[:2], index), rtol=1e-4, atol=1e-4)
-    with pytest.raises(UserError, match="pooling: expected max or average, got 'mean'"):
-        VGGFeatures("vgg11", [0], "random", pooling="mean")
+    (expected,) = naive.captured(network, x[:2], [1])
+    torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-4 * expected.detach().abs().max().item())
 
 
 def test_captures_are_not_overwritten_by_the_relu_behind_them(x):
@@ -95,12 +70,6 @@ def test_captures_are_not_overwritten_by_the_relu_behind_them(x):
     assert (outputs["bn3_4"] < 0).any()
     assert (outputs["bn4_3"] < 0).any()
     torch.testing.assert_close(outputs["bn3_4"].relu(), outputs["relu3_4"])
-
-
-def test_takes_grey_images(vgg, x):
-    grey = x[:, :1]
-    for name, output in vgg(grey).items():
-        torch.testing.assert_close(output, vgg(grey.repeat(1, 3, 1, 1))[name])
 
 
 def test_ends_at_the_deepest_layer(vgg):
@@ -150,8 +119,9 @@ def test_follows_device_and_dtype(vgg):
 
 def test_random_weights_are_the_same_every_time_and_leave_the_global_state(x):
     torch.manual_seed(1)
-    first = VGGFeatures("vgg11", [3], "random")(x)["conv2_1"]
-    drawn = torch.rand(3)
+    features = VGGFeatures("vgg11", [3], "random")
+    assert features.layers["conv1_1"].weight[0, 0, 0].tolist() == pytest.approx([-0.3064, -0.3136, -0.0682], abs=1e-4)
+    first, drawn = features(x)["conv2_1"], torch.rand(3)
     torch.manual_seed(1)
     assert torch.equal(drawn, torch.rand(3))
     assert torch.equal(first, VGGFeatures("vgg11", [3], "random")(x)["conv2_1"])
@@ -177,6 +147,11 @@ def test_layers_by_index_and_name_are_the_same():
 def test_bad_layers_are_sentences(arch, layers, message):
     with pytest.raises(UserError, match=message):
         resolve_layers(arch, layers)
+
+
+def test_a_bad_pooling_is_a_sentence():
+    with pytest.raises(UserError, match="pooling: expected max or average, got 'mean'"):
+        VGGFeatures("vgg11", [0], "random", pooling="mean")
 
 
 @pytest.mark.parametrize(

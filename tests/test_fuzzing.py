@@ -3,18 +3,15 @@
 import json
 import shutil
 from contextlib import suppress
+from importlib.util import find_spec
 from inspect import signature
 
 import pytest
 import torch
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save_file
 
 from dfcvae.attribute_network import AttributeNetwork
-from dfcvae.checkpoint import load_checkpoint
-from dfcvae.commands.moving import parse_edits
 from dfcvae.config import DataConfig, Experiment
 from dfcvae.data.cache import FILES, caches, check, load, prepare, read_looks
 from dfcvae.data.celeba import open_images
@@ -30,11 +27,10 @@ from tests import broken
 from tests.conftest import tiny_experiment
 from tests.hostile import hostile_files
 from tests.layouts import hugging_face
+from tests.losses.test_properties import narrow
 
-SLOW, NIGHTLY = pytest.mark.slow, pytest.mark.nightly
 
-
-def fuzz(count, tier=SLOW, /, **strategies):
+def fuzz(count, **strategies):
     """Test with examples that are the same in every run: a quarter of the count, and all of it in the nightly tier."""
 
     def decorate(function):
@@ -49,7 +45,7 @@ def fuzz(count, tier=SLOW, /, **strategies):
 
             check()
 
-        tiers = [pytest.param(count // 4, marks=tier), pytest.param(count, marks=NIGHTLY)]
+        tiers = [pytest.param(count // 4, marks=pytest.mark.slow), pytest.param(count, marks=pytest.mark.nightly)]
         return pytest.mark.parametrize("examples", tiers)(test)
 
     return decorate
@@ -120,7 +116,7 @@ def test_lists_joined_to_files(files, one, other, numbered):
     assert labels is None or len(labels.files) == len(labels.attributes) == len(labels.split)
 
 
-# Images and archives.
+# Images.
 
 PICTURES = [content for name, (content, _) in hostile_files().items() if name != "bomb.png"]
 
@@ -132,37 +128,9 @@ def test_uploads(content):
     assert pixels is None or pixels.shape == (3, 8, 8)
 
 
-def read_all(path):
-    images = only_ours(open_images, path)
-    for i in range(len(images) if images else 0):
-        only_ours(images.read, i)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("fuzzing")
-
-
-@pytest.fixture(scope="module")
-def archive(folder):
-    list_ = b"file,Hat\n0.jpg,1\n1.jpg,0\n2.jpg,0\n3.jpg,0\n"
-    return broken.zipped(folder / "whole.zip", {"labels.csv": list_, "a/b.png": broken.picture()}).read_bytes()
-
-
-@fuzz(150, data=st.data())
-def test_zips(data, archive, folder):
-    (folder / "x.zip").write_bytes(data.draw(damaged([archive, archive[-600:]])))
-    read_all(folder / "x.zip")
-
-
-@fuzz(150, data=st.data())
-def test_parquet_files(data, folder):
-    pytest.importorskip("pyarrow")
-    if not (folder / "parquet").exists():
-        hugging_face(folder / "parquet", broken.ALBUM)
-    whole = next((folder / "parquet").rglob("test*.parquet")).read_bytes()
-    (folder / "x.parquet").write_bytes(data.draw(damaged([whole])))
-    read_all(folder / "x.parquet")
 
 
 # The cache.
@@ -221,20 +189,7 @@ def test_saved_experiments(plain):
     assert experiment is None or experiment == Experiment.from_dict(experiment.as_dict())
 
 
-@fuzz(200, data=st.data())
-def test_experiment_files(folder, data):
-    whole = yaml.safe_dump(tiny_experiment().as_dict()).encode()
-    texts_ = configurations().map(lambda plain: yaml.safe_dump(plain).encode())
-    (folder / "x.yaml").write_bytes(data.draw(damaged([whole]) | texts_ | PLAIN.map(yaml.safe_dump).map(str.encode)))
-    only_ours(Experiment.load, folder / "x.yaml")
-
-
-@fuzz(200, (), words=st.lists(WORDS | st.text(alphabet="Smiling=+-.:0123456789", max_size=12), max_size=4))
-def test_words_of_an_edit(words):
-    only_ours(parse_edits, words)
-
-
-# Tensors.
+# Damaged files, and tensors made by hand.
 
 
 def vectors(file):
@@ -256,21 +211,76 @@ def weights(file):
     return digest(VAE.load(file))
 
 
-def test_the_fuzzed_files_are_read_when_they_are_whole(folder):
+def network(file):
+    return only_ours(AttributeNetwork.load, file), load_vgg_weights("vgg11_bn", str(file))
+
+
+def images(path):
+    opened = open_images(path)
+    return [only_ours(opened.files.read, i) for i in range(len(opened))]
+
+
+EXACT = ("weights", "checkpoint", "vectors", "prior", "judge")  # whose contents are checked as a whole
+KINDS = (*EXACT, "description", "network", "pickle", "experiment", "zip", *["parquet"] * bool(find_spec("pyarrow")))
+
+
+@pytest.fixture(scope="module")
+def files(folder):
+    """Whole files by kind, each with its reader."""
     model = broken.model(folder / "model")
-    assert weights(model) == digest(broken.vae())
-    assert vectors(broken.vectors(model))[0] == broken.NAMES
-    assert load_checkpoint(broken.checkpoint(folder / "whole.ckpt"))["step"] == 4
+    members = {"labels.csv": b"file,Hat\n0.jpg,1\n1.jpg,0\n2.jpg,0\n3.jpg,0\n", "a/b.png": broken.picture()}
+    found = {
+        "weights": (model / "model.safetensors", weights),
+        "description": (model / "model.json", lambda file: weights(file.parent)),
+        "checkpoint": (broken.checkpoint(folder / "x.ckpt"), weights),
+        "vectors": (broken.vectors(model), vectors),
+        "prior": (broken.prior(model), prior),
+        "judge": (broken.judge(folder / "judge.safetensors"), judge),
+        "network": (broken.judge(folder / "network.safetensors"), network),
+        "pickle": (broken.pickled(folder / "w.pth", narrow("vgg11_bn").state_dict()), network),
+        "experiment": (broken.experiment(folder / "x.yaml"), Experiment.load),
+        "zip": (broken.zipped(folder / "x.zip", members), images),
+    }
+    if "parquet" in KINDS:
+        shards = hugging_face(folder / "parquet", broken.ALBUM)
+        found["parquet"] = next(shards.rglob("test*.parquet")), images
+    return found
 
 
-@fuzz(200, data=st.data())
-def test_what_is_kept_beside_a_model(data, folder):
-    model = broken.model(folder / "kept")
-    for file, read in ((broken.vectors(model), vectors), (broken.prior(model), prior)):
-        whole = file.read_bytes()
-        changed = data.draw(damaged([whole]))
-        file.write_bytes(changed)
-        assert only_ours(read, file) is None or changed == whole
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_fuzzed_files_are_read_when_they_are_whole(kind, files):
+    file, read = files[kind]
+    assert read(file)
+
+
+def reread(file, read, content):
+    """What a reader makes of other bytes in a file, which is whole again afterwards."""
+    whole = file.read_bytes()
+    file.write_bytes(content)
+    try:
+        return only_ours(read, file)
+    finally:
+        file.write_bytes(whole)
+
+
+@fuzz(1600, kind=st.sampled_from(KINDS), data=st.data())
+def test_damaged_files(kind, data, files):
+    file, read = files[kind]
+    whole = file.read_bytes()
+    changed = data.draw(damaged([whole, whole[:3000] + whole[-600:]]))
+    found = reread(file, read, changed)
+    assert kind not in ("vectors", "prior") or found is None or changed == whole
+
+
+@fuzz(100, share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_flipped_bit_never_changes_what_is_read(share, bit, files):
+    """It is noticed, or it lies where nothing is kept, such as the padding between tensors."""
+    for kind in EXACT:
+        file, read = files[kind]
+        whole, data = read(file), bytearray(file.read_bytes())
+        data[int(share * len(data))] ^= 1 << bit
+        found = reread(file, read, data)
+        assert found is None or (found == whole and kind != "weights")
 
 
 STORED = st.dictionaries(
@@ -295,53 +305,8 @@ def test_tensors_of_any_shape_and_name(tensors, about, folder):
     only_ours(AttributeNetwork.load, file)
 
 
-@fuzz(200, data=st.data())
-def test_models_and_checkpoints(data, folder):
-    model = broken.model(folder / "exported")
-    name = data.draw(st.sampled_from(["model.json", "model.safetensors"]))
-    (model / name).write_bytes(data.draw(damaged([(model / name).read_bytes()])))
-    only_ours(VAE.load, model)
-    file = broken.checkpoint(folder / "x.ckpt")
-    file.write_bytes(data.draw(damaged([file.read_bytes()])))
-    only_ours(VAE.load, file)
-
-
 @fuzz(150, change=st.dictionaries(st.sampled_from(["vae", "config", "sha256"]), PLAIN, min_size=1))
 def test_descriptions_of_models(change, folder):
     model = broken.model(folder / "described")
     (model / "model.json").write_text(json.dumps(json.loads((model / "model.json").read_text()) | change))
     only_ours(VAE.load, model)
-
-
-@fuzz(100, data=st.data())
-def test_weights(data, folder):
-    for file in (broken.judge(folder / "w.safetensors"), broken.pickled(folder / "w.pth", {"0.weight": torch.ones(2)})):
-        whole = file.read_bytes()
-        file.write_bytes(data.draw(damaged([whole[:3000] + whole[-100:], whole])))
-        only_ours(load_vgg_weights, "vgg11_bn", str(file))
-        only_ours(AttributeNetwork.load, file)
-
-
-@fuzz(100, (), change=st.dictionaries(st.sampled_from(["arch", "width", "attributes"]), st.text(max_size=8) | WORDS))
-def test_descriptions_of_attribute_networks(change, folder):
-    about = {"arch": "vgg11_bn", "width": "0.125", "attributes": '["Male"]'} | change
-    save_file({"x": torch.ones(1)}, folder / "judge.safetensors", about)
-    assert only_ours(AttributeNetwork.load, folder / "judge.safetensors") is None
-
-
-@fuzz(100, share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-def test_a_flipped_bit_never_changes_what_is_read(share, bit, folder):
-    """It is noticed, or it lies where nothing is kept, such as the padding between tensors."""
-    model = broken.model(folder / "flipped")
-    for file, read in (
-        (model / "model.safetensors", weights),
-        (broken.checkpoint(folder / "flipped.ckpt"), weights),
-        (broken.vectors(model), vectors),
-        (broken.prior(model), prior),
-        (broken.judge(folder / "flipped-judge.safetensors"), judge),
-    ):
-        whole, data = read(file), bytearray(file.read_bytes())
-        data[int(share * len(data))] ^= 1 << bit
-        file.write_bytes(data)
-        found = only_ours(read, file)
-        assert found is None or (found == whole and file.name != "model.safetensors")

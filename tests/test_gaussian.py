@@ -19,24 +19,10 @@ def test_kl_equals_torch_distributions(posterior):
     torch.testing.assert_close(kl_divergence(mu, logvar), expected.sum(1), rtol=1e-5, atol=1e-6)
 
 
-def test_kl_equals_monte_carlo_estimate(posterior):
-    mu, logvar = (p[:1].double() for p in posterior)
-    q, prior = Normal(mu, (0.5 * logvar).exp()), Normal(torch.zeros_like(mu), torch.ones_like(mu))
-    z = q.sample((400_000,))
-    estimate = (q.log_prob(z) - prior.log_prob(z)).sum(-1).mean()
-    torch.testing.assert_close(kl_divergence(mu, logvar)[0].double(), estimate, rtol=0.01, atol=0.01)
-
-
 def test_kl_is_zero_at_the_prior_and_never_negative():
     assert kl_divergence(torch.zeros(3, 5), torch.zeros(3, 5)).tolist() == [0, 0, 0]
     tiny = torch.linspace(-1e-3, 1e-3, 2001)[:, None]
     assert (kl_divergence(torch.zeros_like(tiny), tiny) >= 0).all()
-
-
-def test_kl_is_per_image(posterior):
-    mu, logvar = posterior
-    assert kl_divergence(mu, logvar).shape == (16,)
-    torch.testing.assert_close(kl_divergence(mu[3:4], logvar[3:4])[0], kl_divergence(mu, logvar)[3])
 
 
 def test_kl_is_float32_for_bfloat16_input(posterior):

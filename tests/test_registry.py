@@ -16,19 +16,10 @@ from dfcvae.errors import UserError
 from dfcvae.networks import NETWORKS
 
 SOURCE = """
-from torch import nn
-
-class Encoder(nn.Module):
-    def __init__(self, size, channels, latent_dim):
-        super().__init__()
-        self.line = nn.Linear(channels * size**2, 2 * latent_dim)
-
-    def forward(self, x):
-        return self.line(x.flatten(1)).chunk(2, dim=1)
+from dfcvae.networks import strided
 
 def build(size, channels, latent_dim):
-    first, last = nn.Linear(latent_dim, channels * size**2), nn.Unflatten(1, (channels, size, size))
-    return Encoder(size, channels, latent_dim), nn.Sequential(first, nn.Sigmoid(), last)
+    return strided(size, channels, latent_dim)
 """
 
 

@@ -22,12 +22,13 @@ from dfcvae.data import data_of, read_face
 from dfcvae.data.synthetic import ATTRIBUTES
 from dfcvae.errors import UserError
 from dfcvae.explore.explorer import Explorer
-from dfcvae.exporting import export_model, public_config
+from dfcvae.exporting import export_model
 from dfcvae.files import PRETRAINED
 from dfcvae.fitted import VECTORS, latent_folder, prior_file
 from dfcvae.latent import AttributeVectors, Prior
 from dfcvae.latent.stored import write_stored
 from dfcvae.vae import digest
+from tests import broken
 from tests.conftest import tiny_experiment
 
 NAME = "celeba-64"
@@ -51,14 +52,8 @@ def run(tmp_path_factory):
     experiment = tiny_experiment()
     experiment.data.source = str(folder.parent / "data" / "celeba")
     experiment.loss.features = FeatureConfig("vae-123", str(folder.parent / "networks" / "own.safetensors"))
-    (folder / "checkpoints").mkdir(parents=True)
-    checkpoint = {
-        "vae": dict(vae.state_dict()),
-        "about": {"vae": vae.config, "config": experiment.as_dict(), "fingerprint": "f" * 8},
-        "epoch": 2,
-        "step": 8,
-    }
-    torch.save(checkpoint, folder / "checkpoints" / "best.ckpt")
+    about = {"vae": vae.config, "config": experiment.as_dict(), "fingerprint": "f" * 8}
+    broken.checkpoint(folder / "checkpoints" / "best.ckpt", vae=dict(vae.state_dict()), about=about, epoch=2)
     about = {"commit": "abc1234", "versions": {"torch": "2"}, "command": f"dfcvae train {folder}/x.yaml"}
     (folder / "environment.json").write_text(json.dumps(about))
     (folder / "test.json").write_text(json.dumps({"mse": 0.01234, "intervals": {"mse": [0, 1]}, "kl": 98.5}))
@@ -117,9 +112,7 @@ def test_half_precision_rounds_matrices_and_filters_alone_by_less_than_a_level(r
 def test_the_digest_is_that_of_the_weights_as_they_load(run, tmp_path):
     full, half = export_model(run, tmp_path / "full"), export_model(run, tmp_path / "half", "float16")
     assert digest(VAE.load(full)) == digest(VAE.load(run)) != digest(VAE.load(half))
-    again = export_model(half, tmp_path / "again", "float16")
-    assert digest(VAE.load(again)) == digest(VAE.load(half))
-    for folder in (full, half, again):  # what was fitted belongs to the weights beside it
+    for folder in (full, half):  # what was fitted belongs to the weights beside it
         vae = VAE.load(folder)
         assert str(load_prior(folder)) == "mixture of 3 Gaussians"
         Prior.load(prior_file(folder, "gmm"), digest(vae), "celeba")
@@ -200,14 +193,6 @@ def test_an_export_of_an_export_says_the_same(run, tmp_path):
     assert torch.equal(load_vectors(first).vectors, load_vectors(again).vectors)
 
 
-def test_names_of_weights_stay_and_files_lose_their_folders():
-    experiment = tiny_experiment()
-    for weights in ("imagenet", "compact", "random", "/home/me/x.pth"):
-        experiment.loss.features.weights = weights
-        kept = public_config(experiment.as_dict())["loss"]["features"]["weights"]
-        assert kept == Path(weights).name
-
-
 @pytest.mark.parametrize("source", ["/home/me/faces", "~/faces", r"C:\Users\me\faces", "../me/faces/", "faces"])
 def test_a_saved_model_names_its_data_and_no_folder_of_this_machine(source, tmp_path):
     experiment = tiny_experiment()
@@ -251,13 +236,10 @@ def test_names_come_from_the_folder(shipped):
         VAE.load(NAME)
 
 
-def test_a_path_that_exists_is_preferred_to_a_name(shipped):
+def test_a_path_that_exists_is_preferred_and_an_unknown_name_lists_those_that_ship(shipped):
     other = VAE("hou2016", 32, 3, 4)
     other.save(NAME)
     assert digest(VAE.load(NAME)) == digest(other)
-
-
-def test_an_unknown_name_lists_those_that_ship(shipped, tmp_path):
     with pytest.raises(UserError, match=r"No model at celeba64: .* package: celeba-64, celeba-64-plain \(did you mean"):
         VAE.load("celeba64")
     with pytest.raises(UserError, match="Train one with"):
@@ -275,18 +257,14 @@ def test_samples_come_from_the_saved_mixture_and_say_so(shipped, capsys):
         assert told in both(capsys, f"sample {NAME} -n 4 --prior {prior} --out x.png").err
         pictures.append(Path("x.png").read_bytes())
     assert pictures[0] == pictures[1] != pictures[2]
+    assert str(load_prior(NAME)) == str(load_prior(NAME, "gmm")) == "mixture of 3 Gaussians"
+    assert str(load_prior(NAME, "normal")) == "N(0, I)"
+    with pytest.raises(UserError, match=r"prior: expected one of auto, normal, gaussian, gmm, got 'gm' \(did you mean"):
+        load_prior(NAME, "gm")
     shutil.rmtree(shipped / NAME / "latent")
     told = both(capsys, f"sample {NAME} -n 4 --out x.png").err
     assert "Prior: N(0, I); no mixture is saved with this model.\n" in told
     assert Path("x.png").read_bytes() == pictures[2]
-
-
-def test_the_python_interface_has_the_same_priors(shipped):
-    assert str(load_prior(NAME)) == str(load_prior(NAME, "gmm")) == "mixture of 3 Gaussians"
-    assert str(load_prior(NAME, "normal")) == "N(0, I)"
-    assert "Smiling" in load_vectors(NAME).names
-    with pytest.raises(UserError, match=r"prior: expected one of auto, normal, gaussian, gmm, got 'gm' \(did you mean"):
-        load_prior(NAME, "gm")
 
 
 STARTED = "The training data of celeba-64 (celeba) is not on this machine; starting from draws of a prior instead: mix"
@@ -296,7 +274,6 @@ STARTED = "The training data of celeba-64 (celeba) is not on this machine; start
     "line",
     [
         "edit NAME Smiling=+1.5 -n 3 --out x.png",
-        "edit NAME Smiling=-1:1 -n 2 --steps 3 --out x.gif",
         "traverse NAME --dimensions 3 --steps 3 --out x.png",
         "interpolate NAME -n 4 --steps 3 --out x.png",
     ],
@@ -321,23 +298,7 @@ def test_commands_that_need_the_data_ask_for_it_in_a_sentence(command, shipped, 
     assert "Traceback" not in error
 
 
-def test_commands_that_need_the_data_take_another(shipped, capsys):
-    for command in ("reconstruct", "map", "neighbours"):
-        both(capsys, f"{command} {NAME} -n 4 --source synthetic --out x.png")
-    assert "mse" in both(capsys, f"evaluate {NAME} --source synthetic").out
-
-
-def test_a_photo_is_edited_and_reconstructed(shipped, capsys):
-    Image.new("RGB", (178, 218), "brown").save("photo.jpg")
-    Image.new("RGB", (500, 300), "brown").save("other.png")
-    told = both(capsys, f"edit {NAME} photo.jpg Smiling=+1.5 --out edited.png")
-    assert "is not on this machine" not in told.out + told.err
-    both(capsys, f"reconstruct {NAME} photo.jpg other.png --out reconstructed.png")
-    with Image.open("edited.png") as image:
-        assert image.size[0] > 64
-
-
-def test_an_aligned_photo_is_cropped_as_in_training(shipped):
+def test_an_aligned_photo_is_cropped_as_in_training_and_edited(shipped, capsys):
     """148 of 178 x 218; of another shape, the largest centre square."""
     data = data_of(NAME, needed=False)
     pixels = np.random.default_rng(0).integers(0, 255, (218, 178, 3), dtype=np.uint8)
@@ -345,6 +306,8 @@ def test_an_aligned_photo_is_cropped_as_in_training(shipped):
         Image.fromarray(photo).save("photo.png")
         Image.fromarray(cropped).resize((32, 32), Image.Resampling.BILINEAR).save("small.png")
         assert np.array_equal(read_face("photo.png", data), read_face("small.png", data))
+    told = both(capsys, f"edit {NAME} photo.png Smiling=+1.5 --out edited.png")
+    assert "is not on this machine" not in told.out + told.err
 
 
 def test_nothing_is_written_beside_a_shipped_model(shipped, capsys):

@@ -3,7 +3,6 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from dfcvae.errors import UserError
 from dfcvae.files import LFS_MAGIC
@@ -51,14 +50,6 @@ def test_noise_is_drawn_where_none_is_given(vae, faces):
     assert not torch.equal(x_hat, vae(faces)[0])
 
 
-def test_sample_repeats_with_its_generator_or_seed(vae):
-    a, b = (vae.sample(5, generator=generator) for generator in (torch.Generator().manual_seed(1), 1))
-    assert torch.equal(a, b)
-    assert a.shape == (5, 3, 32, 32)
-    assert not torch.equal(a, vae.sample(5, generator=2))
-    assert vae.sample(generator=0).shape == (1, 3, 32, 32)
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_images_and_latents_follow_the_dtype_of_the_model(dtype, vae, faces):
     expected = vae.eval().sample(2, generator=0), vae.reconstruct(faces)
@@ -86,15 +77,6 @@ def test_saved_and_loaded_is_the_same_model(vae, faces, tmp_path):
     about = json.loads((tmp_path / "model" / "model.json").read_text())
     assert about["vae"] == {"network": "hou2016", "size": 32, "channels": 3, "latent_dim": 8}
     assert about["config"] == {"name": "x"}
-
-
-def test_a_flipped_byte_is_noticed(vae, tmp_path):
-    file = vae.save(tmp_path) / "model.safetensors"
-    data = bytearray(file.read_bytes())
-    data[-5] ^= 1
-    file.write_bytes(data)
-    with pytest.raises(UserError, match=r"model.safetensors is corrupted: checksum mismatch with model.json"):
-        VAE.load(tmp_path)
 
 
 @pytest.mark.parametrize("header", [None, {"format": "pt"}])
@@ -131,27 +113,6 @@ def test_a_git_lfs_pointer_says_what_to_run(name, vae, tmp_path):
         VAE.load(file)
 
 
-def test_a_model_of_another_size_is_a_sentence(vae, tmp_path):
-    checkpoint = {
-        "vae": dict(vae.state_dict()),
-        "about": {"vae": vae.config | {"size": 64}, "config": {}},
-    }
-    torch.save(checkpoint, tmp_path / "x.ckpt")
-    with pytest.raises(UserError, match=r"do not fit the VAE they describe .*'size': 64.*size mismatch|Missing key"):
-        VAE.load(tmp_path / "x.ckpt")
-
-
-def test_what_is_no_checkpoint_is_a_sentence(tmp_path):
-    with pytest.raises(UserError, match=r"No model at .*nothing: expected a checkpoint"):
-        VAE.load(tmp_path / "nothing")
-    (tmp_path / "text.ckpt").write_text("hello")
-    with pytest.raises(UserError, match=r"text.ckpt is not a checkpoint of this version of dfcvae, or it is corrupted"):
-        VAE.load(tmp_path / "text.ckpt")
-    torch.save(nn.Linear(1, 1).state_dict(), tmp_path / "other.ckpt")
-    with pytest.raises(UserError, match=r"other.ckpt is not a checkpoint of this version of dfcvae"):
-        VAE.load(tmp_path / "other.ckpt")
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -173,7 +134,10 @@ def test_wrong_images_are_a_sentence(vae, faces):
         vae.reconstruct((faces * 255).byte())
 
 
-def test_samples_are_decodings_of_standard_normal_draws(vae, faces):
+def test_samples_are_decodings_of_standard_normal_draws_by_generator_or_seed(vae, faces):
     trained(vae, faces).eval()
-    z = torch.randn(5, 8, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(vae.sample(5, generator=torch.Generator().manual_seed(1)), vae.decode(z))
+    expected = vae.decode(torch.randn(5, 8, generator=torch.Generator().manual_seed(1)))
+    for generator in (torch.Generator().manual_seed(1), 1):
+        assert torch.equal(vae.sample(5, generator=generator), expected)
+    assert not torch.equal(vae.sample(5, generator=2), expected)
+    assert vae.sample(generator=0).shape == (1, 3, 32, 32)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch import nn
 
 from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
@@ -14,14 +15,15 @@ from dfcvae.images import normalize_imagenet
 from dfcvae.losses import perceptual
 from dfcvae.vgg import vgg_layers
 from dfcvae.weights import COMPACT, imagenet_file, layers_held, load_vgg_weights, vgg_arch
-
-REAL = Path(__file__).parents[2] / "shared" / "weights" / "vgg19-normalised-to-conv3_1.safetensors"
+from tests.losses import naive
 
 
 @pytest.fixture(scope="module")
 def network():
-    torch.manual_seed(0)
-    return torchvision.models.vgg11(weights=None, num_classes=3)
+    with torch.device("meta"):
+        network = torchvision.models.vgg11(weights=None)
+    network.features, network.classifier = naive.network("vgg11"), nn.Linear(1, 1)  # the real one is large
+    return network
 
 
 @pytest.fixture
@@ -37,8 +39,9 @@ def caches(tmp_path, monkeypatch):
     return tmp_path
 
 
-def expected(network, x):
-    return network.features[:4](normalize_imagenet(x))
+def assert_network(features, network, x):
+    expected = network.features[:4](normalize_imagenet(x))
+    torch.testing.assert_close(features(x)["conv2_1"], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("form", ["full.pth", "features.safetensors"])
@@ -48,7 +51,7 @@ def test_local_files_whole_or_of_the_features_only(form, network, tmp_path, x):
         torch.save(network.state_dict(), path)
     else:
         save_file({k: v for k, v in network.state_dict().items() if k.startswith("features.")}, path)
-    torch.testing.assert_close(VGGFeatures("vgg11", [3], str(path))(x)["conv2_1"], expected(network, x))
+    assert_network(VGGFeatures("vgg11", [3], str(path)), network, x)
 
 
 def test_half_precision_and_width_are_read_from_the_file(tmp_path):
@@ -79,15 +82,16 @@ def test_imagenet_is_downloaded_once_checked_and_kept_truncated(network, publish
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     for _ in range(2):
-        torch.testing.assert_close(VGGFeatures("vgg11", [3])(x)["conv2_1"], expected(network, x))
+        assert_network(VGGFeatures("vgg11", [3]), network, x)
     assert calls == [f"https://example.org/{published.name}"]
-    assert imagenet_file("vgg11").stat().st_size < published.stat().st_size / 10
+    kept = {name for name in network.state_dict() if name.startswith("features.")}
+    assert load_file(imagenet_file("vgg11")).keys() == kept
 
 
 def test_imagenet_file_of_torchvision_is_used_without_network(network, caches, published, x):
     (caches / "hub" / "checkpoints").mkdir(parents=True)
     published.rename(caches / "hub" / "checkpoints" / published.name)
-    torch.testing.assert_close(VGGFeatures("vgg11", [3])(x)["conv2_1"], expected(network, x))
+    assert_network(VGGFeatures("vgg11", [3]), network, x)
 
 
 def test_corrupted_imagenet_file_is_refused(caches):
@@ -112,9 +116,6 @@ def test_failed_download_says_what_to_do(caches):
 def test_wrong_files_are_sentences(network, tmp_path):
     with pytest.raises(UserError, match=r"No weights file at .*nothing.pth"):
         load_vgg_weights("vgg11", str(tmp_path / "nothing.pth"))
-    (tmp_path / "text.pth").write_text("hello")
-    with pytest.raises(UserError, match=r"text.pth is not a weights file"):
-        load_vgg_weights("vgg11", str(tmp_path / "text.pth"))
     for name in ("pointer.pth", "pointer.safetensors"):
         (tmp_path / name).write_bytes(LFS_MAGIC + b".github.com/spec/v1\n")
         with pytest.raises(UserError, match=rf"{name} cannot be read. It is a git-lfs pointer.*`git lfs pull`"):
@@ -138,7 +139,7 @@ def test_wrong_files_are_sentences(network, tmp_path):
 def test_weights_may_be_wrapped_and_end_where_the_layers_end(prefix, wrapped, network, tmp_path, x):
     kept = {name: value for name, value in network.features.state_dict().items() if int(name.split(".")[0]) <= 3}
     torch.save(wrapped({prefix + name: value for name, value in kept.items()}), tmp_path / "cut.pth")
-    torch.testing.assert_close(VGGFeatures("vgg11", [3], tmp_path / "cut.pth")(x)["conv2_1"], expected(network, x))
+    assert_network(VGGFeatures("vgg11", [3], tmp_path / "cut.pth"), network, x)
     assert vgg_arch(tmp_path / "cut.pth") == "vgg11"
     assert layers_held("vgg11", tmp_path / "cut.pth")[-1] == "pool2"
     wanted = (
@@ -146,16 +147,6 @@ def test_weights_may_be_wrapped_and_end_where_the_layers_end(prefix, wrapped, ne
     )
     with pytest.raises(UserError, match=wanted):
         VGGFeatures("vgg11", ["relu1_1", "relu3_1"], tmp_path / "cut.pth")
-
-
-@pytest.mark.skipif(not REAL.is_file(), reason="needs real VGG-19 weights up to conv3_1 beside the repository")
-def test_real_weights_up_to_conv3_1_are_enough_for_vae_123():
-    features = VGGFeatures("vgg19", ["relu1_1", "relu2_1", "relu3_1"], REAL)
-    assert features.channels == [64, 128, 256]
-    assert vgg_arch(REAL) == "vgg19"
-    assert perceptual("vae-123", REAL).weights == dict.fromkeys(("relu1_1", "relu2_1", "relu3_1"), 1.0)
-    with pytest.raises(UserError, match=r"lacks conv3_2 of vgg19 .*choose layers before conv3_2"):
-        perceptual("vgg-l1", REAL)
 
 
 def test_the_compact_network_loads_offline(caches, x):
@@ -169,16 +160,3 @@ def test_the_compact_network_loads_offline(caches, x):
         VGGFeatures("vgg19_bn", ["conv5_3"], "compact")
     with pytest.raises(UserError, match=r"compact does not contain the features of vgg16_bn"):
         VGGFeatures("vgg16_bn", ["relu3_1", "relu4_1"], "compact")
-
-
-class Malicious:
-    def __reduce__(self):
-        return open, ("canary", "w")
-
-
-def test_a_pickle_is_never_executed(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    torch.save({"0.weight": Malicious()}, tmp_path / "evil.pth")
-    with pytest.raises(UserError, match="not a weights file that PyTorch or safetensors can read safely"):
-        load_vgg_weights("vgg11", str(tmp_path / "evil.pth"))
-    assert not (tmp_path / "canary").exists()

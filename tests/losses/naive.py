@@ -47,7 +47,7 @@ def captured(model, images, indices):
             handles.append(
                 module.register_forward_hook(lambda _m, _i, output, index=index: caught.__setitem__(index, output))
             )
-    model((images - MEAN) / STD)
+    model[: max(indices) + 1]((images - MEAN) / STD)
     for handle in handles:
         handle.remove()
     return [caught[index] for index in indices]
@@ -107,6 +107,7 @@ PUBLISHED = {  # name: network, indices, weights, distance
     "style": ("vgg19", [1, 6, 11, 20, 29], [1] * 5, style),
     "style-l1": ("vgg19", [1, 6, 11, 20, 29], [1] * 5, style_l1),
 }
+ARCHS = {name: entry[0] for name, entry in PUBLISHED.items()} | {"lpips": "vgg16"}
 
 
 def of_layers(name, model):

@@ -2,11 +2,9 @@
 
 import pytest
 import torch
-from torch import nn
 
 from dfcvae.errors import UserError
-from dfcvae.losses import NAMES, SSIMLoss, gram_matrix, perceptual
-from dfcvae.vgg import vgg_layers
+from dfcvae.losses import NAMES, gram_matrix, perceptual
 from tests.losses.test_properties import ARCHS, HEAVY, narrow
 
 SLOW = pytest.mark.slow
@@ -68,15 +66,6 @@ def test_lpips_divides_half_precision_features_by_their_length_in_float32():
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_double_precision_stays(name):
-    loss = made(name).double()
-    x_hat, x = torch.rand(1, 3, 32, 32).double(), torch.rand(1, 3, 32, 32).double()
-    value = loss(x_hat, x)
-    assert value.dtype == torch.float64
-    torch.testing.assert_close(value.float(), made(name)(x_hat.float(), x.float()), rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", SMALL)
 def test_second_derivatives_are_finite(name, pair):
     x_hat, x = pair
     loss = made(name)
@@ -86,28 +75,12 @@ def test_second_derivatives_are_finite(name, pair):
         assert torch.isfinite(second).all()
 
 
-@pytest.mark.parametrize("name", ["content", "style", "ssim"])
-def test_second_derivatives_equal_differences_of_the_first(name):
-    loss = made(name).double()
-    x = torch.rand(1, 3, 32, 32).double()
-    x_hat = torch.rand(1, 3, 32, 32).double().requires_grad_()
-    direction = torch.randn(1, 3, 32, 32).double()
-
-    def slope(images):
-        (gradient,) = torch.autograd.grad(loss(images, x).sum(), images, create_graph=True)
-        return (gradient * direction).sum()
-
-    (curvature,) = torch.autograd.grad(slope(x_hat), x_hat)
-    step = 1e-6
-    ahead, behind = (slope((x_hat + s * direction).detach().requires_grad_()) for s in (step, -step))
-    assert (curvature * direction).sum().item() == pytest.approx(((ahead - behind) / (2 * step)).item(), rel=1e-3)
-
-
 @pytest.mark.parametrize("name", COMPILED)
 def test_compiles_without_a_graph_break(name, pair):
     torch._dynamo.reset()  # it compiles one piece of code only so many times
-    x_hat, x = pair
-    loss = made(name)
+    x_hat, x = (images.detach().double() for images in pair)
+    x_hat.requires_grad_()
+    loss = made(name).double()
     compiled = torch.compile(loss, backend="aot_eager", fullgraph=name not in ("ssim",))
     value = compiled(x_hat, x)
     torch.testing.assert_close(value, loss(x_hat, x))
@@ -119,8 +92,8 @@ def test_compiles_without_a_graph_break(name, pair):
 @pytest.mark.parametrize("name", [name for name in SMALL if name != "ssim"])
 def test_maps_over_a_further_axis(name):
     """`torch.func.vmap`, and the gradient of every image by itself. Not SSIM: torchmetrics checks types of tensors."""
-    loss = made(name)
-    x_hat, x = torch.rand(2, 2, 3, 32, 32), torch.rand(2, 2, 3, 32, 32)
+    loss = made(name).double()  # so that rounding exchanges no two numbers that are pooled
+    x_hat, x = torch.rand(2, 2, 2, 3, 32, 32).double()
     torch.testing.assert_close(
         torch.func.vmap(loss)(x_hat, x), torch.stack([loss(a, b) for a, b in zip(x_hat, x, strict=True)])
     )
@@ -128,46 +101,18 @@ def test_maps_over_a_further_axis(name):
     gradients = torch.func.vmap(one)(x_hat[0], x[0])
     images = x_hat[0].clone().requires_grad_()
     (expected,) = torch.autograd.grad(loss(images, x[0]).sum(), images)
-    torch.testing.assert_close(gradients, expected, rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(gradients, expected)
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_works_from_the_smallest_size_the_network_allows(name):
     loss = made(name)
-    smallest = 11
-    if name in ARCHS:
-        layers = list(loss.features.layers)
-        smallest = 2 ** sum(layer.startswith("pool") for layer in layers)
-    x_hat, x = torch.rand(2, 3, smallest, smallest + 5), torch.rand(2, 3, smallest, smallest + 5)
+    pools = [layer for layer in loss.features.layers if layer.startswith("pool")] if name in ARCHS else []
+    smallest = 2 ** len(pools) if name in ARCHS else 11
+    x_hat, x = torch.rand(2, 2, 3, smallest, smallest + 5)
     assert torch.isfinite(loss(x_hat, x)).all()
     with pytest.raises(UserError, match=f"at least {smallest}x{smallest} pixels"):
-        loss(x_hat[..., : smallest - 1, :], x[..., : smallest - 1, :]) if smallest > 1 else pytest.skip("any size")
-
-
-def test_multiscale_similarity_with_fewer_scales(pair):
-    loss = SSIMLoss(2)
-    x_hat, x = pair
-    (gradient,) = torch.autograd.grad(loss(x_hat, x).sum(), x_hat)
-    assert torch.isfinite(gradient).all()
-    with pytest.raises(UserError, match="ms-ssim with 3 scales needs images of at least 41x41"):
-        SSIMLoss(3)(x_hat, x)
-
-
-def test_trains_an_image_towards_its_target():
-    """Alone, in a loop of its own: each loss falls, and the images come nearer."""
-    loss = perceptual("perceptual-mse", nn.Sequential(*vgg_layers("vgg19", 1 / 4).values()))
-    x = torch.rand(1, 3, 32, 32)
-    x_hat = torch.full_like(x, 0.5).requires_grad_()
-    optimizer = torch.optim.Adam([x_hat], 0.05)
-    values = []
-    for _ in range(30):
-        optimizer.zero_grad()
-        value = loss(x_hat, x).mean()
-        value.backward()
-        optimizer.step()
-        values.append(value.item())
-    assert values[-1] < 0.2 * values[0]
-    assert (x_hat - x).square().mean() < (0.5 - x).square().mean()
+        loss(x_hat[..., 1:, :], x[..., 1:, :])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
@@ -177,45 +122,3 @@ def test_cuda_equals_cpu(name, pair):
     expected = loss(*pair)
     values = loss.cuda()(*(images.cuda() for images in pair)).cpu()
     torch.testing.assert_close(values, expected, rtol=1e-3, atol=1e-6)
-
-
-def one_rank(rank, folder, broadcast):
-    """A model that holds its loss, in two processes: whether rank 1's copy of a constant was overwritten, and grads."""
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
-    torch.manual_seed(0)
-    model = ModelWithLoss()
-    parallel = nn.parallel.DistributedDataParallel(model, broadcast_buffers=broadcast)
-    constant = next(model.loss.features.buffers())
-    constant += rank
-    x = torch.rand(4, 3, 8, 8)[2 * rank : 2 * rank + 2]
-    parallel(x)
-    kept = bool((constant == model.first + rank).all())
-    constant.copy_(model.first)
-    parallel(x).mean().backward()
-    torch.save((kept, model.line.weight.grad), folder / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
-
-
-class ModelWithLoss(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.line = nn.Conv2d(3, 3, 1)
-        self.loss = made("perceptual-mse")
-        self.first = next(self.loss.features.buffers()).clone()
-
-    def forward(self, x):
-        return self.loss(self.line(x).sigmoid(), x)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("broadcast", [False, True])
-def test_distributed_training_sends_the_network_in_every_step_unless_told_not_to(broadcast, tmp_path):
-    torch.multiprocessing.spawn(one_rank, (tmp_path, broadcast), nprocs=2)
-    (_, first), (kept, second) = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
-    assert kept is not broadcast
-    assert torch.equal(first, second)
-    torch.manual_seed(0)
-    model = ModelWithLoss()
-    model(torch.rand(4, 3, 8, 8)).mean().backward()
-    torch.testing.assert_close(first, model.line.weight.grad)

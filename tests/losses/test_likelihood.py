@@ -50,16 +50,6 @@ def test_the_total_is_the_negative_elbo(perceptual, x, x_hat, posterior):
     torch.testing.assert_close(made.total(terms), expected, rtol=1e-4, atol=0)
 
 
-def test_the_fitted_variance_is_the_maximum_likelihood_one():
-    """The likelihood of given errors is largest where the variance is their mean."""
-    errors = {"pixel": torch.tensor([0.01, 0.02, 0.06])}
-    nats = {
-        v: GaussianLikelihood({"pixel": 100}, {"pixel": v}).eval()(errors)["pixel"].mean().item()
-        for v in (0.02, 0.029, 0.03, 0.031, 0.05)
-    }
-    assert min(nats, key=nats.get) == 0.03
-
-
 def test_training_follows_the_mean_error_and_validation_does_not():
     likelihood = GaussianLikelihood({"pixel": 100}, {"pixel": 1.0})
     errors = {"pixel": torch.tensor([0.1, 0.3])}
@@ -81,17 +71,6 @@ def test_the_value_of_an_image_does_not_depend_on_its_batch_in_training_either(p
         torch.testing.assert_close(value[:1], alone[name], rtol=1e-5, atol=1e-4)
 
 
-def test_the_gradient_is_that_of_the_logarithm_of_the_error():
-    """At the fitted variance: d/dx K/2 log(error)."""
-    x = torch.rand(1, 3, 8, 8)
-    x_hat = torch.rand(1, 3, 8, 8, requires_grad=True)
-    error = mean_squared_error(x_hat, x)
-    likelihood = GaussianLikelihood({"pixel": 192}, {"pixel": error.item()})
-    (gradient,) = torch.autograd.grad(likelihood({"pixel": error})["pixel"].sum(), x_hat)
-    (expected,) = torch.autograd.grad(96 * mean_squared_error(x_hat, x).log().sum(), x_hat)
-    torch.testing.assert_close(gradient, expected)
-
-
 def test_no_gradient_flows_through_the_variance():
     """Away from the fitted variance, where such a gradient would not cancel: d/dx K/2 error / s, with s constant."""
     x = torch.rand(2, 3, 8, 8)
@@ -100,19 +79,6 @@ def test_no_gradient_flows_through_the_variance():
     value = likelihood({"pixel": mean_squared_error(x_hat, x)})["pixel"].sum()
     (gradient,) = torch.autograd.grad(value, x_hat)
     torch.testing.assert_close(gradient, 96 / 0.5 * 2 * (x_hat - x).detach() / 192)
-
-
-@pytest.mark.parametrize("unit", [0.1, 10.0])
-def test_the_unit_of_a_term_does_not_matter(unit):
-    """Features a hundred times larger in the mean square pull as much: what no fixed weight does."""
-    x = torch.rand(1, 3, 8, 8)
-    gradients = []
-    for factor in (1.0, unit):
-        x_hat = torch.full_like(x, 0.5).requires_grad_()
-        error = mean_squared_error(factor * x_hat, factor * x)
-        likelihood = GaussianLikelihood({"pixel": 192}, {"pixel": error.item()})
-        gradients.append(torch.autograd.grad(likelihood({"pixel": error})["pixel"].sum(), x_hat)[0])
-    torch.testing.assert_close(gradients[0], gradients[1])
 
 
 def test_a_perfect_term_stays_finite():

@@ -158,31 +158,21 @@ def test_networks_in_own_terms_stay_in_eval_mode_and_follow_the_device():
 
 
 @pytest.mark.parametrize(
-    ("terms", "message"),
+    ("name", "term", "message"),
     [
-        (
-            {"edges": lambda a, b: edges(a, b).mean()},
-            r"'edges': expected one value per image, \(4,\), got \(\); average",
-        ),
-        ({"edges": lambda a, b: 0.5}, r"'edges': expected one value per image, \(4,\), got float"),
-        ({"edges": lambda a, b: edges(a.detach(), b)}, "'edges' gives the reconstructions no gradient; remove detach"),
+        ("edges", lambda a, b: edges(a, b).mean(), r"'edges': expected one value per image, \(4,\), got \(\); average"),
+        ("edges", lambda a, b: 0.5, r"'edges': expected one value per image, \(4,\), got float"),
+        ("edges", lambda a, b: edges(a.detach(), b), "'edges' gives the reconstructions no gradient; remove detach"),
+        ("pixel", edges, r"not in use \(as are kl, pixel, total, active_units\), got 'pixel'"),
+        ("a/b", edges, "expected names of letters.*got 'a/b'"),
     ],
 )
-def test_own_terms_that_train_nothing_are_sentences(terms, message, x, x_hat, posterior):
-    objective = Objective(0.1, 0.5, terms={name: (term, 1.0) for name, term in terms.items()})
+def test_own_terms_that_train_nothing_or_have_no_name_are_sentences(name, term, message, x, x_hat, posterior):
     with pytest.raises(UserError, match=message):
-        objective.terms(x_hat, x, *posterior)
+        Objective(0.1, 0.5, terms={name: (term, 1.0)}).terms(x_hat, x, *posterior)
 
 
-@pytest.mark.parametrize(
-    ("terms", "message"),
-    [
-        ({"pixel": (edges, 1.0)}, r"not in use \(as are kl, pixel, total, active_units\), got 'pixel'"),
-        ({"a/b": (edges, 1.0)}, "expected names of letters.*got 'a/b'"),
-        ({"edges": edges}, r"expected \(function, weight\) for 'edges', got <function"),
-        ({"edges": (edges, float("nan"))}, r"expected \(function, weight\) for 'edges', got .*nan"),
-    ],
-)
-def test_own_terms_that_are_not_such_are_sentences(terms, message):
-    with pytest.raises(UserError, match=message):
-        Objective(0.1, 0.5, terms=terms)
+@pytest.mark.parametrize("pair", [edges, (edges, float("nan"))])
+def test_own_terms_without_a_weight_are_sentences(pair):
+    with pytest.raises(UserError, match=r"expected \(function, weight\) for 'edges', got .*(<function|nan)"):
+        Objective(0.1, 0.5, terms={"edges": pair})

@@ -4,11 +4,19 @@ from dataclasses import replace
 
 import torch
 
+from dfcvae.data import Faces
+from dfcvae.data.synthetic import ATTRIBUTES, render_faces
 from dfcvae.training import train
 
 
 def run(experiment, out, splits, **arguments):
     return train(experiment, out, data=splits, **{"progress": False} | arguments)
+
+
+def few_faces(train=64, val=20):
+    """Two more for the test split."""
+    parts = {"train": range(train), "val": range(train, train + val), "test": range(train + val, train + val + 2)}
+    return {name: Faces(*render_faces(part, size=32), ATTRIBUTES) for name, part in parts.items()}
 
 
 def last(out):

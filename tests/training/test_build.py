@@ -51,12 +51,6 @@ def test_parts_of_a_preset_can_be_changed():
     assert type(loss.features.layers["pool1"]).__name__ == "AvgPool2d"
 
 
-def test_as_published_where_nothing_is_said():
-    loss = build_perceptual(FeatureConfig("vgg-l1", "random"))
-    assert loss.weights == {"relu1_1": 1 / 32, "relu2_1": 1 / 16, "relu3_1": 1 / 8, "relu4_1": 1 / 4, "relu5_1": 1.0}
-    assert (loss.distance, loss.reduction, loss.features.arch) == ("absolute", "mean", "vgg19")
-
-
 def test_mistakes_are_sentences(tmp_path):
     with pytest.raises(UserError, match=r"Unknown loss 'dfcc' \(did you mean 'dfc'\?\)"):
         build_perceptual(FeatureConfig("dfcc"))

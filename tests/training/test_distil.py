@@ -157,16 +157,9 @@ def test_the_command_writes_the_student_and_its_fidelity(tmp_path, capsys):
     out = tmp_path / "student.safetensors"
     first = Student("vgg11", 0.25, "relu2_1").eval()
     file = first.save(tmp_path / "teacher.safetensors")
-    arguments = ["features", "distil", str(file), "--data.train_images", "64", "--out", str(out)]
-    for name, value in {
-        "arch": "vgg11_bn",
-        "width": "0.125",
-        "last": "relu2_1",
-        "sizes": "[32]",
-        "patch": "32",
-    }.items():
-        arguments += [f"--student.{name}", value]
-    assert main([*arguments, "--student.steps", "2", "--student.batch_size", "16"]) == 0
+    student = {"arch": "vgg11_bn", "width": 0.125, "last": "relu2_1", "sizes": [32], "patch": 32, "steps": 2}
+    options = [f"--student.{name}={value}" for name, value in (student | {"batch_size": 16}).items()]
+    assert main(["features", "distil", str(file), "--data.train_images", "64", "--out", str(out), *options]) == 0
     assert "gradient cosine" in capsys.readouterr().out
     assert VGGFeatures("vgg11_bn", TAPS, out).channels == [8, 16]
     assert '"cosine"' in out.with_suffix(".json").read_text()

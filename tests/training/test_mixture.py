@@ -7,24 +7,17 @@ import torch
 
 from dfcvae import fitted
 from dfcvae.ablate import train_once
-from dfcvae.cli import main
 from dfcvae.errors import PreemptedError
 from dfcvae.fitted import load_prior, prior_file, saved_mixture
 from dfcvae.latent import Prior
 from dfcvae.training import train
 from dfcvae.vae import VAE, digest
-from tests.conftest import tiny_experiment
 
 TOLD = "Could not fit a mixture to the latents, so samples come from N(0, I): "
 
 
-@pytest.fixture
-def few(splits):
-    return splits | {"train": splits["train"].subset(16)}
-
-
-def test_a_training_keeps_the_mixture_of_its_best_checkpoint(experiment, splits, tmp_path, capsys):
-    run = train(experiment, tmp_path / "run", data=splits)
+def test_a_training_keeps_the_mixture_of_its_best_checkpoint(plain, splits, tmp_path, capsys):
+    run = train(plain, tmp_path / "run", data=splits)
     told = capsys.readouterr().out
     vae = VAE.load(run.folder)
     prior = Prior.load(prior_file(run.folder, "gmm"), digest(vae), "synthetic")
@@ -37,19 +30,9 @@ def test_a_training_keeps_the_mixture_of_its_best_checkpoint(experiment, splits,
     assert prior.log_prob(z).mean() > Prior.standard(8).log_prob(z).mean()
 
 
-def test_the_command_keeps_it_too_and_samples_come_from_it(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("dfcvae.data.source.SYNTHETIC_HELD_OUT", 24)
-    tiny_experiment().save(tmp_path / "tiny.yaml")
-    few = ["--data.train_images", "64", "--training.max_steps=2", "--loss.features", "null"]
-    assert main(["train", "tiny.yaml", *few, "--out", "run"]) == 0
-    assert "Prior for samples: " in capsys.readouterr().out
-    assert main(["sample", "run", "-n", "2"]) == 0
-    assert f"Prior: {load_prior('run')}.\n" in capsys.readouterr().err
-
-
-def test_too_few_faces_are_told_and_training_succeeds(experiment, few, tmp_path, capsys):
-    run = train(experiment, tmp_path / "run", data=few, progress=False)
+def test_too_few_faces_are_told_and_training_succeeds(plain, splits, tmp_path, capsys):
+    few = splits | {"train": splits["train"].subset(16)}
+    run = train(plain, tmp_path / "run", data=few, progress=False)
     told = capsys.readouterr().err
     assert f"{TOLD}A mixture in 8 latent dimensions needs at least 32 faces, got 16; use the Gaussian" in told
     assert run.metrics["val/total"] > 0
@@ -57,46 +40,44 @@ def test_too_few_faces_are_told_and_training_succeeds(experiment, few, tmp_path,
 
 
 @pytest.mark.parametrize("error", [ValueError("ill-defined covariance"), OSError(28, "No space left"), MemoryError()])
-def test_a_fit_that_fails_does_not_fail_the_training(error, experiment, splits, tmp_path, capsys, monkeypatch):
+def test_a_fit_that_fails_does_not_fail_the_training(error, plain, splits, tmp_path, capsys, monkeypatch):
     def fail(*_, **__):
         raise error
 
     monkeypatch.setattr(fitted, "fit_mixture", fail)
-    train(experiment, tmp_path / "run", data=splits, progress=False)
+    train(plain, tmp_path / "run", data=splits, progress=False)
     assert TOLD in capsys.readouterr().err
     assert not (tmp_path / "run" / "latent").exists()
 
 
-def test_an_interrupted_run_has_none_and_a_resumed_one_gets_it_once(experiment, splits, tmp_path, monkeypatch):
+def test_an_interrupted_run_has_none_a_resumed_one_gets_it_once_and_a_longer_one_anew(
+    plain, splits, tmp_path, monkeypatch
+):
     fits = []
     fit = fitted.fit_mixture
     monkeypatch.setattr(fitted, "fit_mixture", lambda *a: fits.append(1) or fit(*a))
     with monkeypatch.context() as patch:
         patch.setattr("dfcvae.training.draw", lambda *_: signal.raise_signal(signal.SIGTERM) or {})
         with pytest.raises(PreemptedError):
-            train(experiment, tmp_path / "run", data=splits, progress=False)
+            train(plain, tmp_path / "run", data=splits, progress=False)
     assert fits == []
     assert not (tmp_path / "run" / "latent").exists()
     for _ in range(2):
-        train(experiment, tmp_path / "run", data=splits, resume="auto", progress=False)
+        train(plain, tmp_path / "run", data=splits, resume="auto", progress=False)
         assert fits == [1]
     prior_file(tmp_path / "run", "gmm").unlink()
     before = (tmp_path / "run" / "metrics.csv").read_bytes()
-    train(experiment, tmp_path / "run", data=splits, resume="auto", progress=False)  # finished
+    train(plain, tmp_path / "run", data=splits, resume="auto", progress=False)  # finished
     assert fits == [1, 1]
     assert (tmp_path / "run" / "metrics.csv").read_bytes() == before
+    plain.training.epochs = 4
+    train(plain, tmp_path / "run", data=splits, resume=True, progress=False)
+    assert saved_mixture(tmp_path / "run", VAE.load(tmp_path / "run")) is not None  # of the new weights
 
 
-def test_a_run_that_is_made_longer_gets_the_mixture_of_its_new_weights(experiment, splits, tmp_path, capsys):
-    train(experiment, tmp_path / "run", data=splits, progress=False)
-    experiment.training.epochs = 4
-    train(experiment, tmp_path / "run", data=splits, resume=True, progress=False)
-    assert saved_mixture(tmp_path / "run", VAE.load(tmp_path / "run")) is not None
-
-
-def test_runs_of_studies_have_none(experiment, splits, tmp_path):
+def test_runs_of_studies_have_none(plain, splits, tmp_path):
     """They are many, and their samples are compared from N(0, I)."""
-    train_once(experiment, tmp_path / "run", splits=splits)
+    train_once(plain, tmp_path / "run", splits=splits)
     assert not (tmp_path / "run" / "latent").exists()
-    train(experiment, tmp_path / "run", data=splits, resume="auto", mixture=False, progress=False)
+    train(plain, tmp_path / "run", data=splits, resume="auto", mixture=False, progress=False)
     assert not (tmp_path / "run" / "latent").exists()

@@ -13,12 +13,12 @@ from dfcvae.errors import UserError
 from dfcvae.images import to_float
 from dfcvae.networks import NETWORKS
 from dfcvae.run import Run
-from tests.training.runs import last, run, with_loss, with_training
+from tests.training.runs import last, run, with_training
 
 
 @pytest.fixture
-def plain(experiment):
-    return with_training(with_loss(experiment, features=None), epochs=1)
+def plain(plain):
+    return with_training(plain, epochs=1)
 
 
 def first_edges(x_hat, x):

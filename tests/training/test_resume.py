@@ -5,7 +5,7 @@ import io
 import json
 import os
 import random
-import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,14 +17,13 @@ import torch
 from dfcvae import training
 from dfcvae.checkpoint import load_checkpoint, save_checkpoint
 from dfcvae.cli import main
-from dfcvae.data import Faces
-from dfcvae.data.synthetic import ATTRIBUTES, render_faces
 from dfcvae.errors import PreemptedError, UserError
 from dfcvae.metrics import MetricsLog, last_validation
 from dfcvae.training import train
 from tests.conftest import tiny_experiment
 from tests.training.runs import (
     assert_same_runs,
+    few_faces,
     last,
     run,
     with_features,
@@ -62,10 +61,12 @@ def signal_after(step, number=signal.SIGTERM):
 
 
 def interrupt(experiment, out, splits, step, number=signal.SIGTERM):
-    """Send this process a signal after a step."""
+    """Send this process a signal after a step, whose handler is the previous one afterwards."""
+    before = signal.getsignal(number)
     with pytest.raises(PreemptedError, match=r"Received SIG\w+; saved step \d+ in .*--resume auto"):
         run(experiment, out, splits, resume="auto", on_step=signal_after(step, number))
     assert last(out)["step"] == step + 1
+    assert signal.getsignal(number) == before
 
 
 def interrupt_validation(experiment, out, splits):
@@ -120,22 +121,14 @@ def test_a_run_made_longer_is_the_long_one(plain, few, whole, tmp_path):
     assert_same_runs(whole, tmp_path / "parts")
 
 
-def test_the_best_checkpoint_stays_the_best_in_a_run_that_was_moved(plain, few, tmp_path):
-    run(plain, tmp_path / "a", few)
-    (tmp_path / "a").rename(tmp_path / "b")
-    best = (tmp_path / "b/checkpoints/best.ckpt").read_bytes()
-    before = last_validation(tmp_path / "b")["val/total"]
-    result = run(with_training(plain, epochs=3), tmp_path / "b", few, resume=True)
-    kept = (tmp_path / "b/checkpoints/best.ckpt").read_bytes() == best
-    assert kept == (result.metrics["val/total"] >= before)
-
-
-def test_a_run_whose_metrics_are_lost_can_be_resumed_and_keeps_its_best(plain, few, tmp_path):
-    run(plain, tmp_path / "x", few)
+def test_the_best_checkpoint_stays_the_best_in_a_run_that_was_moved_and_lost_its_metrics(plain, few, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "x")
     (tmp_path / "x" / "metrics.csv").unlink()
-    best = last(tmp_path / "x")["best"]
+    file, best = tmp_path / "x/checkpoints/best.ckpt", last(whole)["best"]
+    before = file.read_bytes()
     result = run(with_training(plain, epochs=3), tmp_path / "x", few, resume=True)
     assert last(tmp_path / "x")["best"] == min(best, result.metrics["val/total"])
+    assert (file.read_bytes() == before) == (result.metrics["val/total"] >= best)
 
 
 def test_resuming_a_finished_run_changes_nothing(plain, few, whole):
@@ -155,13 +148,6 @@ def test_resuming_another_experiment_is_a_sentence(experiment, plain, few, whole
         run(plain, tmp_path / "none", few, resume=True)
     with pytest.raises(UserError, match=r"already holds a run. Resume it .resume=True; --resume "):
         run(plain, whole, few)
-
-
-def test_the_previous_handlers_are_restored(plain, few, tmp_path):
-    signals = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-    before = [signal.getsignal(number) for number in signals]
-    interrupt(plain, tmp_path / "x", few, 0)
-    assert [signal.getsignal(number) for number in signals] == before
 
 
 def test_ctrl_c_is_a_keyboard_interrupt(plain, few, tmp_path):
@@ -200,9 +186,9 @@ def full_disk(monkeypatch, after):
     monkeypatch.setattr(torch, "save", cut_short)
 
 
-@pytest.mark.parametrize("after", [pytest.param(0, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("after", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_a_full_disk_ends_the_run_and_leaves_the_checkpoints_intact(after, plain, few, whole, tmp_path, monkeypatch):
-    """The best and the last of two epochs: neither, those of the first, and those and the second best are written."""
+    """The best and the last of two epochs: neither, and those of the first are written."""
     with monkeypatch.context() as patch:
         full_disk(patch, after)
         with pytest.raises(UserError, match=r"Could not write the checkpoint of step \d to .*No space left"):
@@ -237,8 +223,6 @@ def test_on_the_command_line_a_signal_has_its_own_exit_status_and_resuming_is_au
     assert "already holds a run. Resume it (resume=True; --resume" in capsys.readouterr().err
     assert main([*command, "--resume", "auto"]) == 0
     assert last(tmp_path / "run")["step"] == 2
-    assert main([*command, "--resume", "sometimes"]) == 2
-    assert re.search(r"resume.*sometimes", capsys.readouterr().err)
 
 
 def test_a_cut_last_row_of_metrics_is_not_read(tmp_path, experiment):
@@ -261,8 +245,7 @@ FRACTIONS = (0.0, 0.3, 0.9, 1.0)  # of a checkpoint that is written when the pro
 
 def killed_session(out: Path, kills: int, steps: int, fraction: float | None) -> None:
     """Train, and die after some steps, or within the next checkpoint after them; never, with -1 steps."""
-    parts = {"train": range(0, 48), "val": range(48, 56), "test": range(56, 58)}
-    splits = {name: Faces(*render_faces(part, size=32), ATTRIBUTES) for name, part in parts.items()}
+    splits = few_faces(48, 8)
     # a session with at most 5 steps before it dies ends at most two epochs of three steps
     experiment = with_training(tiny_experiment(), epochs=2 * kills + 2, ema_decay=0.9, picture_epochs=2 * kills + 2)
     save, taken = torch.save, [0]
@@ -322,7 +305,7 @@ def test_a_run_killed_many_times_is_the_run_never_killed(kills, tmp_path):
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=3600,
         cwd=Path(__file__).parents[2],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
