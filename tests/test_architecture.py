@@ -25,7 +25,7 @@ LAYERS = [
     "latent losses",
     "data fitted",
     "attribute_network bench build distil evaluation explore exporting metrics onnxfiles plots popular report run "
-    "targets trained training",
+    "targets trained training webpage",
     "ablate demo executor paper study study_report",
     "__main__ cli commands",
 ]
