@@ -24,15 +24,15 @@ LAYERS = [
     "checkpoint features networks vae vgg weights",
     "latent losses",
     "data fitted",
-    "attribute_network bench build distil evaluation explore exporting metrics plots popular report run targets "
-    "trained training",
+    "attribute_network bench build distil evaluation explore exporting metrics onnxfiles plots popular report run "
+    "targets trained training webpage",
     "ablate demo executor paper study study_report",
     "__main__ cli commands",
 ]
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names.split()}
 HEAVY = {"lightning", "torchmetrics", "wandb", "matplotlib", "scipy", "sklearn", "tensorboard"}
 FIRST_WITH_HEAVY = LAYER["training"]
-ON_USE = {"wandb", "onnxruntime"}  # imported within the functions that need them
+ON_USE = {"wandb", "onnxruntime", "onnx", "onnxscript"}  # imported within the functions that need them
 OF_THE_EXPLORER = {"nicegui", "starlette"}
 
 

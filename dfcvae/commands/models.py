@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from dfcvae.commands.arguments import Each, Model, Picture, Prior, Scale, Source, Temperature
-from dfcvae.errors import UserError
+from dfcvae.errors import UsageError, UserError
 from dfcvae.ranges import Positive, Seed
 
 FIRST = "celeba-64"  # the shipped model that the explorer shows unless another one is named
@@ -74,16 +74,39 @@ def reconstruct(
         faces.save_rows(rows, [face.name for face in found], out, scale)
 
 
-def export(model: Model, *, out: Path, dtype: Literal["float32", "float16", "bfloat16"] = "float32") -> None:
-    """Write a model as safetensors, JSON and a model card, with its fitted priors and attribute vectors.
+def export(
+    model: Model,
+    *,
+    out: Path | None = None,
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32",
+    onnx: Path | None = None,
+    html: Path | None = None,
+) -> None:
+    """Write a model as a folder (safetensors, JSON, model card, fitted priors, attribute vectors), ONNX or a page.
 
     Args:
         out: the folder to write.
         dtype: of the weights in the file; float16 and bfloat16 halve it, and load as float32.
+        onnx: a folder for encoder.onnx and decoder.onnx, for programs without PyTorch; checked by onnxruntime.
+        html: a file for a page that runs the decoder in any browser, without a server or a network.
     """
     from dfcvae.exporting import export_model
+    from dfcvae.onnxfiles import check_libraries, export_onnx
+    from dfcvae.webpage import export_page
 
-    print(export_model(model, out, dtype))
+    if not (out or onnx or html):
+        raise UsageError("export: say what to write: --out FOLDER, --onnx FOLDER or --html FILE.")
+    if onnx or html:
+        check_libraries()
+    if out:
+        print(export_model(model, out, dtype))
+    if onnx:
+        differences = ", ".join(f"{name} {value:.2g}" for name, value in export_onnx(model, onnx).items())
+        print(f"{onnx}: encoder.onnx, decoder.onnx. Largest differences from PyTorch: {differences}.")
+    if html:
+        difference = export_page(model, html)
+        size = html.stat().st_size / 1e6
+        print(f"{html}: {size:.1f} MB. Largest difference from PyTorch: {255 * difference:.2g} of 255 levels.")
 
 
 def explore(
