@@ -205,7 +205,7 @@ def test_a_few_test_images_alone_are_evaluated_without_samples(capsys, run, tmp_
     write_csv(tmp_path / "faces.csv", ["file", "split"], [[f"{i}.jpg", "test"] for i in range(4)])
     judge = broken.judge(tmp_path / "judge.safetensors")
     out = ok(capsys, "evaluate", run, "--source", "faces", "--judge", judge)
-    assert re.match(r"mse +0\.\d", out)
+    assert re.search(r"(?m)^mse +0\.\d", out)
     assert "Samples are not measured: 5 validation and test faces are needed, and there are 0." in out
 
 

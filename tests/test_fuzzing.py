@@ -217,7 +217,7 @@ def network(file):
 
 def images(path):
     opened = open_images(path)
-    return [only_ours(opened.files.read, i) for i in range(len(opened))]
+    return [only_ours(opened.read, i) for i in range(len(opened))]
 
 
 EXACT = ("weights", "checkpoint", "vectors", "prior", "judge")  # whose contents are checked as a whole
