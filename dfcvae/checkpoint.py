@@ -18,18 +18,20 @@ from torch import Tensor
 
 from dfcvae.errors import UserError, nearest
 from dfcvae.files import atomic_file, atomic_files, pretrained_folder, pretrained_models
+from dfcvae.hub import fetched, on_hub
 from dfcvae.tensorfiles import UnreadableError, digest, read_pickled, read_tensors, write_tensors
 
 State = dict[str, Tensor]
 
 
 def find_model(path: str | Path) -> Path:
-    """The file that holds the model of a run folder, an exported folder, a checkpoint or a shipped model's name.
+    """The file that holds the model of a run folder, an exported folder, a checkpoint, or a shipped model's name or
+    ``hf:user/repo``.
 
     Raises:
         UserError: if there is none.
     """
-    path = Path(path).expanduser()
+    path = fetched(str(path)) if on_hub(path) else Path(path).expanduser()
     path = pretrained_folder(path) or path
     places = [path / "model.safetensors", path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"]
     found = next((place for place in [path, *places] if place.is_file()), None)

@@ -15,6 +15,7 @@ from dfcvae.config import DataConfig
 from dfcvae.data import SYNTHETIC, Faces, Splits, check_at_hand, data_of, filled, load_faces, source_name
 from dfcvae.device import pick_device
 from dfcvae.errors import UserError, nearest
+from dfcvae.hub import on_hub
 from dfcvae.latent import AttributeVectors, Prior, encode_images, fit_gaussian, fit_mixture
 from dfcvae.latent.attributes import Method
 from dfcvae.latent.stored import OtherFitError
@@ -96,8 +97,8 @@ def prior_file(model: str | Path, kind: str) -> Path:
 
 
 def ships(model: str | Path) -> bool:
-    """Whether a model ships with the package; nothing is written beside such models."""
-    return files.PRETRAINED in find_model(model).parents
+    """Whether a model ships with the package or is on the Hub; nothing is written beside such models."""
+    return on_hub(model) or files.PRETRAINED in find_model(model).parents
 
 
 def posteriors(model: Model, data: Any = None, at_most: int = AT_MOST) -> tuple[Tensor, Tensor]:
@@ -200,7 +201,8 @@ def _load_or_fit(
 def save_if_possible(model: str | Path, save: Callable[[], Path]) -> bool:
     """Save a fit, or report why not: a model's folder may be read-only, or part of the package."""
     if ships(model):
-        print(f"Not saved: {model} ships with the package. Export it to a folder of yours to save there.")
+        origin = "is in the Hub's cache" if on_hub(model) else "ships with the package"
+        print(f"Not saved: {model} {origin}. Export it to a folder of yours to save there.")
         return False
     try:
         save()

@@ -133,8 +133,9 @@ class VAE(nn.Module):
         """The trained VAE, in eval mode, its parameters in float32.
 
         Args:
-            path: a run folder (its best checkpoint), a checkpoint, an exported folder, or the name of a model that
-                ships with the package (`dfcvae.pretrained_models`). A path that exists is preferred to such a name.
+            path: a run folder (its best checkpoint), a checkpoint, an exported folder, ``"hf:user/repo"`` (perhaps with
+                ``@revision``; needs huggingface_hub), or the name of a model that ships with the package
+                (`dfcvae.pretrained_models`). A path that exists is preferred to such a name.
             device: the device to load it to.
 
         Raises:

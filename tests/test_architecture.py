@@ -19,12 +19,12 @@ FILES = {
 
 # Files and folders by layer, from the bottom. A layer may use itself, without cycles.
 LAYERS = [
-    "config device disturbances errors feature_config files gaussian images parsing ranges registry seeding sheet "
+    "config device disturbances errors feature_config files gaussian hub images parsing ranges registry seeding sheet "
     "tensorfiles",
     "checkpoint features networks vae vgg weights",
     "latent losses",
     "data fitted",
-    "attribute_network bench build distil evaluation explore exporting metrics onnxfiles plots popular report run "
+    "attribute_network bench build card distil evaluation explore exporting metrics onnxfiles plots popular report run "
     "targets trained training webpage",
     "ablate demo executor paper study study_report",
     "__main__ cli commands",
@@ -32,7 +32,13 @@ LAYERS = [
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names.split()}
 HEAVY = {"lightning", "torchmetrics", "wandb", "matplotlib", "scipy", "sklearn", "tensorboard"}
 FIRST_WITH_HEAVY = LAYER["training"]
-ON_USE = {"wandb", "onnxruntime", "onnx", "onnxscript"}  # imported within the functions that need them
+ON_USE = {
+    "wandb",
+    "onnxruntime",
+    "onnx",
+    "onnxscript",
+    "huggingface_hub",
+}  # imported within the functions that need them
 OF_THE_EXPLORER = {"nicegui", "starlette"}
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from dfcvae import VAE, registry
 from dfcvae.cli import main
 from dfcvae.errors import UserError
-from dfcvae.onnxfiles import compare, export_onnx, half_weights, latents, metadata, to_onnx
+from dfcvae.onnxfiles import compare, export_onnx, latents, metadata, to_onnx
 from tests.conftest import tiny_experiment
 
 pytest.importorskip("onnx")
@@ -85,14 +85,6 @@ def test_the_files_say_what_they_take_and_hold_no_path(tmp_path):
         assert about["images"] == about["x"] == "float32 (N, 1, 32, 32), grey, in [0, 1]"
         assert about["z"].startswith("float32 (N, 6), ")
         assert (about["network"], about["size"], about["crop"]) == ("dense", "32", "auto")
-
-
-def test_weights_in_half_precision_halve_the_file_and_move_pixels_by_less_than_a_level(tmp_path):
-    vae = VAE.load(saved(tmp_path / "model"))
-    full = to_onnx(vae.decoder, "z", latents(vae, 4), ["images"], metadata(tmp_path / "model"))
-    half = half_weights(full)
-    assert half.ByteSize() < 0.7 * full.ByteSize()
-    assert 0 < compare(half, vae.decoder, latents(vae, 4))["images"] < 1 / 255
 
 
 def test_a_network_that_cannot_be_exported_is_a_sentence_and_leaves_the_old_files(tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 import dfcvae
@@ -56,7 +57,9 @@ def run(tmp_path_factory):
     broken.checkpoint(folder / "checkpoints" / "best.ckpt", vae=dict(vae.state_dict()), about=about, epoch=2)
     about = {"commit": "abc1234", "versions": {"torch": "2"}, "command": f"dfcvae train {folder}/x.yaml"}
     (folder / "environment.json").write_text(json.dumps(about))
-    (folder / "test.json").write_text(json.dumps({"mse": 0.01234, "intervals": {"mse": [0, 1]}, "kl": 98.5}))
+    protocol = {"data": "celeba, test split, 9 images", "judges": {"alex": {"network": "torchvision alexnet"}}}
+    measured = {"mse": 0.01234, "intervals": {"mse": [0.01, 0.02]}, "kl": 98.5, "protocol": protocol}
+    (folder / "test.json").write_text(json.dumps(measured))
     mixture().save(prior_file(folder, "gmm"), digest(vae), "celeba")
     vectors = AttributeVectors(ATTRIBUTES, torch.randn(len(ATTRIBUTES), 8), "differences of class means")
     vectors.save(latent_folder(folder) / VECTORS, digest(vae), "celeba")
@@ -169,9 +172,13 @@ def test_an_exported_folder_holds_no_path_and_says_where_it_is_from(run, exporte
     assert about["training"]["measures"] == {"mse": 0.01234, "kl": 98.5}
     card = (exported / "README.md").read_text()
     facts = ("commit | abc1234", "| epochs | 2 |", "fingerprint of the data | `ffffffff`", "`celeba`", "float16")
-    for told in (*facts, "non-commercial research", "0.01234"):
+    judged = "Measured on celeba, test split, 9 images. Judges: alex (torchvision alexnet).\n"
+    for told in (*facts, "non-commercial research", judged, "| mse | 0.01234 | 0.01 to 0.02 |\n| kl | 98.5 |  |\n"):
         assert told in card, told
     assert "samples come from | a mixture of 3 Gaussians fitted to the latents" in card
+    header = yaml.safe_load(card.split("---")[1])
+    assert (header["license"], header["library_name"]) == ("other", "dfcvae")
+    assert "vae" in header["tags"]
     commands = re.findall(r"^dfcvae (.*)$", card, re.MULTILINE)
     assert len(commands) == 3
     for command in commands:

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from dfcvae.ranges import Positive, Range
 
-Model = Annotated[str, "a run folder, a checkpoint, an exported folder, or a shipped model such as celeba-64"]
+Model = Annotated[
+    str, "a run folder, a checkpoint, an exported folder, hf:user/repo[@revision], or a shipped model such as celeba-64"
+]
 Data = Annotated[str, "a folder of images, CelebA in any layout (folder, zip, parquet files), or 'synthetic'"]
 Source = Annotated[
     str | None,

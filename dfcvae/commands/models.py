@@ -81,6 +81,7 @@ def export(
     dtype: Literal["float32", "float16", "bfloat16"] = "float32",
     onnx: Path | None = None,
     html: Path | None = None,
+    push: str | None = None,
 ) -> None:
     """Write a model as a folder (safetensors, JSON, model card, fitted priors, attribute vectors), ONNX or a page.
 
@@ -89,15 +90,21 @@ def export(
         dtype: of the weights in the file; float16 and bfloat16 halve it, and load as float32.
         onnx: a folder for encoder.onnx and decoder.onnx, for programs without PyTorch; checked by onnxruntime.
         html: a file for a page that runs the decoder in any browser, without a server or a network.
+        push: a repository of the Hugging Face Hub, user/repo, to upload the folder to; created if it is missing.
     """
+    from tempfile import TemporaryDirectory
+
+    from dfcvae import hub
     from dfcvae.exporting import export_model
     from dfcvae.onnxfiles import check_libraries, export_onnx
     from dfcvae.webpage import export_page
 
-    if not (out or onnx or html):
-        raise UsageError("export: say what to write: --out FOLDER, --onnx FOLDER or --html FILE.")
+    if not (out or onnx or html or push):
+        raise UsageError("export: say what to write: --out FOLDER, --onnx FOLDER, --html FILE or --push USER/REPO.")
     if onnx or html:
         check_libraries()
+    if push:
+        hub.library()
     if out:
         print(export_model(model, out, dtype))
     if onnx:
@@ -107,6 +114,9 @@ def export(
         difference = export_page(model, html)
         size = html.stat().st_size / 1e6
         print(f"{html}: {size:.1f} MB. Largest difference from PyTorch: {255 * difference:.2g} of 255 levels.")
+    if push:
+        with TemporaryDirectory() as folder:  # its card names the repository
+            print(hub.push(export_model(model, folder, dtype, f"hf:{push}"), push))
 
 
 def explore(

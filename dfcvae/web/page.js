@@ -159,13 +159,14 @@ function refresh(remember) {
 }
 
 function slider(parent, label, [min, max, start, step], act) {
-  const row = make("label", { className: min < 0 ? "slider signed" : "slider" }), output = make("output");
+  const row = make("label", { className: min < 0 ? "slider signed" : "slider" }), number = make("span");
   const control = make("input", { type: "range", min, max, step, value: start });
-  const tell = (value) => (output.textContent = value.toFixed(`${step}`.length - 2).replace(/^-([0.]+)$/, "$1"));
+  const tell = (value) => (number.textContent = value.toFixed(`${step}`.length - 2).replace(/^-([0.]+)$/, "$1"));
   const set = (value) => { control.value = value; tell(value); };
   control.oninput = () => { tell(+control.value); act(+control.value); };
   control.onchange = () => write();
-  row.append(make("span", { textContent: label, title: label }), control, output);
+  control.setAttribute("aria-label", label);  // without the number, which is read anyway
+  row.append(make("span", { textContent: label, title: label }), control, number);
   parent.append(row);
   set(start);
   return { row, label, set, get value() { return +control.value; } };
@@ -272,7 +273,7 @@ function start() {
   ["from", "to"].forEach((id, end) => { $(id).onclick = () => choose(face, end); });
   $("save").onclick = () => $("face").toBlob(
     (blob) => make("a", { href: URL.createObjectURL(blob), download: `${model.name}.png` }).click());
-  $("copy").onclick = () => navigator.clipboard.writeText(location.href).then(
+  $("copy").onclick = () => (navigator.clipboard?.writeText(location.href) ?? Promise.reject()).then(
     () => say("Copied the address of this page with the face."), () => say("The address of this page holds the face."));
   window.onhashchange = () => location.hash !== written && read(location.hash);
   window.dfcvae = { decode, latent: () => edited(here()) };  // for the console
