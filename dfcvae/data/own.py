@@ -207,7 +207,7 @@ def _complete(splits: Splits, config: DataConfig) -> Splits:
         held_out = _drawn(len(train), config.split_seed)
         splits = splits | {"train": _rows(train, ~held_out), "val": _rows(train, held_out)}
         marks.append(f"val drawn with seed {config.split_seed}")
-    splits = {"test": replace(train, images=train.images[:0], attributes=train.attributes[:0])} | splits
+    splits = {"test": _rows(train, slice(0))} | splits
     if len({part.names for part in splits.values()}) > 1:
         raise UserError("data: the splits have different attributes; give all of them the same names, or none.")
     if config.train_images is not None:
@@ -226,7 +226,7 @@ def _drawn(n: int, seed: int) -> Tensor:
     return held_out
 
 
-def _rows(part: Faces, chosen: Tensor) -> Faces:
+def _rows(part: Faces, chosen: Tensor | slice) -> Faces:
     return replace(part, images=part.images[chosen], attributes=part.attributes[chosen])
 
 

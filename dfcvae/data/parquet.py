@@ -113,12 +113,13 @@ def open_parquet(shards: Sequence[Path], path: Path, split_seed: int) -> ImageSe
         columns[SPLIT] = np.repeat(np.array(called, np.int8), counts)
     kind = f"{len(shards)} parquet file{'s' * (len(shards) > 1)}"
     joined = join(filenames, [Table(kind, tuple(filenames), columns)] if columns else [], split_seed)
+    place_of = dict(zip(filenames, places, strict=True))
     return ImageSet(
         path,
         f"{kind}, as on Hugging Face",
         Shards(column),
-        places,
-        tuple(filenames),
+        [place_of[name] for name in joined.files],
+        joined.files,
         joined.attributes,
         joined.names,
         joined.split,
