@@ -22,7 +22,6 @@ HQ_ATTRIBUTES, HQ_MAPPING = "CelebAMask-HQ-attribute-anno", "CelebA-HQ-to-CelebA
 OF_CELEBA = (ATTRIBUTES, PARTITION, IDENTITIES, HQ_ATTRIBUTES, HQ_MAPPING)
 """CelebA's lists, with the suffix .txt or, as on Kaggle, .csv."""
 
-ATTRIBUTE_COUNT = 40
 SPLIT_NAMES = {
     **dict.fromkeys(("0", "train", "training"), 0),
     **dict.fromkeys(("1", "val", "valid", "validation", "dev"), 1),

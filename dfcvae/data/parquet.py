@@ -15,7 +15,7 @@ import numpy as np
 from dfcvae.data.decode import Undecodable
 from dfcvae.data.folders import ImageSet, natural
 from dfcvae.data.labels import CELEBA_COUNTS, SPLIT_FOLDERS, join
-from dfcvae.data.lists import ATTRIBUTE_COUNT, IDENTITY, IDENTITY_COLUMNS, SPLIT, UNKNOWN, Table
+from dfcvae.data.lists import IDENTITY, IDENTITY_COLUMNS, SPLIT, UNKNOWN, Table
 from dfcvae.errors import UserError
 from dfcvae.files import LFS_HINT, is_lfs_pointer
 
@@ -124,7 +124,7 @@ def open_parquet(shards: Sequence[Path], path: Path, split_seed: int) -> ImageSe
         joined.names,
         joined.split,
         about=joined.about,
-        official=CELEBA_COUNTS if len(joined.names) == ATTRIBUTE_COUNT else None,
+        official=CELEBA_COUNTS if len(joined.names) == 40 else None,
     )
 
 
