@@ -25,6 +25,7 @@ FILTERS = {
 }
 CELEBA_WIDTH, CELEBA_HEIGHT = 178, 218
 DEFAULT_CROP = 148
+Crop = Annotated[int, Range(1, CELEBA_WIDTH, f"1 to {CELEBA_WIDTH} pixels")] | Literal["auto", "authors", "full"]
 AUTHORS_CROP = 30, 40, 138  # left, top and side of the crop in the code of Hou et al.: not in the centre
 
 
@@ -114,9 +115,7 @@ class Rendering:
 
     size: Positive = 64
     channels: Literal[1, 3] = 3
-    crop: Annotated[int, Range(1, CELEBA_WIDTH, f"1 to {CELEBA_WIDTH} pixels")] | Literal["auto", "authors", "full"] = (
-        "auto"
-    )
+    crop: Crop = "auto"
     filter: Literal["bilinear", "bicubic", "box"] = "bilinear"
 
     def __post_init__(self) -> None:

@@ -154,7 +154,7 @@ def match(files: Sequence[str], listed: Sequence[str], keys: Sequence[Key] = KEY
             best = rows
             if len(best) == len(files):
                 break
-    return {file: best[file] for file in files if file in best}
+    return best
 
 
 def _place(label: str) -> int:

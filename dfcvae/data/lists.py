@@ -22,7 +22,6 @@ HQ_ATTRIBUTES, HQ_MAPPING = "CelebAMask-HQ-attribute-anno", "CelebA-HQ-to-CelebA
 OF_CELEBA = (ATTRIBUTES, PARTITION, IDENTITIES, HQ_ATTRIBUTES, HQ_MAPPING)
 """CelebA's lists, with the suffix .txt or, as on Kaggle, .csv."""
 
-ATTRIBUTE_COUNT = 40
 SPLIT_NAMES = {
     **dict.fromkeys(("0", "train", "training"), 0),
     **dict.fromkeys(("1", "val", "valid", "validation", "dev"), 1),
@@ -101,7 +100,7 @@ def read_list(label: str, text: str, files: Collection[str] = ()) -> Table | Non
     words, cells, ragged = _encoded(chain(start, rows), len(header))
     at = _name_column(header, words, cells, files)
     if official:  # whose images may be called by numbers, as in CelebA-HQ
-        at = next((i for i, cell in enumerate(start[0]) if splitext(cell)[1].lower() in SUFFIXES), 0)
+        at = next((i for i, cell in enumerate(start[0][: len(header)]) if splitext(cell)[1].lower() in SUFFIXES), 0)
     if at is None:
         return None
     if basename(normal(header[at])) in files:

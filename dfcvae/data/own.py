@@ -52,14 +52,16 @@ def as_splits(data: Any, config: DataConfig, *, progress: bool = True) -> Splits
         where = f"data[{key!r}]" if isinstance(data, Mapping) else "data"
         if key not in SPLITS:
             raise UserError(f"{where}: expected the splits train, val and test{nearest(key, SPLITS)}.")
-        made = part if isinstance(part, Faces) else _faces(_images(part, where, rendering, progress))
+        if not isinstance(part, Faces):
+            images = _images(part, where, rendering, progress)
+            part = Faces(images, torch.zeros(len(images), 0, dtype=torch.bool), ())
         shape = config.channels, config.size, config.size
-        if made.images.shape[1:] != shape:
+        if part.images.shape[1:] != shape:
             raise UserError(
                 f"{where}: expected images of shape {shape} (data.channels, data.size), got "
-                f"{tuple(made.images.shape[1:])}; crop, resize or convert them, or set data.size and data.channels."
+                f"{tuple(part.images.shape[1:])}; crop, resize or convert them, or set data.size and data.channels."
             )
-        splits[key] = _fingerprinted(made)
+        splits[key] = _fingerprinted(part)
     if not len(splits.get("train", ())):
         raise UserError("data: there are no training images; give a tensor of images, or a dict with 'train'.")
     return _complete(splits, config)
@@ -80,9 +82,7 @@ def faces(images: Any, attributes: ArrayLike | Tensor | None = None, names: Sequ
     if not len(pixels):
         raise UserError("images: expected at least one image, got none.")
     if attributes is None:
-        if names:
-            raise UserError("names: expected none, as there are no attributes.")
-        return _fingerprinted(_faces(pixels))
+        attributes, names = np.zeros((len(pixels), 0), np.bool_), names or ()
     values = np.asarray(attributes.cpu() if isinstance(attributes, Tensor) else attributes)
     values = values[:, None] if values.ndim == 1 else values
     if names is None or isinstance(names, str) or values.shape != (len(pixels), len(names)):
@@ -93,10 +93,6 @@ def faces(images: Any, attributes: ArrayLike | Tensor | None = None, names: Sequ
     if not any(np.isin(values, (no, 1)).all() for no in (0, -1)):
         raise UserError("attributes: expected true and false, 1 and 0, or 1 and -1, got other values.")
     return _fingerprinted(Faces(pixels, torch.from_numpy(values == 1), tuple(names)))
-
-
-def _faces(images: Tensor) -> Faces:
-    return Faces(images, torch.zeros(len(images), 0, dtype=torch.bool), ())
 
 
 def _images(data: Any, where: str, rendering: Rendering | None, progress: bool) -> Tensor:
@@ -207,7 +203,7 @@ def _complete(splits: Splits, config: DataConfig) -> Splits:
         held_out = _drawn(len(train), config.split_seed)
         splits = splits | {"train": _rows(train, ~held_out), "val": _rows(train, held_out)}
         marks.append(f"val drawn with seed {config.split_seed}")
-    splits = {"test": replace(train, images=train.images[:0], attributes=train.attributes[:0])} | splits
+    splits = {"test": _rows(train, slice(0))} | splits
     if len({part.names for part in splits.values()}) > 1:
         raise UserError("data: the splits have different attributes; give all of them the same names, or none.")
     if config.train_images is not None:
@@ -226,7 +222,7 @@ def _drawn(n: int, seed: int) -> Tensor:
     return held_out
 
 
-def _rows(part: Faces, chosen: Tensor) -> Faces:
+def _rows(part: Faces, chosen: Tensor | slice) -> Faces:
     return replace(part, images=part.images[chosen], attributes=part.attributes[chosen])
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from dfcvae.data.decode import Undecodable
 from dfcvae.data.folders import ImageSet, natural
 from dfcvae.data.labels import CELEBA_COUNTS, SPLIT_FOLDERS, join
-from dfcvae.data.lists import ATTRIBUTE_COUNT, IDENTITY, IDENTITY_COLUMNS, SPLIT, UNKNOWN, Table
+from dfcvae.data.lists import IDENTITY, IDENTITY_COLUMNS, SPLIT, UNKNOWN, Table
 from dfcvae.errors import UserError
 from dfcvae.files import LFS_HINT, is_lfs_pointer
 
@@ -113,17 +113,18 @@ def open_parquet(shards: Sequence[Path], path: Path, split_seed: int) -> ImageSe
         columns[SPLIT] = np.repeat(np.array(called, np.int8), counts)
     kind = f"{len(shards)} parquet file{'s' * (len(shards) > 1)}"
     joined = join(filenames, [Table(kind, tuple(filenames), columns)] if columns else [], split_seed)
+    place_of = dict(zip(filenames, places, strict=True))
     return ImageSet(
         path,
         f"{kind}, as on Hugging Face",
         Shards(column),
-        places,
-        tuple(filenames),
+        [place_of[name] for name in joined.files],
+        joined.files,
         joined.attributes,
         joined.names,
         joined.split,
         about=joined.about,
-        official=CELEBA_COUNTS if len(joined.names) == ATTRIBUTE_COUNT else None,
+        official=CELEBA_COUNTS if len(joined.names) == 40 else None,
     )
 
 

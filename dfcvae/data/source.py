@@ -34,8 +34,7 @@ def load_faces(config: DataConfig, *, workers: int | None = None, progress: bool
     Raises:
         UserError: if there is no readable data set at ``config.source``, or a value is out of range.
     """
-    # made here to validate before reading or drawing faces
-    rendering = Rendering.of(config)
+    rendering = Rendering.of(config)  # validates before reading or drawing faces
     if config.source == SYNTHETIC:
         return synthetic_faces(config.train_images or SYNTHETIC_TRAIN, config.size, config.channels, progress=progress)
     from dfcvae.data.cache import prepare  # the readers of all layouts: only where files are read
@@ -128,12 +127,7 @@ def absent(model: str | Path, data: DataConfig) -> str:
 
 
 def tell_other_data(about: Mapping[str, Any], faces: Faces) -> None:
-    """Warn on stderr if faces are not of the decoded data that a checkpoint was trained on, as far as both are known.
-
-    Args:
-        about: the description in a checkpoint, see `read_model`.
-        faces: any split of the present data.
-    """
+    """Warn on stderr if faces are not of the data of a checkpoint (`read_model`'s), as far as both are known."""
     before, now = about.get("fingerprint"), faces.fingerprint
     if before and now and before != now:
         print(

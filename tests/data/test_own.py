@@ -177,7 +177,7 @@ def test_a_mistake_is_a_sentence_with_its_usual_cause(mistake):
     [
         ((PIXELS[:0],), "images: expected at least one image, got none"),
         (([picture(0)],), "images, item 0: a PIL image has no fixed size; convert it to an array, or use data="),
-        ((PIXELS, None, ["Hat"]), "names: expected none, as there are no attributes"),
+        ((PIXELS, None, ["Hat"]), r"got the shape \(40, 0\) and the names \['Hat'\]"),
         ((PIXELS, [1] * N), r"a column for each name, got the shape \(40, 1\) and the names None"),
         ((PIXELS, [1] * 9, ["Hat"]), r"a row for each of 40 images .*, got the shape \(9, 1\)"),
         ((PIXELS, [2] * N, ["Hat"]), "attributes: expected true and false, 1 and 0, or 1 and -1, got other values"),

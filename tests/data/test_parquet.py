@@ -60,6 +60,15 @@ def test_one_file_may_be_named_and_its_splits_are_drawn(tmp_path):
     assert images.official is None
 
 
+def test_images_outside_the_splits_that_their_paths_name_are_left_out(tmp_path):
+    paths = [*(f"{split}/{i}.jpg" for split in ("train", "test") for i in range(5)), "stray.jpg"]
+    write(tmp_path / "x.parquet", 11, paths=paths)
+    images = open_images(tmp_path)
+    assert images.filenames == tuple(paths[:10])
+    assert (images.split[5:] == 2).all()
+    assert [images.read(i) for i in (0, 9)] == [jpeg(i, 16, 16) for i in (0, 9)]
+
+
 def test_only_columns_of_yes_and_no_are_attributes(tmp_path):
     columns = {
         "Smiling": [-1, 1, 1, -1],

@@ -67,7 +67,6 @@ def paint(p: People, size: int) -> Tensor:
     canvas.lay(face.paint_beard, p, (-0.8, 0.8, -0.35, 1), hairy)
     front.lay(face.paint_mouth, p, (-0.5, 0.5, 0.05, 0.65))
     face.paint_hair(canvas, p, strand, distance, color)
-    canvas.lay(face.paint_scalp, p, (-0.7, 0.7, -1, -0.2), p.bald)
     canvas.lay(surroundings.paint_earrings, p, (-0.9, 0.9, -0.1, 0.5), p.earrings)
     front.lay(surroundings.paint_glasses, p, (-0.85, 0.85, -0.45, 0.30), p.glasses)
     canvas.lay(surroundings.paint_hat, p, (-1, 1, -1, 0), p.hat > 0)

@@ -81,15 +81,8 @@ def smooth(t: Tensor) -> Tensor:
     return t * t * (3 - 2 * t)
 
 
-def strand_table(dice: Dice, name: str, length: int = 1024) -> Tensor:
-    """Smooth 1-D noise in about [-1, 1], (N, length), periodic: coarse locks of hair plus fine strands."""
-    locks = _periodic(dice.table(name + "/locks", length // 32), length)
-    fine = _periodic(dice.table(name + "/fine", length // 12), length)
-    return locks * 1.8 + fine * 1.4 - 1.6
-
-
-def _periodic(values: Tensor, length: int) -> Tensor:
-    """Smooth curves (N, length) through `values` (N, K), the end joined to the beginning."""
+def periodic_noise(values: Tensor, length: int) -> Tensor:
+    """Smooth 1-D noise (N, length) through random `values` (N, K), the end joined to the beginning."""
     knots = values.shape[-1]
     place = torch.arange(length) * (knots / length)
     left = place.long()

@@ -172,7 +172,7 @@ def comb(canvas: Canvas, u: Tensor, v: Tensor, p: People) -> tuple[Tensor, Tenso
 
 
 def paint_hair(canvas: Canvas, p: People, strand: Tensor, distance: Tensor, color: Tensor) -> None:
-    """The hair around the face: everything in the outline except an opening for the face."""
+    """The hair around the face, everything in the outline but an opening, or the shine of a bald head."""
     u, v = canvas.u, canvas.v
     rise = p.recede * smooth((u.abs() - 0.04) * 5)
     lean = v + rise - p.sweep * ((u - p.part).abs() - 0.2)
@@ -182,11 +182,8 @@ def paint_hair(canvas: Canvas, p: People, strand: Tensor, distance: Tensor, colo
     before = torch.where(p.bangs, torch.minimum(before, fringe), before)
     canvas.shade(1 - 0.22 * canvas.edge(torch.maximum(distance, -opening - 0.03)))
     canvas.paint(canvas.edge(before), color)
-
-
-def paint_scalp(canvas: Canvas, u: Tensor, v: Tensor, p: People) -> None:
-    """The shine of a bald head."""
-    canvas.paint(bump(u - p.light_x * 0.16, v - p.crown * 0.72, 0.20, 0.12) * 0.45, 1.0)
+    shine = bump(u - p.light_x * 0.16, v - p.crown * 0.72, 0.20, 0.12)
+    canvas.paint(shine * (p.bald * 0.45), 1.0)
 
 
 def paint_beard(canvas: Canvas, u: Tensor, v: Tensor, p: People) -> None:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 
-from dfcvae.data.synthetic.dice import Dice, palette, ramp, strand_table
+from dfcvae.data.synthetic.dice import Dice, palette, periodic_noise, ramp
 
 BEANIE, CAP, WIDE_BRIM = 1, 2, 3
 
@@ -181,7 +181,8 @@ def _hair(p: People, dice: Dice) -> None:
     for which, shades in enumerate(_HAIR):
         p.hair_color = torch.where(p.hair_kind == which, dice.color(f"hair/{which}", shades, 0.02), p.hair_color)
     p.gloss = dice.uniform("gloss", 0.1, 0.5)
-    p.strands = strand_table(dice, "strands")[:, None]  # (N, 1, 1024) brightness across the strands
+    locks, fine = periodic_noise(dice.table("strands/locks", 32), 1024), dice.table("strands/fine", 85)
+    p.strands = (locks * 1.8 + periodic_noise(fine, 1024) * 1.4 - 1.6)[:, None]  # (N, 1, 1024) brightness across them
     texture = dice.uniform("hair texture")
     p.wavy = texture < torch.where(p.male, 0.33, 0.45)
     p.straight = texture > 0.60
