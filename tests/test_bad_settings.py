@@ -6,7 +6,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from dfcvae.weights import load_vgg_weights
 from tests import broken
 from tests.bad_input import GIVEN, Case, cases, run
 from tests.broken import CANARY
@@ -110,9 +109,3 @@ CASES = cases("config", TRAIN, lambda content: broken.experiment(EXPERIMENT, con
 @pytest.mark.parametrize("name", CASES)
 def test_bad_settings(name, capsys):
     run(CASES[name], capsys)
-
-
-def test_weights_of_bfloat16_are_taken(tmp_path):
-    state = {name: v.bfloat16() if v.is_floating_point() else v for name, v in state_of().items()}
-    torch.save(state, tmp_path / "x.pth")
-    assert load_vgg_weights("vgg11_bn", str(tmp_path / "x.pth"))[1] == 1 / 16

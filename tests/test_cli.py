@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import dfcvae
+from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.cli import command_parser, main
 from dfcvae.commands import COMMANDS
 from dfcvae.data import data_of, read_face
@@ -23,7 +24,6 @@ from dfcvae.parsing import Parser
 from dfcvae.training import train
 from dfcvae.vae import VAE, digest
 from dfcvae.weights import imagenet_file, load_vgg_weights
-from tests import broken
 from tests.conftest import tiny_experiment
 from tests.layouts import small_album, write_csv, write_images
 
@@ -176,6 +176,13 @@ def test_fid_is_measured_where_it_is_asked_for(capsys, run, offline, tmp_path, m
     assert card["kid"] == "over the whole sets"
 
 
+def test_too_few_faces_leave_the_samples_out(capsys, run, tmp_path, monkeypatch):
+    monkeypatch.setattr("dfcvae.data.source.SYNTHETIC_HELD_OUT", 4)
+    AttributeNetwork("vgg11_bn", 0.125, ("Male",)).save(tmp_path / "judge.safetensors")
+    told = "Samples are not measured: 5 validation and test faces are needed, and there are 4."
+    assert told in ok(capsys, "evaluate", run, "--judge", "judge.safetensors")
+
+
 def test_data_from_a_folder_to_a_trained_model(capsys, tmp_path):
     """What a newcomer does with a folder of pictures: look, prepare, check, train."""
     write_images(tmp_path / "faces", small_album())
@@ -200,11 +207,11 @@ def test_data_from_a_folder_to_a_trained_model(capsys, tmp_path):
     fails(capsys, "features train --data.source faces --data.size 32", no_attributes)
 
 
-def test_a_few_test_images_alone_are_evaluated_without_samples(capsys, run, tmp_path):
-    broken.faces(tmp_path / "faces" / "test")
-    write_csv(tmp_path / "faces.csv", ["file", "split"], [[f"{i}.jpg", "test"] for i in range(4)])
-    judge = broken.judge(tmp_path / "judge.safetensors")
-    out = ok(capsys, "evaluate", run, "--source", "faces", "--judge", judge)
+def test_test_images_alone_are_evaluated_without_samples(capsys, run, tmp_path):
+    write_images(tmp_path / "faces" / "test", small_album())
+    write_csv(tmp_path / "faces.csv", ["file", "split"], [[name, "test"] for name in small_album().files])
+    AttributeNetwork("vgg11_bn", 0.125, ("Male",)).save(tmp_path / "judge.safetensors")
+    out = ok(capsys, "evaluate", run, "--source", "faces", "--judge", "judge.safetensors")
     assert re.search(r"(?m)^mse +0\.\d", out)
     assert "Samples are not measured: 5 validation and test faces are needed, and there are 0." in out
 

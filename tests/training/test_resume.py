@@ -56,15 +56,16 @@ def whole(plain, few, tmp_path_factory):
     return out
 
 
-def signal_after(step, number=signal.SIGTERM):
-    return lambda at, *_: signal.raise_signal(number) if at == step else None
-
-
 def interrupt(experiment, out, splits, step, number=signal.SIGTERM):
     """Send this process a signal after a step, whose handler is the previous one afterwards."""
     before = signal.getsignal(number)
+
+    def send(at, *_):
+        if at == step:
+            signal.raise_signal(number)
+
     with pytest.raises(PreemptedError, match=r"Received SIG\w+; saved step \d+ in .*--resume auto"):
-        run(experiment, out, splits, resume="auto", on_step=signal_after(step, number))
+        run(experiment, out, splits, resume="auto", on_step=send)
     assert last(out)["step"] == step + 1
     assert signal.getsignal(number) == before
 
@@ -148,15 +149,6 @@ def test_resuming_another_experiment_is_a_sentence(experiment, plain, few, whole
         run(plain, tmp_path / "none", few, resume=True)
     with pytest.raises(UserError, match=r"already holds a run. Resume it .resume=True; --resume "):
         run(plain, whole, few)
-
-
-def test_ctrl_c_is_a_keyboard_interrupt(plain, few, tmp_path):
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored in the background
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            run(plain, tmp_path / "x", few, on_step=signal_after(1, signal.SIGINT))
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def test_automatic_resuming_starts_where_there_is_nothing_and_loses_nothing(plain, few, tmp_path):

@@ -46,11 +46,6 @@ def finished(tmp_path_factory, splits):
     return run(tiny_experiment(), tmp_path_factory.mktemp("runs") / "tiny", splits)
 
 
-def rows(folder):
-    with (folder / "metrics.csv").open() as file:
-        return list(csv.DictReader(file))
-
-
 def objective_of(experiment, splits):
     perceptual = build_perceptual(experiment.loss.features)
     return build_objective(experiment.loss, perceptual, splits["train"].images)
@@ -142,15 +137,14 @@ def test_scales_are_those_of_the_training_images(finished, splits):
 
 
 def test_metrics_have_every_term_in_training_and_validation(finished):
-    found = rows(finished.folder)
+    found = finished.history
     weights = {"kl": 0.004, "pixel": 0.5, "features/conv2_1": 0.25, "features/bn3_1": 0.25}
-    validation = [row for row in found if row["val/total"]]
-    assert [row["epoch"] for row in validation] == ["0", "1"]
+    validation = [row for row in found if "val/total" in row]
+    assert [row["epoch"] for row in validation] == [0, 1]
     for row in validation:
-        total = sum(weight * float(row[f"val/{term}"]) for term, weight in weights.items())
-        assert float(row["val/total"]) == pytest.approx(total, rel=1e-5)
-    assert all(f"train/{term}" in found[0] for term in (*weights, "total"))
-    assert finished.metrics["val/total"] == pytest.approx(float(validation[-1]["val/total"]), rel=1e-6)
+        assert row["val/total"] == pytest.approx(sum(w * row[f"val/{term}"] for term, w in weights.items()), rel=1e-5)
+    assert {f"train/{term}" for term in (*weights, "total")} <= set().union(*found)
+    assert finished.metrics["val/total"] == validation[-1]["val/total"]
 
 
 def validated_again(experiment, out, splits):
@@ -169,7 +163,8 @@ def test_a_run_gives_its_model_history_and_experiment(finished, splits):
     assert torch.equal(again.model.reconstruct(x), VAE.load(finished.folder).reconstruct(x))
     assert again.experiment == tiny_experiment()
     assert again.history == finished.history
-    found = rows(finished.folder)
+    with (finished.folder / "metrics.csv").open() as file:
+        found = list(csv.DictReader(file))
     assert [row["step"] for row in again.history] == [int(row["step"]) for row in found]
     assert again.history[0] == {name: float(cell) for name, cell in found[0].items() if cell}
     assert again.metrics == {name: value for name, value in again.history[-1].items() if name.startswith("val/")}
@@ -225,22 +220,16 @@ def test_a_mac_is_told_that_its_gpu_is_not_used(monkeypatch, capsys):
 def test_a_logged_row_is_of_its_own_step_and_of_all_micro_batches(parts, plain, splits, tmp_path):
     """Every tenth step and the last."""
     seen = []
-    settings = with_training(
-        with_loss(plain, kl_warmup_steps=24),
-        micro_batches=parts,
-        epochs=3,
-        schedule="exponential",
-        decay=0.5,
-        warmup_steps=4,
-    )
+    options = {"micro_batches": parts, "epochs": 3, "schedule": "exponential", "decay": 0.5, "warmup_steps": 4}
+    settings = with_training(with_loss(plain, kl_warmup_steps=24), **options)
     result = run(settings, tmp_path / "x", splits, on_step=lambda step, means, _: seen.append(dict(means)))
-    logged = {int(row["step"]): row for row in rows(result.folder) if row["train/total"]}
+    logged = {row["step"]: row for row in result.history if "train/total" in row}
     assert list(logged) == [9, 11]
     for step, row in logged.items():
         for name, value in seen[step].items():
-            assert float(row[f"train/{name}"]) == float(value)
-        assert float(row["lr"]) == pytest.approx(0.25e-3)
-        assert float(row["alpha"]) == pytest.approx(0.004 * (step + 1) / 24)
+            assert row[f"train/{name}"] == float(value)
+        assert row["lr"] == pytest.approx(0.25e-3)
+        assert row["alpha"] == pytest.approx(0.004 * (step + 1) / 24)
 
 
 def test_checkpoints_hold_the_vae_and_no_feature_network(finished):
