@@ -142,18 +142,10 @@ def ablate(
     ray: str | None = None,
     progress: bool = True,
 ) -> Path:
-    """Do the unfinished runs of a study and write its report.
+    """Do the unfinished runs of a study and write its report, whose HTML file is returned.
 
-    Those that failed resume from their last checkpoint when the study is started again, and are named in the report.
-
-    Args:
-        study: what to do.
-        place: where.
-        report: writes the report, from the study, the place, and the errors of runs that failed, by name.
-        workers: see `dfcvae.executor.run_all`, as for ``ray`` and ``progress``.
-
-    Returns:
-        The path of the HTML report.
+    Those that failed are named in the report, and resume when the study is started again. ``report`` is given the
+    study, the place, and their errors by name; for the further arguments see `dfcvae.executor.run_all`.
 
     Raises:
         UserError: if networks cannot be trained or loaded, there is no cluster, or no two variants can be compared.

@@ -20,12 +20,9 @@ Values = Mapping[str, list[dict[str, float]]]
 
 
 def study_report(study: Study, place: Place, failed: Mapping[str, str]) -> Path:
-    """Write ``report.html``, ``report.md``, ``metrics.json``, ``results.csv`` and the figures; returns the HTML's path.
+    """Write ``report.html``, whose path is returned, ``report.md``, ``metrics.json``, ``results.csv`` and the figures.
 
-    Args:
-        study: what was done.
-        place: where.
-        failed: errors of runs, by name.
+    ``failed`` has errors of runs, by name.
 
     Raises:
         UserError: if fewer than two variants have a seed in common.

@@ -75,23 +75,17 @@ def compare(
     about: str = "",
     progress: bool = True,
 ) -> Path:
-    """Compare models on the test split of the first one's data: ``report.html``, ``report.md``, ``metrics.json``.
+    """Compare models with the first one on the test split of its data; write a report and ``metrics.json``.
 
     Args:
-        paths: two models or more; the first is what the others are compared with.
-        out: folder of the report.
+        paths: two models or more.
+        out: folder of the report, whose HTML file is returned.
         source: other faces.
-        judge: files of judges that none of the models was trained with: at most one attribute network, and
-            descriptions of other networks (YAML).
-        fid: weights of Inception for FID and KID: a file, or ``"download"``.
-        lpips: download what LPIPS needs, where it is missing.
+        judge: see `Observers.load`, as for ``fid`` and ``lpips``.
         seed: of samples, draws and resampled images.
         title: of the report (default: the models' names).
         about: how the models came about.
         progress: show bars.
-
-    Returns:
-        The path of the HTML report.
 
     Raises:
         UserError: if models take images of different shapes, or cannot be loaded.
