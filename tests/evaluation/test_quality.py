@@ -1,7 +1,6 @@
 """Quality of images: LPIPS with random weights, meshes on pictures with known grids."""
 
 import hashlib
-import socket
 from pathlib import Path
 
 import numpy as np
@@ -22,19 +21,6 @@ from dfcvae.images import to_float
 TAPS = (1, 4, 7, 9, 11)  # of torchvision's alexnet.features: the outputs of its five ReLUs
 HEADS = Path(torchmetrics.__file__).parent / "functional/image/lpips_models/alex.pth"
 SIZE = 64
-
-
-@pytest.fixture
-def offline(monkeypatch, tmp_path):
-    """Empty caches, and no network."""
-
-    def refuse(*_, **__):
-        raise socket.gaierror("no network")
-
-    monkeypatch.setenv("DFCVAE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    return tmp_path / "hub" / "checkpoints"
 
 
 @pytest.fixture
