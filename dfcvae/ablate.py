@@ -162,12 +162,6 @@ def ablate(
     return report(study, place, run_all(job, left, place.out, workers=workers, ray=ray, progress=progress))
 
 
-def do_one(study: Study, place: Place, name: str) -> None:
-    """Train and measure one run of a study, as a job of a scheduler does; a UserError if it cannot be trained."""
-    study, place = prepare(study, place, progress=False)
-    do_run(study, place, name)
-
-
 def comparable(study: Study, failed: Mapping[str, str]) -> tuple[Study, list[int]]:
     """The variants of which a seed is finished, and the seeds that all have; a UserError if nothing can be compared."""
     finished = {name: {s for s in range(study.seeds) if f"{name}-{s}" not in failed} for name in study.variants}
