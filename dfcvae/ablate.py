@@ -142,18 +142,10 @@ def ablate(
     ray: str | None = None,
     progress: bool = True,
 ) -> Path:
-    """Do the unfinished runs of a study and write its report.
+    """Do the unfinished runs of a study and write its report, whose HTML file is returned.
 
-    Those that failed resume from their last checkpoint when the study is started again, and are named in the report.
-
-    Args:
-        study: what to do.
-        place: where.
-        report: writes the report, from the study, the place, and the errors of runs that failed, by name.
-        workers: see `dfcvae.executor.run_all`, as for ``ray`` and ``progress``.
-
-    Returns:
-        The path of the HTML report.
+    Those that failed are named in the report, and resume when the study is started again. ``report`` is given the
+    study, the place, and their errors by name; for the further arguments see `dfcvae.executor.run_all`.
 
     Raises:
         UserError: if networks cannot be trained or loaded, there is no cluster, or no two variants can be compared.
@@ -168,12 +160,6 @@ def ablate(
         print(f"{study.name}: {count} runs, {count - len(left)} of them done.", flush=True)
     job = partial(do_run, study, place)
     return report(study, place, run_all(job, left, place.out, workers=workers, ray=ray, progress=progress))
-
-
-def do_one(study: Study, place: Place, name: str) -> None:
-    """Train and measure one run of a study, as a job of a scheduler does; a UserError if it cannot be trained."""
-    study, place = prepare(study, place, progress=False)
-    do_run(study, place, name)
 
 
 def comparable(study: Study, failed: Mapping[str, str]) -> tuple[Study, list[int]]:

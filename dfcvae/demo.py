@@ -39,13 +39,10 @@ def run_demo(out: str | Path, *, seed: int = 0, settings: DemoSettings | None = 
     """Train a plain VAE and a DFC-VAE for the same number of steps, and compare them (`dfcvae.report.comparison`).
 
     Args:
-        out: folder for the report, the judge and the two run folders; must be empty or missing.
+        out: folder for the report, whose path is returned, the judge and the two run folders; empty or missing.
         seed: of all training runs and samples.
         settings: how much to train.
         progress: print each step and show progress bars.
-
-    Returns:
-        The path of the report.
 
     Raises:
         UserError: if ``out`` is not empty, or the size or number of channels is not supported.

@@ -30,7 +30,7 @@ Ended = tuple[str, str]  # name and error, empty if it is finished
 def run_all(
     job: Job, names: Sequence[str], out: Path, *, workers: int | None = None, ray: str | None = None, progress: bool
 ) -> dict[str, str]:
-    """Do a job for every name; one that fails does not stop the others.
+    """Do a job for every name, which may fail alone; errors of those that failed, by name.
 
     Args:
         job: raises an exception if it fails.
@@ -39,9 +39,6 @@ def run_all(
         workers: processes at a time on this machine (default: one for each GPU, or for two processors).
         ray: address of a Ray cluster that does them instead.
         progress: print a line for each job that ends.
-
-    Returns:
-        Errors of the jobs that failed, by name.
 
     Raises:
         UserError: if there is no Ray cluster, or a worker process of this machine was killed.

@@ -50,22 +50,20 @@ def splits_of(model: Model, data: Any = None, *, held_out: bool = False) -> Spli
     own = _in_memory(data)
     if own and isinstance(data, Mapping) and all(isinstance(faces, Faces) for faces in data.values()):
         return dict(data)
-    if data is None and isinstance(model, VAE):
-        raise UserError("data: a VAE in memory does not say which faces to take; give them, or the path of the model.")
-    source = None if own or data is None else str(data)
-    if isinstance(model, VAE):
-        channels, size, _ = model.image_shape
-        config = DataConfig(source or SYNTHETIC, size, channels)
-        config = replace(config, train_images=1) if held_out and config.source == SYNTHETIC else config
-    else:
-        source = SYNTHETIC if own else source
+    if not isinstance(model, VAE):
+        source = SYNTHETIC if own else None if data is None else str(data)
         config = data_of(model, source, held_out=held_out and not own, needed=not own)
-        config = replace(config, train_images=None) if own else config  # all that are given
+    elif data is None:
+        raise UserError("data: a VAE in memory does not say which faces to take; give them, or the path of the model.")
+    else:
+        channels, size, _ = model.image_shape
+        config = DataConfig(SYNTHETIC if own else str(data), size, channels)
+        config = replace(config, train_images=1) if held_out and config.source == SYNTHETIC else config
     if not own:
         return load_faces(config)
     from dfcvae.data.own import as_splits
 
-    return as_splits(data, config)
+    return as_splits(data, replace(config, train_images=None))  # all that are given
 
 
 def faces_of(model: Model, data: Any = None) -> Faces:

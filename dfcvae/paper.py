@@ -1,11 +1,10 @@
 """The results section of Hou et al. 2016 for any data set: a study of four losses, and its report."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from dfcvae.ablate import Place, collect
 from dfcvae.config import DataConfig, Experiment, FeatureConfig, LossConfig, ModelConfig, TrainingConfig
@@ -24,7 +23,7 @@ from dfcvae.evaluation.probe import (
 )
 from dfcvae.files import write_atomically
 from dfcvae.fitted import fit_vectors, posteriors
-from dfcvae.report.blocks import Block, Heading, Paragraph, Table, write_report
+from dfcvae.report.blocks import Block, Table, write_report
 from dfcvae.report.comparison import Results, comparison, measures
 from dfcvae.report.pictures import MAPPED, attribute_correlations, attribute_walks, latent_map
 from dfcvae.study import Study
@@ -69,7 +68,7 @@ def paper_report(study: Study, place: Place, failed: Mapping[str, str]) -> Path:
         f"in all. Weights of the feature network: {Path(weights).name}."
     )
     more = _attributes(study, place, results)
-    blocks = comparison(results, [Paragraph(text), *about(study, results, failed)], measures(results), more)
+    blocks = comparison(results, [text, *about(study, results, failed)], measures(results), more)
     return write_report("Plain and deep feature consistent VAEs", blocks, place.out, numbers(study, results))
 
 
@@ -86,63 +85,47 @@ def _attributes(study: Study, place: Place, results: Results) -> list[Block]:
         f"{len(splits['train'].names)} attributes (docs/evaluation.md describes the protocol and the controls)."
     )
     rows = [
-        [codes, classifier, *(_over_seeds([one[classifier][key] for one in found]) for key in SCORES)]
+        [codes, classifier, *(str(over_seeds([one[classifier][key] for one in found])) for key in SCORES)]
         for codes, found in _probed(study, place, results).items()
         for classifier in found[0]
     ]
     blocks: list[Block] = [
-        Heading("Attribute vectors"),
+        "## Attribute vectors",
         attribute_walks(vaes, vectors, splits),
         attribute_correlations(shown, vectors[shown], splits),
-        Heading(f"The latent space, {shown}"),
+        f"## The latent space, {shown}",
         latent_map(posteriors(vaes[shown], mapped)[0], mapped, "tsne"),
-        Heading("Attribute prediction"),
-        Paragraph(text),
+        "## Attribute prediction",
+        text,
         Table(["codes", "classifier", *SCORES.values()], rows),
     ]
     if len(splits["train"].names) == CELEBA_ATTRIBUTES:
         published = [[name, f"{value:.4f}", source] for name, (value, source) in PUBLISHED.items()]
-        blocks += [Paragraph(f"Published. {OTHER_DATA}"), Table(["", "accuracy", "source"], published)]
+        blocks += [f"Published. {OTHER_DATA}", Table(["", "accuracy", "source"], published)]
     return blocks
-
-
-def _over_seeds(scores: Sequence[float]) -> str:
-    found = over_seeds(scores)
-    return f"{found.mean:.4f}" + (f" ± {found.half_width:.4f}" if len(scores) > 1 else "")
 
 
 def _probed(study: Study, place: Place, results: Results) -> dict[str, list[dict[str, Scores]]]:
     """Mean scores of linear probes by classifier: of the controls, and of every training of every model."""
     train, test = results.splits["train"], results.splits["test"]
     train = train.subset(min(len(train), AT_MOST))
-    about = {"source": source_name(results.data), "faces": [len(train), len(test), train.fingerprint]}
+    faces = [source_name(results.data), len(train), len(test), train.fingerprint]
 
     def scores(vae: VAE, kind: str) -> dict[str, Scores]:
-        codes, held_out = codes_by_kind(vae, train.images, test.images)[kind]()
-        found = probe(codes, train.attributes, held_out, test.attributes, train.names)
-        return {classifier: mean_scores(of) for classifier, of in found.items()}
+        """Cached in a file for these faces, the kind of codes and what they depend on."""
+        of = json.dumps([faces, kind, digest(vae) if kind == "latents" else vae.config])
+        file = place.out / "probed" / f"{sha256(of.encode()).hexdigest()[:16]}.json"
+        if not file.is_file():
+            codes, held_out = codes_by_kind(vae, train.images, test.images)[kind]()
+            by_attribute = probe(codes, train.attributes, held_out, test.attributes, train.names)
+            means = {classifier: mean_scores(own) for classifier, own in by_attribute.items()}
+            write_atomically(file, json.dumps(means, indent=2) + "\n")
+        return dict(json.loads(file.read_text()))
 
     majority = mean_scores(majority_scores(train.attributes, test.attributes, train.names))
     found: dict[str, list[dict[str, Scores]]] = {"majority class": [{"none": majority}]}
     any_vae = next(iter(results.models.values())).vae
-    for kind in ("random encoder", "pixel PCA"):
-        file = place.out / "probed" / f"{kind.replace(' ', '-')}.json"
-        found[kind] = [_cached(file, about | any_vae.config, partial(scores, any_vae, kind))]
+    found |= {kind: [scores(any_vae, kind)] for kind in ("random encoder", "pixel PCA")}
     for variant, name in zip(study.variants, results.models, strict=True):
-        found[name] = []
-        for seed in results.seeds:
-            vae = place.model(f"{variant}-{seed}").vae
-            file = place.out / "probed" / f"{variant}-{seed}.json"
-            found[name].append(_cached(file, about | {"model": digest(vae)}, partial(scores, vae, "latents")))
+        found[name] = [scores(place.model(f"{variant}-{seed}").vae, "latents") for seed in results.seeds]
     return found
-
-
-def _cached(file: Path, of: dict[str, Any], make: Callable[[], dict[str, Scores]]) -> dict[str, Scores]:
-    """Scores from a file, if they are of the same model and faces; else they are computed and cached there."""
-    if file.is_file():
-        found: dict[str, Any] = json.loads(file.read_text())
-        if found["of"] == of:
-            return dict(found["found"])
-    made = make()
-    write_atomically(file, json.dumps({"of": of, "found": made}, indent=2) + "\n")
-    return made

@@ -8,7 +8,7 @@ from statistics import fmean
 from dfcvae.ablate import Place, collect
 from dfcvae.data import source_name
 from dfcvae.evaluation.judges import COSINE
-from dfcvae.report.blocks import Block, Heading, Paragraph, Preformatted, write_report
+from dfcvae.report.blocks import write_report
 from dfcvae.report.comparison import Results, comparison, measures
 from dfcvae.report.tables import title
 from dfcvae.run import read_cost
@@ -20,12 +20,9 @@ Values = Mapping[str, list[dict[str, float]]]
 
 
 def study_report(study: Study, place: Place, failed: Mapping[str, str]) -> Path:
-    """Write ``report.html``, ``report.md``, ``metrics.json``, ``results.csv`` and the figures; returns the HTML's path.
+    """Write ``report.html``, whose path is returned, ``report.md``, ``metrics.json``, ``results.csv`` and the figures.
 
-    Args:
-        study: what was done.
-        place: where.
-        failed: errors of runs, by name.
+    ``failed`` has errors of runs, by name.
 
     Raises:
         UserError: if fewer than two variants have a seed in common.
@@ -33,7 +30,7 @@ def study_report(study: Study, place: Place, failed: Mapping[str, str]) -> Path:
     study, failed, results = collect(study, place, failed)
     values = {name: [found.measured.values() for found in of] for name, of in results.evaluated.items()}
     best = f"Best first, by {title(ranked_by(values))}: {', '.join(ranked(values))}."
-    found = [Heading("Ranking"), Paragraph(best), *measures(results)]
+    found = ["## Ranking", best, *measures(results)]
     blocks = comparison(results, about(study, results, failed), found)
     return write_report(f"Study: {study.name}", blocks, place.out, numbers(study, results))
 
@@ -46,7 +43,7 @@ def numbers(study: Study, results: Results) -> dict[str, object]:
     }
 
 
-def about(study: Study, results: Results, failed: Mapping[str, str]) -> list[Block]:
+def about(study: Study, results: Results, failed: Mapping[str, str]) -> list[str]:
     """What was done, and the runs that are not finished."""
     seeds = f"{len(results.seeds)} seed{'s' * (len(results.seeds) > 1)}"
     text = (
@@ -57,13 +54,13 @@ def about(study: Study, results: Results, failed: Mapping[str, str]) -> list[Blo
         f"Pictures, curves, costs and settings are those of seed {results.seeds[0]}."
     )
     if not failed:
-        return [Paragraph(text)]
+        return [text]
     explanation = (
         "These runs are not finished. Variants without a finished run are left out, and so are seeds that a variant "
         "lacks. Start the study again to resume them."
     )
-    runs = Preformatted(json.dumps(dict(failed), indent=2))
-    return [Paragraph(text), Heading("Failed runs"), Paragraph(explanation), runs]
+    runs = f"```\n{json.dumps(dict(failed), indent=2)}\n```"
+    return [text, "## Failed runs", explanation, runs]
 
 
 def images_seen(results: Results) -> int:

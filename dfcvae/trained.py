@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate
 from dfcvae.config import DataConfig
 from dfcvae.data import Faces, absent, at_hand, data_of, filled, load_faces, read_face
 from dfcvae.device import pick_device
-from dfcvae.fitted import load_prior, load_vectors, posteriors
+from dfcvae.fitted import load_prior, load_vectors
 from dfcvae.images import to_float, to_uint8
 from dfcvae.latent import AttributeVectors, Prior, by_kl, encode_images
 from dfcvae.seeding import Stream, seeded_generator
@@ -163,6 +163,5 @@ class Trained:
 
         Over the first 2,000 held-out faces, or the draws to start from.
         """
-        if self.has_faces:
-            return by_kl(*posteriors(self.vae, self.held_out, MEASURED))
-        return by_kl(*self.posteriors(self.drawn[1]))
+        images = self.held_out.images[:MEASURED] if self.has_faces else self.drawn[1]
+        return by_kl(*self.posteriors(images))

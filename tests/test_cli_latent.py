@@ -15,7 +15,6 @@ from dfcvae.commands.moving import parse_edits
 from dfcvae.data import SYNTHETIC, Faces
 from dfcvae.data.synthetic import ATTRIBUTES, render_faces
 from dfcvae.errors import UserError
-from dfcvae.evaluation import frechet_distance
 from dfcvae.fitted import latent_folder
 from dfcvae.latent import AttributeVectors, Prior
 from dfcvae.training import train
@@ -237,18 +236,3 @@ def test_edits_are_told_from_files(tmp_path, monkeypatch):
     assert edits == {"Smiling": (1.5, 1.5), "Male": (-2, 0.5), "5_o_Clock_Shadow": (3, 3)}
     with pytest.raises(UserError, match="got 'Male=1:2:3'"):
         parse_edits(["Male=1:2:3"])
-
-
-def test_the_fitted_gaussian_is_nearer_to_the_latents_than_the_standard_one(run, capsys):
-    """What a prior is for, on the tiny model: its draws look more like what the encoder makes of faces."""
-    from dfcvae.data import data_of, load_faces
-    from dfcvae.fitted import fit_prior, posteriors
-
-    vae, splits = VAE.load(run), load_faces(data_of(run, held_out=False), progress=False)
-    mu, logvar = posteriors(vae, splits["test"])
-    z = mu + (logvar / 2).exp() * torch.randn(mu.shape)
-    distances = [
-        frechet_distance(z, prior.sample(len(z), generator=torch.Generator().manual_seed(0)))
-        for prior in (fit_prior(vae, "gaussian", splits), Prior.standard(vae.latent_dim))
-    ]
-    assert distances[0] < distances[1]

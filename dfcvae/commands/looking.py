@@ -139,18 +139,15 @@ def neighbours(
 
 def _vectors_table(vae: "VAE", vectors: "AttributeVectors", test: "Faces") -> "Table":
     """How well the position along each vector predicts the attribute: the AUROC on held-out faces."""
-    from torchmetrics.functional.classification import binary_auroc
-
+    from dfcvae.attribute_network import attribute_scores
     from dfcvae.fitted import posteriors
     from dfcvae.report.blocks import Table
 
     mu, _ = posteriors(vae, test)
-    rows = []
-    for name, vector in zip(vectors.names, vectors.vectors, strict=True):
-        has = test.attributes[: len(mu), test.names.index(name)]
-        varies = 0 < int(has.sum()) < len(has)
-        score = mu @ vector  # standardised, as the metric takes a sigmoid, in which large numbers would be ties
-        score = (score - score.mean()) / score.std().clamp_min(1e-9)
-        auroc = f"{float(binary_auroc(score, has.long())):.3f}" if varies else "-"
-        rows.append([name, f"{float(vector.norm()):.2f}", auroc])
+    along = mu @ vectors.vectors.T  # standardised, as the metric takes a sigmoid, in which large numbers would be ties
+    along = (along - along.mean(dim=0)) / along.std(dim=0).clamp_min(1e-9)
+    has = test.attributes[: len(mu), [test.names.index(name) for name in vectors.names]]
+    scores = attribute_scores(along, has, vectors.names)
+    lengths = dict(zip(vectors.names, vectors.vectors.norm(dim=1).tolist(), strict=True))
+    rows = [[name, f"{length:.2f}", f"{scores[name]['auroc']:.3f}"] for name, length in lengths.items()]
     return Table(["attribute", "length", "AUROC, held-out"], rows)

@@ -99,7 +99,7 @@ def ablate(
     """
     import sys
 
-    from dfcvae.ablate import Place, do_one, prepare
+    from dfcvae.ablate import Place, do_run, prepare
     from dfcvae.ablate import ablate as run_study
     from dfcvae.study import read_study, slurm_script
     from dfcvae.study_report import study_report
@@ -120,7 +120,7 @@ def ablate(
     elif only:
         if only not in runs:
             raise UserError(f"There is no run {only!r}{nearest(only, runs)} in {found.name}.")
-        do_one(found, place, only)
+        do_run(*prepare(found, place, progress=False), only)
     elif report:
         sys.stdout.write(f"Report: {study_report(*prepare(found, place), {})}\n")
     else:

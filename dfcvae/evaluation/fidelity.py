@@ -41,10 +41,9 @@ def fidelity(
 
     Returns:
         For ``clean``, every kind, and ``all`` of them together, by tap: ``unexplained``, the fraction of the variance
-        of the teacher's features that no linear map of the student's channels explains; ``rank``, the Spearman
-        correlation over faces of the two distances from the original; ``cosine``, the mean over faces of the cosine
-        between the gradients of these distances with respect to the disturbed image. A distance is the mean square
-        over C, H and W, in the networks' own features, as in a perceptual loss. Clean faces have no distance.
+        of the teacher's features that no linear map of the student's channels explains; but for clean faces ``rank``,
+        the Spearman correlation over faces of the two distances from the original (mean squares over C, H and W, as in
+        a perceptual loss), and ``cosine``, the mean cosine between their gradients with respect to the disturbed image.
     """
     kinds = kinds or DISTURBANCES | UNSEEN
     generator = seeded_generator(0, Stream.EVALUATION)

@@ -21,7 +21,6 @@ from dfcvae.weights import read_state_dict, verified_imagenet_file
 
 TINY = sys.float_info.min
 AT_ONCE = 25  # images of 227 pixels, whose largest layers take 80 MB
-MOST_CLASSES = 1_000_000
 STRANGERS = "_strangers"  # ends the names of measures of two different people
 COSINE, DISTANCE = "cosine", "distance"
 IMAGENET = "imagenet"
@@ -41,18 +40,14 @@ Run = Callable[[Tensor], dict[str, Tensor]]  # prepared images (N, 3, S, S) to t
 
 @dataclass(frozen=True)
 class JudgeFile:
-    """A judge as its YAML file describes it; docs/evaluation.md explains the fields. Every value is checked.
-
-    Raises:
-        UserError: for a bad value, with the field's name.
-    """
+    """A judge as its YAML file describes it; docs/evaluation.md explains the fields. Every value is checked."""
 
     name: str  # prefix of its measures: NAME/cosine
     size: Side  # pixels of a side of the images that the network takes
     channels: Literal["RGB", "BGR"]  # the order in which it takes them
-    range: int  # value of white: 1 or 255
-    mean: Sequence[Finite]  # subtracted, in the order of `channels` and on the scale of `range`
-    std: Sequence[Above]  # divides afterwards
+    range: Literal[1, 255]  # value of white
+    mean: tuple[Finite, Finite, Finite]  # subtracted, in the order of `channels` and on the scale of `range`
+    std: tuple[Above, Above, Above]  # divides afterwards
     network: str | None = None  # a classification network of torchvision
     weights: str | None = None  # its state dict, or imagenet
     onnx: str | None = None  # a file, instead of both
@@ -63,14 +58,9 @@ class JudgeFile:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        three = "three numbers, one for each channel"
         rules = [
             ("name", NAME.fullmatch(self.name), NAME_RULE),
             ("name", self.name not in RESERVED, f"none of {', '.join(RESERVED)}"),
-            ("range", self.range in (1, 255), "1 or 255, the value of white"),
-            ("mean", len(self.mean) == 3, three),
-            ("std", len(self.std) == 3, three),
-            ("layers", len(set(self.layers)) == len(self.layers), "each name once"),
             ("network", (self.network is None) != (self.onnx is None), "either network (torchvision) or onnx (a file)"),
             ("weights", (self.network is None) == (self.weights is None), "a file or imagenet, with network only"),
         ]
@@ -87,11 +77,7 @@ class JudgeFile:
 
     @classmethod
     def of(cls, plain: Any, folder: Path) -> "JudgeFile":
-        """From the fields of a YAML file in a folder; null is the default.
-
-        Raises:
-            UserError: if a field is missing, unknown or bad.
-        """
+        """From the fields of a YAML file in a folder; null is the default."""
         known = [field.name for field in fields(cls) if field.name != "folder"]
         if not isinstance(plain, dict):
             raise UserError(f"expected fields (name: value), such as {', '.join(REQUIRED)}.")
@@ -105,11 +91,7 @@ class JudgeFile:
         return cls(**given, folder=folder)
 
     def file(self) -> Path:
-        """The ONNX or weights file.
-
-        Raises:
-            UserError: if it is missing, or ImageNet weights can be neither found nor downloaded.
-        """
+        """The ONNX or weights file; ImageNet weights are downloaded if missing."""
         if self.weights == IMAGENET:
             return verified_imagenet_file(str(self.network))
         field, name = ("onnx", self.onnx) if self.onnx else ("weights", self.weights)
@@ -146,11 +128,7 @@ class NetworkJudge:
 
     @classmethod
     def load(cls, path: str | Path, device: Device = "cpu") -> "NetworkJudge":
-        """From its YAML file; experiments/judges holds examples.
-
-        Raises:
-            UserError: as of the class, with the path of the file.
-        """
+        """From its YAML file; experiments/judges holds examples."""
         path = Path(path)
         plain = read_yaml(path, "a judge description as in experiments/judges")
         try:
@@ -220,12 +198,11 @@ def stranger_of(rows: Tensor, images: int) -> Tensor:
 
 
 def _alike(a: Seen, b: Seen) -> dict[str, Tensor]:
-    values = {COSINE: functional.cosine_similarity(a[0], b[0], dim=1)}
+    values, distances = {COSINE: functional.cosine_similarity(a[0], b[0], dim=1)}, []
     for name in a[1]:  # activations (N, C, H, W) or (N, C)
         u, v = (functional.normalize(h.float(), dim=1, eps=1e-10) for h in (a[1][name], b[1][name]))
-        distance = (u - v).square().sum(dim=1).reshape(len(u), -1).mean(dim=1)
-        values[DISTANCE] = values.get(DISTANCE, 0) + distance
-    return values
+        distances.append((u - v).square().sum(dim=1).reshape(len(u), -1).mean(dim=1))
+    return values | ({DISTANCE: torch.stack(distances).sum(dim=0)} if distances else {})
 
 
 def _torchvision_network(about: JudgeFile, weights: Path, device: Device) -> tuple[Run, str]:
@@ -273,7 +250,7 @@ def _loaded(arch: str, weights: Path) -> tuple[nn.Module, str]:
         head = [name for name, module in network.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))][-1]
         ours = network.state_dict()[f"{head}.weight"]
         theirs = state.get(f"{head}.weight", ours)
-        if theirs.shape[1:] == ours.shape[1:] and len(ours) != len(theirs) <= MOST_CLASSES:
+        if theirs.shape[1:] == ours.shape[1:] and len(theirs) != len(ours):
             network = get_model(arch, weights=None, num_classes=len(theirs))
     try:
         network.load_state_dict({key: v.float() if v.is_floating_point() else v for key, v in state.items()})

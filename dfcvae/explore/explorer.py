@@ -25,10 +25,6 @@ MOST_FACES = 2_000  # to start from
 class Explorer:
     """A model and what is known of its latent space. All browser tabs share it.
 
-    Args:
-        model: a run folder, a checkpoint, an exported folder, or the name of a model that ships with the package.
-        source: where the faces come from (default: as in training).
-
     Attributes:
         name: of the model.
         trained: the model, its priors and attribute vectors.
@@ -37,9 +33,6 @@ class Explorer:
         of_faces: what they are, in words.
         kinds: the priors there are: saved ones, and those that can be fitted because the faces are on this machine.
         default_prior: the saved mixture if there is one, else N(0, I).
-
-    Raises:
-        UserError: if there is no such model.
     """
 
     def __init__(self, model: str | Path, source: str | None = None):

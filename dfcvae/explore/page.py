@@ -1,10 +1,12 @@
 """The page: the current face at the top, and below it a panel for each thing to do with it."""
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from nicegui import ui
 from nicegui.events import GenericEventArguments, UploadEventArguments
+from torch import Tensor
 
 from dfcvae.errors import UserError, printable
 from dfcvae.explore.explorer import Explorer, data_url
@@ -22,6 +24,9 @@ STEPS = 101  # between two faces: more than a slider on a screen can resolve
 SAMPLES = 8
 TELLING = ("Smiling", "Male", "Young", "Eyeglasses", "Blond_Hair", "Bangs", "Heavy_Makeup", "Wearing_Hat")
 
+Known = tuple[list[Range], str, Callable[[Tensor, list[float]], Tensor]]
+"""Sliders, a sentence about them, and what moves a latent (D,) by their values."""
+
 
 def page(explorer: Explorer) -> None:
     """Build the page for one browser tab."""
@@ -37,7 +42,12 @@ def page(explorer: Explorer) -> None:
                 f"{'grey' if about['channels'] == 1 else 'RGB'}, {about['latent_dim']} latent dimensions"
             ).classes("about")
         choose(session)
-        panels = {"Edit": edit, "Traverse": traverse, "Interpolate": interpolate, "Sample": sample}
+        panels: dict[str, Callable[[Session], None]] = {
+            "Edit": partial(slide, name="edit", known=attributes),
+            "Traverse": partial(slide, name="traverse", known=dimensions),
+            "Interpolate": interpolate,
+            "Sample": sample,
+        }
         with ui.tabs().props("align=left no-caps dense") as tabs:
             for name in panels:
                 ui.tab(name)
@@ -103,15 +113,46 @@ def choose(session: Session) -> None:
     session.chosen.subscribe(show)
 
 
-def edit(session: Session) -> None:
-    """Original, reconstruction and edited face side by side, with a slider for every attribute.
+def attributes(explorer: Explorer) -> Known | str:
+    """A slider for every attribute, the most telling first."""
+    vectors = explorer.vectors()
+    if isinstance(vectors, str):
+        return f"There are no attributes to edit. {vectors}"
+    order = sorted(vectors.names, key=lambda name: TELLING.index(name) if name in TELLING else len(TELLING))
 
-    An edit stays when another face is chosen.
-    """
+    def move(z: Tensor, values: list[float]) -> Tensor:
+        return vectors.edit(z[None], dict(zip(order, values, strict=True)))[0]
+
+    ranges = [Range(name.replace("_", " "), -3, 3) for name in order]
+    return ranges, "1 is the distance between faces without and with the attribute.", move
+
+
+def dimensions(explorer: Explorer) -> Known:
+    """A slider for each of the most informative latent dimensions."""
+    indices, nats = explorer.dimensions()
+    shown = indices[:DIMENSIONS]
+    labels = [f"z[{dimension}]" for dimension in shown]
+    about = "The first latent dimensions; ranking them by information needs held-out faces."
+    if nats:
+        labels = [f"{label}, {kl:.2f} nats" for label, kl in zip(labels, nats, strict=False)]
+        about = (
+            f"The most informative dimensions, by their mean KL over {explorer.of_faces}s; {sum(nats):.1f} nats in all."
+        )
+
+    def move(z: Tensor, values: list[float]) -> Tensor:
+        z = z.clone()
+        z[shown] += torch.tensor(values)
+        return z
+
+    return [Range(label, -REACH, REACH) for label in labels], about, move
+
+
+def slide(session: Session, name: str, known: Callable[[Explorer], Known | str]) -> None:
+    """Original, reconstruction and moved face side by side, with sliders that stay when another face is chosen."""
     with ui.element("div").classes("pictures"):
-        original = Picture("Original", "edit-original")
-        reconstruction = Picture("Reconstruction", "edit-reconstruction")
-        edited = Picture("Edited", "edit-edited", main=True)
+        original = Picture("Original", f"{name}-original")
+        reconstruction = Picture("Reconstruction", f"{name}-reconstruction")
+        changed = Picture("Moved", f"{name}-moved", main=True)
 
     def show(face: Face, picture: str) -> None:
         original.figure.set_visibility(face.original is not None)
@@ -120,35 +161,33 @@ def edit(session: Session) -> None:
         reconstruction.show(picture)
 
     async def build() -> None:
-        vectors = await in_thread(session.explorer.vectors)
+        found = await in_thread(known, session.explorer)
         waiting.delete()
-        if isinstance(vectors, str):
-            edited.figure.set_visibility(False)
+        if isinstance(found, str):
+            changed.figure.set_visibility(False)
             with panel:
-                ui.label(f"There are no attributes to edit. {vectors}").classes("sentence")
+                ui.label(found).classes("sentence")
             return
-        order = sorted(vectors.names, key=lambda name: TELLING.index(name) if name in TELLING else len(TELLING))
-
-        def moved() -> torch.Tensor:
-            return vectors.edit(session.face.z[None], dict(zip(order, sliders.values, strict=True)))[0]
+        ranges, about, move = found
 
         @newest
         async def draw() -> None:
-            edited.show(await session.picture(moved()))
+            changed.show(await session.picture(move(session.face.z, sliders.values)))
 
         async def save() -> None:
-            edits = [f"{name} {value:+g}" for name, value in zip(order, sliders.values, strict=True) if value]
-            await session.save(", ".join(edits) or "not edited", moved())
+            pairs = zip(ranges, sliders.values, strict=True)
+            moved = [f"{given.label} {value:+g}" for given, value in pairs if value]
+            await session.save(", ".join(moved) or "not moved", move(session.face.z, sliders.values))
 
         def reset() -> None:
-            sliders.values = [0] * len(order)
+            sliders.values = [0] * len(ranges)
 
         with panel:
             with ui.element("div").classes("controls"):
-                button("Reset", reset)
-                button("Save picture", save)
-                ui.label("1 is the distance between faces without and with the attribute.").classes("sentence")
-            sliders = Sliders([Range(name.replace("_", " "), -3, 3) for name in order], draw)
+                button("Reset", reset).props(f'aria-label="Reset {name}"')
+                button("Save picture", save).props(f'aria-label="Save picture, {name}"')
+                ui.label(about).classes("sentence")
+            sliders = Sliders(ranges, draw)
         session.chosen.subscribe(draw)
         await draw()
 
@@ -156,55 +195,6 @@ def edit(session: Session) -> None:
     panel = ui.element("div")
     with panel:
         waiting = ui.label("Attribute vectors are loaded, or fitted once, which may take minutes.").classes("sentence")
-    ui.timer(0, build, once=True)
-
-
-def traverse(session: Session) -> None:
-    """The face before and after moving single latent dimensions, with a slider for each of the most informative."""
-    explorer = session.explorer
-    with ui.element("div").classes("pictures"):
-        reconstruction = Picture("Reconstruction", "traverse-reconstruction")
-        moved = Picture("Moved", "traverse-moved", main=True)
-
-    async def build() -> None:
-        indices, nats = await in_thread(explorer.dimensions)
-        dimensions = indices[:DIMENSIONS]
-        labels = [f"z[{dimension}]" for dimension in dimensions]
-        about = "The first latent dimensions; ranking them by information needs held-out faces."
-        if nats:
-            labels = [f"{label}, {kl:.2f} nats" for label, kl in zip(labels, nats, strict=False)]
-            about = (
-                "The most informative latent dimensions, by their mean KL over "
-                f"{explorer.of_faces}s; {sum(nats):.1f} nats in total."
-            )
-
-        def latent() -> torch.Tensor:
-            z = session.face.z.clone()
-            z[dimensions] = torch.tensor(sliders.values)
-            return z
-
-        @newest
-        async def draw() -> None:
-            moved.show(await session.picture(latent()))
-
-        def reset() -> None:
-            sliders.values = session.face.z[dimensions].tolist()
-
-        async def show(*_: object) -> None:
-            reset()
-            await draw()
-
-        with panel:
-            with ui.element("div").classes("controls"):
-                button("Reset dimensions", reset)
-                button("Save", lambda: session.save("moved", latent()))
-                ui.label(about).classes("sentence")
-            sliders = Sliders([Range(label, -REACH, REACH) for label in labels], draw)
-        session.chosen.subscribe(show)
-        await show()
-
-    session.chosen.subscribe(lambda _, picture: reconstruction.show(picture))
-    panel = ui.element("div")
     ui.timer(0, build, once=True)
 
 

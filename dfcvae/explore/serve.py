@@ -19,8 +19,7 @@ def serve(
     """Serve the page of a model until Ctrl+C.
 
     Args:
-        model: a run folder, a checkpoint, an exported folder, or the name of a model that ships with the package.
-        source: where the faces come from (default: as in training).
+        model: see `Explorer`, as for ``source``.
         host: address to listen on; with a loopback address only this machine can reach the page.
         port: to listen on.
         show: open the page in the browser.

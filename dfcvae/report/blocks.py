@@ -4,7 +4,7 @@ import base64
 import csv
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -24,7 +24,6 @@ STYLE = """
 }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper) }
 body { max-width: 68rem; margin: 2rem auto; padding: 0 1rem }
-a { color: inherit }
 h1, h2 { line-height: 1.2; font-weight: 600 } h2 { margin-top: 2.5rem }
 figure { margin: 1rem 0 } img { max-width: 100%; background: #fff }
 figcaption, small { color: var(--faint) } figcaption { font-size: .9rem } small { font-size: .78rem }
@@ -47,35 +46,7 @@ details { margin: 1rem 0 } summary { cursor: pointer }
   .wide + figcaption::before { content: "\\2194  scroll sideways. " }
 }
 """
-LINK, CODE = re.compile(r"\[([^\]]+)\]\(([^)]+)\)"), re.compile(r"`([^`]+)`")
-
-
-@dataclass(frozen=True)
-class Heading:
-    """The title of a section."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Paragraph:
-    """Text, with ``[words](address)`` and `` `code` `` as in Markdown."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Items:
-    """A list of paragraphs."""
-
-    texts: Sequence[str]
-
-
-@dataclass(frozen=True)
-class Preformatted:
-    """Text in a fixed-width font, line by line."""
-
-    text: str
+NEXT_ITEM, CODE = "\n* ", re.compile(r"`([^`]+)`")
 
 
 @dataclass(frozen=True)
@@ -145,7 +116,13 @@ class Folded:
     blocks: Sequence["Block"]
 
 
-Block = Heading | Paragraph | Items | Preformatted | Table | Drawing | Folded
+Block = str | Table | Drawing | Folded
+"""A string is Markdown: a heading, a list, preformatted text between fences, or a paragraph with `` `code` ``."""
+
+
+def items(texts: Sequence[str]) -> str:
+    """A list of paragraphs."""
+    return "\n".join(f"* {text}" for text in texts)
 
 
 def write_report(
@@ -157,8 +134,9 @@ def write_report(
     """
     out = Path(out)
     (out / "figures").mkdir(parents=True, exist_ok=True)
-    for drawing in drawings(blocks):
-        drawing.save(out / "figures")
+    for block in blocks:
+        if isinstance(block, Drawing):
+            block.save(out / "figures")
     if numbers is not None:
         (out / "metrics.json").write_text(json.dumps(numbers, indent=2) + "\n")
     (out / "report.md").write_text(f"# {title}\n\n" + "\n\n".join(map(markdown, blocks)) + "\n", encoding="utf-8")
@@ -169,26 +147,17 @@ def write_report(
     return out / "report.html"
 
 
-def drawings(blocks: Sequence[Block]) -> Iterator[Drawing]:
-    """The drawings among blocks, folded ones included."""
-    for block in blocks:
-        if isinstance(block, Drawing):
-            yield block
-        elif isinstance(block, Folded):
-            yield from drawings(block.blocks)
-
-
 def html(block: Block, figures: Path) -> str:
     """A block as HTML, with the pictures of the folder of figures embedded."""
     match block:
-        case Heading(text):
-            return f"<h2>{escape(text)}</h2>"
-        case Paragraph(text):
-            return f"<p>{_inline(text)}</p>"
-        case Items(texts):
-            return f"<ul>{''.join(f'<li>{_inline(text)}</li>' for text in texts)}</ul>"
-        case Preformatted(text):
-            return f"<pre>{escape(text)}</pre>"
+        case str() if block.startswith("## "):
+            return f"<h2>{escape(block.removeprefix('## '))}</h2>"
+        case str() if block.startswith("* "):
+            return f"<ul>{''.join(f'<li>{_inline(text)}</li>' for text in block[2:].split(NEXT_ITEM))}</ul>"
+        case str() if block.startswith("```"):
+            return f"<pre>{escape(block.strip('`').strip())}</pre>"
+        case str():
+            return f"<p>{_inline(block)}</p>"
         case Table(header, rows, bold):
             top = "".join(f"<th>{escape(name)}</th>" for name in header)
             escaped = Table(header, [[escape(cell) for cell in row] for row in Table(header, rows).cells()], bold)
@@ -211,20 +180,14 @@ def _cell(text: str) -> str:
 
 
 def _inline(text: str) -> str:
-    return CODE.sub(r"<code>\1</code>", LINK.sub(r'<a href="\2">\1</a>', escape(text)))
+    return CODE.sub(r"<code>\1</code>", escape(text))
 
 
 def markdown(block: Block) -> str:
     """A block as Markdown; pictures are those in the folder ``figures``."""
     match block:
-        case Heading(text):
-            return f"## {text}"
-        case Paragraph(text):
-            return text
-        case Items(texts):
-            return "\n".join(f"* {text}" for text in texts)
-        case Preformatted(text):
-            return f"```\n{text.rstrip()}\n```"
+        case str():
+            return block
         case Table(header, _, _):
             lines = [header, ["---"] * len(header), *block.cells("**", "**")]
             plain = ([cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines)

@@ -1,6 +1,5 @@
 """Trained models side by side: the same faces, the same latents, measures with their differences, what each cost."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from dfcvae.device import pick_device
 from dfcvae.evaluation import Measurements
 from dfcvae.images import to_float
 from dfcvae.report import tables
-from dfcvae.report.blocks import Block, Folded, Heading, Items, Paragraph, Preformatted, write_report
+from dfcvae.report.blocks import Block, Folded, items, write_report
 from dfcvae.report.evaluated import Evaluated, as_text, evaluate_model, this_machine
 from dfcvae.report.models import Model, cost_table, learning_curves, listed, load_models, notes, settings_table
 from dfcvae.report.observers import FIT_JUDGE, JudgeFiles, Observers, judge_warnings
@@ -51,7 +50,6 @@ class Results:
     warnings: Sequence[str] = ()  # of judges, see `judge_warnings`
     seeds: Sequence[int] = (0,)  # of the trainings, where a study chose them
     seed: int = 0  # of samples and resampled images
-    out: Path | None = None  # folder of the report, from which the models' settings are linked
 
     def vaes(self) -> dict[str, VAE]:
         """The models' networks by name."""
@@ -75,23 +73,17 @@ def compare(
     about: str = "",
     progress: bool = True,
 ) -> Path:
-    """Compare models on the test split of the first one's data: ``report.html``, ``report.md``, ``metrics.json``.
+    """Compare models with the first one on the test split of its data; write a report and ``metrics.json``.
 
     Args:
-        paths: two models or more; the first is what the others are compared with.
-        out: folder of the report.
+        paths: two models or more.
+        out: folder of the report, whose HTML file is returned.
         source: other faces.
-        judge: files of judges that none of the models was trained with: at most one attribute network, and
-            descriptions of other networks (YAML).
-        fid: weights of Inception for FID and KID: a file, or ``"download"``.
-        lpips: download what LPIPS needs, where it is missing.
+        judge: see `Observers.load`, as for ``fid`` and ``lpips``.
         seed: of samples, draws and resampled images.
         title: of the report (default: the models' names).
         about: how the models came about.
         progress: show bars.
-
-    Returns:
-        The path of the HTML report.
 
     Raises:
         UserError: if models take images of different shapes, or cannot be loaded.
@@ -107,10 +99,10 @@ def compare(
         evaluated[name] = [evaluate_model(model, data, splits, observers, seed=seed, cache=cache, progress=progress)]
     experiments = {name: model.experiment for name, model in models.items()}
     warnings = judge_warnings(observers, experiments, splits["test"])
-    results = Results(data, splits, models, evaluated, warnings, seed=seed, out=out)
+    results = Results(data, splits, models, evaluated, warnings, seed=seed)
     measured_on = f"{len(splits['test']):,} test faces of {source_name(data)}, {data.size} pixels."
     text = f"{about} Measured on {measured_on}".lstrip()
-    blocks = comparison(results, [Paragraph(text)], measures(results))
+    blocks = comparison(results, [text], measures(results))
     numbers = {name: found.as_json(seed) for name, (found,) in evaluated.items()}
     return write_report(title or f"{listed(list(models))}: a comparison", blocks, out, numbers)
 
@@ -127,34 +119,34 @@ def comparison(
     x = to_float(test.images[frontal_first(test)[:FACES]]).to(pick_device())
     pairs = x[: 4 if len(x) >= 4 and len(vaes) <= FEW else 2]
     curves = learning_curves(results.models)
-    drawn: list[Block] = [Heading("Learning curves"), curves] if curves else []
+    drawn: list[Block] = ["## Learning curves", curves] if curves else []
     measured = next(iter(results.evaluated.values()))[0].measured.values()
     cards = {name: found.card for name, (found, *_) in results.evaluated.items()}
     mixtures = {name: model.mixture for name, model in results.models.items() if model.mixture}
     cautions = [*notes(results.models, results.data), *too_few_steps(results)]
     return [
         *about,
-        *([Items(cautions)] if cautions else []),
-        Heading("Reconstructions"),
+        *([items(cautions)] if cautions else []),
+        "## Reconstructions",
         reconstructions(vaes, x),
         *found,
-        Paragraph(tables.READING),
+        tables.READING,
         Folded("What the measures mean", [tables.meanings(measured)]),
-        Heading("Samples"),
+        "## Samples",
         samples(vaes, FACES, lines=2 if len(vaes) <= FEW else 1, seed=seed, mixtures=mixtures),
         *distances(results),
-        Heading("Interpolation"),
+        "## Interpolation",
         interpolations(vaes, pairs, STEPS),
         *more,
         *drawn,
-        Heading("Cost"),
+        "## Cost",
         cost_table(results.models),
-        Heading("Settings that differ"),
-        *settings_section(results.models, results.out),
-        Heading("Protocol"),
-        Folded("How the numbers were obtained", [Preformatted(as_text(cards | {"report": this_machine()}))]),
-        Heading("What next"),
-        Items(next_steps(results)),
+        "## Settings that differ",
+        *tables.limited(settings_table(results.models), "More settings"),
+        "## Protocol",
+        Folded("How the numbers were obtained", [f"```\n{as_text(cards | {'report': this_machine()})}```"]),
+        "## What next",
+        items(next_steps(results)),
     ]
 
 
@@ -168,13 +160,13 @@ def measures(results: Results) -> list[Block]:
     differences = tables.differences(results.runs(), results.seed)
     minus = tables.differences_table(first, differences, verdicts=not too_few_steps(results))
     return [
-        Heading("Measures"),
-        *map(Paragraph, results.warnings),
+        "## Measures",
+        *results.warnings,
         *tables.limited(values, "More measures", across),
-        Paragraph(OVER_SEEDS if several else OVER_FACES),
+        OVER_SEEDS if several else OVER_FACES,
         *conclusions(results, differences),
-        Heading(f"Differences from {first}"),
-        Paragraph(PAIRED_SEEDS if several else PAIRED_FACES),
+        f"## Differences from {first}",
+        PAIRED_SEEDS if several else PAIRED_FACES,
         *tables.limited(minus, "More differences", across),
     ]
 
@@ -198,7 +190,7 @@ def conclusions(results: Results, differences: tables.Estimates) -> list[Block]:
         named = {word: [tables.title(m) for m in verdicts if verdicts[m] == word] for word in ("better", "worse")}
         parts = [f"{word} in {listed(names)}" for word, names in named.items() if names]
         said.append(f"{name}, against {next(iter(results.models))}: {'; '.join(parts) or 'no clear difference'}.")
-    return [Items(said if len(results.seeds) > 1 else [*said, ONE_TRAINING])]
+    return [items(said if len(results.seeds) > 1 else [*said, ONE_TRAINING])]
 
 
 def next_steps(results: Results) -> list[str]:
@@ -213,22 +205,10 @@ def next_steps(results: Results) -> list[str]:
     return [*steps, "Look at one model: `dfcvae traverse RUN`, `dfcvae probe RUN`, `dfcvae explore`."]
 
 
-def settings_section(models: Mapping[str, Model], out: Path | None) -> list[Block]:
-    """The settings that differ, with links to all of them from a report in a folder."""
-    files = {name: model.folder / "config.yaml" for name, model in models.items()}
-    links = [
-        f"[{name}]({Path(os.path.relpath(file, out)).as_posix()})"
-        for name, file in files.items()
-        if out is not None and file.is_file()
-    ]
-    full: list[Block] = [Paragraph(f"In full: {listed(links)}.")] if links else []
-    return [*tables.limited(settings_table(models), "More settings"), *full]
-
-
 def distances(results: Results) -> list[Block]:
     """How far samples are from faces, beside reconstructions and the floor; nothing where it was not measured."""
     found = tables.distances(results.runs())
     if not found:
         return []
     others = [Folded(table.header[0], [table]) for table in found[1:]]
-    return [Paragraph(AGAINST), *tables.limited(found[0], "More sets"), *others]
+    return [AGAINST, *tables.limited(found[0], "More sets"), *others]

@@ -81,8 +81,6 @@ def settings_table(models: Mapping[str, Model]) -> Table:
         nothing = set(shown) == {"-", "None"}  # absent in one, null in another
         if key != "name" and len(set(shown)) > 1 and not nothing:
             rows.append([key, *shown])
-    machines = [_machine(model.folder) for model in models.values()]
-    rows += [["machine", *machines]] if len(set(machines)) > 1 else []
     return Table(["setting", *models], rows or [["none", *["" for _ in models]]])
 
 
@@ -130,11 +128,6 @@ def _plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else str(value)
-
-
-def _machine(folder: Path) -> str:
-    file = folder / "environment.json"
-    return str(json.loads(file.read_text())["machine"]) if file.is_file() else "not recorded"
 
 
 def cost_table(models: Mapping[str, Model]) -> Table:

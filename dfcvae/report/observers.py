@@ -4,14 +4,12 @@ import filecmp
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
 from torch.nn.functional import cosine_similarity
-from torchmetrics.functional.classification import binary_auroc
 
-from dfcvae.attribute_network import AttributeNetwork
+from dfcvae.attribute_network import AttributeNetwork, attribute_scores
 from dfcvae.data import Faces
 from dfcvae.device import pick_device
 from dfcvae.errors import UserError
@@ -71,7 +69,13 @@ class Observers:
 
     @classmethod
     def load(cls, judge: JudgeFiles, fid: str | None, lpips: bool) -> "Observers":
-        """Those that the options ``--judge``, ``--fid`` and ``--lpips`` name; LPIPS also where its weights are present.
+        """Those that the options of the commands name.
+
+        Args:
+            judge: files of judges that no model was trained with: at most one attribute network, and descriptions of
+                other networks (YAML).
+            fid: weights of Inception for FID and KID: a file, or ``"download"``.
+            lpips: download what LPIPS needs, where it is missing.
 
         Raises:
             UserError: if a file is of the wrong kind, corrupted or cannot be downloaded, or two judges have one name.
@@ -162,11 +166,10 @@ def _near_chance(observers: Observers, faces: Faces) -> list[str]:
     if judge and names:
         truth = faces.attributes[:, [faces.names.index(name) for name in names]]
         logits = judge.network.logits(faces)[:, [judge.network.names.index(name) for name in names]]
-        varied = [i for i in range(len(names)) if 0 < int(truth[:, i].sum()) < len(truth)]
-        scores = [float(binary_auroc(logits[:, i], truth[:, i].long())) for i in varied]
-        if scores and fmean(scores) < GUESSING:
+        auroc = attribute_scores(logits, truth, tuple(names))["mean"]["auroc"]
+        if auroc < GUESSING:
             found.append(
-                f"The attribute-trained judge is near chance on these faces (mean AUROC {fmean(scores):.2f}, guessing "
+                f"The attribute-trained judge is near chance on these faces (mean AUROC {auroc:.2f}, guessing "
                 "has 0.5), so its measures say little: train it for longer (--training.epochs) or on more faces, or "
                 f"use {FIT_JUDGE}."
             )

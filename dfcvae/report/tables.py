@@ -1,7 +1,7 @@
 """Measures by short names, in tables: with intervals, against another model, over seeds."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import isfinite, isnan
 
@@ -75,6 +75,7 @@ KINDS = {  # of distances between sets, `dfcvae.evaluation.measure_samples`
 }
 SPACES = {"judge": ATTRIBUTE_JUDGE, "inception": "Inception"}  # in whose features; a judge of another kind has a name
 NAMED = {"frechet_inception": "fid", "kernel_inception": "kid"}  # which are defined in Inception's features alone
+UNNAMED = {name: key for key, name in NAMED.items()}
 HEADLINE = ("mse", "ssim", "lpips_alex", COSINE, DISTANCE, "attribute_agreement", "features/relu3_1", "sharpness", "kl")
 Runs = Mapping[str, Sequence[Measurements]]
 """What was measured of every training, in the order of seeds, by model."""
@@ -87,27 +88,15 @@ def distance_keys(space: str) -> list[str]:
     return [NAMED.get(f"{kind}_{space}", f"{kind}_{space}") for kind in KINDS]
 
 
-def spaces_of(rows: Iterable[str]) -> list[str]:
-    """The spaces that a set of images was measured in."""
-    return list(dict.fromkeys("inception" if key in NAMED.values() else key.partition("_")[2] for key in rows))
-
-
-def distance_names(space: str) -> list[str]:
-    """Headers of the measures of samples in a space."""
-    named = [(NAMED.get(f"{kind}_{space}"), name) for kind, name in KINDS.items()]
-    return [f"{own.upper()} {name.arrow}" if own else str(name) for own, name in named]
-
-
 def known(measure: str) -> Name | None:
     """What is known of a measure; None if nothing is."""
     of, _, what = measure.rpartition("/")
     if of and what in JUDGED:
-        return Name(f"{of}: {JUDGED[what].short}", JUDGED[what].better, JUDGED[what].meaning)
+        return replace(JUDGED[what], short=f"{of}: {JUDGED[what].short}")
     if of in SETS:
-        (space,) = spaces_of([what])
-        at = distance_keys(space).index(what)
-        name, where = distance_names(space)[at], "" if what in NAMED.values() else f" ({SPACES.get(space, space)})"
-        return Name(f"{name.split()[0]}{where}", list(KINDS.values())[at].better, SETS[of])
+        kind, _, space = UNNAMED.get(what, what).partition("_")
+        short = what.upper() if what in UNNAMED else f"{KINDS[kind].short} ({SPACES.get(space, space)})"
+        return Name(short, KINDS[kind].better, SETS[of])
     return MEASURES.get(measure)
 
 
@@ -144,7 +133,8 @@ def distances(runs: Runs) -> list[Table]:
     """How far sets of images are from the test faces, in the features of each network that was asked."""
     values = {name: [measured.values() for measured in of] for name, of in runs.items()}
     first, found = next(iter(values.values()))[0], []
-    for space in spaces_of(key.removeprefix("floor/") for key in first if key.startswith("floor/")):
+    own = [key.removeprefix("floor/") for key in first if key.startswith("floor/")]
+    for space in dict.fromkeys(UNNAMED.get(key, key).partition("_")[2] for key in own):
         keys = distance_keys(space)
         rows = [[SETS["floor"], *(f"{first[f'floor/{key}']:.4g}" for key in keys)]]  # the same for all models
         for kind, (name, of) in product(SETS, values.items()):
@@ -152,7 +142,9 @@ def distances(runs: Runs) -> list[Table]:
                 cells = [over_seeds([run[f"{kind}/{key}"] for run in of]) for key in keys]
                 label = ": ".join(filter(None, [name, SETS[kind]]))
                 rows.append([label, *(_lines(f"{cell.mean:.4g}", cell.interval) for cell in cells)])
-        found.append(Table([f"features: {SPACES.get(space, space)}", *distance_names(space)], rows))
+        pairs = zip(keys, KINDS.values(), strict=True)
+        header = [f"{key.upper() if key in UNNAMED else name.short} {name.arrow}" for key, name in pairs]
+        found.append(Table([f"features: {SPACES.get(space, space)}", *header], rows))
     return found
 
 

@@ -1,7 +1,6 @@
-"""Quality of images: PSNR and sharpness by hand, LPIPS with random weights, meshes on pictures with known grids."""
+"""Quality of images: LPIPS with random weights, meshes on pictures with known grids."""
 
 import hashlib
-import socket
 from pathlib import Path
 
 import numpy as np
@@ -16,37 +15,12 @@ from torchvision.transforms.functional import gaussian_blur
 from dfcvae.data.synthetic import render_faces
 from dfcvae.errors import UserError
 from dfcvae.evaluation import lpips_distances, quality
-from dfcvae.evaluation.quality import laplacian_variance, lpips_skipped, mesh_energy, plaid_energy, power_spectrum
+from dfcvae.evaluation.quality import lpips_skipped, mesh_energy, plaid_energy, power_spectrum
 from dfcvae.images import to_float
 
 TAPS = (1, 4, 7, 9, 11)  # of torchvision's alexnet.features: the outputs of its five ReLUs
 HEADS = Path(torchmetrics.__file__).parent / "functional/image/lpips_models/alex.pth"
 SIZE = 64
-
-
-def test_laplacian_variance_equals_a_loop():
-    images = torch.rand(2, 3, 7, 6, dtype=torch.float64)
-    for image, value in zip(images, laplacian_variance(images), strict=True):
-        grey = 0.299 * image[0] + 0.587 * image[1] + 0.114 * image[2]
-        responses = [
-            grey[i - 1, j] + grey[i + 1, j] + grey[i, j - 1] + grey[i, j + 1] - 4 * grey[i, j]
-            for i in range(1, 6)
-            for j in range(1, 5)
-        ]
-        torch.testing.assert_close(value, torch.stack(responses).var())
-
-
-@pytest.fixture
-def offline(monkeypatch, tmp_path):
-    """Empty caches, and no network."""
-
-    def refuse(*_, **__):
-        raise socket.gaierror("no network")
-
-    monkeypatch.setenv("DFCVAE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    return tmp_path / "hub" / "checkpoints"
 
 
 @pytest.fixture

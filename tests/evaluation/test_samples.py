@@ -1,7 +1,6 @@
 """Distances between sets of images, against SciPy, scikit-learn, torchmetrics (random Inception) and loops."""
 
 import hashlib
-import socket
 import sys
 
 import numpy as np
@@ -133,18 +132,6 @@ def random_inception(tmp_path_factory, torch_fidelity):
 def weights(random_inception, monkeypatch):
     monkeypatch.setattr(samples, "INCEPTION_SHA256", hashlib.sha256(random_inception.read_bytes()).hexdigest())
     return random_inception
-
-
-@pytest.fixture
-def offline(monkeypatch, tmp_path):
-    """An empty folder of torch, and no network."""
-
-    def refuse(*_, **__):
-        raise socket.gaierror("no network")
-
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    return tmp_path / "hub" / "checkpoints"
 
 
 def faces(first, count):

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from dfcvae.report.blocks import Drawing, Folded, Heading, Paragraph, Preformatted, Table, write_report
+from dfcvae.report.blocks import Drawing, Folded, Table, items, write_report
 from dfcvae.sheet import sheet
 
 
@@ -15,9 +15,10 @@ def drawing(name="faces", **data):
 
 def test_a_report_is_one_file_beside_markdown_and_figures(tmp_path):
     blocks = [
-        Heading("Part <1>"),
-        Paragraph("a & b"),
-        Preformatted("x: 1\n"),
+        "## Part <1>",
+        "a & b",
+        "```\nx: 1\n```",
+        items(["first", "`second`"]),
         Table(["name", "value"], [["one|two", 0.123456], ["three", 4.0]]),
         drawing(),
     ]
@@ -26,7 +27,8 @@ def test_a_report_is_one_file_beside_markdown_and_figures(tmp_path):
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"faces.png"}
     assert "http" not in text  # nothing is fetched
     assert 'src="figures' not in text
-    assert "<h2>Part &lt;1&gt;</h2>" in text
+    assert "<h2>Part &lt;1&gt;</h2>\n<p>a &amp; b</p>\n<pre>x: 1</pre>" in text
+    assert "<ul><li>first</li><li><code>second</code></li></ul>" in text
     tags = []
     parser = HTMLParser()
     parser.handle_starttag = lambda tag, _: tags.append(tag)
@@ -75,12 +77,11 @@ def test_bold_cells_are_marked(tmp_path):
     assert "| x < y | **0.5** | 2 |" in (tmp_path / "report.md").read_text()
 
 
-def test_folded_blocks_are_hidden_and_their_figures_saved(tmp_path):
-    folded = Folded("more & more", [Paragraph("hidden"), drawing(n=[1, 2])])
+def test_folded_blocks_are_hidden(tmp_path):
+    folded = Folded("more & more", ["hidden"])
     text = write_report("a", [folded], tmp_path).read_text()
     start, end = text.index("<details><summary>more &amp; more</summary>"), text.index("</details>")
-    assert start < text.index("<p>hidden</p>") < text.index("<img") < end
-    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"faces.png", "faces.csv"}
+    assert start < text.index("<p>hidden</p>") < end
     lines = (tmp_path / "report.md").read_text().splitlines()
     assert lines[2:5] == ["<details><summary>more &amp; more</summary>", "", "hidden"]
     assert lines[-1] == "</details>"

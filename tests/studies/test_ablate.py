@@ -21,7 +21,7 @@ from dfcvae.ablate import (
     Place,
     ablate,
     comparable,
-    do_one,
+    do_run,
     prepare,
     train_once,
     trained_network,
@@ -238,7 +238,7 @@ def test_on_two_ray_workers_one_of_which_is_killed_the_numbers_are_the_same(desk
     assert unfinished(study, place) == {}
     alone = Place(tmp_path / "alone", desk / "judge.safetensors")
     for name in study.runs():
-        do_one(study, alone, name)
+        do_run(*prepare(study, alone), name)
     again = ablate(study, alone, report=study_report, workers=1, progress=False)
     assert rows(tmp_path / "ray") == rows(again.parent)
 
