@@ -73,11 +73,12 @@ def _enlarged(image: Image.Image, times: int) -> Image.Image:
     return image.resize((image.width * times, image.height * times), Image.Resampling.BICUBIC)
 
 
-def save_png(picture: Tensor, path: str | Path) -> Path:
-    """Write one picture (3 or 1, H, W) in [0, 1] as PNG, creating its folder; returns the path."""
+def save_png(picture: Tensor | Image.Image, path: str | Path) -> Path:
+    """Write one picture, a Pillow image or (3 or 1, H, W) in [0, 1], as PNG, creating its folder; returns the path."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    to_image(picture).save(path, "PNG")
+    image = to_image(picture) if isinstance(picture, Tensor) else picture
+    image.save(path, "PNG")
     return path
 
 

@@ -8,13 +8,14 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from dfcvae.images import grid, save_animation, to_float, to_image, to_rgb, to_uint8
+from dfcvae.images import grid, save_animation, save_png, to_float, to_image, to_rgb, to_uint8
 
 SIDE = 128  # pixels; smaller faces are enlarged to at least this
 GAP = 3  # pixels between faces
 LETTERS, SMALL_LETTERS, NARROW = 13, 9, 64  # pixels: height of letters, and above faces narrower than the last
 ONE_WAY = 16  # frames of an animation, at least; with the way back 30
 SECONDS = 3.0  # of an animation, there and back
+save = save_png
 
 
 def enlarge(images: Tensor, scale: int | None = None) -> Tensor:
@@ -78,14 +79,6 @@ def lines(images: Tensor, columns: int) -> Tensor:
     """Images (N, C, H, W) as lines (R, columns, C, H, W), the last one filled up with white."""
     blank = images.new_ones(-len(images) % columns, *images.shape[1:])
     return torch.cat([images, blank]).unflatten(0, (-1, columns))
-
-
-def save(picture: Image.Image, path: str | Path) -> Path:
-    """Write a picture as PNG, creating its folder; returns the path."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, "PNG")
-    return path
 
 
 def save_moving(
