@@ -10,6 +10,7 @@ from dfcvae.data import load_faces
 from dfcvae.errors import UserError
 from dfcvae.feature_config import FeatureTraining
 from dfcvae.report.comparison import compare
+from dfcvae.report.pictures import shipped_models
 from dfcvae.training import train
 
 TITLE = "Plain VAE and DFC-VAE on synthetic faces"
@@ -45,7 +46,8 @@ def run_demo(out: str | Path, *, seed: int = 0, settings: DemoSettings | None = 
         progress: print each step and show progress bars.
 
     Raises:
-        UserError: if ``out`` is not empty, or the size or number of channels is not supported.
+        UserError: if ``out`` is not empty, the size or number of channels is not supported, or a shipped model is
+            corrupted.
     """
     out, settings = Path(out), settings or DemoSettings()
     if out.exists() and any(out.iterdir()):
@@ -53,6 +55,7 @@ def run_demo(out: str | Path, *, seed: int = 0, settings: DemoSettings | None = 
     data = DataConfig(size=settings.size, channels=settings.channels, train_images=settings.train_images)
     experiments = demo_experiments(data, settings, seed)
     build_vae(experiments[0])  # validate before drawing faces
+    shipped = shipped_models(seed)
 
     def step(number: int, what: str) -> None:
         if progress:
@@ -68,7 +71,7 @@ def run_demo(out: str | Path, *, seed: int = 0, settings: DemoSettings | None = 
         train(experiment, out / experiment.name, data=splits, progress=progress)
     step(5, "measuring")
     runs = [out / experiment.name for experiment in experiments]
-    return compare(runs, out, judge=file, seed=seed, title=TITLE, about=ABOUT, progress=progress)
+    return compare(runs, out, judge=file, seed=seed, title=TITLE, about=ABOUT, more=shipped, progress=progress)
 
 
 def demo_experiments(data: DataConfig, settings: DemoSettings, seed: int) -> list[Experiment]:

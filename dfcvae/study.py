@@ -163,3 +163,14 @@ def slurm_script(command: Sequence[str], runs: Sequence[str]) -> str:
 runs=({shlex.join(runs)})
 srun {call} --only "${{runs[$SLURM_ARRAY_TASK_ID]}}"
 """
+
+
+def wandb_sweep(command: Sequence[str], runs: Sequence[str]) -> str:
+    """A sweep over the runs, as YAML for ``wandb sweep``; the command with ``--report`` then writes the report."""
+    sweep = {
+        "name": "dfcvae-ablate",
+        "method": "grid",
+        "parameters": {"only": {"values": list(runs)}},
+        "command": ["dfcvae", *command, "${args}"],
+    }
+    return yaml.safe_dump(sweep, sort_keys=False)

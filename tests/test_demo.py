@@ -9,6 +9,7 @@ import pytest
 from dfcvae.cli import main
 from dfcvae.config import DataConfig, Experiment, ModelConfig
 from dfcvae.demo import DemoSettings, demo_experiments, run_demo
+from dfcvae.errors import UserError
 from dfcvae.feature_config import FeatureTraining
 from dfcvae.report.tables import MEASURES, OTHER_SETS
 from dfcvae.vae import VAE
@@ -30,7 +31,7 @@ def finished(tmp_path_factory):
 
 def test_a_demo_writes_everything(finished):
     folder, _ = finished
-    assert (folder / "report.html").read_text().count("<img") == 4
+    assert (folder / "report.html").read_text().count("<img") == 6  # two of the shipped models
     metrics = json.loads((folder / "metrics.json").read_text())
     assert list(metrics) == ["vae", "dfc-vae"]
     absent = {"ms_ssim", "lpips_vgg", "lpips_alex", "negative_iwae"}  # of larger pictures, or only where asked for
@@ -39,6 +40,7 @@ def test_a_demo_writes_everything(finished):
         assert all(f"{kind}frechet_judge" in measures for kind in ("samples/", *OTHER_SETS))
     text = (folder / "report.md").read_text()
     assert "| loss.features.weights | - | compact |" in text
+    assert "1.5 (left) to +2 (right)" in text
     assert "DFC-VAE compares pixels and the features of a frozen network" in text
     assert VAE.load(folder / "dfc-vae").image_shape == (3, 32, 32)
 
@@ -61,6 +63,15 @@ def test_the_objectives_and_the_network_are_those_of_the_shipped_experiments():
             shipped.loss.features.weights = "compact"
         assert demo.loss == shipped.loss
         assert demo.model == shipped.model
+
+
+def test_a_damaged_shipped_model_ends_the_demo_before_it_trains(tmp_path, monkeypatch):
+    monkeypatch.setattr("dfcvae.files.PRETRAINED", tmp_path / "package")
+    VAE("hou2016", 32, 3, 8).save(tmp_path / "package" / "broken")
+    (tmp_path / "package" / "broken" / "model.safetensors").write_bytes(b"broken")
+    monkeypatch.delattr("dfcvae.demo.load_faces")
+    with pytest.raises(UserError, match="broken"):
+        run_demo(tmp_path / "demo", settings=TINY, progress=False)
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def ablate(
     ray: str | None = None,
     only: str | None = None,
     report: bool = False,
-    print: Literal["slurm"] | None = None,
+    print: Literal["slurm", "sweep"] | None = None,
 ) -> None:
     """Train variations of an experiment at equal budget, and compare them.
 
@@ -95,13 +95,13 @@ def ablate(
         ray: do the runs on a Ray cluster: auto, or HOST:PORT.
         only: do this run alone (VARIATION-SEED), and no report.
         report: train nothing: report on what is finished.
-        print: print a SLURM job array that does the runs.
+        print: print a SLURM job array, or a sweep of Weights & Biases, that does the runs.
     """
     import sys
 
     from dfcvae.ablate import Place, do_run, prepare
     from dfcvae.ablate import ablate as run_study
-    from dfcvae.study import read_study, slurm_script
+    from dfcvae.study import read_study, slurm_script, wandb_sweep
     from dfcvae.study_report import study_report
 
     changes = [_from_anywhere(change) for change in set]
@@ -116,7 +116,7 @@ def ablate(
         command += [word for file in judges for word in ("--judge", str(file))]
         command += ["--fid", place.fid] if place.fid else []
         command += ["--lpips"] if place.lpips else []
-        sys.stdout.write(slurm_script(command, runs))
+        sys.stdout.write({"slurm": slurm_script, "sweep": wandb_sweep}[print](command, runs))
     elif only:
         if only not in runs:
             raise UserError(f"There is no run {only!r}{nearest(only, runs)} in {found.name}.")

@@ -14,6 +14,7 @@ from dfcvae.explore.session import Session, in_thread, newest
 from dfcvae.explore.widgets import ACCENT, BLANK, CSS, Picture, Range, Sliders, Thumbnail, button
 from dfcvae.images import to_float
 from dfcvae.latent import interpolate as straight
+from dfcvae.latent.groups import grouped
 from dfcvae.trained import Face
 
 THUMBNAILS = 8
@@ -22,7 +23,6 @@ DIMENSIONS = 12
 REACH = 4.0  # standard deviations of the prior, in both directions
 STEPS = 101  # between two faces: more than a slider on a screen can resolve
 SAMPLES = 8
-TELLING = ("Smiling", "Male", "Young", "Eyeglasses", "Blond_Hair", "Bangs", "Heavy_Makeup", "Wearing_Hat")
 
 Known = tuple[list[Range], str, Callable[[Tensor, list[float]], Tensor]]
 """Sliders, a sentence about them, and what moves a latent (D,) by their values."""
@@ -72,7 +72,9 @@ def choose(session: Session) -> None:
             await session.choose(face)
 
     def rejected(event: GenericEventArguments) -> None:
-        message.text = f"{printable(event.args)} is not an image file of at most {LARGEST // 2**20} MB."
+        size, file = event.args
+        wrong = f"is larger than {LARGEST // 2**20} MB" if size > LARGEST else "is not an image file"
+        message.text = f"{printable(file)} {wrong}."
 
     def turn(by: int) -> None:
         nonlocal first
@@ -97,7 +99,7 @@ def choose(session: Session) -> None:
                 label = ui.label().classes("name ellipsis")
                 upload = ui.upload(on_upload=uploaded, max_file_size=LARGEST, auto_upload=True)
                 upload.props('accept="image/*,.tif,.tiff,.bmp,.webp"')
-                upload.on("rejected", rejected, js_handler="([r]) => emit(r.file.name)")
+                upload.on("rejected", rejected, js_handler="([r]) => emit(r.file.size, r.file.name)")
                 pick = f"() => getElement({upload.id}).$refs.qRef.pickFiles()"  # browsers want it in the click itself
                 button("Upload a face").on("click", js_handler=pick)
         message = ui.label().classes("message").props("role=status aria-live=polite")
@@ -114,16 +116,17 @@ def choose(session: Session) -> None:
 
 
 def attributes(explorer: Explorer) -> Known | str:
-    """A slider for every attribute, the most telling first."""
+    """A slider for every attribute, in groups, the most telling first."""
     vectors = explorer.vectors()
     if isinstance(vectors, str):
         return f"There are no attributes to edit. {vectors}"
-    order = sorted(vectors.names, key=lambda name: TELLING.index(name) if name in TELLING else len(TELLING))
+    groups = grouped(vectors.names)
+    order = [name for names in groups.values() for name in names]
 
     def move(z: Tensor, values: list[float]) -> Tensor:
         return vectors.edit(z[None], dict(zip(order, values, strict=True)))[0]
 
-    ranges = [Range(name.replace("_", " "), -3, 3) for name in order]
+    ranges = [Range(name.replace("_", " "), -3, 3, 0, title) for title, names in groups.items() for name in names]
     return ranges, "1 is the distance between faces without and with the attribute.", move
 
 
@@ -179,6 +182,10 @@ def slide(session: Session, name: str, known: Callable[[Explorer], Known | str])
             moved = [f"{given.label} {value:+g}" for given, value in pairs if value]
             await session.save(", ".join(moved) or "not moved", move(session.face.z, sliders.values))
 
+        def search(text: str) -> None:
+            found = sliders.filter(text.strip())
+            nothing.text = "" if found else f"No attribute contains {text.strip()!r}."
+
         def reset() -> None:
             sliders.values = [0] * len(ranges)
 
@@ -186,7 +193,11 @@ def slide(session: Session, name: str, known: Callable[[Explorer], Known | str])
             with ui.element("div").classes("controls"):
                 button("Reset", reset).props(f'aria-label="Reset {name}"')
                 button("Save picture", save).props(f'aria-label="Save picture, {name}"')
+                if ranges and ranges[0].group:
+                    find = ui.input("Find an attribute", on_change=lambda event: search(event.value or ""))
+                    find.props("dense outlined clearable debounce=150")
                 ui.label(about).classes("sentence")
+            nothing = ui.label().classes("sentence").props("role=status aria-live=polite")
             sliders = Sliders(ranges, draw)
         session.chosen.subscribe(draw)
         await draw()

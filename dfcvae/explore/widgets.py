@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from nicegui import ui
 
@@ -47,34 +48,50 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class Range:
-    """Label, ends and initial value of a slider."""
+    """Label, ends and initial value of a slider, and the heading of its group."""
 
     label: str
     low: float
     high: float
     value: float = 0
+    group: str = ""
 
 
 class Sliders:
-    """Sliders with labels and numbers, in columns."""
+    """Sliders with labels and numbers, in columns; successive ones of a group are below its heading."""
 
     def __init__(self, ranges: Sequence[Range], on_change: Callable[[], Awaitable[None]], step: float = 0.1):
-        decimals = len(f"{step:g}".partition(".")[2])
-
-        def number(value: float | None) -> str:
-            return f"{round(value or 0, decimals) + 0.0:.{decimals}f}"  # + 0.0: no "-0.0"
-
+        self.on_change, self.step, self.decimals = on_change, step, len(f"{step:g}".partition(".")[2])
         self.sliders: list[Slider] = []
-        with ui.element("div").classes("sliders"):
-            for given in ranges:
-                with ui.element("div").classes("slider"):
-                    ui.label(given.label).classes("name ellipsis").props["title"] = given.label
-                    slider = Slider(min=given.low, max=given.high, step=step, value=given.value, on_change=on_change)
-                    slider.props["aria-label"] = given.label
-                    if given.low < 0:  # a bar from the left end would suggest a large value
-                        slider.props["selection-color"] = "transparent"
-                    ui.label().classes("value").bind_text_from(slider, "value", number)
-                self.sliders.append(slider)
+        self.groups: list[tuple[ui.element, dict[str, ui.element]]] = []  # each with its rows by label
+        for title, members in groupby(ranges, lambda given: given.group):
+            with ui.element("div").classes("group") as group:
+                if title:
+                    ui.label(title).classes("heading")
+                with ui.element("div").classes("sliders"):
+                    self.groups.append((group, {given.label: self._row(given) for given in members}))
+
+    def _row(self, given: Range) -> ui.element:
+        with ui.element("div").classes("slider") as row:
+            ui.label(given.label).classes("name ellipsis").props["title"] = given.label
+            slider = Slider(min=given.low, max=given.high, step=self.step, value=given.value, on_change=self.on_change)
+            slider.props["aria-label"] = given.label
+            if given.low < 0:  # a bar from the left end would suggest a large value
+                slider.props["selection-color"] = "transparent"
+            ui.label().classes("value").bind_text_from(slider, "value", self._number)
+        self.sliders.append(slider)
+        return row
+
+    def _number(self, value: float | None) -> str:
+        return f"{round(value or 0, self.decimals) + 0.0:.{self.decimals}f}"  # + 0.0: no "-0.0"
+
+    def filter(self, text: str) -> bool:
+        """Show only those whose label contains the text, and the groups that have any; whether there are any."""
+        for group, rows in self.groups:
+            for label, row in rows.items():
+                row.set_visibility(text.lower() in label.lower())
+            group.set_visibility(any(row.visible for row in rows.values()))
+        return any(group.visible for group, _ in self.groups)
 
     @property
     def values(self) -> list[float]:
@@ -122,7 +139,7 @@ body { font-family: system-ui, sans-serif; font-size: 15px; color: #1d2126; back
            max-width: 960px; }
 .samples .thumbnail img { width: 100%; height: auto; aspect-ratio: 1; }
 .controls { min-height: 48px; margin-bottom: 12px; }
-.controls .sliders { width: min(360px, 100%); }
+.controls .group { width: min(360px, 100%); }
 .controls + .sentence { margin-bottom: 8px; min-height: 21px; }
 .pictures { display: flex; gap: 16px; padding: 4px 0 10px; position: sticky; top: 0; background: #fff; z-index: 2; }
 .picture { margin: 0; flex: 0 1 256px; min-width: 0; }
@@ -136,6 +153,7 @@ body { font-family: system-ui, sans-serif; font-size: 15px; color: #1d2126; back
 figcaption { line-height: 20px; height: 24px; padding-top: 4px; font-size: 14px; }
 img { object-fit: cover; }
 .sliders { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(330px, 100%), 1fr)); gap: 0 40px; }
+.group .heading { font-weight: 600; margin: 10px 0 2px; }
 .slider { display: grid; grid-template-columns: 10.5em 1fr 2.6em; align-items: center; gap: 14px; height: 30px; }
 .slider .name { font-size: 14px; }
 .slider .value { font-variant-numeric: tabular-nums; text-align: right; }

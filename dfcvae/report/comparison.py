@@ -71,6 +71,7 @@ def compare(
     seed: int = 0,
     title: str | None = None,
     about: str = "",
+    more: Sequence[Block] = (),
     progress: bool = True,
 ) -> Path:
     """Compare models with the first one on the test split of its data; write a report and ``metrics.json``.
@@ -83,6 +84,7 @@ def compare(
         seed: of samples, draws and resampled images.
         title: of the report (default: the models' names).
         about: how the models came about.
+        more: of the report, after the pictures.
         progress: show bars.
 
     Raises:
@@ -102,7 +104,7 @@ def compare(
     results = Results(data, splits, models, evaluated, warnings, seed=seed)
     measured_on = f"{len(splits['test']):,} test faces of {source_name(data)}, {data.size} pixels."
     text = f"{about} Measured on {measured_on}".lstrip()
-    blocks = comparison(results, [text], measures(results))
+    blocks = comparison(results, [text], measures(results), more)
     numbers = {name: found.as_json(seed) for name, (found,) in evaluated.items()}
     return write_report(title or f"{listed(list(models))}: a comparison", blocks, out, numbers)
 
@@ -143,6 +145,7 @@ def comparison(
         cost_table(results.models),
         "## Settings that differ",
         *tables.limited(settings_table(results.models), "More settings"),
+        "All settings of a model are in the `config.yaml` of its run folder.",
         "## Protocol",
         Folded("How the numbers were obtained", [f"```\n{as_text(cards | {'report': this_machine()})}```"]),
         "## What next",

@@ -6,8 +6,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from dfcvae import files
 from dfcvae.data import Faces, Splits
 from dfcvae.errors import UserError
+from dfcvae.fitted import load_prior, load_vectors
 from dfcvae.images import to_float, to_rgb
 from dfcvae.latent import (
     AttributeVectors,
@@ -20,7 +22,7 @@ from dfcvae.latent import (
 )
 from dfcvae.latent.attributes import index_of
 from dfcvae.plots import heatmaps, scatters
-from dfcvae.report.blocks import Drawing
+from dfcvae.report.blocks import Block, Drawing
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.sheet import sheet
 from dfcvae.vae import VAE
@@ -29,6 +31,7 @@ Models = Mapping[str, VAE]
 
 WALKED = ("Smiling", "Eyeglasses", "Male", "Blond_Hair", "Young", "Wearing_Hat")  # the most visible attributes first
 WALKS, STRENGTHS = 3, (-2, -1, 0, 1, 2, 3)
+EDITED, EDIT_STRENGTHS = 3, (-1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2)  # of a shipped model
 MAPPED = 2_000  # faces of a latent map
 
 
@@ -131,6 +134,42 @@ def latent_map(mu: Tensor, faces: Faces, how: str, attributes: Sequence[str] = (
     data = {"face": torch.arange(len(points)), "x": points[:, 0], "y": points[:, 1], **labels}
     caption = f"{len(points):,} test faces. Distances between groups mean little in a t-SNE."
     return Drawing("latent-map", scatters(points, labels, title), caption, data)
+
+
+def shipped_models(seed: int = 0) -> list[Block]:
+    """What the models that ship with the package draw, if there are any; no photographs.
+
+    Raises:
+        UserError: if a file is corrupted.
+    """
+    names = files.pretrained_models()
+    text = (
+        "These models were trained on photographs (CelebA, for non-commercial research), and for longer. None of these "
+        "faces is a photograph: all are decoded from draws from the models' priors, and none was selected. Commands "
+        f"take a model by its name: `dfcvae sample {names[0] if names else ''}`."
+    )
+    return ["## Models that ship with the package", text, *(shipped_drawing(name, seed) for name in names)] * bool(
+        names
+    )
+
+
+def shipped_drawing(name: str, seed: int = 0) -> Drawing:
+    """Draws from a shipped model's prior, the line between two of them, and others moved along attribute vectors."""
+    vae, vectors = VAE.load(files.PRETRAINED / name), load_vectors(files.PRETRAINED / name)
+    prior = load_prior(files.PRETRAINED / name, vae=vae)
+    attributes, columns = WALKED[:EDITED], len(EDIT_STRENGTHS)
+    z = prior.sample(2 * columns + 2 + EDITED, generator=seeded_generator(seed, Stream.PICTURES))
+    first, second, ends, faces = z.split([columns, columns, 2, EDITED])
+    latents = [first, second, interpolate(ends[0], ends[1], columns)]
+    for face, attribute in zip(faces, attributes, strict=True):
+        latents.append(torch.cat([vectors.edit(face[None], {attribute: strength}) for strength in EDIT_STRENGTHS]))
+    labels = ["samples", "", "interpolation", *attributes]
+    caption = (
+        f"{name}: samples from the model's prior ({prior}); the line between two draws; draws moved along attribute "
+        f"vectors, from {EDIT_STRENGTHS[0]:+g} (left) to {EDIT_STRENGTHS[-1]:+g} (right)."
+    )
+    rows = [vae.decode_all(row) for row in latents]
+    return _drawing(f"shipped-{name}", rows, labels, caption, {"z": torch.stack(latents)})
 
 
 def _drawing(

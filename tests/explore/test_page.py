@@ -13,6 +13,7 @@ pytest.importorskip("nicegui")
 from nicegui import ui
 from nicegui.testing import User, UserInteraction, user_simulation
 
+from dfcvae.data.synthetic import ATTRIBUTES
 from dfcvae.explore.page import LARGEST, page
 
 FIRST = "5 o Clock Shadow"
@@ -107,6 +108,22 @@ def test_an_edit_stays_when_the_face_changes_until_it_is_reset(visit):
     visit(scenario, tabs=2)
 
 
+def test_attributes_are_found_or_it_is_said_that_there_are_none(visit):
+    async def scenario(tab):
+        def shown(kind):
+            return [e for e in tab.user.client.elements.values() if kind in e.classes and e.visible]
+
+        await tab.equal("edit-moved", "edit-reconstruction")
+        before = len(shown("slider"))
+        tab.user.find(kind=ui.input).type("hair")
+        await tab.until(lambda: len(shown("slider")) == before - len(ATTRIBUTES) + sum("Hair" in a for a in ATTRIBUTES))
+        assert {e.text for e in shown("heading") if e.parent_slot.parent.visible} <= {"Most telling", "Hair"}
+        tab.user.find(kind=ui.input).type("x")
+        await tab.sees("No attribute contains 'hairx'.")
+
+    visit(scenario)
+
+
 def test_the_picture_is_saved_with_its_edit_in_the_name_of_its_column(visit, explorer, monkeypatch):
     saved = []
     monkeypatch.setattr(explorer, "saved", lambda face, moved: saved.append((face.name, *moved)) or b"PNG")
@@ -185,9 +202,9 @@ def test_uploads_become_the_current_face_and_bad_ones_are_explained(visit):
         after = await tab.changes("edit-original", before)
         await tab.upload("bad.png", b"no picture at all")
         await tab.sees("bad.png is not a readable image (not a JPEG")
-        sentence = f"notes.json is not an image file of at most {LARGEST // 2**20} MB."
-        tab.user.find(kind=ui.upload).trigger("rejected", "notes.json")
-        await tab.sees(sentence)
+        for size, sentence in [(4096, "me.json is not an image file."), (LARGEST + 1, "me.json is larger than 50 MB.")]:
+            tab.user.find(kind=ui.upload).trigger("rejected", [size, "me.json"])
+            await tab.sees(sentence)
         assert tab.picture("edit-original") == after
         await tab.upload("again.png", png(face.rotate(180)))
         await tab.changes("edit-original", after)

@@ -92,6 +92,60 @@ def test_a_killed_worker_is_told_with_what_to_do(tmp_path):
         list(here(killed, ["a", "b"], tmp_path, 2, progress=False))
 
 
+class RayError(Exception):
+    pass
+
+
+class Ray:
+    """Ray, as far as it is used: tasks that end in the reverse order, of which that of ``lost`` has lost its worker."""
+
+    exceptions = SimpleNamespace(RayError=RayError)
+
+    def __init__(self):
+        self.asked = {}
+
+    def init(self, **how):
+        self.asked["init"] = how
+
+    def cluster_resources(self):
+        return {"CPU": 6.0}
+
+    def nodes(self):
+        return [{"Resources": {"CPU": 4.0}}, {"Resources": {"CPU": 2.0}}]
+
+    def remote(self, function):
+        def options(**how):
+            self.asked["options"] = how
+            return SimpleNamespace(remote=lambda *arguments: (function, arguments))
+
+        return SimpleNamespace(options=options)
+
+    def wait(self, tasks, num_returns):
+        return tasks[-num_returns:], tasks[:-num_returns]
+
+    def get(self, task):
+        function, arguments = task
+        if arguments[1] == "lost":
+            raise RayError("The worker died.")
+        return function(*arguments)
+
+    def shutdown(self):
+        self.asked["shutdown"] = True
+
+
+def test_on_ray_every_job_is_a_task_that_may_fail_alone(monkeypatch, tmp_path):
+    ray = Ray()
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr(executor, "attempt", lambda job, name, out: (name, ""))
+    found = list(on_ray(None, ["a", "lost", "b"], tmp_path, "auto"))
+    assert found == [("b", ""), ("lost", "The worker died."), ("a", "")]
+    assert ray.asked == {
+        "init": {"address": "auto", "log_to_driver": False},
+        "options": {"max_retries": executor.RAY_RETRIES, "num_cpus": 1, "runtime_env": {"env_vars": shared_by(4, 0)}},
+        "shutdown": True,
+    }
+
+
 def test_without_ray_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match="need Ray: pip install"):

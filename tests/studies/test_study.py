@@ -1,12 +1,13 @@
 """What a study is, and what it refuses."""
 
 import pytest
+import yaml
 
 from dfcvae.cli import main
 from dfcvae.config import flat
 from dfcvae.errors import UserError
 from dfcvae.losses.presets import PRESETS
-from dfcvae.study import read_study, slurm_script
+from dfcvae.study import read_study, slurm_script, wandb_sweep
 from dfcvae.study_report import ranked, ranked_by
 from dfcvae.vgg import resolve_layers
 from tests.test_experiments import FOLDER, STUDIES
@@ -121,6 +122,12 @@ def test_every_run_has_its_task_in_a_job_array():
     assert "#SBATCH --array=0-2\n" in script
     assert "runs=(all-0 none-0 all-1)" in script
     assert """srun dfcvae ablate 'a b.yaml' --out x --only "${runs[$SLURM_ARRAY_TASK_ID]}\"""" in script
+
+
+def test_every_run_is_a_value_of_the_sweep():
+    sweep = yaml.safe_load(wandb_sweep(["ablate", "s.yaml"], ["all-0", "none-0"]))
+    assert sweep["parameters"] == {"only": {"values": ["all-0", "none-0"]}}
+    assert sweep["command"] == ["dfcvae", "ablate", "s.yaml", "${args}"]  # an agent adds --only=all-0
 
 
 def test_a_change_of_the_base_reaches_every_variant_or_is_refused():
