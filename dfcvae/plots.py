@@ -56,7 +56,7 @@ def scatters(points: Tensor, labels: Mapping[str, Tensor], title: str) -> Figure
     columns = min(3, max(1, len(labels)))
     lines = -(-max(1, len(labels)) // columns)
     figure = Figure(figsize=(3.4 * columns, 3.5 * lines + 0.3), dpi=100, layout="constrained")
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(f"{title}; orange: with the attribute" if labels else title, fontsize=10)
     axes = figure.subplots(lines, columns, squeeze=False).flatten()
     for axis in axes:
         axis.set_axis_off()

@@ -22,20 +22,21 @@ def data_info(data: DataConfig, *, sheet: Path | None = None) -> None:
     from dfcvae.data.describe import SHEET, contact_sheet, describe
     from dfcvae.data.synthetic import ATTRIBUTES, render_faces
     from dfcvae.images import grid, save_png, to_float
+    from dfcvae.sheet import enlarge
 
     rendering = Rendering.of(data)
     if data.source == SYNTHETIC:
         print(f"Synthetic faces, drawn on demand. {len(ATTRIBUTES)} attributes: {', '.join(ATTRIBUTES)}.")
         if sheet:
             faces, _ = render_faces(range(SHEET), size=data.size)
-            print(f"Contact sheet: {save_png(grid(to_float(faces)), sheet)}")
+            print(f"Contact sheet: {save_png(grid(enlarge(to_float(faces))), sheet)}")
         return
     if sheet and sheet.resolve().is_relative_to(Path(data.source).resolve()):
         raise UserError(f"{sheet} would lie among the images; choose another place for the contact sheet.")
     images = open_images(data.source, split_seed=data.split_seed)
     print(describe(images, rendering))
     if sheet:
-        print(f"\nContact sheet: {save_png(contact_sheet(images, rendering), sheet)}")
+        print(f"\nContact sheet: {save_png(grid(enlarge(contact_sheet(images, rendering))), sheet)}")
 
 
 def data_prepare(data: DataConfig, *, workers: Positive | None = None, strict: bool = False) -> None:

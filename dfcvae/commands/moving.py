@@ -67,16 +67,17 @@ def interpolate(
         raise UserError(f"Interpolation needs two faces or more, got {len(z)}: name image files, or use --random.")
     between = latent.slerp if spherical else latent.interpolate
     fractions = [f"{t:.2f}" for t in torch.linspace(0, 1, steps)]
+    names = [face.name for face in found] or [f"draw {i}" for i in range(len(z))]
     if is_animation(out):  # and back to where it began
         way = trained.decode(latent.path(torch.cat([z, z[:1]]), max(steps, ONE_WAY), between))
         frames = [sheet(frame[None, None], scale=scale) for frame in way[:-1]]
         print(save_moving(frames, out, back=False, seconds=len(z) * SECONDS / 2))
     elif len(z) == 4:
         corners = trained.decode(latent.face_grid(z, steps, steps, between))
+        print("Corners: {} and {} above, {} and {} below.".format(*names))
         print(save(sheet(corners, fractions, fractions, scale), out))
     else:
         legs = torch.stack([trained.decode(between(first, last, steps)) for first, last in pairwise(z)])
-        names = [face.name for face in found] or [f"draw {i}" for i in range(len(z))]
         if found and found[0].original is not None:  # the originals at the ends
             x = faces.originals(trained, found)["original"][:, None]
             legs = torch.cat([x[:-1], legs, x[1:]], dim=1)

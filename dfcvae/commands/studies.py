@@ -121,6 +121,7 @@ def ablate(
         if only not in runs:
             raise UserError(f"There is no run {only!r}{nearest(only, runs)} in {found.name}.")
         do_run(*prepare(found, place, progress=False), only)
+        sys.stdout.write(f"Run: {place.run(only)}\n")
     elif report:
         sys.stdout.write(f"Report: {study_report(*prepare(found, place), {})}\n")
     else:

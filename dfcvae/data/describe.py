@@ -12,7 +12,7 @@ from dfcvae.data.cache import Look, caches_of, examine, read_looks
 from dfcvae.data.decode import Rendering, quiet_pillow
 from dfcvae.data.folders import ImageSet
 from dfcvae.errors import UserError, printable, some
-from dfcvae.images import grid, to_float
+from dfcvae.images import to_float
 
 SAMPLE = 2_000  # files looked at: a few seconds
 SHOWN = 40  # unreadable files named one by one
@@ -40,7 +40,7 @@ def describe(images: ImageSet, rendering: Rendering) -> str:
 
 
 def contact_sheet(images: ImageSet, rendering: Rendering) -> Tensor:
-    """Faces from all over a data set, cropped and resized, as one picture (3, H, W) in [0, 1].
+    """Faces (N, C, H, W) in [0, 1] from all over a data set, cropped and resized.
 
     Raises:
         UserError: none of the chosen files is an image.
@@ -51,7 +51,7 @@ def contact_sheet(images: ImageSet, rendering: Rendering) -> Tensor:
     rendered = [rendering.render(picture) for picture in pictures if picture is not None]
     if not rendered:
         raise UserError(f"None of {len(chosen)} files of {images.path} is a readable image.")
-    return grid(to_float(torch.from_numpy(np.stack(rendered))))
+    return to_float(torch.from_numpy(np.stack(rendered)))
 
 
 def _spread(n: int, count: int) -> list[int]:

@@ -25,6 +25,7 @@ from dfcvae.plots import heatmaps, scatters
 from dfcvae.report.blocks import Block, Drawing
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.sheet import sheet
+from dfcvae.trained import frontal_first
 from dfcvae.vae import VAE
 
 Models = Mapping[str, VAE]
@@ -85,10 +86,11 @@ def interpolations(models: Models, x: Tensor, steps: int) -> Drawing:
 def attribute_walks(models: Models, vectors: Mapping[str, AttributeVectors], splits: Splits) -> Drawing:
     """Test faces without an attribute, moved along each model's vector of it."""
     test = splits["test"]
-    names = next(iter(vectors.values())).names
+    names, frontal = next(iter(vectors.values())).names, frontal_first(test)
     rows, labels, data = [], [], {}
     for i, attribute in enumerate([name for name in WALKED if name in names][:WALKS] or names[:WALKS]):
-        without = (~test.attributes[:, test.names.index(attribute)]).nonzero().flatten().tolist() or [0]
+        has = test.attributes[:, test.names.index(attribute)]
+        without = [face for face in frontal if not has[face]] or frontal
         face = to_float(test.images[without[i % len(without)]][None])  # another face for every attribute
         for name, vae in models.items():
             mu = _means(vae, face)
