@@ -137,6 +137,7 @@ def _measures(training: dict[str, Any]) -> str:
     about = [f"Measured on {protocol['data']}."] if "data" in protocol else []
     judges = ", ".join(f"{name} ({network})" for name, network in protocol.get("judges", {}).items())
     about += [f"Judges: {judges}."] if judges else []
+    measures = {name: value for name, value in measures.items() if not name.startswith(("floor/", "reconstructions/"))}
     rows = []
     for name in [name for name in FIRST_MEASURES if name in measures] + sorted(measures.keys() - set(FIRST_MEASURES)):
         interval = " to ".join(f"{end:.4g}" for end in intervals.get(name, ()))

@@ -158,7 +158,7 @@ def _without_command(argv: Sequence[str]) -> NoReturn:
 def _explain(error: BaseException) -> tuple[str, int]:
     """The sentence and the exit status for an error; status 0 for one that is a fault of this program."""
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted; training resumes from its last checkpoint with --resume.", 130
+        return "interrupted. A training continues from its last checkpoint with --resume.", 130
     if isinstance(error, (PreemptedError, UserError)):
         return str(error), {PreemptedError: TRY_AGAIN, UsageError: 2}.get(type(error), 1)
     if isinstance(error, OSError):

@@ -40,17 +40,19 @@ def run_demo(out: str | Path, *, seed: int = 0, settings: DemoSettings | None = 
     """Train a plain VAE and a DFC-VAE for the same number of steps, and compare them (`dfcvae.report.comparison`).
 
     Args:
-        out: folder for the report, whose path is returned, the judge and the two run folders; empty or missing.
+        out: folder for the report, whose path is returned, the judge and the two run folders; empty or missing, or that
+            of an interrupted demo, which continues.
         seed: of all training runs and samples.
         settings: how much to train.
         progress: print each step and show progress bars.
 
     Raises:
-        UserError: if ``out`` is not empty, the size or number of channels is not supported, or a shipped model is
-            corrupted.
+        UserError: if ``out`` holds anything else, the size or number of channels is not supported, or a shipped model
+            is corrupted.
     """
     out, settings = Path(out), settings or DemoSettings()
-    if out.exists() and any(out.iterdir()):
+    file = out / "judge.safetensors"
+    if out.exists() and any(out.iterdir()) and not file.is_file():
         raise UserError(f"{out} is not empty; choose another folder with --out, or delete it.")
     data = DataConfig(size=settings.size, channels=settings.channels, train_images=settings.train_images)
     experiments = demo_experiments(data, settings, seed)
@@ -65,10 +67,11 @@ def run_demo(out: str | Path, *, seed: int = 0, settings: DemoSettings | None = 
     splits = load_faces(data, progress=progress)
     judge = replace(settings.judge, seed=settings.judge.seed + seed)
     step(2, f"training the judge ({judge.arch}, width {judge.width:g})")
-    file = train_features(judge, splits, progress=progress).save(out / "judge.safetensors")
+    if not file.is_file():
+        train_features(judge, splits, progress=progress).save(file)
     for number, experiment in enumerate(experiments, 3):
         step(number, f"training {experiment.name}")
-        train(experiment, out / experiment.name, data=splits, progress=progress)
+        train(experiment, out / experiment.name, resume="auto", data=splits, progress=progress)
     step(5, "measuring")
     runs = [out / experiment.name for experiment in experiments]
     return compare(runs, out, judge=file, seed=seed, title=TITLE, about=ABOUT, more=shipped, progress=progress)

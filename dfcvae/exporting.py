@@ -100,7 +100,8 @@ def of_training(model: str | Path, about: dict[str, Any]) -> dict[str, Any]:
 def _protocol(protocol: Any) -> dict[str, Any]:
     """Of an evaluation's protocol: which images were measured, and the judges by name."""
     protocol = protocol if isinstance(protocol, dict) else {}
-    judges = {name: str(about.get("network")) for name, about in protocol.get("judges", {}).items()}
+    named = protocol["judges"] if isinstance(protocol.get("judges"), dict) else {}
+    judges = {name: str(about["network"]) for name, about in named.items() if "network" in about}
     judges |= {"judge": protocol["judge"]} if "judge" in protocol else {}
     return {name: value for name, value in {"data": protocol.get("data"), "judges": judges}.items() if value}
 

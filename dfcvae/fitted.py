@@ -158,7 +158,7 @@ def load_vectors(model: str | Path, data: Any = None, *, vae: VAE | None = None)
     """
     vae = vae or model_of(model)
     if _in_memory(data):
-        return fit_vectors(vae, splits_of(model, data))
+        return fit_vectors(vae, data if isinstance(data, Faces) else splits_of(model, data))
     vectors = _load_or_fit(
         latent_folder(model) / VECTORS,
         "attribute vectors",

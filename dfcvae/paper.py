@@ -23,11 +23,12 @@ from dfcvae.evaluation.probe import (
 )
 from dfcvae.files import write_atomically
 from dfcvae.fitted import fit_vectors, posteriors
-from dfcvae.report.blocks import Block, Table, write_report
+from dfcvae.report.blocks import Block, write_report
 from dfcvae.report.comparison import Results, comparison, measures
 from dfcvae.report.pictures import MAPPED, attribute_correlations, attribute_walks, latent_map
 from dfcvae.study import Study
 from dfcvae.study_report import about, numbers
+from dfcvae.table import Table
 from dfcvae.vae import VAE, digest
 
 # The reconstruction terms of every loss have a total weight of one, and each term is divided by the variance of its

@@ -20,7 +20,7 @@ FILES = {
 # Files and folders by layer, from the bottom. A layer may use itself, without cycles.
 LAYERS = [
     "config device disturbances errors feature_config files gaussian hub images parsing ranges registry seeding sheet "
-    "tensorfiles",
+    "table tensorfiles",
     "checkpoint features networks vae vgg weights",
     "latent losses",
     "data fitted",

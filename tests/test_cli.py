@@ -191,7 +191,7 @@ def test_data_from_a_folder_to_a_trained_model(capsys, tmp_path):
     out = ok(capsys, "data", "info", "faces", "--sheet", "sheet.png", "--crop", "full", "--size", "32")
     assert re.search(r"unreadable +1\n +broken.png: ", out)
     assert "crop        full: 178 x 178 from (0, 20) of 178 x 218" in out
-    assert size("sheet.png") == (8 * 34 + 2, 3 * 34 + 2)
+    assert size("sheet.png") == (8 * 130 + 2, 3 * 130 + 2)
     fails(capsys, "data prepare faces --size 32 --strict", "1 images of ")
     assert main(["data", "prepare", "faces", "--size", "32", "--workers", "2"]) == 0
     told = capsys.readouterr()
@@ -236,7 +236,7 @@ def test_caches_are_checked(capsys, tmp_path):
 def test_data_info_of_synthetic_faces(capsys):
     out = ok(capsys, "data", "info", "synthetic", "--sheet", "sheet.png", "--size", "32")
     assert re.search(r"Synthetic faces, drawn on demand. \d\d attributes: .*Smiling", out)
-    assert size("sheet.png") == (8 * 34 + 2, 8 * 34 + 2)
+    assert size("sheet.png") == (8 * 130 + 2, 8 * 130 + 2)
 
 
 def test_interpolate_between_test_faces_and_files(run, capsys):
@@ -362,7 +362,7 @@ def test_debug_shows_the_traceback():
     [
         (torch.OutOfMemoryError("CUDA out of memory."), 1, r"the GPU is out of memory\. Lower training\.batch_size.*"),
         (MemoryError(), 1, "not enough memory.*"),
-        (KeyboardInterrupt(), 130, "interrupted; .* with --resume."),
+        (KeyboardInterrupt(), 130, "interrupted. .* with --resume."),
         (RuntimeError("a fault of this program"), None, None),
     ],
 )

@@ -45,6 +45,18 @@ def test_a_demo_writes_everything(finished):
     assert VAE.load(folder / "dfc-vae").image_shape == (3, 32, 32)
 
 
+def test_an_interrupted_demo_continues(finished):
+    folder, _ = finished
+    before = json.loads((folder / "metrics.json").read_text())
+    (folder / "report.html").unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dfcvae.data.source.SYNTHETIC_HELD_OUT", 32)
+        patch.delattr("dfcvae.demo.train_features")  # the judge is kept, and so are the trainings
+        assert run_demo(folder, settings=TINY, progress=False).is_file()
+    after = json.loads((folder / "metrics.json").read_text())
+    assert {name: measures["mse"] for name, measures in after.items()} == {n: m["mse"] for n, m in before.items()}
+
+
 def test_every_step_is_announced_with_its_number(finished):
     steps = [line for line in finished[1].splitlines() if line.startswith("[")]
     assert [step.split("]")[0] for step in steps] == [f"[{i + 1}/{len(steps)}" for i in range(len(steps))]

@@ -15,7 +15,7 @@ from dfcvae.trained import Face, Trained
 from dfcvae.vae import VAE
 
 COLUMNS = 8  # faces in a line
-PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".mp4", ".webp", ".bmp", ".tif", ".tiff")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".mp4")
 
 
 def load_vae(model: str) -> VAE:
@@ -27,12 +27,14 @@ def place(out: Path | None, name: str, each: bool = False, files: Sequence[Path]
     """The picture to write, NAME.png unless one is named, or the folder NAME for single files.
 
     Raises:
-        UsageError: if a folder is needed and the name is that of a picture.
+        UsageError: if a folder is needed and the name is that of a picture, or of one that is no PNG or animation.
         UserError: if ``files``, which will be read, would be overwritten.
     """
     out = out or Path(name if each else f"{name}.png")
     if each and out.suffix.lower() in PICTURES:
         raise UsageError(f"out: --each writes one file per face into a folder; expected its name, got {str(out)!r}.")
+    if not each and out.suffix.lower() in PICTURES[1:-2]:
+        raise UsageError(f"out: pictures are written as PNG; expected a name that ends in .png, got {str(out)!r}.")
     for file in files:
         if out.resolve() in (file.resolve(), file.resolve().parent):
             raise UserError(f"{out} would overwrite {file}, which is one of the images to read; choose another --out.")

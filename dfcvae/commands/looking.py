@@ -10,7 +10,7 @@ from dfcvae.ranges import Positive, Seed
 if TYPE_CHECKING:
     from dfcvae.data import Faces
     from dfcvae.latent import AttributeVectors
-    from dfcvae.report.blocks import Table
+    from dfcvae.table import Table
     from dfcvae.vae import VAE
 
 
@@ -141,7 +141,7 @@ def _vectors_table(vae: "VAE", vectors: "AttributeVectors", test: "Faces") -> "T
     """How well the position along each vector predicts the attribute: the AUROC on held-out faces."""
     from dfcvae.attribute_network import attribute_scores
     from dfcvae.fitted import posteriors
-    from dfcvae.report.blocks import Table
+    from dfcvae.table import Table
 
     mu, _ = posteriors(vae, test)
     along = mu @ vectors.vectors.T  # standardised, as the metric takes a sigmoid, in which large numbers would be ties

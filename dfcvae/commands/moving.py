@@ -182,8 +182,8 @@ def edit(
         places = [float(t) for t in torch.linspace(0, 1, steps)]
         ((first, start),) = faces.originals(trained, found).items()
         labels = [", ".join(f"{a + t * (b - a):+.2f}" for a, b in edits.values()) for t in places]
-        print(", ".join(edits), "along each row")
         walks = torch.stack([start, *map(edited, places)], dim=1)
+        names = [f"{name}\n{', '.join(edits)}" for name in names]
         print(save(sheet(walks, names, [first, *labels], scale), out))
     else:
         rows = faces.originals(trained, found)

@@ -32,7 +32,7 @@ IMAGE_FOLDERS = (ALIGNED, f"{ALIGNED}_png", "CelebA-HQ-img")
 """Folders that hold the faces; beside them are other images, such as masks or uncropped pictures."""
 
 IN_FOLDERS = "", "Anno", "Eval"  # where its lists are published
-FEW = 20  # images that illustrate the zip or the parquet files beside them
+FEW = 20  # images, which may only illustrate the zip or the parquet files beside them
 HQ_COUNTS = 24_183, 2_993, 2_824
 
 
@@ -57,7 +57,7 @@ def open_images(path: str | Path, *, split_seed: int = 0) -> ImageSet:
         outer = Folder(path) if path.is_dir() else Zip(path)
         tree, files = _find_images(outer)
         parquet = [path / name for name in outer.names if name.lower().endswith(".parquet")]
-        shards = parquet if path.is_dir() and len(files) <= FEW else []
+        shards = parquet if path.is_dir() and not files else []
     if shards:
         from dfcvae.data.parquet import open_parquet  # its library is an extra
 
@@ -106,10 +106,15 @@ def _find_images(tree: Tree) -> tuple[Tree, list[str]]:
     if isinstance(tree, Folder):
         zips = [name for name in tree.names if name.lower().endswith(".zip")]
         official = [name for name in zips if basename(name) == f"{ALIGNED}.zip"]
-        if official or (len(zips) == 1 and len(images) <= FEW):
+        if official or (len(zips) == 1 and not images):
             inner = Zip(tree.path / (official or zips)[0])
-            if len(packed := _image_names(inner)) >= len(images):
-                return inner, packed
+            return inner, _image_names(inner)
+        others = zips + [name for name in tree.names if name.lower().endswith(".parquet")]
+        if 0 < len(images) <= FEW and others:
+            raise UserError(
+                f"{tree.path} holds {len(images)} images ({images[0]}, ...), and also {others[0]}. Give the path of "
+                "what you mean, or move the other elsewhere."
+            )
     return tree, images
 
 

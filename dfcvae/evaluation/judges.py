@@ -282,15 +282,16 @@ def _onnx_network(about: JudgeFile, file: Path, device: Device) -> tuple[Run, st
     names = list(dict.fromkeys([embedding, *about.layers]))
 
     def run(x: Tensor) -> dict[str, Tensor]:
-        rows = []
-        for part in x.split(1 if batch == 1 else len(x)):  # many files are exported for one image at a time
+        size, rows = batch if isinstance(batch, int) and batch > 0 else len(x), []  # some files fix the batch
+        for part in x.split(size):
+            padded = torch.cat([part, part[-1:].expand(size - len(part), -1, -1, -1)]).cpu().contiguous()
             try:
-                found = session.run(names, {inputs[0].name: part.cpu().contiguous().numpy()})
+                found = session.run(names, {inputs[0].name: padded.numpy()})
             except Exception as error:
-                raise UserError(f"onnx: {file} does not take images of {list(part.shape)}: {_line(error)}") from error
-            if any(len(output) != len(part) for output in found):
+                raise UserError(f"onnx: {file} does not take images of {list(padded.shape)}: {_line(error)}") from error
+            if any(len(output) != size for output in found):
                 raise UserError(f"onnx: expected a row for each image in the outputs {', '.join(names)}.")
-            rows.append([torch.from_numpy(output).float() for output in found])
+            rows.append([torch.from_numpy(output)[: len(part)].float() for output in found])
         return {name: torch.cat(parts).to(x.device) for name, parts in zip(names, zip(*rows, strict=True), strict=True)}
 
     return run, embedding

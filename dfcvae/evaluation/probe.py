@@ -15,8 +15,8 @@ from dfcvae.errors import UserError
 from dfcvae.fitted import Model, first_filled, model_of, splits_of
 from dfcvae.images import to_float
 from dfcvae.latent import encode_images
-from dfcvae.report.blocks import Table
 from dfcvae.seeding import Stream, seeded_generator
+from dfcvae.table import Table
 from dfcvae.vae import VAE, evaluating
 
 AT_MOST = 50_000  # training faces: more change a hundred weights by little and take an SVM minutes

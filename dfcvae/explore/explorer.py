@@ -7,17 +7,20 @@ from pathlib import Path
 from threading import Lock
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from dfcvae.config import DataConfig
 from dfcvae.data import at_hand, decode_face
-from dfcvae.data.decode import Undecodable
+from dfcvae.data.decode import FORMATS, Undecodable, quiet_pillow
 from dfcvae.errors import UserError, printable
 from dfcvae.fitted import PRIORS
 from dfcvae.images import to_image
 from dfcvae.latent import AttributeVectors
 from dfcvae.sheet import sheet
 from dfcvae.trained import Face, Trained
+
+MOST_PIXELS = 64_000_000  # of an upload: decoding takes 3 bytes a pixel, and about a second
 
 MOST_FACES = 2_000  # to start from
 
@@ -118,6 +121,16 @@ def read_upload(encoded: bytes, name: str, data: DataConfig) -> Tensor:
     Raises:
         UserError: if it is not a readable image, or has too many pixels.
     """
+    try:  # the header alone gives the size
+        with quiet_pillow(), Image.open(BytesIO(encoded), formats=FORMATS) as image:
+            width, height = image.size
+    except Exception:  # Pillow raises almost anything; `decode_face` finds out why
+        width = height = 0
+    if width * height > MOST_PIXELS:
+        raise UserError(
+            f"{printable(name)} has {width:,} x {height:,} pixels, more than {MOST_PIXELS // 10**6} million; upload a "
+            "smaller picture."
+        )
     try:
         return torch.tensor(decode_face(encoded, data))
     except Undecodable as error:

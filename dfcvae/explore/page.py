@@ -65,6 +65,8 @@ def choose(session: Session) -> None:
     async def uploaded(event: UploadEventArguments) -> None:
         upload.reset()  # the same file may be chosen again
         try:
+            if event.file.size() > LARGEST:  # which browsers check, and other clients may not
+                raise UserError(f"{printable(event.file.name)} is larger than {LARGEST // 2**20} MB.")
             face = await in_thread(explorer.upload, await event.file.read(), event.file.name)
         except UserError as error:
             message.text = str(error)

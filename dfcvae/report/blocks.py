@@ -4,7 +4,7 @@ import base64
 import csv
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from PIL.Image import Image
 from torch import Tensor
+
+from dfcvae.table import Table
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #222; --faint: #595959; --line: #ddd; --paper: #fff; --soft: #f4f4f4 }
@@ -47,32 +49,6 @@ details { margin: 1rem 0 } summary { cursor: pointer }
 }
 """
 NEXT_ITEM, CODE = "\n* ", re.compile(r"`([^`]+)`")
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of text and numbers, which are shown with four significant digits.
-
-    A cell may have several lines: a value, and smaller ones below it, such as its interval.
-    """
-
-    header: Sequence[str]
-    rows: Sequence[Sequence[str | float]]
-    bold: Collection[tuple[int, int]] = ()  # cells to emphasise, by row and column
-
-    def cells(self, before: str = "", after: str = "") -> list[list[str]]:
-        """The rows as text, with marks around the first lines of the bold cells."""
-        text = [[value if isinstance(value, str) else f"{value:.4g}" for value in row] for row in self.rows]
-        for i, j in self.bold:
-            first, *below = text[i][j].split("\n")
-            text[i][j] = "\n".join([f"{before}{first}{after}", *below])
-        return text
-
-    def text(self) -> str:
-        """The table for a console, all columns aligned left."""
-        lines = [[*self.header], *([cell.replace("\n", " ") for cell in row] for row in self.cells())]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,8 @@ def comparison(
     curves = learning_curves(results.models)
     drawn: list[Block] = ["## Learning curves", curves] if curves else []
     measured = next(iter(results.evaluated.values()))[0].measured.values()
+    recorded = any(model.steps() for model in results.models.values())
+    costs: list[Block] = ["## Cost", cost_table(results.models)] if recorded else []
     cards = {name: found.card for name, (found, *_) in results.evaluated.items()}
     mixtures = {name: model.mixture for name, model in results.models.items() if model.mixture}
     cautions = [*notes(results.models, results.data), *too_few_steps(results)]
@@ -141,11 +143,10 @@ def comparison(
         interpolations(vaes, pairs, STEPS),
         *more,
         *drawn,
-        "## Cost",
-        cost_table(results.models),
+        *costs,
         "## Settings that differ",
         *tables.limited(settings_table(results.models), "More settings"),
-        "All settings of a model are in the `config.yaml` of its run folder.",
+        "All settings of a model are in the `config.yaml` of its run folder, or the `model.json` of an exported one.",
         "## Protocol",
         Folded("How the numbers were obtained", [f"```\n{as_text(cards | {'report': this_machine()})}```"]),
         "## What next",

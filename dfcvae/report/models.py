@@ -15,10 +15,12 @@ from dfcvae.data import source_name
 from dfcvae.device import pick_device
 from dfcvae.errors import UserError
 from dfcvae.fitted import saved_mixture
+from dfcvae.hub import PREFIX, on_hub
 from dfcvae.latent import Prior
 from dfcvae.metrics import history
-from dfcvae.report.blocks import Drawing, Table
+from dfcvae.report.blocks import Drawing
 from dfcvae.run import read_cost
+from dfcvae.table import Table
 from dfcvae.vae import VAE
 
 CURVES = {"pixel": "mean squared error of pixels", "kl": "KL divergence, nats", "active_units": "active units"}
@@ -62,6 +64,8 @@ def load_models(paths: Sequence[str | Path]) -> dict[str, Model]:
     for path in paths:
         model = Model.load(path)
         parts = model.folder.resolve().parts + ((Path(path).stem,) if Path(path).is_file() else ())
+        if on_hub(path):
+            parts = tuple(str(path).removeprefix(PREFIX).split("/"))
         fewest = 2 if Path(path).is_file() else 1
         name = next(name for n in range(fewest, len(parts) + 1) if (name := "/".join(parts[-n:])) not in models)
         models[name] = model

@@ -9,7 +9,7 @@ from torch import Tensor
 from dfcvae import files
 from dfcvae.data import Faces, Splits
 from dfcvae.errors import UserError
-from dfcvae.fitted import load_prior, load_vectors
+from dfcvae.fitted import VECTORS, latent_folder, load_prior
 from dfcvae.images import to_float, to_rgb
 from dfcvae.latent import (
     AttributeVectors,
@@ -26,7 +26,7 @@ from dfcvae.report.blocks import Block, Drawing
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.sheet import sheet
 from dfcvae.trained import frontal_first
-from dfcvae.vae import VAE
+from dfcvae.vae import VAE, digest
 
 Models = Mapping[str, VAE]
 
@@ -157,8 +157,9 @@ def shipped_models(seed: int = 0) -> list[Block]:
 
 def shipped_drawing(name: str, seed: int = 0) -> Drawing:
     """Draws from a shipped model's prior, the line between two of them, and others moved along attribute vectors."""
-    vae, vectors = VAE.load(files.PRETRAINED / name), load_vectors(files.PRETRAINED / name)
-    prior = load_prior(files.PRETRAINED / name, vae=vae)
+    folder = files.PRETRAINED / name
+    vae = VAE.load(folder)
+    prior, vectors = load_prior(folder, vae=vae), AttributeVectors.load(latent_folder(folder) / VECTORS, digest(vae))
     attributes, columns = WALKED[:EDITED], len(EDIT_STRENGTHS)
     z = prior.sample(2 * columns + 2 + EDITED, generator=seeded_generator(seed, Stream.PICTURES))
     first, second, ends, faces = z.split([columns, columns, 2, EDITED])

@@ -9,7 +9,8 @@ from dfcvae.evaluation import JUDGE_LAYERS, Measurements
 from dfcvae.evaluation.differences import Estimate, over_seeds, paired_differences
 from dfcvae.evaluation.judges import COSINE, DISTANCE, STRANGERS
 from dfcvae.evaluation.measures import ATTRIBUTE_JUDGE
-from dfcvae.report.blocks import Block, Folded, Table
+from dfcvae.report.blocks import Block, Folded
+from dfcvae.table import Table
 
 AT_FIRST = 8  # rows of a table that a reader sees at first
 ARROWS = {"lower": "↓", "higher": "↑", None: ""}

@@ -251,7 +251,9 @@ function read(link) {
     return say("The link does not hold a latent of this model.");
   }
   edits = {};
-  for (const [name, value] of Object.entries(strengths)) if (model.vectors[name] && +value) edits[name] = +value;
+  for (const [name, value] of Object.entries(strengths)) {
+    if (Object.hasOwn(model.vectors, name) && Math.abs(+value) <= 3) edits[name] = +value;
+  }
   open(tab === "Interpolate" ? "Edit" : tab);
 }
 

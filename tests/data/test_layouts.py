@@ -322,8 +322,10 @@ def test_the_stamp_changes_with_the_images_and_not_with_the_place_of_a_zip(album
 @pytest.mark.parametrize("what", ["kaggle_zip", "hugging_face"])
 def test_a_sample_picture_beside_a_zip_or_shards_is_not_taken_for_the_set(what, album, tmp_path):
     LAYOUTS[what](tmp_path, album)
+    shutil.rmtree(tmp_path / "unpacked", ignore_errors=True)
     write_jpegs(tmp_path, "preview.png")
-    assert len(open_images(tmp_path)) == COUNT
+    with pytest.raises(UserError, match=r"holds 1 images \(preview.png, ...\), and also .*Give the path of what"):
+        open_images(tmp_path)
 
 
 def test_a_path_without_images_is_told(tmp_path):

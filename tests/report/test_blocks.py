@@ -5,8 +5,9 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from dfcvae.report.blocks import Drawing, Folded, Table, items, write_report
+from dfcvae.report.blocks import Drawing, Folded, items, write_report
 from dfcvae.sheet import sheet
+from dfcvae.table import Table
 
 
 def drawing(name="faces", **data):
