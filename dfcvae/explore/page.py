@@ -14,6 +14,7 @@ from dfcvae.explore.session import Session, in_thread, newest
 from dfcvae.explore.widgets import ACCENT, BLANK, CSS, Picture, Range, Sliders, Thumbnail, button
 from dfcvae.images import to_float
 from dfcvae.latent import interpolate as straight
+from dfcvae.latent import slerp
 from dfcvae.latent.groups import grouped
 from dfcvae.trained import Face
 
@@ -141,7 +142,8 @@ def dimensions(explorer: Explorer) -> Known:
     if nats:
         labels = [f"{label}, {kl:.2f} nats" for label, kl in zip(labels, nats, strict=False)]
         about = (
-            f"The most informative dimensions, by their mean KL over {explorer.of_faces}s; {sum(nats):.1f} nats in all."
+            "Added to the most informative dimensions, by their mean KL over "
+            f"{explorer.of_faces}s; {sum(nats):.1f} nats in all."
         )
 
     def move(z: Tensor, values: list[float]) -> Tensor:
@@ -217,7 +219,7 @@ def interpolate(session: Session) -> None:
 
     @newest
     async def draw() -> None:
-        path = straight(ends[0].z, ends[1].z, STEPS)
+        path = (slerp if kind.value == "spherical" else straight)(ends[0].z, ends[1].z, STEPS)
         between.show(await session.picture(path[round(slider.values[0] * (STEPS - 1))]))
 
     async def show() -> None:
@@ -236,6 +238,8 @@ def interpolate(session: Session) -> None:
     with ui.element("div").classes("controls"):
         button("From the current face", partial(take, 0))
         button("To the current face", partial(take, 1))
+        kind = ui.toggle(["straight", "spherical"], value="straight", on_change=draw)
+        kind.props("no-caps unelevated toggle-color=primary color=white text-color=primary")
     slider = Sliders([Range("Fraction of the way", 0, 1, 0.5)], draw, step=1 / (STEPS - 1))
     ui.timer(0, show, once=True)
 

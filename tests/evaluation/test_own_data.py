@@ -65,6 +65,7 @@ def test_so_do_the_probe_vectors_priors_and_latents(folder, vae, splits, own):
     for data, faces in ((None, splits["train"]), (splits, splits["train"]), (array, splits["test"])):
         assert torch.equal(fit_vectors(folder, data).vectors, fit_vectors(vae, faces).vectors)
     assert torch.equal(load_vectors(folder, array).vectors, fit_vectors(vae, splits["test"]).vectors)
+    assert torch.equal(load_vectors(folder, splits["test"]).vectors, fit_vectors(vae, splits["test"]).vectors)
     prior = fit_prior(vae, "gaussian", mine)
     assert torch.equal(load_prior(folder, "gaussian", data=array).factors, prior.factors)
     assert torch.equal(fit_prior(folder, "gaussian").factors, fit_prior(vae, "gaussian", splits).factors)

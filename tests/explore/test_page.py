@@ -160,6 +160,10 @@ def test_the_way_from_one_face_to_another(visit):
         for value, end in ((0.0, "interpolate-from"), (1.0, "interpolate-to")):
             tab.slider("Fraction of the way").value = value
             await tab.equal("interpolate-between", end)
+        tab.slider("Fraction of the way").value = 0.5
+        straight = await tab.changes("interpolate-between", tab.picture("interpolate-to"))
+        tab.user.find(kind=ui.toggle).elements.pop().value = "spherical"
+        await tab.changes("interpolate-between", straight)
         tab.click("Held-out face 5 of 24")
         await tab.sees("held-out face 5")
         tab.click("From the current face")
