@@ -17,6 +17,7 @@ from dfcvae.errors import UserError
 from dfcvae.evaluation.judges import NetworkJudge, stranger_of
 from dfcvae.evaluation.likelihood import likelihood_bounds, posterior_draws, posterior_noise
 from dfcvae.evaluation.quality import Distance, laplacian_variance, mesh_energy, plaid_energy, power_spectrum, psnr
+from dfcvae.evaluation.samples import put_rows
 from dfcvae.features import VGGFeatures
 from dfcvae.fitted import Model, faces_of, model_of
 from dfcvae.gaussian import active_units, kl_per_dimension
@@ -141,7 +142,7 @@ def measure(
 
     loss = PerceptualLoss(features) if features is not None else None
     scales = measure_scales(batches, loss) if loss is not None else {}
-    rows_of: dict[str, list[Tensor]] = {}
+    found: dict[str, Tensor] = {}
     spectra, done = torch.zeros(2, *faces.images.shape[1:]), 0
     with evaluating(vae):
         for x in tqdm(batches(), "measuring", len(Batches(faces, batch_size)), disable=not progress):
@@ -156,10 +157,9 @@ def measure(
                 strangers = faces.images[stranger_of(rows, len(faces))].to(device)
                 values |= network.compare(x_hat, x, to_float(strangers))
             for name, value in values.items():
-                rows_of.setdefault(name, []).append(value.cpu())
+                found[name] = put_rows(value, found.get(name), done, len(faces))
             spectra += torch.stack([power_spectrum(images).sum(dim=0).cpu() for images in (x_hat, x)])
             done += len(x)
-    found = {name: torch.cat(values) for name, values in rows_of.items()}
     mu, kl, errors, ratios = (found.pop(name) for name in ("mu", "kl_per_dimension", "errors", "ratios"))
     bounds, variance = likelihood_bounds(errors, ratios, kl.sum(dim=1), faces.images[0].numel())
     output, original = spectra / len(faces)
