@@ -14,7 +14,7 @@ from dfcvae.table import Table
 
 AT_FIRST = 8  # rows of a table that a reader sees at first
 ARROWS = {"lower": "↓", "higher": "↑", None: ""}
-READING = "↓ lower is better, ↑ higher is better, → 1 best at 1; the best value of a row is bold."
+READING = "↓ lower is better, ↑ higher is better, → best at the value behind it; the best value of a row is bold."
 
 
 @dataclass(frozen=True)
