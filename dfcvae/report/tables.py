@@ -120,9 +120,11 @@ def meanings(measures: Iterable[str]) -> Table:
 
 
 def listing(measured: Measurements, seed: int = 0) -> Table:
-    """Every measure of a model by its name in files, with its 95 % interval over images."""
+    """Every measure of a model's images by its name in files, with its 95 % interval; `distances` has the samples'."""
     rows, intervals = [], measured.intervals(seed)
     for name, value in _tabled(measured).items():
+        if name.startswith("samples/"):
+            continue
         low, high = intervals.get(name, (None, None))
         interval = "" if low is None else f"[{low:.4g}, {high:.4g}]"
         about = known(name)
