@@ -32,30 +32,39 @@ from dfcvae.table import Table
 from dfcvae.vae import VAE, digest
 
 # The reconstruction terms of every loss have a total weight of one, and each term is divided by the variance of its
-# target, so that one alpha means the same for all four. The paper's models have no pixel term; that of the popular code
+# target, so that one alpha means the same for all. The paper's models have no pixel term; that of the popular code
 # has one.
 LOSSES = {
-    "plain": LossConfig(),
-    "vae-123": LossConfig(pixel_weight=0, features=FeatureConfig("vae-123", layer_weights=1 / 3, reduction="mean")),
-    "vae-345": LossConfig(pixel_weight=0, features=FeatureConfig("vae-345", layer_weights=1 / 3, reduction="mean")),
-    "dfc": LossConfig(pixel_weight=0.5, features=FeatureConfig("dfc", layer_weights=0.125)),
+    "plain": LossConfig(1e-3),
+    "vae-123": LossConfig(
+        1e-3, pixel_weight=0, features=FeatureConfig("vae-123", layer_weights=1 / 3, reduction="mean")
+    ),
+    "vae-345": LossConfig(
+        1e-3, pixel_weight=0, features=FeatureConfig("vae-345", layer_weights=1 / 3, reduction="mean")
+    ),
+    "dfc": LossConfig(1e-3, pixel_weight=0.5, features=FeatureConfig("dfc", layer_weights=0.125)),
 }
+FULL = "vae-123-full"
 TITLES = {"plain": "plain VAE", "vae-123": "VAE-123", "vae-345": "VAE-345", "dfc": "DFC-VAE 14/24/34/43"}
+TITLES[FULL] = "VAE-123, full network"
 DFC = TITLES["dfc"]
 SCORES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auroc": "AUROC"}
 
 
-def paper_study(data: DataConfig, epochs: int = 5, seeds: int = 3, features: str = "imagenet") -> Study:
+def paper_study(
+    data: DataConfig, epochs: int = 5, seeds: int = 3, features: str = "imagenet", full: str | None = None
+) -> Study:
     """The models that the paper compares, which differ in the loss and in nothing else.
 
     ``features`` are the weights of the feature network: ``"imagenet"``, ``"compact"``, ``"in-domain"`` (trained by the
-    study, on the attributes), or a file.
+    study, on the attributes), or a file; ``full`` those of VGG-19 in a further VAE-123, to compare the two networks.
     """
+    training = TrainingConfig(epochs, schedule="cosine", ema_decay=0.999, precision="auto")  # as shipped
     variants = {}
-    for name, loss in LOSSES.items():
-        own = replace(loss.features, weights=features) if loss.features else None
-        training = TrainingConfig(epochs, precision="auto")
-        variants[name] = Experiment(name, data, ModelConfig(), replace(loss, features=own), training)
+    for name, loss in (LOSSES | ({FULL: LOSSES["vae-123"]} if full else {})).items():
+        weights = full if full and name == FULL else features
+        own = replace(loss.features, weights=weights) if loss.features else None
+        variants[name] = Experiment(name, data, ModelConfig("smooth"), replace(loss, features=own), training)
     return Study("paper", variants, seeds)
 
 
@@ -68,6 +77,8 @@ def paper_report(study: Study, place: Place, failed: Mapping[str, str]) -> Path:
         "every loss is divided by the variance of its target, so that one weight of the KL divergence means the same "
         f"in all. Weights of the feature network: {Path(weights).name}."
     )
+    if FULL in study.variants and (full := study.variants[FULL].loss.features):
+        text += f" {TITLES[FULL]}: VAE-123 with {Path(full.weights).name}."
     more = _attributes(study, place, results)
     blocks = comparison(results, [text, *about(study, results, failed)], measures(results), more)
     return write_report("Plain and deep feature consistent VAEs", blocks, place.out, numbers(study, results))

@@ -45,6 +45,7 @@ def paper(
     seeds: Positive = 3,
     train_images: Positive | None = None,
     features: str = "imagenet",
+    full: str | None = None,
     judge: Judges = (),
     fid: Fid = None,
     lpips: Lpips = False,
@@ -57,13 +58,14 @@ def paper(
         seeds: trainings of every model.
         train_images: use the first N training images.
         features: weights of the feature network: imagenet, compact, in-domain (trained here on attributes), or a file.
+        full: train a second VAE-123 with these weights of VGG-19, imagenet or a file: what does a small network lose?
         judge: default: an attribute network is trained here.
         out: folder of everything; resumes where it was.
     """
     from dfcvae.ablate import Place, ablate
     from dfcvae.paper import paper_report, paper_study
 
-    study = paper_study(DataConfig(source, size, train_images=train_images), epochs, seeds, features)
+    study = paper_study(DataConfig(source, size, train_images=train_images), epochs, seeds, features, full)
     place = Place(out, tuple(judge) or None, fid, lpips)
     print(f"Report: {ablate(study, place, report=paper_report)}")
 

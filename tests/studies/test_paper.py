@@ -92,6 +92,14 @@ def test_the_layers_and_weights_are_the_papers():
     assert weights["vae-123"]["pixel"] == weights["vae-345"]["pixel"] == 0
 
 
+def test_a_full_network_is_one_more_model_that_differs_in_its_weights_alone():
+    with_full = paper_study(DATA, 1, 2, "compact", "imagenet").variants
+    assert [*with_full] == [*LOSSES, "vae-123-full"]
+    small, full = with_full["vae-123"], with_full["vae-123-full"]
+    assert (small.loss.features.weights, full.loss.features.weights) == ("compact", "imagenet")
+    assert replace(full.loss, features=replace(full.loss.features, weights="compact")) == small.loss
+
+
 @pytest.mark.slow
 def test_a_second_time_nothing_is_trained_or_measured(paper, monkeypatch):
     for name in ("ablate.train_features", "ablate.train", "paper.probe", "report.evaluated.measure"):
@@ -112,10 +120,11 @@ def test_the_command_line_hands_over_its_arguments(monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr("dfcvae.ablate.ablate", lambda *arguments, report: asked.append(arguments) or "x")
     words = ["--size=32", "--epochs=2", "--seeds=4", "--features=in-domain", "--train_images=9", f"--out={tmp_path}"]
+    words += ["--full=imagenet"]
     assert main(["paper", "synthetic", *words]) == 0
     ((study, place),) = asked
     assert type(study.data.size) is int  # no other kind can be read from a checkpoint
-    assert study == paper_study(DataConfig(size=32, train_images=9), 2, 4, "in-domain")
+    assert study == paper_study(DataConfig(size=32, train_images=9), 2, 4, "in-domain", "imagenet")
     assert place == Place(tmp_path)
 
 
