@@ -44,8 +44,11 @@ def test_the_layer_study_has_the_layers_of_its_names():
         "only-24": ["bn3_4"],
         "only-34": ["bn4_3"],
         "only-43": ["conv5_2"],
-        "first-3": ["bn3_4", "bn4_3", "conv3_1"],
-        "last-3": ["bn3_4", "bn4_3", "conv5_2"],
+        "14-24": ["bn3_4", "conv3_1"],
+        "24-34": ["bn3_4", "bn4_3"],
+        "34-43": ["bn4_3", "conv5_2"],
+        "14-24-34": ["bn3_4", "bn4_3", "conv3_1"],
+        "24-34-43": ["bn3_4", "bn4_3", "conv5_2"],
         "aliased": ["conv3_1", "conv5_2", "relu3_4", "relu4_3"],
         "relu-123": ["relu1_1", "relu2_1", "relu3_1"],
     }
@@ -113,8 +116,8 @@ def test_a_change_without_a_value_and_a_run_that_is_not_there_are_sentences(tmp_
     study = str(FOLDER / "ablation_kl.yaml")
     with pytest.raises(UserError, match=r"expected FIELD=VALUE, got 'loss\.alpha'"):
         read_study(study, ["loss.alpha"])
-    assert main(["ablate", study, "--out", str(tmp_path), "--only", "alpha-0.001-7"]) == 1
-    assert "There is no run 'alpha-0.001-7'" in capsys.readouterr().err
+    assert main(["ablate", study, "--out", str(tmp_path), "--only", "dfc-0.001-7"]) == 1
+    assert "There is no run 'dfc-0.001-7'" in capsys.readouterr().err
 
 
 def test_every_run_has_its_task_in_a_job_array():
@@ -135,7 +138,7 @@ def test_a_change_of_the_base_reaches_every_variant_or_is_refused():
     used = {name: experiment.loss.features for name, experiment in study.variants.items()}
     assert {name for name, features in used.items() if features is None} == {"none"}
     assert {features.weights for features in used.values() if features} == {"imagenet"}
-    with pytest.raises(UserError, match=r"--set loss.alpha would have no effect on variation 'alpha-0.000125'"):
+    with pytest.raises(UserError, match=r"--set loss.alpha would have no effect on variation 'dfc-0.00025'"):
         read_study(FOLDER / "ablation_kl.yaml", ["loss.alpha=1"])
     with pytest.raises(UserError, match="--set: a value is not valid YAML"):
         read_study(FOLDER / "ablation_kl.yaml", ["loss.beta=[1"])
