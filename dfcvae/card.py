@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dfcvae.losses import PRESETS
+from dfcvae.report.tables import AT_FIRST, READING, in_order, known
 
 CARD = """---
 {header}
@@ -12,6 +13,10 @@ CARD = """---
 # {title}
 
 A {kind} of faces of {size} x {size} pixels{made}.
+
+![samples](samples.jpg)
+
+*Draws from {prior}, not selected.*
 
 | | |
 |---|---|
@@ -42,11 +47,12 @@ attribute vector holds whatever goes with the attribute in these data. Another j
 """
 MEASURES = """## Measures on the test split
 
-{about}| measure | value | 95 % interval |
-|---|---|---|
-{rows}
+{about}{reading}
+
+{tables}
 
 """
+HEADER = "| measure | value | 95 % interval | |\n|---|---|---|---|"
 CELEBA_TERMS = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 CELEBA = (
     "CelebA is available for non-commercial research purposes only, and its images are the property of their owners "
@@ -61,7 +67,6 @@ LICENCES = {  # as the Hugging Face Hub names them
     SYNTHETIC: "license: mit",
     OTHER: "license: unknown",
 }
-FIRST_MEASURES = ("mse", "ssim", "sharpness", "kl", "active_units")
 
 
 def card(
@@ -111,6 +116,7 @@ def card(
         header=_header(licence, bool(loss.get("features"))),
         title=name.rpartition("/")[2],
         name=name,
+        prior=prior if prior == "N(0, I)" else f"the fitted {prior}",
         kind=kind if loss else "variational autoencoder",
         size=vae["size"],
         made=", made with dfcvae" if loss else "",
@@ -137,12 +143,17 @@ def _measures(training: dict[str, Any]) -> str:
     about = [f"Measured on {protocol['data']}."] if "data" in protocol else []
     judges = ", ".join(f"{name} ({network})" for name, network in protocol.get("judges", {}).items())
     about += [f"Judges: {judges}."] if judges else []
-    measures = {name: value for name, value in measures.items() if not name.startswith(("floor/", "reconstructions/"))}
     rows = []
-    for name in [name for name in FIRST_MEASURES if name in measures] + sorted(measures.keys() - set(FIRST_MEASURES)):
+    for name in in_order(measures):
         interval = " to ".join(f"{end:.4g}" for end in intervals.get(name, ()))
-        rows.append(f"| {name} | {measures[name]:.4g} | {interval} |")
-    return MEASURES.format(about=" ".join(about) + "\n\n" if about else "", rows="\n".join(rows))
+        rows.append(
+            f"| {known(name) or name} | {measures[name]:.4g} | {interval} | {getattr(known(name), 'meaning', '')} |"
+        )
+    first, rest = ("\n".join([HEADER, *part]) for part in (rows[:AT_FIRST], rows[AT_FIRST:]))
+    tables = (
+        f"{first}\n\n<details><summary>All measures</summary>\n\n{rest}\n\n</details>" if rows[AT_FIRST:] else first
+    )
+    return MEASURES.format(about=" ".join([*about, ""]), reading=READING.partition(";")[0] + ".", tables=tables)
 
 
 def _objective(loss: dict[str, Any]) -> str:

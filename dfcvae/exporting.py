@@ -9,20 +9,24 @@ import torch
 
 from dfcvae.card import card
 from dfcvae.checkpoint import find_model, last_component, load_checkpoint, public_config, read_model
-from dfcvae.files import write_atomically
+from dfcvae.files import atomic_file, write_atomically
 from dfcvae.fitted import VECTORS, latent_folder
+from dfcvae.images import grid, to_image
 from dfcvae.latent import AttributeVectors, Prior
 from dfcvae.latent.stored import OtherFitError, read_stored
+from dfcvae.sheet import enlarge
+from dfcvae.trained import Trained
 from dfcvae.vae import VAE, digest
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 MIXTURE = "prior-gmm.safetensors"
 FITTED = {"prior-gaussian.safetensors": "a prior", MIXTURE: "a prior", VECTORS: "attribute vectors"}
+NARROW = 64  # pixels; narrower samples are enlarged
 TEST = "test.json"  # in a run folder, from `dfcvae evaluate RUN --out RUN/test.json`
 
 
 def export_model(model: str | Path, out: str | Path, dtype: str = "float32", name: str | None = None) -> Path:
-    """Write ``model.safetensors``, ``model.json``, ``README.md`` (a model card) and the folder ``latent``.
+    """Write ``model.safetensors``, ``model.json``, ``README.md`` (a model card), its ``samples.jpg``, and ``latent/``.
 
     The folder contains no path of this machine: data sets and weights files are reduced to their names, and the data
     set is identified by its fingerprint.
@@ -56,7 +60,16 @@ def export_model(model: str | Path, out: str | Path, dtype: str = "float32", nam
     prior = str(mixture[0]) if mixture else "N(0, I)"
     name = name or out.absolute().name
     write_atomically(out / "README.md", card(name, vae.config, config, training, dtype, prior, attributes))
+    _draw_samples(out)
     return out
+
+
+def _draw_samples(out: Path) -> None:
+    """``samples.jpg``, the picture of the model card."""
+    exported = Trained(out.absolute())
+    images = exported.decode(exported.draws(32))
+    with atomic_file(out / "samples.jpg") as file:
+        to_image(grid(enlarge(images, -(-NARROW // images.shape[-1])))).save(file, "JPEG", quality=90)
 
 
 def _load_fitted(folder: Path, model_digest: str) -> dict[str, tuple[Prior | AttributeVectors, str]]:

@@ -55,7 +55,7 @@ def push(folder: str | Path, repository: str) -> str:
         api.upload_folder(
             repo_id=repository,
             folder_path=folder,
-            allow_patterns=[*FILES, "README.md"],
+            allow_patterns=[*FILES, "README.md", "samples.jpg"],
             delete_patterns=["latent/*"],  # of another model
             commit_message="Upload a model of dfcvae",
         )

@@ -172,13 +172,20 @@ def test_an_exported_folder_holds_no_path_and_says_where_it_is_from(run, exporte
     assert about["training"]["measures"] == {"mse": 0.01234, "kl": 98.5}
     card = (exported / "README.md").read_text()
     facts = ("commit | abc1234", "| epochs | 2 |", "fingerprint of the data | `ffffffff`", "`celeba`", "float16")
-    judged = "Measured on celeba, test split, 9 images. Judges: alex (torchvision alexnet).\n"
-    for told in (*facts, "non-commercial research", judged, "| mse | 0.01234 | 0.01 to 0.02 |\n| kl | 98.5 |  |\n"):
+    judged = "Measured on celeba, test split, 9 images. Judges: alex (torchvision alexnet). ↓ lower is better"
+    rows = (
+        "| MSE ↓ | 0.01234 | 0.01 to 0.02 | mean squared error |\n| KL, nats | 98.5 |  | information in the latents |\n"
+    )
+    for told in (*facts, "non-commercial research", judged, rows, "![samples](samples.jpg)"):
         assert told in card, told
     assert "samples come from | a mixture of 3 Gaussians fitted to the latents" in card
     header = yaml.safe_load(card.split("---")[1])
     assert (header["license"], header["library_name"]) == ("other", "dfcvae")
     assert "vae" in header["tags"]
+    assert Image.open(exported / "samples.jpg").size == (
+        8 * 66 + 2,
+        4 * 66 + 2,
+    )  # 32, twice as large
     commands = re.findall(r"^dfcvae (.*)$", card, re.MULTILINE)
     assert len(commands) == 3
     for command in commands:
@@ -359,7 +366,7 @@ def test_explore_without_a_model_takes_celeba_64(shipped, capsys, monkeypatch):
 def test_models_of_the_package_are_small_and_complete(folder):
     files = {str(file.relative_to(folder)) for file in files_of(folder)}
     fitted = {"latent/prior-gmm.safetensors", "latent/attributes.safetensors"}
-    assert files == {"model.safetensors", "model.json", "README.md"} | fitted
+    assert files == {"model.safetensors", "model.json", "README.md", "samples.jpg"} | fitted
     assert sum((folder / file).stat().st_size for file in files) < 5 * 2**20
     assert "mixture" in str(load_prior(folder.name))
     assert "Smiling" in load_vectors(folder.name).names
@@ -381,5 +388,5 @@ def test_ship_puts_a_run_into_the_package(run, tmp_path, monkeypatch, capsys):
     script = str(ROOT / "experiments" / "ship.py")
     monkeypatch.setattr(sys, "argv", [script, str(run), "tiny", "--into", str(tmp_path)])
     runpy.run_path(script, run_name="__main__")
-    assert re.search(r"tiny: 5 files, \d+\.\d+ MB", capsys.readouterr().out)
+    assert re.search(r"tiny: 6 files, \d+\.\d+ MB", capsys.readouterr().out)
     assert digest(VAE.load(tmp_path / "tiny"))
