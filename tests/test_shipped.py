@@ -182,10 +182,8 @@ def test_an_exported_folder_holds_no_path_and_says_where_it_is_from(run, exporte
     header = yaml.safe_load(card.split("---")[1])
     assert (header["license"], header["library_name"]) == ("other", "dfcvae")
     assert "vae" in header["tags"]
-    assert Image.open(exported / "samples.jpg").size == (
-        8 * 66 + 2,
-        4 * 66 + 2,
-    )  # 32, twice as large
+    with Image.open(exported / "samples.jpg") as picture:
+        assert picture.size == (8 * 66 + 2, 4 * 66 + 2)  # 32, twice as large
     commands = re.findall(r"^dfcvae (.*)$", card, re.MULTILINE)
     assert len(commands) == 3
     for command in commands:
