@@ -33,6 +33,9 @@ PAIRED_FACES = (
 )
 OVER_SEEDS = "Mean over seeds and half the width of its 95 % interval (Student's t)."
 PAIRED_SEEDS = "Paired by seed, with 95 % intervals (Student's t), not adjusted for the number of comparisons."
+PLAYER = (
+    "Play with a model in any browser, offline: `dfcvae export RUN --html faces.html`, or `celeba-64` in place of RUN."
+)
 ONE_TRAINING = "One training of each: how much another seed would change this is unknown."
 AGAINST = (
     "Against the test faces. A judge's distances are not the FID and KID, which are defined in Inception's features."
@@ -206,7 +209,7 @@ def next_steps(results: Results) -> list[str]:
         steps.append(f"Let a network judge that none of the models was trained with: {FIT_JUDGE}.")
     if len(results.seeds) == 1:
         steps.append("Repeat with other seeds: `dfcvae ablate STUDY.yaml --seeds 3` (docs/ablation.md).")
-    return [*steps, "Look at one model: `dfcvae traverse RUN`, `dfcvae probe RUN`, `dfcvae explore`."]
+    return [*steps, "Look at one model: `dfcvae traverse RUN`, `dfcvae probe RUN`, `dfcvae explore`.", PLAYER]
 
 
 def distances(results: Results) -> list[Block]:
