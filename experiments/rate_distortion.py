@@ -1,0 +1,87 @@
+"""What a nat buys: measures of the KL study against the KL divergence, and both losses compared at equal KL.
+
+    dfcvae ablate experiments/ablation_kl.yaml --set data.source=CELEBA loss.features.weights=compact --out studies/kl
+    python experiments/rate_distortion.py studies/kl/results.csv --measures mse squeezenet/distance
+
+Variants are named LOSS-ALPHA. For each training of the DFC-VAE at the shipped alpha, the plain VAE's measures are read
+off at the same KL, on the line between its trainings with the same seed (both axes logarithmic). Writes
+OUT.json and OUT.png.
+"""
+
+import argparse
+import csv
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from dfcvae.evaluation.differences import over_seeds
+from dfcvae.report.tables import title
+
+SHIPPED = "0.001"
+REFERENCE, STUDIED = "plain", "dfc"
+
+
+def read(file: Path) -> dict[str, dict[int, list[dict[str, float]]]]:
+    """Measures of all trainings by loss and seed, in the order of their KL."""
+    found: dict = defaultdict(lambda: defaultdict(list))
+    with file.open(newline="") as opened:
+        for row in csv.DictReader(opened):
+            loss, _, alpha = row.pop("variant").partition("-")
+            seed = int(row.pop("seed"))
+            found[loss][seed].append(
+                {"alpha": float(alpha)} | {key: float(value) for key, value in row.items() if value}
+            )
+    return {
+        loss: {seed: sorted(runs, key=lambda run: run["kl"]) for seed, runs in seeds.items()}
+        for loss, seeds in found.items()
+    }
+
+
+def at_equal_kl(runs: list[dict[str, float]], kl: float, measure: str) -> float:
+    """A positive measure at a KL between those of trainings; nan outside of their range."""
+    known, values = (np.log([run[name] for run in runs]) for name in ("kl", measure))
+    return float(np.exp(np.interp(np.log(kl), known, values, left=np.nan, right=np.nan)))
+
+
+def main() -> None:
+    """Compare, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, help="results.csv of the study")
+    parser.add_argument("--measures", nargs="+", default=["mse"])
+    parser.add_argument("--out", type=Path, default=Path("rate_distortion"))
+    args = parser.parse_args()
+    found = read(args.results)
+    studied, reference = found[STUDIED], found[REFERENCE]
+    shipped = {seed: next(run for run in runs if run["alpha"] == float(SHIPPED)) for seed, runs in studied.items()}
+    equal_alpha = {
+        seed: next(run for run in runs if run["alpha"] == float(SHIPPED)) for seed, runs in reference.items()
+    }
+    table = {}
+    for measure in ("kl", *args.measures):
+        rows = {
+            STUDIED: [shipped[seed][measure] for seed in shipped],
+            f"{REFERENCE}, equal alpha": [equal_alpha[seed][measure] for seed in shipped],
+            f"{REFERENCE}, equal KL": [at_equal_kl(reference[seed], shipped[seed]["kl"], measure) for seed in shipped],
+        }
+        table[measure] = {name: str(over_seeds(values)) for name, values in rows.items()}
+        print(f"{title(measure):<34}" + "".join(f"{name}: {value:<22}" for name, value in table[measure].items()))
+    args.out.with_suffix(".json").write_text(json.dumps({"alpha": SHIPPED, "measures": table}, indent=1) + "\n")
+
+    figure, axes = plt.subplots(1, len(args.measures), figsize=(4 * len(args.measures), 3.2), layout="constrained")
+    for axis, measure in zip(np.atleast_1d(axes), args.measures, strict=True):
+        for loss, color in ((REFERENCE, "0.5"), (STUDIED, "tab:orange")):
+            for seed, runs in found[loss].items():
+                points = [run["kl"] for run in runs], [run[measure] for run in runs]
+                axis.plot(*points, ".-", color=color, lw=1, label=loss if seed == min(found[loss]) else None)
+        axis.set_xscale("log")
+        axis.set_xlabel("KL, nats")
+        axis.set_ylabel(title(measure))
+    np.atleast_1d(axes)[0].legend()
+    figure.savefig(args.out.with_suffix(".png"), dpi=90)
+
+
+if __name__ == "__main__":
+    main()
