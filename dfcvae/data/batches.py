@@ -65,7 +65,11 @@ class Faces:
         """
         if not 1 <= n <= len(self):
             raise UserError(f"Asked for the first {n:,} faces, but there are {len(self):,}. Choose 1 to {len(self):,}.")
-        return replace(self, images=self.images[:n], attributes=self.attributes[:n])
+        return self.rows(slice(n))
+
+    def rows(self, chosen: Tensor | slice) -> "Faces":
+        """Some of the faces."""
+        return replace(self, images=self.images[chosen], attributes=self.attributes[chosen])
 
 
 Splits = dict[str, Faces]

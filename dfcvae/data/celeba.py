@@ -76,28 +76,19 @@ def open_images(path: str | Path, *, split_seed: int = 0) -> ImageSet:
         and not {HQ_MAPPING, HQ_ATTRIBUTES}.isdisjoint(lists)
     )
     labels = join(files, _tables(lists, files, numbered), split_seed, numbered)
-    common, filenames = relative_to_common_folder(labels.files)
+    common, filenames = relative_to_common_folder(labels.members)
     kind, official = "images", None
     if numbered or "CelebA-HQ-img" in files[0]:
         kind, official = "CelebA-HQ", HQ_COUNTS
     elif aligned or not lists.keys().isdisjoint(OF_CELEBA):
         kind, official = "CelebA", CELEBA_COUNTS
     # a folder of HEIC files should not look empty
-    others = [(suffix, n) for suffix, n in _suffixes(outer) if suffix not in {*SUFFIXES, ".csv", ".txt", ".zip"}]
-    about = [("not read", ", ".join(f"{n:,} {suffix}" for suffix, n in others))] if others else []
-    return ImageSet(
-        tree.path / common if isinstance(tree, Folder) else tree.path,
-        f"{kind} ({'folder' if isinstance(tree, Folder) else 'zip, read in place'})",
-        tree,
-        labels.files,
-        tuple(filenames),
-        labels.attributes,
-        labels.names,
-        labels.split,
-        labels.missing,
-        (*labels.about, *about),
-        official,
-    )
+    others = [f"{n:,} {kind}" for kind, n in _suffixes(outer) if kind not in {*SUFFIXES, ".csv", ".txt", ".zip"}]
+    if others:
+        labels = labels._replace(about=(*labels.about, ("not read", ", ".join(others))))
+    how = "folder" if isinstance(tree, Folder) else "zip, read in place"
+    where = tree.path / common if isinstance(tree, Folder) else tree.path
+    return ImageSet(where, f"{kind} ({how})", tree, tuple(filenames), *labels, official)
 
 
 def _find_images(tree: Tree) -> tuple[Tree, list[str]]:

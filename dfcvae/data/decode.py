@@ -42,12 +42,12 @@ def decode(data: bytes) -> Image.Image:
         Undecodable: it is not a JPEG, PNG, WebP, BMP or TIFF image, or it is corrupted or truncated.
     """
     try:
-        # JPEG's draft mode would be faster, but it changes pixels (by up to 7 of 255 after the resize).
-        image = Image.open(BytesIO(data), formats=FORMATS)
-        image.load()
-        if image.mode == "RGB" and image.format == "JPEG" and "exif" not in image.info:
-            return image
-        return upright_rgb(image)
+        with quiet_pillow():
+            # JPEG's draft mode would be faster, but it changes pixels (by up to 7 of 255 after the resize).
+            image = Image.open(BytesIO(data), formats=FORMATS)
+            image.load()
+            plain = image.mode == "RGB" and image.format == "JPEG" and "exif" not in image.info
+            return image if plain else upright_rgb(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
         raise Undecodable("too many pixels") from error
     except Undecodable:

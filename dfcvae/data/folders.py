@@ -43,8 +43,8 @@ class ImageSet:
     path: Path  # a folder, a zip or a parquet file
     layout: str  # what it was recognised as
     files: Files
-    members: Sequence[Any]  # what `files` calls each of n images
-    filenames: tuple[str, ...]
+    filenames: tuple[str, ...]  # of n images
+    members: Sequence[Any]  # what `files` calls each of them
     attributes: NDArray[np.bool_]  # (n, A); A is 0 where nothing is known
     names: tuple[str, ...]  # of the A attributes
     split: NDArray[np.int8]  # (n,), indices into `SPLITS`

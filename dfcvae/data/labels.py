@@ -22,9 +22,9 @@ PERSON_FOLDERS = 20  # fewer are classes
 
 
 class Labels(NamedTuple):
-    """The labelled files, as the tree names them, and their labels as in `ImageSet`."""
+    """The labelled files, and their labels, as in `ImageSet`."""
 
-    files: tuple[str, ...]
+    members: Sequence[Any]
     attributes: NDArray[np.bool_]
     names: tuple[str, ...]
     split: NDArray[np.int8]

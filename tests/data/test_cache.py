@@ -64,7 +64,7 @@ def make(n: int, split: np.ndarray, seed: int = 0) -> ImageSet:
     names = tuple(f"{i}.png" for i in range(n))
     attributes = random.random((n, 2)) < 0.5
     files = InMemory([png(picture) for picture in pictures])
-    return ImageSet(Path("memory"), "images", files, range(n), names, attributes, ("Smiling", "Male"), split)
+    return ImageSet(Path("memory"), "images", files, names, range(n), attributes, ("Smiling", "Male"), split)
 
 
 @pytest.fixture
