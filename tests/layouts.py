@@ -89,10 +89,6 @@ def write_images(folder: Path, album: Album, files: list[str] | None = None) -> 
     write(folder, album.images(".", files))
 
 
-def write_lines(path: Path, lines: list[str]) -> None:
-    write(path.parent, {path.name: lines})
-
-
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     write(path.parent, {path.name: table(header, rows)})
 

@@ -70,11 +70,8 @@ def open_images(path: str | Path, *, split_seed: int = 0) -> ImageSet:
         )
     aligned = any(ALIGNED in part for part in (*tree.path.parts[-2:], *files[0].split("/")[:-1]))
     lists = _lists(outer, tree, aligned)
-    numbered = (
-        not aligned
-        and all(stem(name).isdecimal() for name in files)
-        and not {HQ_MAPPING, HQ_ATTRIBUTES}.isdisjoint(lists)
-    )
+    of_hq = not aligned and not {HQ_MAPPING, HQ_ATTRIBUTES}.isdisjoint(lists)
+    numbered = of_hq and all(stem(name).isdecimal() for name in files)
     labels = join(files, _tables(lists, files, numbered), split_seed, numbered)
     common, filenames = relative_to_common_folder(labels.members)
     kind, official = "images", None
@@ -83,7 +80,7 @@ def open_images(path: str | Path, *, split_seed: int = 0) -> ImageSet:
     elif aligned or not lists.keys().isdisjoint(OF_CELEBA):
         kind, official = "CelebA", CELEBA_COUNTS
     # a folder of HEIC files should not look empty
-    others = [f"{n:,} {kind}" for kind, n in _suffixes(outer) if kind not in {*SUFFIXES, ".csv", ".txt", ".zip"}]
+    others = [f"{n:,} {suffix}" for suffix, n in _suffixes(outer) if suffix not in {*SUFFIXES, ".csv", ".txt", ".zip"}]
     if others:
         labels = labels._replace(about=(*labels.about, ("not read", ", ".join(others))))
     how = "folder" if isinstance(tree, Folder) else "zip, read in place"

@@ -18,11 +18,7 @@ from dfcvae.ranges import Positive, Range, check_fields
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"))
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF")  # Pillow's names; none of them starts another program
-FILTERS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "box": Image.Resampling.BOX,
-}
+FILTERS = {name: Image.Resampling[name.upper()] for name in ("bilinear", "bicubic", "box")}
 CELEBA_WIDTH, CELEBA_HEIGHT = 178, 218
 DEFAULT_CROP = 148
 Crop = Annotated[int, Range(1, CELEBA_WIDTH, f"1 to {CELEBA_WIDTH} pixels")] | Literal["auto", "authors", "full"]

@@ -99,8 +99,7 @@ class Zip:
                 page = file.read(256).lstrip().lower().startswith((b"<!doctype", b"<html"))
             hint = " It is a web page: the download was refused (Google Drive's quota does this)." if page else ""
             raise UserError(f"{path} is not a complete zip file ({error}).{hint} Download it again.") from error
-        # some Windows programs write backslashes
-        self._members = {name.replace("\\", "/"): name for name in members}
+        self._members = {name.replace("\\", "/"): name for name in members}  # some Windows programs write backslashes
         self.names = sorted((n for n in self._members if _is_visible(n) and not n.endswith("/")), key=natural)
 
     def __reduce__(self) -> tuple[type, tuple[Path]]:
@@ -183,9 +182,8 @@ def _walk(root: Path) -> Iterator[str]:
             continue
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(filter(_is_visible, folders))
-        prefix = os.path.relpath(folder, root)
-        prefix = "" if prefix == os.curdir else prefix.replace(os.sep, "/") + "/"
-        yield from (prefix + name for name in files if _is_visible(name))
+        below = Path(folder).relative_to(root)
+        yield from ((below / name).as_posix() for name in files if _is_visible(name))
 
 
 def _is_visible(name: str) -> bool:

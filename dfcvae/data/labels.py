@@ -266,9 +266,7 @@ def complete(
         return split, how or "all train: there are too few images to draw others"
     split = split.copy()
     wanted = max(1, round(SHARE * sum(map(len, rows.values()))))
-    ranked = sorted(
-        rows, key=lambda key: hashlib.sha256(f"{seed}/{key}".encode(errors="replace")).digest(), reverse=True
-    )
+    ranked = sorted(rows, key=lambda key: hashlib.sha256(f"{seed}/{key}".encode(errors="replace")).digest())[::-1]
     for later, i in zip(reversed(range(len(empty))), empty, strict=True):
         taken = 0
         while taken == 0 or (taken < wanted and len(ranked) > later + 1):  # leave a key for what is drawn later
