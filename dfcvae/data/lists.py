@@ -57,6 +57,7 @@ class Table:
     unused: tuple[str, ...] = ()  # columns that are none of these
     folder: str = ""  # the one it is in, below the folder of all images; names may be relative to it
     near: bool = True  # whether it is with the images, not just in a folder above
+    row: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))  # of each image; -1 if not in it
 
     def __post_init__(self) -> None:
         if len(set(self.filenames)) < len(self.filenames):
@@ -72,6 +73,16 @@ class Table:
     def is_required(self) -> bool:
         """Whether it must be about the images beside it, as CelebA's own lists must."""
         return self.near and official_name(self.label) != ""
+
+    @property
+    def is_used(self) -> bool:
+        """Whether it says something about the images; one in a folder above should be mostly about them."""
+        least = 0 if self.near else len(self.filenames) / 2
+        return bool(self.columns) and int((self.row >= 0).sum()) > least
+
+    def cells(self, column: str, unknown: Any = UNKNOWN) -> NDArray[Any]:
+        """The cell of each image in a column."""
+        return np.where(self.row >= 0, self.columns[column][self.row], unknown)
 
 
 def read_list(label: str, text: str, files: Collection[str] = ()) -> Table | None:
