@@ -16,7 +16,7 @@ from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.latent import AttributeVectors, Prior
 from dfcvae.vae import VAE, digest
 from tests.conftest import tiny_experiment
-from tests.hostile import encoded, raw_png, reference
+from tests.hostile import encoded, reference
 from tests.layouts import small_album, write
 
 CANARY = "executed"  # a file that no program should make
@@ -47,20 +47,14 @@ def cut(path: Path, share: float = 0.5) -> Path:
 
 def faces(folder: Path, **others: bytes) -> Path:
     """A folder of 4 good pictures, and others by name."""
-    folder.mkdir(parents=True)
-    for i in range(4):
-        (folder / f"{i}.jpg").write_bytes(ALBUM.jpegs[i])
-    for name, content in others.items():
-        (folder / name).write_bytes(content)
-    return folder
+    return write(folder, {f"{i}.jpg": ALBUM.jpegs[i] for i in range(4)} | others)
 
 
 def zipped(path: Path, members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
     """A zip of 4 good pictures, and others by name."""
-    good = {f"good/{i}.jpg": ALBUM.jpegs[i] for i in range(4)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w", method) as archive:
-        for name, content in {**good, **members}.items():
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in ({f"good/{i}.jpg": ALBUM.jpegs[i] for i in range(4)} | members).items():
             archive.writestr(zipfile.ZipInfo(name), content, method)
     return path
 
@@ -94,27 +88,14 @@ def elsewhere(data: bytearray, local: int, central: int) -> None:
     data[central + 42 : central + 46] = struct.pack("<I", len(data) - 10)
 
 
-def bomb(megabytes: int = 8) -> bytes:
-    """Zeros, which pack to a thousandth."""
-    return bytes(megabytes * 2**20)
-
-
-def wide_png(width: int, height: int) -> bytes:
-    """The header of a picture of this size, without its pixels."""
-    return raw_png(2, 8, b"\0", (width, height))
-
-
 def picture() -> bytes:
-    """The reference picture as PNG."""
     return encoded(reference(), "PNG")
 
 
 def celeba(folder: Path, **lists: str | bytes) -> Path:
     """CelebA's folder in small; lists by their names without suffix instead of the right ones."""
-    write(folder, ALBUM.images() | ALBUM.lists())
-    for name, content in lists.items():
-        (folder / f"{name}.txt").write_bytes(content if isinstance(content, bytes) else content.encode())
-    return folder
+    texts = {name: content if isinstance(content, bytes) else content.encode() for name, content in lists.items()}
+    return write(folder, ALBUM.images() | ALBUM.lists() | {f"{name}.txt": text for name, text in texts.items()})
 
 
 @functools.cache
@@ -143,25 +124,21 @@ def checkpoint(path: Path, **changes: Any) -> Path:
 
 
 def edited_json(path: Path, **changes: Any) -> Path:
-    """A JSON file with other entries."""
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     return path
 
 
 def judge(path: Path) -> Path:
-    """An attribute network."""
     torch.manual_seed(0)
     return AttributeNetwork("vgg11_bn", 0.125, NAMES).save(path)
 
 
 def vectors(of: Path) -> Path:
-    """Attribute vectors kept beside a model."""
     kept = AttributeVectors(NAMES, torch.ones(len(NAMES), 8), "differences of class means")
     return kept.save(of / "latent" / "attributes.safetensors", digest(vae()), "synthetic")
 
 
 def prior(of: Path) -> Path:
-    """A Gaussian kept beside a model."""
     return Prior.standard(8).save(of / "latent" / "prior-gaussian.safetensors", digest(vae()), "synthetic")
 
 
@@ -185,7 +162,6 @@ def experiment(path: Path, text: str | bytes | None = None, **data: Any) -> Path
 
 
 def pickled(path: Path, content: Any) -> Path:
-    """A file of ``torch.save``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(content, path)
     return path
