@@ -160,12 +160,11 @@ def _tables(lists: dict[str, ListFile], files: Sequence[str], numbered: bool) ->
     """The tables in the lists. For CelebA-HQ, those about CelebA's images go through the mapping."""
     number_of: dict[str, str] = {}
     unused = {HQ_MAPPING, HQ_ATTRIBUTES}
-    if numbered:
+    if numbered and HQ_MAPPING in lists:
+        number_of = read_mapping(lists[HQ_MAPPING].label, _text(lists[HQ_MAPPING]))
         unused = {HQ_MAPPING, ATTRIBUTES} if HQ_ATTRIBUTES in lists else {HQ_MAPPING}
-        if HQ_MAPPING in lists:
-            number_of = {name: n for n, name in read_mapping(lists[HQ_MAPPING].label, _text(lists[HQ_MAPPING])).items()}
-        else:
-            unused = {*OF_CELEBA} - {HQ_ATTRIBUTES}  # their numbers are not CelebA-HQ's
+    elif numbered:
+        unused = {*OF_CELEBA} - {HQ_ATTRIBUTES}  # their numbers are not CelebA-HQ's
     bases = {key(normal(file)) for file in files for key in (basename, stem)}
     tables = []
     for name, entry in lists.items():

@@ -168,12 +168,12 @@ def read_rows(label: str, text: str) -> Iterator[list[str]]:
 
 
 def read_mapping(label: str, text: str) -> dict[str, str]:
-    """``CelebA-HQ-to-CelebA-mapping.txt``: number in CelebA-HQ to file name in CelebA, with or without a header."""
+    """``CelebA-HQ-to-CelebA-mapping.txt``: file name in CelebA to number in CelebA-HQ, with or without a header."""
     rows = list(read_rows(label, text))
     rows = rows[0 if rows and rows[0][0].isdecimal() else 1 :]
     if not rows or any(len(row) != 3 or not row[0].isdecimal() for row in rows):
         raise UserError(f"{label} should have rows of three: number in CelebA-HQ, number and file name in CelebA.")
-    return {row[0].lstrip("0") or "0": row[2] for row in rows}
+    return {row[2]: row[0].lstrip("0") or "0" for row in rows}
 
 
 def _name_column(header: Sequence[str], columns: Sequence[Sequence[str]], files: Collection[str]) -> int | None:

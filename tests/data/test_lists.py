@@ -31,8 +31,8 @@ def test_identities_and_mapping():
     for text in ("a.jpg 5\nb.jpg 6\n", "image identity\na.jpg 5\nb.jpg 6\n"):
         table = read_list("identity_CelebA.txt", text)
         assert (table.filenames, table.columns["identity"].tolist()) == (("a.jpg", "b.jpg"), ["5", "6"])
-    assert read_mapping("m.txt", "idx orig_idx orig_file\n0   119613   119614.jpg\n") == {"0": "119614.jpg"}
-    assert read_mapping("m.txt", "007 119613 119614.jpg\n") == {"7": "119614.jpg"}
+    assert read_mapping("m.txt", "idx orig_idx orig_file\n0   119613   119614.jpg\n") == {"119614.jpg": "0"}
+    assert read_mapping("m.txt", "007 119613 119614.jpg\n") == {"119614.jpg": "7"}
     with pytest.raises(UserError, match=r"m.txt should have rows of three"):
         read_mapping("m.txt", "idx orig_idx orig_file\n0 119614.jpg\n")
 
