@@ -18,6 +18,7 @@ import numpy as np
 import PIL
 import torch
 from filelock import FileLock, Timeout
+from joblib import cpu_count
 from PIL import Image
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -103,7 +104,7 @@ def prepare(
             folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(folder.with_name(f".{folder.name}.lock")):
                 if not folder.exists():  # else another process has just made it
-                    _build(images, rendering, folder, identity, workers or workers_by_default(), progress)
+                    _build(images, rendering, folder, identity, workers or cpu_count(), progress)
         except (OSError, NotImplementedError) as error:  # the latter from file systems without locks
             raise UserError(
                 f"Could not write the decoded images to {folder.parent}: {getattr(error, 'strerror', None) or error}. "
@@ -316,8 +317,3 @@ def in_chunks(
         if isinstance(result, Exception):
             raise result
         yield result
-
-
-def workers_by_default() -> int:
-    """One for each processor that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
