@@ -49,7 +49,14 @@ def decode(data: bytes) -> Image.Image:
     except Undecodable:
         raise
     except Exception as error:  # Pillow raises almost any exception for a corrupted file
-        raise Undecodable(_reason(data, error)) from error
+        reason = f"corrupted or truncated ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        if not data:
+            reason = "empty file"
+        elif data.startswith(LFS_MAGIC):
+            reason = "a git-lfs pointer: run `git lfs pull`"
+        elif isinstance(error, Image.UnidentifiedImageError):
+            reason = "not a JPEG, PNG, WebP, BMP or TIFF image"
+        raise Undecodable(reason) from error
 
 
 @contextmanager
@@ -80,16 +87,6 @@ def upright_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
-
-
-def _reason(data: bytes, error: Exception) -> str:
-    if not data:
-        return "empty file"
-    if data.startswith(LFS_MAGIC):
-        return "a git-lfs pointer: run `git lfs pull`"
-    if isinstance(error, Image.UnidentifiedImageError):
-        return "not a JPEG, PNG, WebP, BMP or TIFF image"
-    return f"corrupted or truncated ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
 
 
 @dataclass(frozen=True)

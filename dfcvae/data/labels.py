@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from posixpath import basename, dirname
@@ -67,7 +67,13 @@ def join(files: Sequence[str], tables: Sequence[Table], seed: int, numbered: boo
     split = split[split >= 0]
     split, how = complete(split, how, *_people(labelled, used), seed)
     values = _attributes(used)
-    about = [*(("labels", table.label) for table in used), ("split", how), *_unknown(values)]
+    about = [*(("labels", table.label) for table in used), ("split", how)]
+    lacking: dict[int, list[str]] = {}  # attributes by the number of images that they are unknown of
+    for name, column in values.items():
+        lacking.setdefault(int((column == UNKNOWN).sum()), []).append(name)
+    unknown = "; ".join(f"{some(names)} of {count:,} images" for count, names in lacking.items() if count)
+    if unknown:
+        about.append(("unknown", f"{unknown}, taken as false"))
     if len(labelled) < len(files):
         about.append(("not listed", f"{some(sorted({*files} - {*labelled}))}, left out"))
     unused = [name for table in used for name in table.unused]
@@ -170,15 +176,6 @@ def _attributes(tables: Sequence[Table]) -> dict[str, NDArray[np.int8]]:
     return values
 
 
-def _unknown(values: Mapping[str, NDArray[np.int8]]) -> list[tuple[str, str]]:
-    """The finding about empty cells and about images that a list lacks."""
-    names: dict[int, list[str]] = {}
-    for name, column in values.items():
-        names.setdefault(int((column == UNKNOWN).sum()), []).append(name)
-    lacking = [f"{some(which)} of {count:,} images" for count, which in names.items() if count]
-    return [("unknown", f"{'; '.join(lacking)}, taken as false")] if lacking else []
-
-
 def _given_split(files: Sequence[str], tables: Sequence[Table]) -> tuple[NDArray[np.int8], str]:
     """The split of each file, -1 for one outside all of them, and in words where it is from; or 0 and nothing."""
     given = [table for table in tables if SPLIT in table.columns]
@@ -206,17 +203,16 @@ def _people(files: Sequence[str], tables: Sequence[Table]) -> tuple[list[str], s
     """What must not be in two splits: the key of each file, the person in it as far as known, and what keys are."""
     keys = relative_to_common_folder(files)[1]  # the same from whichever folder above
     listed = [table.cells(IDENTITY, "").tolist() for table in tables if IDENTITY in table.columns]
-    persons = [_person(file) for file in files]
+    # a folder that files are called by, as George_W_Bush/George_W_Bush_0001.jpg of LFW
+    folders = [basename(dirname(file)) for file in files]
+    persons = [
+        folder if stem(file).startswith(folder) and not folder.isdecimal() else ""
+        for file, folder in zip(files, folders, strict=True)
+    ]
     by_folder = len({*persons} - {""}) >= PERSON_FOLDERS and sum(map(bool, persons)) > len(files) / 2
     people = listed or ([persons] if by_folder else [])
     by = "identity" if listed else "folder, one for each person" if by_folder else "file name"
     return [next(filter(None, names), "") for names in zip(*people, keys, strict=True)], by
-
-
-def _person(file: str) -> str:
-    """The folder of a file that is called by it, as ``George_W_Bush/George_W_Bush_0001.jpg`` of LFW; or nothing."""
-    folder = basename(dirname(file))
-    return folder if stem(file).startswith(folder) and not folder.isdecimal() else ""
 
 
 def _tops(files: Sequence[str]) -> list[str]:
