@@ -34,7 +34,7 @@ class People(SimpleNamespace):
 def draw_people(dice: Dice) -> People:
     """The random traits of the faces behind `dice`."""
     p = People()
-    for traits in (_pose, _head, _mouth, _eyes, _hair, _beard, _clothes, _accessories, _scene):
+    for traits in (_head, _mouth, _eyes, _hair, _beard, _dress, _scene):
         traits(p, dice)
     return p
 
@@ -83,16 +83,6 @@ ATTRIBUTES: tuple[str, ...] = tuple(_TRUTHS)
 def attributes_of(people: People) -> Tensor:
     """The attributes of `people` in the order of ATTRIBUTES, bool (N, len(ATTRIBUTES))."""
     return torch.stack([true(people).view(-1) for true in _TRUTHS.values()], dim=1)
-
-
-def _pose(p: People, dice: Dice) -> None:
-    p.dx = dice.bell("dx", -0.07, 0.07)
-    p.dy = dice.bell("dy", -0.05, 0.05)
-    p.tilt = dice.bell("tilt", -0.22, 0.22)  # sine of the roll angle
-    p.scale = dice.bell("scale", 0.90, 1.20)
-    p.yaw = dice.uniform("yaw", -1, 1)  # turned left or right
-    p.light_x = dice.uniform("light x", -1, 1)
-    p.light_y = dice.uniform("light y", -0.9, 0.1)
 
 
 def _head(p: People, dice: Dice) -> None:
@@ -203,7 +193,7 @@ def _beard(p: People, dice: Dice) -> None:
     p.sideburns = p.full_beard | (~p.long & ~p.bald & burns)
 
 
-def _clothes(p: People, dice: Dice) -> None:
+def _dress(p: People, dice: Dice) -> None:
     p.cloth = dice.color("cloth", "2b3a55 7b1e2b e8e4da 222222 3f6b4f b8894a 5a4b7a c4d3df d88a9a", 0.06)
     p.accent = dice.color("accent", _ACCENT, 0.06)
     p.cloth_pattern = dice.pick("cloth pattern", 4)  # plain, stripes, checks, dots
@@ -211,9 +201,6 @@ def _clothes(p: People, dice: Dice) -> None:
     p.neckline = dice.uniform("neckline", 0.02, 0.16)  # depth below the neck's root
     p.necktie = dice.chance("necktie", torch.where(p.male, 0.24, 0.03))
     p.tie = dice.color("tie", "8b1a26 1f3566 2f5d44 6a2f6b b5812c 30343a", 0.05)
-
-
-def _accessories(p: People, dice: Dice) -> None:
     p.necklace = ~p.necktie & ~p.full_beard & dice.chance("necklace", torch.where(p.male, 0.06, 0.34))
     p.metal = dice.color("metal", "e5c158 d8dce0 f3efe4", 0.03)
     p.earrings = dice.chance("earrings", torch.where(p.male, 0.05, 0.42))
@@ -234,6 +221,14 @@ def _accessories(p: People, dice: Dice) -> None:
 
 
 def _scene(p: People, dice: Dice) -> None:
+    """Pose, light and background."""
+    p.dx = dice.bell("dx", -0.07, 0.07)
+    p.dy = dice.bell("dy", -0.05, 0.05)
+    p.tilt = dice.bell("tilt", -0.22, 0.22)  # sine of the roll angle
+    p.scale = dice.bell("scale", 0.90, 1.20)
+    p.yaw = dice.uniform("yaw", -1, 1)  # turned left or right
+    p.light_x = dice.uniform("light x", -1, 1)
+    p.light_y = dice.uniform("light y", -0.9, 0.1)
     p.near = dice.color("near", "8fa3b5 c9bfae 5d7060 3c4657 b58a72 d9dde0 74606e 2f2b2b a3b58a", 0.08)
     p.far = dice.color("far", "4a5866 efe9dd 2e3d30 7f8ea0 6e4a3a a9b4bd 40323d 5a5450 5f7a4a", 0.08)
     p.background = dice.pick("background", 5)  # gradient, blur, stripes, bricks, foliage
