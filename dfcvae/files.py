@@ -10,8 +10,7 @@ from pathlib import Path
 def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary path to write to; its file replaces ``path`` once it is complete and synced to disk.
 
-    An error or a killed process leaves the old file intact; `remove_leftovers` deletes the temporary file of a killed
-    process.
+    An error or a killed process leaves the old file intact; `remove_leftovers` removes what a killed one left.
     """
     with atomic_files(path) as (temporary,):
         yield temporary

@@ -77,11 +77,7 @@ Splits = dict[str, Faces]
 
 
 def filled(splits: Splits, name: str) -> Faces:
-    """A split that must not be empty.
-
-    Raises:
-        UserError: if it is: a small data set may have no test faces, a folder of test faces none to train on.
-    """
+    """A split; a UserError if it is empty, as the test split of a small data set may be."""
     if not len(splits[name]):
         raise UserError(f"The {name} split of these faces is empty; name other data with --source.")
     return splits[name]

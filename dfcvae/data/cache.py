@@ -74,20 +74,16 @@ def prepare(
     """The faces of every split: decoded on the first call, memory-mapped on later ones.
 
     If two processes prepare the same data set, one decodes it and the other waits. An interrupted call starts again.
+    Images are views of one memory map, in the order of the data set. The result does not depend on ``workers``.
 
     Args:
-        images: an opened data set.
-        rendering: how to crop and resize them.
-        strict: refuse images that are missing or unreadable, instead of leaving them out with a message on stderr.
+        strict: refuse images that are missing or unreadable, instead of leaving them out.
         cache_dir: where decoded images are stored, see `cache_root`.
-        workers: decoding processes, by default one per processor. The result does not depend on it.
+        workers: decoding processes, by default one per processor.
         progress: show a progress bar, and what was left out, on stderr.
 
-    Returns:
-        ``train``, ``val`` and ``test``, each in the order of the data set; images are views of one memory map.
-
     Raises:
-        UserError: no image can be read, the cache cannot be written, a value is out of range, or ``strict``.
+        UserError: no image can be read, the cache cannot be written, or ``strict``.
     """
     if not len(images):
         raise UserError(f"None of the {len(images.missing):,} listed images is in {images.path}.")

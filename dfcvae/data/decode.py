@@ -69,11 +69,7 @@ def quiet_pillow() -> Iterator[None]:
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """An image as RGB, see `decode`.
-
-    Raises:
-        Undecodable: its pixels are 32-bit numbers.
-    """
+    """An image as RGB, see `decode`; raises `Undecodable` if its pixels are 32-bit numbers."""
     # old versions of Pillow read 16-bit PNG files in mode "I"
     sixteen_bits = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
     with suppress(Exception):  # unreadable EXIF says nothing about the pixels
@@ -93,17 +89,9 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 class Rendering:
     """How an image becomes an array: a square crop, then an antialiased resize (Pillow's).
 
-    Args:
-        size: side of the result, in pixels.
-        channels: 3 for RGB, 1 for luma (ITU-R 601).
-        crop: which square to keep. A number is the side of the central square in pixels of an aligned CelebA image,
-            which is 178 wide; in an image of another size it is that fraction of the shorter side. ``"authors"``:
-            the 138 pixels from (30, 40) of the DFC-VAE authors' code, for aligned CelebA alone. ``"full"``: the
-            largest central square. ``"auto"``: 148 for aligned CelebA images of any size, else ``"full"``.
-        filter: a key of `FILTERS`.
-
-    Raises:
-        UsageError: a value is out of range.
+    The fields are those of `DataConfig`; a UsageError if a value is out of range. A crop in pixels of an aligned CelebA
+    image, which is 178 wide, is that fraction of the shorter side of an image of another size. One channel is luma
+    (ITU-R 601).
     """
 
     size: Positive = 64
@@ -120,11 +108,7 @@ class Rendering:
         return Rendering(config.size, config.channels, config.crop, config.filter)  # type: ignore[arg-type]  # checked
 
     def box(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """The crop (left, top, right, bottom) in an image of this size, rounded as torchvision does.
-
-        Raises:
-            UserError: the authors' crop of an image that is not shaped like aligned CelebA.
-        """
+        """The crop (left, top, right, bottom) in an image of this size, rounded as torchvision does."""
         aligned = is_aligned(width, height)
         if self.crop == "authors":
             if not aligned:

@@ -39,11 +39,7 @@ def describe(images: ImageSet, rendering: Rendering) -> str:
 
 
 def contact_sheet(images: ImageSet, rendering: Rendering) -> Tensor:
-    """Faces (N, C, H, W) in [0, 1] from all over a data set, cropped and resized.
-
-    Raises:
-        UserError: none of the chosen files is an image.
-    """
+    """Faces (N, C, H, W) in [0, 1] from all over a data set; a UserError if none of the chosen files is an image."""
     chosen = _spread(len(images), SHEET)
     pictures = [examine(images, i)[0] for i in chosen]
     rendered = [rendering.render(picture) for picture in pictures if picture is not None]

@@ -43,7 +43,7 @@ def join(files: Sequence[str], tables: Sequence[Table], seed: int, numbered: boo
         files: relative names, in natural order.
         tables: the content of the lists; one that names none of the files is not used.
         seed: of the splits that no table gives.
-        numbered: whether tables and files are CelebA-HQ's, which are numbers, with or without leading zeros.
+        numbered: whether names are numbers, with or without leading zeros, as CelebA-HQ's.
 
     Raises:
         UserError: a list of CelebA names none of the files, or two lists disagree about an attribute.

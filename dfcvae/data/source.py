@@ -135,11 +135,7 @@ def tell_other_data(about: Mapping[str, Any], faces: Faces) -> None:
 
 
 def read_face(path: str | Path, data: DataConfig) -> NDArray[np.uint8]:
-    """An image file of any size as uint8 (C, size, size); see `decode_face`.
-
-    Raises:
-        UserError: if it is not a readable image.
-    """
+    """An image file of any size as `decode_face` returns it; a UserError if it is not a readable image."""
     from dfcvae.data.folders import read_file
 
     try:
