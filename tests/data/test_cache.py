@@ -27,6 +27,8 @@ from dfcvae.data.decode import Rendering, Undecodable
 from dfcvae.data.folders import ImageSet
 from dfcvae.errors import UserError
 from dfcvae.files import cache_root
+from tests.broken import flipped
+from tests.hostile import encoded
 from tests.layouts import hugging_face, official_folder, official_zip, small_album
 
 SPLIT = np.array([0, 2, 1, 0, 0, 2, 1, 0, 2, 0], np.int8)
@@ -52,18 +54,12 @@ class InMemory:
         return str([hash(data) for data in self.encoded])
 
 
-def png(pixels: np.ndarray) -> bytes:
-    encoded = io.BytesIO()
-    Image.fromarray(pixels).save(encoded, "PNG")
-    return encoded.getvalue()
-
-
 def make(n: int, split: np.ndarray, seed: int = 0) -> ImageSet:
     random = np.random.default_rng(seed)
     pictures = random.integers(0, 256, (n, 109, 89, 3), np.uint8)
     names = tuple(f"{i}.png" for i in range(n))
     attributes = random.random((n, 2)) < 0.5
-    files = InMemory([png(picture) for picture in pictures])
+    files = InMemory([encoded(Image.fromarray(picture), "PNG") for picture in pictures])
     return ImageSet(Path("memory"), "images", files, names, range(n), attributes, ("Smiling", "Male"), split)
 
 
@@ -128,14 +124,6 @@ def test_splits_are_views_of_one_map_that_cannot_change_the_file(source, prepare
     assert not maps.exists() or str(next(tmp_path.glob("*/images.npy"))) in maps.read_text()
     first["train"].images.zero_()
     assert torch.equal(prepared(source, size=16, channels=1)["train"].images, before)
-
-
-def test_second_call_reads_no_image(source, prepared):
-    first, second = prepared(source, size=16), prepared(source, size=16)
-    assert sorted(source.files.reads) == list(range(len(SPLIT)))
-    for split in first:
-        assert torch.equal(first[split].images, second[split].images)
-        assert torch.equal(first[split].attributes, second[split].attributes)
 
 
 def test_other_settings_sources_and_versions_are_other_caches(source, prepared, tmp_path, monkeypatch):
@@ -204,17 +192,19 @@ def test_a_set_without_any_image_is_refused(source, prepared):
         prepared(replace(make(0, SPLIT[:0]), missing=("a.jpg",)))
 
 
-def test_the_second_process_waits_and_decodes_nothing(source, prepared, tmp_path):
-    prepared(source, size=16)
+def test_a_second_call_or_process_decodes_nothing(source, prepared, tmp_path):
+    first, second = prepared(source, size=16), prepared(source, size=16)
+    for split in first:
+        assert torch.equal(first[split].images, second[split].images)
+        assert torch.equal(first[split].attributes, second[split].attributes)
     [folder] = folders(tmp_path)
-    source.files.reads.clear()
     folder.rename(tmp_path / ".finished")  # as if another process, which holds the lock, had not published it yet
     with ThreadPoolExecutor() as pool:
         with FileLock(tmp_path / f".{folder.name}.lock"):
             waiting = pool.submit(prepared, source, size=16)
             (tmp_path / ".finished").rename(folder)
         waiting.result()
-    assert source.files.reads == []
+    assert sorted(source.files.reads) == list(range(len(SPLIT)))
 
 
 PREPARE = """
@@ -277,27 +267,20 @@ def test_a_full_disk_is_told_and_freed_of_what_killed_processes_left(many, prepa
     assert sum(map(len, prepared(many, size=16).values())) == 100
 
 
-def test_check_finds_any_flipped_bit_and_missing_file(source, prepared, tmp_path):
+def test_caches_of_a_set_are_those_made_from_it_as_it_is_and_any_flipped_bit_is_found(source, prepared, tmp_path):
     """What else is noticed, and by which command, is in test_bad_data.py."""
-    prepared(source, size=16)
-    [(folder, about)] = caches(tmp_path)
-    assert check(folder, about) == []
-    for name in FILES:
-        bad = bytearray((folder / name).read_bytes())
-        bad[len(bad) // 2] ^= 1
-        (folder / name).write_bytes(bad)
-    assert check(folder, about) == [f"{name} is corrupted: checksum mismatch" for name in FILES]
-    (folder / "split.npy").unlink()
-    assert check(folder, about)[0] == "split.npy is missing"
-    assert "no checksums" in check(folder, {})[0]
-
-
-def test_caches_of_a_set_are_those_made_from_it_as_it_is(source, prepared, tmp_path):
     assert caches_of(source, tmp_path) == []
     prepared(source, size=16, channels=1, crop=108, filter="box")
     [(folder, about)] = caches_of(source, tmp_path)
     assert about["identity"].items() >= {"size": 16, "channels": 1, "crop": 108, "filter": "box"}.items()
     assert caches_of(replace(source, names=("Smiling", "Young")), tmp_path) == []
+    assert check(folder, about) == []
+    for name in FILES:
+        flipped(folder / name, 0.5)
+    assert check(folder, about) == [f"{name} is corrupted: checksum mismatch" for name in FILES]
+    (folder / "split.npy").unlink()
+    assert check(folder, about)[0] == "split.npy is missing"
+    assert "no checksums" in check(folder, {})[0]
     (folder / "cache.json").write_text("{")  # corrupted: listed, but nobody's
     assert caches_of(source, tmp_path) == []
     assert [about for _, about in caches(tmp_path)] == [{}]
