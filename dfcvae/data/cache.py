@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL
 import torch
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from joblib import cpu_count
 from PIL import Image
 from torch.utils.data import DataLoader
@@ -117,7 +117,7 @@ def _build(
 ) -> None:
     """Decodes all images into a hidden folder, which is renamed once it is complete and on the disk."""
     for leftover in folder.parent.glob(".*.partial"):  # of killed processes: those that run hold their locks
-        with suppress(Timeout), FileLock(leftover.with_suffix(".lock"), timeout=0):
+        with suppress(OSError), FileLock(leftover.with_suffix(".lock"), timeout=0):
             shutil.rmtree(leftover, ignore_errors=True)
     needed = len(images) * rendering.channels * rendering.size**2
     if needed > (free := shutil.disk_usage(folder.parent).free):

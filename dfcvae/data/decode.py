@@ -108,7 +108,7 @@ class Rendering:
         return Rendering(config.size, config.channels, config.crop, config.filter)  # type: ignore[arg-type]  # checked
 
     def box(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """The crop (left, top, right, bottom) in an image of this size, rounded as torchvision does."""
+        """The crop (left, top, right, bottom) of an image of this size, rounded as in torchvision, or a UserError."""
         aligned = is_aligned(width, height)
         if self.crop == "authors":
             if not aligned:
