@@ -1,9 +1,9 @@
 """What is wrong with files in the wild: small builders of broken archives, lists, models and configurations."""
 
 import functools
+import itertools
 import json
 import os
-import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -50,42 +50,15 @@ def faces(folder: Path, **others: bytes) -> Path:
     return write(folder, {f"{i}.jpg": ALBUM.jpegs[i] for i in range(4)} | others)
 
 
-def zipped(path: Path, members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
-    """A zip of 4 good pictures, and others by name."""
+def zipped(path: Path, members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED, **says: int) -> Path:
+    """A zip of 4 good pictures, and others by name, of which its directory says something else (`zipfile.ZipInfo`)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in ({f"good/{i}.jpg": ALBUM.jpegs[i] for i in range(4)} | members).items():
             archive.writestr(zipfile.ZipInfo(name), content, method)
+        for name, (field, value) in itertools.product(members, says.items()):
+            setattr(archive.getinfo(name), field, value)
     return path
-
-
-def headers(path: Path, name: str, change: Callable[[bytearray, int, int], None]) -> Path:
-    """A zip with the two headers of one member changed: the local one, and that in the central directory."""
-    data = bytearray(path.read_bytes())
-    local = data.index(b"PK\x03\x04" + data[data.index(name.encode()) - 26 : data.index(name.encode())])
-    central = data.rindex(name.encode()) - 46
-    assert data[central : central + 4] == b"PK\x01\x02"
-    change(data, local, central)
-    path.write_bytes(data)
-    return path
-
-
-def encrypted(data: bytearray, local: int, central: int) -> None:
-    data[local + 6] |= 1
-    data[central + 8] |= 1
-
-
-def said_to_be(size: int) -> Callable[[bytearray, int, int], None]:
-    """Another size of the unpacked member than it has."""
-
-    def change(data: bytearray, local: int, central: int) -> None:
-        data[local + 22 : local + 26] = data[central + 24 : central + 28] = struct.pack("<I", size)
-
-    return change
-
-
-def elsewhere(data: bytearray, local: int, central: int) -> None:
-    data[central + 42 : central + 46] = struct.pack("<I", len(data) - 10)
 
 
 def picture() -> bytes:
