@@ -196,14 +196,8 @@ def test_saved_experiments(plain):
 # Damaged files, and tensors made by hand.
 
 
-def vectors(file):
-    read = AttributeVectors.load(file, digest(broken.vae()))
-    return read.names, read.how, read.vectors.tolist()
-
-
-def prior(file):
-    read = Prior.load(file, digest(broken.vae()), "synthetic")
-    return read.weights.tolist(), read.means.tolist(), read.factors.tolist()
+def contents(read):
+    return {name: value.tolist() if isinstance(value, torch.Tensor) else value for name, value in vars(read).items()}
 
 
 def judge(file):
@@ -226,14 +220,14 @@ KINDS = (*EXACT, "description", "network", "pickle", "experiment", "zip", *["par
 @pytest.fixture(scope="module")
 def files(folder):
     """Whole files by kind, each with its reader."""
-    model = broken.model(folder / "model")
+    model, of = broken.model(folder / "model"), digest(broken.vae())
     members = {"labels.csv": b"file,Hat\n0.jpg,1\n1.jpg,0\n2.jpg,0\n3.jpg,0\n", "a/b.png": broken.picture()}
     found = {
         "weights": (model / "model.safetensors", weights),
         "description": (model / "model.json", lambda file: weights(file.parent)),
         "checkpoint": (broken.checkpoint(folder / "x.ckpt"), weights),
-        "vectors": (broken.vectors(model), vectors),
-        "prior": (broken.prior(model), prior),
+        "vectors": (broken.vectors(model), lambda file: contents(AttributeVectors.load(file, of))),
+        "prior": (broken.prior(model), lambda file: contents(Prior.load(file, of, "synthetic"))),
         "judge": (broken.judge(folder / "judge.safetensors"), judge),
         "network": (broken.judge(folder / "network.safetensors"), network),
         "pickle": (broken.pickled(folder / "w.pth", narrow("vgg11_bn").state_dict()), network),

@@ -29,7 +29,7 @@ from dfcvae.errors import UserError
 from dfcvae.files import cache_root
 from tests.broken import flipped
 from tests.hostile import encoded
-from tests.layouts import hugging_face, official_folder, official_zip, small_album
+from tests.layouts import hugging_face, official_folder, official_zip, small_album, write
 
 SPLIT = np.array([0, 2, 1, 0, 0, 2, 1, 0, 2, 0], np.int8)
 
@@ -209,39 +209,26 @@ def test_a_second_call_or_process_decodes_nothing(source, prepared, tmp_path):
 
 PREPARE = """
 import os, signal, sys
-from dfcvae.data import cache
-from dfcvae.data.celeba import open_images
-from dfcvae.data import cache as caching
 from dfcvae.data.cache import prepare
+from dfcvae.data.celeba import open_images
 from dfcvae.data.decode import Rendering
-faces, folder, killed_at = sys.argv[1], sys.argv[2], int(sys.argv[3])
-render, chunks = cache._render, []
-
-def rendered(images, rendering, rows):
-    chunks.append(rows)
-    if len(chunks) == killed_at:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return render(images, rendering, rows)
-
-if killed_at:
-    cache._render = rendered
-splits = prepare(open_images(faces), Rendering(64), cache_dir=folder, workers=1 if killed_at else None, progress=False)
+if sys.argv[3] == "killed":
+    os.rename = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+splits = prepare(open_images(sys.argv[1]), Rendering(64), cache_dir=sys.argv[2], progress=False)
 print(sum(map(len, splits.values())))
 """
 
 
 @pytest.mark.slow
 def test_simultaneous_and_killed_processes_leave_one_right_cache(tmp_path):
-    """Real processes on real files: one is killed in the middle, then two run at once."""
+    """Real processes on real files: one is killed before the end, then two run at once."""
     images = make(700, np.zeros(700, np.int8))
-    (tmp_path / "faces").mkdir()
-    for name, data in zip(images.filenames, images.files.encoded, strict=True):
-        (tmp_path / "faces" / name).write_bytes(data)
+    write(tmp_path / "faces", dict(zip(images.filenames, images.files.encoded, strict=True)))
     command = [sys.executable, "-c", PREPARE, str(tmp_path / "faces"), str(tmp_path / "cache")]
-    assert subprocess.run([*command, "5"]).returncode == -signal.SIGKILL
+    assert subprocess.run([*command, "killed"]).returncode == -signal.SIGKILL
     (half,) = tmp_path.glob("cache/.*.partial/images.npy")
     assert half.stat().st_size > 0
-    both = [subprocess.Popen([*command, "0"], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [subprocess.Popen([*command, "whole"], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert [process.communicate(timeout=600)[0] for process in both] == ["700\n", "700\n"]
     [(folder, about)] = caches(tmp_path / "cache")
     assert check(folder, about) == []
@@ -332,7 +319,7 @@ def test_chunks_are_in_order_from_every_process_and_errors_arrive_as_they_are(co
 @pytest.mark.slow
 def test_the_work_can_be_sent_to_processes_that_are_not_forked(tmp_path):
     """As on macOS and Windows: the function with all it needs survives pickling, for every kind of source."""
-    for write in (official_zip, official_folder, hugging_face):
-        images = open_images(write(tmp_path / write.__name__, small_album()))
+    for layout in (official_zip, official_folder, hugging_face):
+        images = open_images(layout(tmp_path / layout.__name__, small_album()))
         function = partial(caching._render, images, Rendering(16, filter="box"))
         assert pickle.loads(pickle.dumps(function))(range(5)) == function(range(5))
