@@ -14,9 +14,8 @@ from pathlib import Path
 from textwrap import shorten
 
 import torch
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, cpu_count, delayed, parallel_config
 
-from dfcvae.data.cache import workers_by_default
 from dfcvae.device import SHARED_BY
 from dfcvae.errors import PreemptedError, UserError
 
@@ -56,13 +55,13 @@ def run_all(
 
 def default_workers() -> int:
     """One for each GPU, or else for every two of the processors that this process may use."""
-    return torch.cuda.device_count() or max(1, workers_by_default() // 2)
+    return torch.cuda.device_count() or max(1, cpu_count() // 2)
 
 
 def here(job: Job, names: Sequence[str], out: Path, workers: int, progress: bool) -> Iterator[Ended]:
     """Do jobs in processes of this machine, each with its part of the processors, and yield each when it ends."""
     asked = "OMP_NUM_THREADS" in os.environ
-    threads = torch.get_num_threads() if asked else max(1, workers_by_default() // workers)
+    threads = torch.get_num_threads() if asked else max(1, cpu_count() // workers)
     with parallel_config("loky", inner_max_num_threads=threads):
         pool = Parallel(workers, return_as="generator_unordered", batch_size=1, pre_dispatch=workers)
     try:

@@ -10,8 +10,7 @@ from pathlib import Path
 def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary path to write to; its file replaces ``path`` once it is complete and synced to disk.
 
-    An error or a killed process leaves the old file intact; `remove_leftovers` deletes the temporary file of a killed
-    process.
+    An error or a killed process leaves the old file intact; `remove_leftovers` removes what a killed one left.
     """
     with atomic_files(path) as (temporary,):
         yield temporary
@@ -25,23 +24,18 @@ def atomic_files(*paths: Path) -> Iterator[list[Path]]:
         for path in paths:
             path.parent.mkdir(parents=True, exist_ok=True)
         yield temporaries
+        umask = os.umask(0o077)  # the permissions that the user withholds; asking for them means setting them
+        os.umask(umask)
         for temporary in temporaries:
             with temporary.open("r+b") as written:  # Windows cannot sync a file opened for reading
                 os.fsync(written.fileno())
-            temporary.chmod(0o666 & ~_umask())  # safetensors writes files that only their owner can read
+            temporary.chmod(0o666 & ~umask)  # safetensors writes files that only their owner can read
         for temporary, path in zip(temporaries, paths, strict=True):
             temporary.replace(path)
     finally:
         for temporary in temporaries:
             with suppress(OSError):  # an error here would hide the original one
                 temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    """The permissions that the user withholds from new files; asking for them means setting them."""
-    umask = os.umask(0o077)
-    os.umask(umask)
-    return umask
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -82,11 +82,6 @@ def save_png(picture: Tensor | Image.Image, path: str | Path) -> Path:
     return path
 
 
-def save_each(images: Tensor, folder: str | Path) -> list[Path]:
-    """Write every image (N, C, H, W) in [0, 1] as its own PNG: ``000000.png``, ``000001.png``, ..."""
-    return [save_png(image, Path(folder) / f"{i:06d}.png") for i, image in enumerate(images)]
-
-
 SUFFIXES = (".gif", ".mp4")
 WIDTH = 192  # pixels; narrower frames are enlarged, as players do it badly
 

@@ -1,9 +1,9 @@
 """What is wrong with files in the wild: small builders of broken archives, lists, models and configurations."""
 
 import functools
+import itertools
 import json
 import os
-import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.latent import AttributeVectors, Prior
 from dfcvae.vae import VAE, digest
 from tests.conftest import tiny_experiment
-from tests.hostile import encoded, raw_png, reference
+from tests.hostile import encoded, reference
 from tests.layouts import small_album, write
 
 CANARY = "executed"  # a file that no program should make
@@ -47,74 +47,28 @@ def cut(path: Path, share: float = 0.5) -> Path:
 
 def faces(folder: Path, **others: bytes) -> Path:
     """A folder of 4 good pictures, and others by name."""
-    folder.mkdir(parents=True)
-    for i in range(4):
-        (folder / f"{i}.jpg").write_bytes(ALBUM.jpegs[i])
-    for name, content in others.items():
-        (folder / name).write_bytes(content)
-    return folder
+    return write(folder, {f"{i}.jpg": ALBUM.jpegs[i] for i in range(4)} | others)
 
 
-def zipped(path: Path, members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
-    """A zip of 4 good pictures, and others by name."""
-    good = {f"good/{i}.jpg": ALBUM.jpegs[i] for i in range(4)}
+def zipped(path: Path, members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED, **says: int) -> Path:
+    """A zip of 4 good pictures, and others by name, of which its directory says something else (`zipfile.ZipInfo`)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w", method) as archive:
-        for name, content in {**good, **members}.items():
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in ({f"good/{i}.jpg": ALBUM.jpegs[i] for i in range(4)} | members).items():
             archive.writestr(zipfile.ZipInfo(name), content, method)
+        for name, (field, value) in itertools.product(members, says.items()):
+            setattr(archive.getinfo(name), field, value)
     return path
-
-
-def headers(path: Path, name: str, change: Callable[[bytearray, int, int], None]) -> Path:
-    """A zip with the two headers of one member changed: the local one, and that in the central directory."""
-    data = bytearray(path.read_bytes())
-    local = data.index(b"PK\x03\x04" + data[data.index(name.encode()) - 26 : data.index(name.encode())])
-    central = data.rindex(name.encode()) - 46
-    assert data[central : central + 4] == b"PK\x01\x02"
-    change(data, local, central)
-    path.write_bytes(data)
-    return path
-
-
-def encrypted(data: bytearray, local: int, central: int) -> None:
-    data[local + 6] |= 1
-    data[central + 8] |= 1
-
-
-def said_to_be(size: int) -> Callable[[bytearray, int, int], None]:
-    """Another size of the unpacked member than it has."""
-
-    def change(data: bytearray, local: int, central: int) -> None:
-        data[local + 22 : local + 26] = data[central + 24 : central + 28] = struct.pack("<I", size)
-
-    return change
-
-
-def elsewhere(data: bytearray, local: int, central: int) -> None:
-    data[central + 42 : central + 46] = struct.pack("<I", len(data) - 10)
-
-
-def bomb(megabytes: int = 8) -> bytes:
-    """Zeros, which pack to a thousandth."""
-    return bytes(megabytes * 2**20)
-
-
-def wide_png(width: int, height: int) -> bytes:
-    """The header of a picture of this size, without its pixels."""
-    return raw_png(2, 8, b"\0", (width, height))
 
 
 def picture() -> bytes:
-    """The reference picture as PNG."""
     return encoded(reference(), "PNG")
 
 
 def celeba(folder: Path, **lists: str | bytes) -> Path:
     """CelebA's folder in small; lists by their names without suffix instead of the right ones."""
-    write(folder, ALBUM.images() | ALBUM.lists())
-    for name, content in lists.items():
-        (folder / f"{name}.txt").write_bytes(content if isinstance(content, bytes) else content.encode())
-    return folder
+    texts = {name: content if isinstance(content, bytes) else content.encode() for name, content in lists.items()}
+    return write(folder, ALBUM.images() | ALBUM.lists() | {f"{name}.txt": text for name, text in texts.items()})
 
 
 @functools.cache
@@ -143,25 +97,21 @@ def checkpoint(path: Path, **changes: Any) -> Path:
 
 
 def edited_json(path: Path, **changes: Any) -> Path:
-    """A JSON file with other entries."""
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     return path
 
 
 def judge(path: Path) -> Path:
-    """An attribute network."""
     torch.manual_seed(0)
     return AttributeNetwork("vgg11_bn", 0.125, NAMES).save(path)
 
 
 def vectors(of: Path) -> Path:
-    """Attribute vectors kept beside a model."""
     kept = AttributeVectors(NAMES, torch.ones(len(NAMES), 8), "differences of class means")
     return kept.save(of / "latent" / "attributes.safetensors", digest(vae()), "synthetic")
 
 
 def prior(of: Path) -> Path:
-    """A Gaussian kept beside a model."""
     return Prior.standard(8).save(of / "latent" / "prior-gaussian.safetensors", digest(vae()), "synthetic")
 
 
@@ -185,7 +135,6 @@ def experiment(path: Path, text: str | bytes | None = None, **data: Any) -> Path
 
 
 def pickled(path: Path, content: Any) -> Path:
-    """A file of ``torch.save``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(content, path)
     return path

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.hostile import encoded
+
 COUNT = 24
 SPLIT_WORDS = ("train", "valid", "test")
 Files = dict[str, bytes | list[str]]
@@ -51,16 +53,11 @@ class Album:
 def jpeg(seed: int, width: int = 178, height: int = 218) -> bytes:
     """A smooth picture, another one for each seed."""
     small = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
-    encoded = io.BytesIO()
-    Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC).save(encoded, "JPEG", quality=90)
-    return encoded.getvalue()
+    return encoded(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC), "JPEG", quality=90)
 
 
 def as_png(data: bytes) -> bytes:
-    """An image encoded without loss."""
-    encoded = io.BytesIO()
-    Image.open(io.BytesIO(data)).save(encoded, "PNG", compress_level=1)
-    return encoded.getvalue()
+    return encoded(Image.open(io.BytesIO(data)), "PNG", compress_level=1)
 
 
 def small_album() -> Album:
@@ -87,10 +84,6 @@ def write(folder: Path, files: Files) -> Path:
 
 def write_images(folder: Path, album: Album, files: list[str] | None = None) -> None:
     write(folder, album.images(".", files))
-
-
-def write_lines(path: Path, lines: list[str]) -> None:
-    write(path.parent, {path.name: lines})
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -194,9 +187,7 @@ def celeba_mask_hq(root: Path, album: Album) -> Path:
     mapping = ["idx orig_idx orig_file", *(f"{i}     {i}      {name}" for i, name in enumerate(album.files))]
     others = {
         "CelebAMask-HQ-mask-anno/0/00000_skin.png": as_png(jpeg(0)),
-        "CelebAMask-HQ-attribute-anno.txt": [
-            line.replace(".jpg ", ".jpg  ") for line in album.attribute_lines(numbered)
-        ],
+        "CelebAMask-HQ-attribute-anno.txt": [s.replace(".jpg ", ".jpg  ") for s in album.attribute_lines(numbered)],
         "CelebA-HQ-to-CelebA-mapping.txt": mapping,
         "list_eval_partition.txt": album.partition_lines(),
     }

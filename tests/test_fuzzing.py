@@ -1,6 +1,5 @@
 """Whatever bytes a file holds, its reader gives a result or one of our own errors: files made by hypothesis."""
 
-import json
 import shutil
 from contextlib import suppress
 from importlib.util import find_spec
@@ -15,7 +14,7 @@ from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.config import DataConfig, Experiment
 from dfcvae.data.cache import FILES, caches, check, load, prepare, read_looks
 from dfcvae.data.celeba import open_images
-from dfcvae.data.decode import Rendering, Undecodable, quiet_pillow
+from dfcvae.data.decode import Rendering, Undecodable
 from dfcvae.data.labels import join
 from dfcvae.data.lists import OF_CELEBA, read_list, read_mapping
 from dfcvae.errors import UserError
@@ -113,7 +112,7 @@ def test_lists_joined_to_files(files, one, other, numbered):
     tables = [only_ours(read_list, "a", one, bases), only_ours(read_list, "identity_CelebA.txt", other)]
     tables.append(only_ours(read_list, "train.csv", other, bases))
     labels = only_ours(join, files, [table for table in tables if table], 0, numbered)
-    assert labels is None or len(labels.files) == len(labels.attributes) == len(labels.split)
+    assert labels is None or len(labels.members) == len(labels.attributes) == len(labels.split)
 
 
 # Images.
@@ -123,8 +122,7 @@ PICTURES = [content for name, (content, _) in hostile_files().items() if name !=
 
 @fuzz(600, content=damaged(PICTURES))
 def test_uploads(content):
-    with quiet_pillow():
-        pixels = only_ours(read_upload, content, "x.png", DataConfig(size=8))
+    pixels = only_ours(read_upload, content, "x.png", DataConfig(size=8))
     assert pixels is None or pixels.shape == (3, 8, 8)
 
 
@@ -198,14 +196,8 @@ def test_saved_experiments(plain):
 # Damaged files, and tensors made by hand.
 
 
-def vectors(file):
-    read = AttributeVectors.load(file, digest(broken.vae()))
-    return read.names, read.how, read.vectors.tolist()
-
-
-def prior(file):
-    read = Prior.load(file, digest(broken.vae()), "synthetic")
-    return read.weights.tolist(), read.means.tolist(), read.factors.tolist()
+def contents(read):
+    return {name: value.tolist() if isinstance(value, torch.Tensor) else value for name, value in vars(read).items()}
 
 
 def judge(file):
@@ -228,14 +220,14 @@ KINDS = (*EXACT, "description", "network", "pickle", "experiment", "zip", *["par
 @pytest.fixture(scope="module")
 def files(folder):
     """Whole files by kind, each with its reader."""
-    model = broken.model(folder / "model")
+    model, of = broken.model(folder / "model"), digest(broken.vae())
     members = {"labels.csv": b"file,Hat\n0.jpg,1\n1.jpg,0\n2.jpg,0\n3.jpg,0\n", "a/b.png": broken.picture()}
     found = {
         "weights": (model / "model.safetensors", weights),
         "description": (model / "model.json", lambda file: weights(file.parent)),
         "checkpoint": (broken.checkpoint(folder / "x.ckpt"), weights),
-        "vectors": (broken.vectors(model), vectors),
-        "prior": (broken.prior(model), prior),
+        "vectors": (broken.vectors(model), lambda file: contents(AttributeVectors.load(file, of))),
+        "prior": (broken.prior(model), lambda file: contents(Prior.load(file, of, "synthetic"))),
         "judge": (broken.judge(folder / "judge.safetensors"), judge),
         "network": (broken.judge(folder / "network.safetensors"), network),
         "pickle": (broken.pickled(folder / "w.pth", narrow("vgg11_bn").state_dict()), network),
@@ -304,10 +296,3 @@ def test_tensors_of_any_shape_and_name(tensors, about, folder):
     only_ours(Prior.load, file, "m", "s")
     only_ours(load_vgg_weights, "vgg11", str(file))
     only_ours(AttributeNetwork.load, file)
-
-
-@fuzz(150, change=st.dictionaries(st.sampled_from(["vae", "config", "sha256"]), PLAIN, min_size=1))
-def test_descriptions_of_models(change, folder):
-    model = broken.model(folder / "described")
-    (model / "model.json").write_text(json.dumps(json.loads((model / "model.json").read_text()) | change))
-    only_ours(VAE.load, model)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dfcvae.device import pick_device
 from dfcvae.errors import UsageError, UserError
-from dfcvae.images import save_each, to_rgb
+from dfcvae.images import save_png, to_rgb
 from dfcvae.sheet import enlarge, lines, save, sheet
 from dfcvae.trained import Face, Trained
 from dfcvae.vae import VAE
@@ -74,4 +74,6 @@ def save_rows(rows: Mapping[str, Tensor], names: Sequence[str], out: Path, scale
 
 def save_single(images: Tensor, folder: Path, scale: int | None) -> None:
     """Write one PNG per image (N, C, H, W), of its own size unless a scale is named, and print how many."""
-    print(f"{len(save_each(enlarge(images, scale or 1), folder))} files in {folder}")
+    for i, image in enumerate(enlarge(images, scale or 1)):
+        save_png(image, folder / f"{i:06d}.png")
+    print(f"{len(images)} files in {folder}")

@@ -65,7 +65,11 @@ class Faces:
         """
         if not 1 <= n <= len(self):
             raise UserError(f"Asked for the first {n:,} faces, but there are {len(self):,}. Choose 1 to {len(self):,}.")
-        return replace(self, images=self.images[:n], attributes=self.attributes[:n])
+        return self.rows(slice(n))
+
+    def rows(self, chosen: Tensor | slice) -> "Faces":
+        """Some of the faces."""
+        return replace(self, images=self.images[chosen], attributes=self.attributes[chosen])
 
 
 Splits = dict[str, Faces]
@@ -73,11 +77,7 @@ Splits = dict[str, Faces]
 
 
 def filled(splits: Splits, name: str) -> Faces:
-    """A split that must not be empty.
-
-    Raises:
-        UserError: if it is: a small data set may have no test faces, a folder of test faces none to train on.
-    """
+    """A split; a UserError if it is empty, as the test split of a small data set may be."""
     if not len(splits[name]):
         raise UserError(f"The {name} split of these faces is empty; name other data with --source.")
     return splits[name]
@@ -91,6 +91,7 @@ class Batch(NamedTuple):
     targets: dict[str, Tensor] | None = None  # what a feature loss compares reconstructions with, where it is cached
 
 
+@dataclass(eq=False)
 class TrainingBatches:
     """Endless shuffled and mirrored batches; each is a function of the seed and the training step alone.
 
@@ -110,30 +111,27 @@ class TrainingBatches:
         UserError: if there are fewer faces than one step needs, or the batch cannot be split evenly.
     """
 
-    def __init__(
-        self,
-        faces: Faces,
-        batch_size: int,
-        seed: int,
-        flip: bool = True,
-        micro_batches: int = 1,
-        rank: int = 0,
-        world_size: int = 1,
-        targets: Callable[[Tensor, Tensor], dict[str, Tensor]] | None = None,
-    ):
-        if len(faces) < batch_size:
+    faces: Faces
+    batch_size: int
+    seed: int
+    flip: bool = True
+    micro_batches: int = 1
+    rank: int = 0
+    world_size: int = 1
+    targets: Callable[[Tensor, Tensor], dict[str, Tensor]] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.faces) < self.batch_size:
             raise UserError(
-                f"A batch of {batch_size} images needs at least as many training images, got {len(faces)}; lower "
-                "training.batch_size or use more images."
+                f"A batch of {self.batch_size} images needs at least as many training images, got {len(self.faces)}; "
+                "lower training.batch_size or use more images."
             )
-        pieces = micro_batches * world_size
-        if batch_size % pieces or batch_size < 2 * pieces:
+        pieces = self.micro_batches * self.world_size
+        if self.batch_size % pieces or self.batch_size < 2 * pieces:
             raise UserError(
-                f"A batch of {batch_size} images cannot be split into {pieces} equal parts of at least 2; change "
+                f"A batch of {self.batch_size} images cannot be split into {pieces} equal parts of at least 2; change "
                 "training.batch_size, training.micro_batches or training.devices."
             )
-        self.faces, self.batch_size, self.seed, self.flip = faces, batch_size, seed, flip
-        self.micro_batches, self.rank, self.world_size, self.targets = micro_batches, rank, world_size, targets
 
     @property
     def steps(self) -> int:
@@ -171,11 +169,12 @@ class TrainingBatches:
         return Batch(images, take(self.faces.attributes, rows), targets)
 
 
+@dataclass
 class Batches:
     """The faces in their own order, all of them."""
 
-    def __init__(self, faces: Faces, batch_size: int):
-        self.faces, self.batch_size = faces, batch_size
+    faces: Faces
+    batch_size: int
 
     def __len__(self) -> int:
         return -(-len(self.faces) // self.batch_size)

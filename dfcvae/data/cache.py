@@ -8,6 +8,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -17,12 +18,13 @@ import numpy as np
 import PIL
 import torch
 from filelock import FileLock
+from joblib import cpu_count
 from PIL import Image
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from dfcvae.data.batches import SPLITS, Faces, Splits
-from dfcvae.data.decode import Rendering, Undecodable, decode, quiet_pillow
+from dfcvae.data.decode import Rendering, Undecodable, decode
 from dfcvae.data.folders import ImageSet
 from dfcvae.errors import UserError, printable, some
 from dfcvae.files import cache_root
@@ -34,6 +36,7 @@ FEW = 8  # chunks that are done before processes would have started
 FORMAT = 2  # increment when the files of a cache, or the pixels that decoding and rendering give, change
 FILES = ("images.npy", "attributes.npy", "split.npy", "files.csv")
 REPORTED = ("not listed", "unknown")  # findings that change what is trained on
+FREE_SPACE = "Free some space, or choose another folder (environment variable DFCVAE_CACHE)."
 WHAT_TO_DO = " Complete the data set, or omit --strict to leave them out."
 
 
@@ -71,20 +74,16 @@ def prepare(
     """The faces of every split: decoded on the first call, memory-mapped on later ones.
 
     If two processes prepare the same data set, one decodes it and the other waits. An interrupted call starts again.
+    Images are views of one memory map, in the order of the data set. The result does not depend on ``workers``.
 
     Args:
-        images: an opened data set.
-        rendering: how to crop and resize them.
-        strict: refuse images that are missing or unreadable, instead of leaving them out with a message on stderr.
+        strict: refuse images that are missing or unreadable, instead of leaving them out.
         cache_dir: where decoded images are stored, see `cache_root`.
-        workers: decoding processes, by default one per processor. The result does not depend on it.
+        workers: decoding processes, by default one per processor.
         progress: show a progress bar, and what was left out, on stderr.
 
-    Returns:
-        ``train``, ``val`` and ``test``, each in the order of the data set; images are views of one memory map.
-
     Raises:
-        UserError: no image can be read, the cache cannot be written, a value is out of range, or ``strict``.
+        UserError: no image can be read, the cache cannot be written, or ``strict``.
     """
     if not len(images):
         raise UserError(f"None of the {len(images.missing):,} listed images is in {images.path}.")
@@ -99,16 +98,17 @@ def prepare(
     if not folder.exists():
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder.parent / f".{folder.name}.lock"):
+            with FileLock(folder.with_name(f".{folder.name}.lock")):
                 if not folder.exists():  # else another process has just made it
-                    _build(images, rendering, folder, identity, workers or workers_by_default(), progress)
+                    _build(images, rendering, folder, identity, workers or cpu_count(), progress)
         except (OSError, NotImplementedError) as error:  # the latter from file systems without locks
             raise UserError(
                 f"Could not write the decoded images to {folder.parent}: {getattr(error, 'strerror', None) or error}. "
-                "Free some space, or choose another folder (environment variable DFCVAE_CACHE)."
+                f"{FREE_SPACE}"
             ) from error
     splits = load(folder, images.names)
-    _report_left_out(images, folder, len(images) - sum(map(len, splits.values())), strict, progress)
+    if images.missing or sum(map(len, splits.values())) < len(images):
+        _report_left_out(images, folder, strict, progress)
     return splits
 
 
@@ -116,8 +116,17 @@ def _build(
     images: ImageSet, rendering: Rendering, folder: Path, identity: dict[str, Any], workers: int, progress: bool
 ) -> None:
     """Decodes all images into a hidden folder, which is renamed once it is complete and on the disk."""
+    for leftover in folder.parent.glob(".*.partial"):  # of killed processes: those that run hold their locks
+        with suppress(OSError), FileLock(leftover.with_suffix(".lock"), timeout=0):
+            shutil.rmtree(leftover, ignore_errors=True)
+    needed = len(images) * rendering.channels * rendering.size**2
+    if needed > (free := shutil.disk_usage(folder.parent).free):
+        raise UserError(
+            f"The decoded images need {needed / 1e9:,.1f} GB in {folder.parent}, where {free / 1e9:,.1f} GB are free. "
+            f"{FREE_SPACE}"
+        )
     unfinished = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a killed process
+    shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
         order = np.argsort(images.split, kind="stable")  # makes each split contiguous
@@ -131,12 +140,8 @@ def _build(
         np.save(unfinished / "attributes.npy", np.ascontiguousarray(images.attributes[usable]))
         np.save(unfinished / "split.npy", images.split[usable])
         write_looks(unfinished / "files.csv", looks)
-        about = {
-            "identity": identity,
-            "names": images.names,
-            "made_from": str(images.path),
-            "checksums": {name: sha256(unfinished / name) for name in FILES},
-        }
+        checksums = {name: sha256(unfinished / name) for name in FILES}
+        about = {"identity": identity, "names": images.names, "made_from": str(images.path), "checksums": checksums}
         (unfinished / "cache.json").write_text(json.dumps(about, indent=1))
         for path in unfinished.iterdir():
             with open(path, "r+b") as file:  # Windows syncs only files that are open for writing
@@ -175,24 +180,21 @@ def _render(images: ImageSet, rendering: Rendering, rows: Sequence[int]) -> Rend
     Errors are returned, because a worker process would wrap one that it raises.
     """
     try:
-        with quiet_pillow():
-            examined = [examine(images, row) for row in rows]
-            pixels = b"".join(rendering.render(image).tobytes() for image, _ in examined if image is not None)
+        examined = [examine(images, row) for row in rows]
+        pixels = b"".join(rendering.render(image).tobytes() for image, _ in examined if image is not None)
     except (UserError, OSError) as error:
         return error
     return pixels, [look for _, look in examined]
 
 
-def _report_left_out(images: ImageSet, folder: Path, unreadable: int, strict: bool, progress: bool) -> None:
-    if not unreadable and not images.missing:
-        return
+def _report_left_out(images: ImageSet, folder: Path, strict: bool, progress: bool) -> None:
     looks = [look for look in read_looks(folder / "files.csv") if look.problem]
     shown = "; ".join(f"{printable(look.name)}: {look.problem}" for look in looks[:3])
     if strict and looks:
         raise UserError(f"{len(looks):,} images of {images.path} are unreadable ({shown}).{WHAT_TO_DO}")
-    if progress:
-        parts = [f"{len(images.missing):,} listed but missing"] * bool(images.missing)
-        parts += [f"{len(looks):,} unreadable ({shown}{'; ...' if len(looks) > 3 else ''})"] * bool(looks)
+    parts = [f"{len(images.missing):,} listed but missing"] * bool(images.missing)
+    parts += [f"{len(looks):,} unreadable ({shown}{'; ...' if len(looks) > 3 else ''})"] * bool(looks)
+    if progress and parts:
         print(f"Left out: {', '.join(parts)}. `dfcvae data info` shows details.", file=sys.stderr)
 
 
@@ -248,10 +250,9 @@ def check(folder: Path, about: dict[str, Any]) -> list[str]:
     checksums = about.get("checksums")
     if not isinstance(checksums, dict):
         return ["cache.json is corrupted, or of an earlier version: it has no checksums"]
-    present = [name for name in FILES if (folder / name).is_file()]
-    return [f"{name} is missing" for name in FILES if name not in present] + [
-        f"{name} is corrupted: checksum mismatch" for name in present if sha256(folder / name) != checksums.get(name)
-    ]
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    wrong = [name for name in FILES if name not in missing and sha256(folder / name) != checksums.get(name)]
+    return [f"{name} is missing" for name in missing] + [f"{name} is corrupted: checksum mismatch" for name in wrong]
 
 
 def write_looks(path: Path, looks: Iterable[Look]) -> None:
@@ -295,28 +296,20 @@ def in_chunks(
     Processes, not threads: half of the work on a small image holds the GIL. They are PyTorch's data-loading workers,
     which exit with this process even if it is killed.
     """
-    if workers == 1 or len(rows) <= FEW * CHUNK:
-        chunks = (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))
-        results: Iterator[Rendered | Exception] = map(function, chunks)
-    else:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # more workers than processors; forking, after which these use no threads
+    workers = workers if workers > 1 and len(rows) > FEW * CHUNK else 0  # 0: in this process
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # more workers than processors; forking, after which these use no threads
+        loader: DataLoader[Any] = DataLoader(
+            rows,  # type: ignore[arg-type]  # anything with a length and items
+            CHUNK,
+            num_workers=workers,
+            collate_fn=function,
             # Fork only on Linux; elsewhere a script needs the usual guard around its main part.
-            context = "fork" if sys.platform == "linux" else None
-            loader: DataLoader[Any] = DataLoader(
-                rows,  # type: ignore[arg-type]  # anything with a length and items
-                CHUNK,
-                num_workers=workers,
-                collate_fn=function,
-                multiprocessing_context=context,
-            )
-            results = iter(loader)
+            multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+            generator=torch.Generator(),  # leaves the global one as it is
+        )
+        results = iter(loader)
     for result in results:
         if isinstance(result, Exception):
             raise result
         yield result
-
-
-def workers_by_default() -> int:
-    """One for each processor that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

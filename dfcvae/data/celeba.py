@@ -70,34 +70,22 @@ def open_images(path: str | Path, *, split_seed: int = 0) -> ImageSet:
         )
     aligned = any(ALIGNED in part for part in (*tree.path.parts[-2:], *files[0].split("/")[:-1]))
     lists = _lists(outer, tree, aligned)
-    numbered = (
-        not aligned
-        and all(stem(name).isdecimal() for name in files)
-        and not {HQ_MAPPING, HQ_ATTRIBUTES}.isdisjoint(lists)
-    )
+    of_hq = not aligned and not {HQ_MAPPING, HQ_ATTRIBUTES}.isdisjoint(lists)
+    numbered = of_hq and all(stem(name).isdecimal() for name in files)
     labels = join(files, _tables(lists, files, numbered), split_seed, numbered)
-    common, filenames = relative_to_common_folder(labels.files)
+    common, filenames = relative_to_common_folder(labels.members)
     kind, official = "images", None
     if numbered or "CelebA-HQ-img" in files[0]:
         kind, official = "CelebA-HQ", HQ_COUNTS
     elif aligned or not lists.keys().isdisjoint(OF_CELEBA):
         kind, official = "CelebA", CELEBA_COUNTS
     # a folder of HEIC files should not look empty
-    others = [(suffix, n) for suffix, n in _suffixes(outer) if suffix not in {*SUFFIXES, ".csv", ".txt", ".zip"}]
-    about = [("not read", ", ".join(f"{n:,} {suffix}" for suffix, n in others))] if others else []
-    return ImageSet(
-        tree.path / common if isinstance(tree, Folder) else tree.path,
-        f"{kind} ({'folder' if isinstance(tree, Folder) else 'zip, read in place'})",
-        tree,
-        labels.files,
-        tuple(filenames),
-        labels.attributes,
-        labels.names,
-        labels.split,
-        labels.missing,
-        (*labels.about, *about),
-        official,
-    )
+    others = [f"{n:,} {suffix}" for suffix, n in _suffixes(outer) if suffix not in {*SUFFIXES, ".csv", ".txt", ".zip"}]
+    if others:
+        labels = labels._replace(about=(*labels.about, ("not read", ", ".join(others))))
+    how = "folder" if isinstance(tree, Folder) else "zip, read in place"
+    where = tree.path / common if isinstance(tree, Folder) else tree.path
+    return ImageSet(where, f"{kind} ({how})", tree, tuple(filenames), *labels, official)
 
 
 def _find_images(tree: Tree) -> tuple[Tree, list[str]]:
@@ -172,12 +160,11 @@ def _tables(lists: dict[str, ListFile], files: Sequence[str], numbered: bool) ->
     """The tables in the lists. For CelebA-HQ, those about CelebA's images go through the mapping."""
     number_of: dict[str, str] = {}
     unused = {HQ_MAPPING, HQ_ATTRIBUTES}
-    if numbered:
+    if numbered and HQ_MAPPING in lists:
+        number_of = read_mapping(lists[HQ_MAPPING].label, _text(lists[HQ_MAPPING]))
         unused = {HQ_MAPPING, ATTRIBUTES} if HQ_ATTRIBUTES in lists else {HQ_MAPPING}
-        if HQ_MAPPING in lists:
-            number_of = {name: n for n, name in read_mapping(lists[HQ_MAPPING].label, _text(lists[HQ_MAPPING])).items()}
-        else:
-            unused = {*OF_CELEBA} - {HQ_ATTRIBUTES}  # their numbers are not CelebA-HQ's
+    elif numbered:
+        unused = {*OF_CELEBA} - {HQ_ATTRIBUTES}  # their numbers are not CelebA-HQ's
     bases = {key(normal(file)) for file in files for key in (basename, stem)}
     tables = []
     for name, entry in lists.items():

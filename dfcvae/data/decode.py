@@ -18,11 +18,7 @@ from dfcvae.ranges import Positive, Range, check_fields
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"))
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF")  # Pillow's names; none of them starts another program
-FILTERS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "box": Image.Resampling.BOX,
-}
+FILTERS = {name: Image.Resampling[name.upper()] for name in ("bilinear", "bicubic", "box")}
 CELEBA_WIDTH, CELEBA_HEIGHT = 178, 218
 DEFAULT_CROP = 148
 Crop = Annotated[int, Range(1, CELEBA_WIDTH, f"1 to {CELEBA_WIDTH} pixels")] | Literal["auto", "authors", "full"]
@@ -42,18 +38,25 @@ def decode(data: bytes) -> Image.Image:
         Undecodable: it is not a JPEG, PNG, WebP, BMP or TIFF image, or it is corrupted or truncated.
     """
     try:
-        # JPEG's draft mode would be faster, but it changes pixels (by up to 7 of 255 after the resize).
-        image = Image.open(BytesIO(data), formats=FORMATS)
-        image.load()
-        if image.mode == "RGB" and image.format == "JPEG" and "exif" not in image.info:
-            return image
-        return upright_rgb(image)
+        with quiet_pillow():
+            # JPEG's draft mode would be faster, but it changes pixels (by up to 7 of 255 after the resize).
+            image = Image.open(BytesIO(data), formats=FORMATS)
+            image.load()
+            plain = image.mode == "RGB" and image.format == "JPEG" and "exif" not in image.info
+            return image if plain else upright_rgb(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
         raise Undecodable("too many pixels") from error
     except Undecodable:
         raise
     except Exception as error:  # Pillow raises almost any exception for a corrupted file
-        raise Undecodable(_reason(data, error)) from error
+        reason = f"corrupted or truncated ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        if not data:
+            reason = "empty file"
+        elif data.startswith(LFS_MAGIC):
+            reason = "a git-lfs pointer: run `git lfs pull`"
+        elif isinstance(error, Image.UnidentifiedImageError):
+            reason = "not a JPEG, PNG, WebP, BMP or TIFF image"
+        raise Undecodable(reason) from error
 
 
 @contextmanager
@@ -66,11 +69,7 @@ def quiet_pillow() -> Iterator[None]:
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """An image as RGB, see `decode`.
-
-    Raises:
-        Undecodable: its pixels are 32-bit numbers.
-    """
+    """An image as RGB, see `decode`; raises `Undecodable` if its pixels are 32-bit numbers."""
     # old versions of Pillow read 16-bit PNG files in mode "I"
     sixteen_bits = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
     with suppress(Exception):  # unreadable EXIF says nothing about the pixels
@@ -86,31 +85,13 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _reason(data: bytes, error: Exception) -> str:
-    if not data:
-        return "empty file"
-    if data.startswith(LFS_MAGIC):
-        return "a git-lfs pointer: run `git lfs pull`"
-    if isinstance(error, Image.UnidentifiedImageError):
-        return "not a JPEG, PNG, WebP, BMP or TIFF image"
-    return f"corrupted or truncated ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
-
-
 @dataclass(frozen=True)
 class Rendering:
     """How an image becomes an array: a square crop, then an antialiased resize (Pillow's).
 
-    Args:
-        size: side of the result, in pixels.
-        channels: 3 for RGB, 1 for luma (ITU-R 601).
-        crop: which square to keep. A number is the side of the central square in pixels of an aligned CelebA image,
-            which is 178 wide; in an image of another size it is that fraction of the shorter side. ``"authors"``:
-            the 138 pixels from (30, 40) of the DFC-VAE authors' code, for aligned CelebA alone. ``"full"``: the
-            largest central square. ``"auto"``: 148 for aligned CelebA images of any size, else ``"full"``.
-        filter: a key of `FILTERS`.
-
-    Raises:
-        UsageError: a value is out of range.
+    The fields are those of `DataConfig`; a UsageError if a value is out of range. A crop in pixels of an aligned CelebA
+    image, which is 178 wide, is that fraction of the shorter side of an image of another size. One channel is luma
+    (ITU-R 601).
     """
 
     size: Positive = 64
@@ -127,11 +108,7 @@ class Rendering:
         return Rendering(config.size, config.channels, config.crop, config.filter)  # type: ignore[arg-type]  # checked
 
     def box(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """The crop (left, top, right, bottom) in an image of this size, rounded as torchvision does.
-
-        Raises:
-            UserError: the authors' crop of an image that is not shaped like aligned CelebA.
-        """
+        """The crop (left, top, right, bottom) of an image of this size, rounded as in torchvision, or a UserError."""
         aligned = is_aligned(width, height)
         if self.crop == "authors":
             if not aligned:

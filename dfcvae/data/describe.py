@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dfcvae.data.batches import SPLITS
 from dfcvae.data.cache import Look, caches_of, examine, read_looks
-from dfcvae.data.decode import Rendering, quiet_pillow
+from dfcvae.data.decode import Rendering
 from dfcvae.data.folders import ImageSet
 from dfcvae.errors import UserError, printable, some
 from dfcvae.images import to_float
@@ -26,8 +26,7 @@ def describe(images: ImageSet, rendering: Rendering) -> str:
     if made:
         looks, how = read_looks(made[0][0] / "files.csv"), ", when they were decoded"
     else:
-        with quiet_pillow():
-            looks = [examine(images, i)[1] for i in _spread(len(images), SAMPLE)]
+        looks = [examine(images, i)[1] for i in _spread(len(images), SAMPLE)]
         how = "" if len(looks) == len(images) else ", evenly spread; all after `dfcvae data prepare`"
     rows = [("path", str(images.path)), *images.about, *findings(looks, rendering)]
     rows.append(("missing", f"{some(images.missing)}: listed, but not there" if images.missing else "none"))
@@ -40,14 +39,9 @@ def describe(images: ImageSet, rendering: Rendering) -> str:
 
 
 def contact_sheet(images: ImageSet, rendering: Rendering) -> Tensor:
-    """Faces (N, C, H, W) in [0, 1] from all over a data set, cropped and resized.
-
-    Raises:
-        UserError: none of the chosen files is an image.
-    """
+    """Faces (N, C, H, W) in [0, 1] from all over a data set; a UserError if none of the chosen files is an image."""
     chosen = _spread(len(images), SHEET)
-    with quiet_pillow():
-        pictures = [examine(images, i)[0] for i in chosen]
+    pictures = [examine(images, i)[0] for i in chosen]
     rendered = [rendering.render(picture) for picture in pictures if picture is not None]
     if not rendered:
         raise UserError(f"None of {len(chosen)} files of {images.path} is a readable image.")
@@ -64,7 +58,7 @@ def findings(looks: Sequence[Look], rendering: Rendering) -> Iterator[tuple[str,
     good = [look for look in looks if not look.problem]
     frequent = Counter((look.width, look.height) for look in good).most_common()
     sizes = [f"{width} x {height}: {count:,}" for (width, height), count in frequent]
-    yield "sizes", "\n".join([*sizes[:5], *[f"{len(sizes) - 5:,} other sizes"] * (len(sizes) > 5)]) or "-"
+    yield "sizes", _first(sizes, 5, f"{len(sizes) - 5:,} other sizes") or "-"
     if frequent:
         width, height = frequent[0][0]
         try:
@@ -74,16 +68,19 @@ def findings(looks: Sequence[Look], rendering: Rendering) -> Iterator[tuple[str,
             crop = str(error)
         yield "crop", f"{rendering.crop}: {crop}"
     bad = [f"{printable(look.name)}: {look.problem}" for look in looks if look.problem]
-    more = [f"and {len(bad) - SHOWN:,} more"] * (len(bad) > SHOWN)
-    yield "unreadable", "\n".join([f"{len(bad):,}", *bad[:SHOWN], *more]) if bad else "none"
+    yield "unreadable", f"{len(bad):,}\n{_first(bad, SHOWN, f'and {len(bad) - SHOWN:,} more')}" if bad else "none"
     alike = defaultdict(list)
     for look in good:
         alike[look.digest].append(printable(look.name))
     groups = [" = ".join(names[:4]) for names in alike.values() if len(names) > 1]
     head = f"{len(groups):,} group{'s' * (len(groups) > 1)} of files with the same bytes"
-    yield "duplicates", "\n".join([head, *groups[:5], *["..."] * (len(groups) > 5)]) if groups else "none"
+    yield "duplicates", f"{head}\n{_first(groups, 5, '...')}" if groups else "none"
     tiny = [look.name for look in good if min(look.width, look.height) < TINY]
     yield "tiny", f"{some(tiny)}: below {TINY} pixels" if tiny else "none"
+
+
+def _first(lines: Sequence[str], count: int, more: str) -> str:
+    return "\n".join([*lines[:count], *[more] * (len(lines) > count)])
 
 
 def _counts(images: ImageSet) -> Iterator[str]:
@@ -100,8 +97,8 @@ def _attributes(images: ImageSet) -> Iterator[str]:
         yield "  no attributes"
         return
     yield f"  {len(images.names)} attributes, share of images"
-    shares = images.attributes.mean(axis=0) if len(images) else np.zeros(len(images.names))
     wide = max(20, *(len(name) for name in images.names))
+    shares = images.attributes.sum(axis=0) / max(1, len(images))
     cells = [f"  {name:{wide}}{share:7.1%}" for name, share in zip(images.names, shares, strict=True)]
     half = (len(cells) + 1) // 2
     for i in range(half):

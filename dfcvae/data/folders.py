@@ -6,7 +6,7 @@ import os
 import re
 import stat
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,8 +43,8 @@ class ImageSet:
     path: Path  # a folder, a zip or a parquet file
     layout: str  # what it was recognised as
     files: Files
-    members: Sequence[Any]  # what `files` calls each of n images
-    filenames: tuple[str, ...]
+    filenames: tuple[str, ...]  # of n images
+    members: Sequence[Any]  # what `files` calls each of them
     attributes: NDArray[np.bool_]  # (n, A); A is 0 where nothing is known
     names: tuple[str, ...]  # of the A attributes
     split: NDArray[np.int8]  # (n,), indices into `SPLITS`
@@ -65,7 +65,18 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.names = sorted(_walk(path), key=natural)  # relative, with slashes; no hidden files, no folders
+        names: list[str] = []
+        seen: set[tuple[int, int]] = set()  # links may form cycles
+        for folder, folders, files in os.walk(path, onerror=_unlisted, followlinks=True):
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            folders[:] = sorted(filter(_is_visible, folders))
+            below = Path(folder).relative_to(path)
+            names += [(below / name).as_posix() for name in files if _is_visible(name)]
+        self.names = sorted(names, key=natural)  # relative, with slashes; no hidden files, no folders
 
     def read(self, name: str) -> bytes:
         """The content of a file."""
@@ -99,8 +110,7 @@ class Zip:
                 page = file.read(256).lstrip().lower().startswith((b"<!doctype", b"<html"))
             hint = " It is a web page: the download was refused (Google Drive's quota does this)." if page else ""
             raise UserError(f"{path} is not a complete zip file ({error}).{hint} Download it again.") from error
-        # some Windows programs write backslashes
-        self._members = {name.replace("\\", "/"): name for name in members}
+        self._members = {name.replace("\\", "/"): name for name in members}  # some Windows programs write backslashes
         self.names = sorted((n for n in self._members if _is_visible(n) and not n.endswith("/")), key=natural)
 
     def __reduce__(self) -> tuple[type, tuple[Path]]:
@@ -169,28 +179,13 @@ def natural(name: str) -> list[str | tuple[int, str]]:
     return [(len(part.lstrip("0")), part.lstrip("0")) if i % 2 else part for i, part in parts]
 
 
-def _walk(root: Path) -> Iterator[str]:
-    """Names of the files below a folder."""
-
-    def refuse(error: OSError) -> None:
-        raise UserError(f"The folder {error.filename} cannot be listed ({error.strerror}). Check its permissions.")
-
-    seen: set[tuple[int, int]] = set()  # links may form cycles
-    for folder, folders, files in os.walk(root, onerror=refuse, followlinks=True):
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(filter(_is_visible, folders))
-        prefix = os.path.relpath(folder, root)
-        prefix = "" if prefix == os.curdir else prefix.replace(os.sep, "/") + "/"
-        yield from (prefix + name for name in files if _is_visible(name))
-
-
 def _is_visible(name: str) -> bool:
     """Whether no part of a path is hidden or one of `NO_DATA`."""
     return not any(part.startswith(".") or part.lower() in NO_DATA for part in name.split("/"))
+
+
+def _unlisted(error: OSError) -> None:
+    raise UserError(f"The folder {error.filename} cannot be listed ({error.strerror}). Check its permissions.")
 
 
 def _disk_fault(path: Path, error: OSError) -> UserError:

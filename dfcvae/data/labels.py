@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from posixpath import basename, dirname
 from typing import Any, NamedTuple
@@ -22,40 +23,14 @@ PERSON_FOLDERS = 20  # fewer are classes
 
 
 class Labels(NamedTuple):
-    """The labelled files, as the tree names them, and their labels as in `ImageSet`."""
+    """The labelled files, and their labels, as in `ImageSet`."""
 
-    files: tuple[str, ...]
+    members: Sequence[Any]
     attributes: NDArray[np.bool_]
     names: tuple[str, ...]
     split: NDArray[np.int8]
     missing: tuple[str, ...]
     about: tuple[tuple[str, str], ...]
-
-
-class Match(NamedTuple):
-    """A table and its row for each file, int64 ``(n,)``; -1 where it does not name it."""
-
-    table: Table
-    row: NDArray[np.int64]
-
-    @property
-    def named(self) -> NDArray[np.bool_]:
-        """The files it names."""
-        return self.row >= 0
-
-    @property
-    def is_used(self) -> bool:
-        """Whether it says something about these files; one in a folder above should be mostly about them."""
-        least = 0 if self.table.near else len(self.table.filenames) / 2
-        return bool(self.table.columns) and int(self.named.sum()) > least
-
-    def column(self, name: str, unknown: Any = UNKNOWN) -> NDArray[Any]:
-        """The cell of each file in a column."""
-        return np.where(self.named, self.table.columns[name][self.row], unknown)
-
-    def of(self, files: NDArray[np.int64]) -> "Match":
-        """The match for some of the files."""
-        return Match(self.table, self.row[files])
 
 
 def join(files: Sequence[str], tables: Sequence[Table], seed: int, numbered: bool = False) -> Labels:
@@ -68,40 +43,53 @@ def join(files: Sequence[str], tables: Sequence[Table], seed: int, numbered: boo
         files: relative names, in natural order.
         tables: the content of the lists; one that names none of the files is not used.
         seed: of the splits that no table gives.
-        numbered: whether tables and files are CelebA-HQ's, which are numbers, with or without leading zeros.
+        numbered: whether names are numbers, with or without leading zeros, as CelebA-HQ's.
 
     Raises:
         UserError: a list of CelebA names none of the files, or two lists disagree about an attribute.
     """
-    matches = [Match(table, _rows_of(files, table, NUMBERED if numbered else KEYS)) for table in tables]
-    for match in matches:
-        if match.table.is_required and not match.named.any():
-            first = next(iter(match.table.filenames), "-")
+    tables = [replace(table, row=_rows_of(files, table, NUMBERED if numbered else KEYS)) for table in tables]
+    for table in tables:
+        if table.is_required and table.row.max() < 0:
+            first = next(iter(table.filenames), "-")
             raise UserError(
-                f"None of the images that {match.table.label} names (first: {first}) is among the {len(files):,} "
-                f"images found (first: {files[0]}), or several have the same name. Use lists and images that belong "
-                "together."
+                f"None of the images that {table.label} names (first: {first}) is among the {len(files):,} images "
+                f"found (first: {files[0]}), or several have the same name. Use lists and images that belong together."
             )
-    used = [match for match in matches if match.is_used]
+    used = [table for table in tables if table.is_used]
     listing = _listing(used)
-    gone = [(table.filenames, sorted({*range(len(table.filenames))} - {*rows.tolist()})) for table, rows in listing]
-    missing = tuple(names[row] for names, rows in gone for row in rows)
-    named = np.logical_or.reduce([match.named for match in listing]) if listing else np.ones(len(files), np.bool_)
-    chosen = np.flatnonzero(named)
-    split, how = _given_split([files[i] for i in chosen.tolist()], [match.of(chosen) for match in used])
-    chosen, split = chosen[split >= 0], split[split >= 0]
-    labelled, used = [files[i] for i in chosen.tolist()], [match.of(chosen) for match in used]
+    gone = [sorted({*range(len(table.filenames))} - {*table.row.tolist()}) for table in listing]
+    missing = tuple(table.filenames[row] for table, rows in zip(listing, gone, strict=True) for row in rows)
+    named = np.logical_or.reduce([table.row >= 0 for table in listing]) if listing else np.ones(len(files), np.bool_)
+    labelled, used = _restricted(files, used, named)
+    split, how = _given_split(labelled, used)
+    labelled, used = _restricted(labelled, used, split >= 0)
+    split = split[split >= 0]
     split, how = complete(split, how, *_people(labelled, used), seed)
     values = _attributes(used)
-    about = [*(("labels", match.table.label) for match in used), ("split", how), *_unknown(values)]
+    about = [*(("labels", table.label) for table in used), ("split", how)]
+    lacking: dict[int, list[str]] = {}  # attributes by the number of images that they are unknown of
+    for name, column in values.items():
+        lacking.setdefault(int((column == UNKNOWN).sum()), []).append(name)
+    unknown = "; ".join(f"{some(names)} of {count:,} images" for count, names in lacking.items() if count)
+    if unknown:
+        about.append(("unknown", f"{unknown}, taken as false"))
     if len(labelled) < len(files):
         about.append(("not listed", f"{some(sorted({*files} - {*labelled}))}, left out"))
-    unused = [name for match in used for name in match.table.unused]
-    unused += [basename(match.table.label) for match in matches if not match.is_used]
+    unused = [name for table in used for name in table.unused]
+    unused += [basename(table.label) for table in tables if not table.is_used]
     if unused:
         about.append(("not used", ", ".join(dict.fromkeys(unused))))
     attributes = np.array([*values.values()], np.int8).reshape(len(values), len(labelled)).T == 1
     return Labels(tuple(labelled), attributes, tuple(values), split, missing, tuple(about))
+
+
+def _restricted(
+    files: Sequence[str], tables: Sequence[Table], chosen: NDArray[np.bool_]
+) -> tuple[list[str], list[Table]]:
+    """The chosen files, and the tables' rows for them."""
+    rows = np.flatnonzero(chosen)
+    return [files[i] for i in rows.tolist()], [replace(table, row=table.row[rows]) for table in tables]
 
 
 def relative_to_common_folder(files: Sequence[str]) -> tuple[str, list[str]]:
@@ -164,52 +152,43 @@ def _place(label: str) -> int:
     return places.pop() if len(places) == 1 else -1
 
 
-def _listing(matches: Sequence[Match]) -> list[Match]:
+def _listing(tables: Sequence[Table]) -> list[Table]:
     """The tables that say which images are used: those of the attributes of most images, else those of splits."""
-    groups: dict[frozenset[str], list[Match]] = {}
-    for match in matches:
-        if match.table.names:
-            groups.setdefault(frozenset(match.table.names), []).append(match)
+    groups: dict[frozenset[str], list[Table]] = {}
+    for table in tables:
+        if table.names:
+            groups.setdefault(frozenset(table.names), []).append(table)
     if not groups:
-        return [match for match in matches if SPLIT in match.table.columns]
-    return max(groups.values(), key=lambda group: sum(match.named.sum() for match in group))
+        return [table for table in tables if SPLIT in table.columns]
+    return max(groups.values(), key=lambda group: sum((table.row >= 0).sum() for table in group))
 
 
-def _attributes(matches: Sequence[Match]) -> dict[str, NDArray[np.int8]]:
+def _attributes(tables: Sequence[Table]) -> dict[str, NDArray[np.int8]]:
     """By attribute, a value for every file: 1, 0 or `UNKNOWN`."""
     values: dict[str, NDArray[np.int8]] = {}
-    for match in matches:
-        for name in match.table.names:
-            column = match.column(name)
+    for table in tables:
+        for name in table.names:
+            column = table.cells(name)
             before = values.get(name, column)
             if ((column != before) & (np.minimum(column, before) != UNKNOWN)).any():
-                raise UserError(f"{match.table.label} and another list disagree about {name}. Remove one of them.")
+                raise UserError(f"{table.label} and another list disagree about {name}. Remove one of them.")
             values[name] = np.maximum(column, before)
     return values
 
 
-def _unknown(values: Mapping[str, NDArray[np.int8]]) -> list[tuple[str, str]]:
-    """The finding about empty cells and about images that a list lacks."""
-    names: dict[int, list[str]] = {}
-    for name, column in values.items():
-        names.setdefault(int((column == UNKNOWN).sum()), []).append(name)
-    lacking = [f"{some(which)} of {count:,} images" for count, which in names.items() if count]
-    return [("unknown", f"{'; '.join(lacking)}, taken as false")] if lacking else []
-
-
-def _given_split(files: Sequence[str], matches: Sequence[Match]) -> tuple[NDArray[np.int8], str]:
+def _given_split(files: Sequence[str], tables: Sequence[Table]) -> tuple[NDArray[np.int8], str]:
     """The split of each file, -1 for one outside all of them, and in words where it is from; or 0 and nothing."""
-    given = [match for match in matches if SPLIT in match.table.columns]
+    given = [table for table in tables if SPLIT in table.columns]
     if given:
-        places = [match.column(SPLIT) for match in given]
+        places = [table.cells(SPLIT) for table in given]
         first = np.select([place >= 0 for place in places], places, -1)  # the first list counts
-        return first.astype(np.int8), f"as in {' and '.join(basename(match.table.label) for match in given)}"
-    listing = _listing(matches)
-    called = [_place(match.table.label) for match in listing]
+        return first.astype(np.int8), f"as in {' and '.join(basename(table.label) for table in given)}"
+    listing = _listing(tables)
+    called = [_place(table.label) for table in listing]
     if -1 not in called and len({*called}) > 1:
         split = np.full(len(files), -1, np.int8)
-        for match, place in zip(listing, called, strict=True):
-            split[match.named] = place
+        for table, place in zip(listing, called, strict=True):
+            split[table.row >= 0] = place
         return split, "as the lists are called"
     tops = _tops(files)
     folders = sorted({*tops} & SPLIT_FOLDERS.keys())
@@ -220,21 +199,20 @@ def _given_split(files: Sequence[str], matches: Sequence[Match]) -> tuple[NDArra
     return np.zeros(len(files), np.int8), ""
 
 
-def _people(files: Sequence[str], matches: Sequence[Match]) -> tuple[list[str], str]:
+def _people(files: Sequence[str], tables: Sequence[Table]) -> tuple[list[str], str]:
     """What must not be in two splits: the key of each file, the person in it as far as known, and what keys are."""
     keys = relative_to_common_folder(files)[1]  # the same from whichever folder above
-    listed = [match.column(IDENTITY, "").tolist() for match in matches if IDENTITY in match.table.columns]
-    persons = [_person(file) for file in files]
+    listed = [table.cells(IDENTITY, "").tolist() for table in tables if IDENTITY in table.columns]
+    # a folder that files are called by, as George_W_Bush/George_W_Bush_0001.jpg of LFW
+    folders = [basename(dirname(file)) for file in files]
+    persons = [
+        folder if stem(file).startswith(folder) and not folder.isdecimal() else ""
+        for file, folder in zip(files, folders, strict=True)
+    ]
     by_folder = len({*persons} - {""}) >= PERSON_FOLDERS and sum(map(bool, persons)) > len(files) / 2
     people = listed or ([persons] if by_folder else [])
     by = "identity" if listed else "folder, one for each person" if by_folder else "file name"
     return [next(filter(None, names), "") for names in zip(*people, keys, strict=True)], by
-
-
-def _person(file: str) -> str:
-    """The folder of a file that is called by it, as ``George_W_Bush/George_W_Bush_0001.jpg`` of LFW; or nothing."""
-    folder = basename(dirname(file))
-    return folder if stem(file).startswith(folder) and not folder.isdecimal() else ""
 
 
 def _tops(files: Sequence[str]) -> list[str]:
@@ -266,9 +244,7 @@ def complete(
         return split, how or "all train: there are too few images to draw others"
     split = split.copy()
     wanted = max(1, round(SHARE * sum(map(len, rows.values()))))
-    ranked = sorted(
-        rows, key=lambda key: hashlib.sha256(f"{seed}/{key}".encode(errors="replace")).digest(), reverse=True
-    )
+    ranked = sorted(rows, key=lambda key: hashlib.sha256(f"{seed}/{key}".encode(errors="replace")).digest())[::-1]
     for later, i in zip(reversed(range(len(empty))), empty, strict=True):
         taken = 0
         while taken == 0 or (taken < wanted and len(ranked) > later + 1):  # leave a key for what is drawn later

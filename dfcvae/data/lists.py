@@ -2,11 +2,11 @@
 
 import csv
 import io
+import sys
 import unicodedata
-from array import array
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from posixpath import basename, splitext
 from typing import Any
@@ -57,6 +57,7 @@ class Table:
     unused: tuple[str, ...] = ()  # columns that are none of these
     folder: str = ""  # the one it is in, below the folder of all images; names may be relative to it
     near: bool = True  # whether it is with the images, not just in a folder above
+    row: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))  # of each image; -1 if not in it
 
     def __post_init__(self) -> None:
         if len(set(self.filenames)) < len(self.filenames):
@@ -72,6 +73,16 @@ class Table:
     def is_required(self) -> bool:
         """Whether it must be about the images beside it, as CelebA's own lists must."""
         return self.near and official_name(self.label) != ""
+
+    @property
+    def is_used(self) -> bool:
+        """Whether it says something about the images; one in a folder above should be mostly about them."""
+        least = 0 if self.near else len(self.filenames) / 2
+        return bool(self.columns) and int((self.row >= 0).sum()) > least
+
+    def cells(self, column: str, unknown: Any = UNKNOWN) -> NDArray[Any]:
+        """The cell of each image in a column."""
+        return np.where(self.row >= 0, self.columns[column][self.row], unknown)
 
 
 def read_list(label: str, text: str, files: Collection[str] = ()) -> Table | None:
@@ -97,27 +108,33 @@ def read_list(label: str, text: str, files: Collection[str] = ()) -> Table | Non
         raise UserError(f"{label} lists no images. Use the official file.")
     if len(header) < 2 or not start:
         return None
-    words, cells, ragged = _encoded(chain(start, rows), len(header))
-    at = _name_column(header, words, cells, files)
+    cells: list[str] = []
+    width, ragged = len(header), None
+    for number, row in enumerate(chain(start, rows), 2):
+        if len(row) != width:
+            ragged = ragged or (number, len(row))
+            row = (row + [""] * width)[:width]
+        cells.extend(map(sys.intern, row))  # CelebA's list has eight million, but few different ones
+    columns = [cells[i::width] for i in range(width)]
+    at = _name_column(header, columns, files)
     if official:  # whose images may be called by numbers, as in CelebA-HQ
-        at = next((i for i, cell in enumerate(start[0][: len(header)]) if splitext(cell)[1].lower() in SUFFIXES), 0)
+        at = next((i for i, cells in enumerate(columns) if splitext(cells[0])[1].lower() in SUFFIXES), 0)
     if at is None:
         return None
     if basename(normal(header[at])) in files:
         raise UserError(f"The first row of {label} names an image, but should be a header (file_name, ...). Add it.")
     if ragged:
-        raise UserError(f"Row {ragged[0]} of {label} has {ragged[1]} cells, but its header {len(header)}. Correct it.")
-    if count and count.lstrip("0") != str(len(cells)):
+        raise UserError(f"Row {ragged[0]} of {label} has {ragged[1]} cells, but its header {width}. Correct it.")
+    if count and count.lstrip("0") != str(len(columns[at])):
         raise UserError(
-            f"{label} announces {count[:20]} images in its first line, but lists {len(cells)}. It may be cut short: "
-            "download it again, or correct the first line."
+            f"{label} announces {count[:20]} images in its first line, but lists {len(columns[at])}. It may be cut "
+            "short: download it again, or correct the first line."
         )
     header[at] = ""
-    names = [name for name in header if name]
-    if len(set(names)) < len(names):
+    named = {name: cells for name, cells in zip(header, columns, strict=True) if name}
+    if len(named) < width - header.count(""):
         raise UserError(f"{label} has two columns of the same name in its header. Rename one.")
-    table = Table(label, tuple(words[code] for code in cells[:, at].tolist()))
-    return _with_columns(table, header, words, cells, official != "")
+    return Table(label, tuple(columns[at]), *_columns(label, named, official != ""))
 
 
 def _head(rows: Iterator[list[str]], official: str) -> tuple[str, list[str], list[list[str]]]:
@@ -151,63 +168,47 @@ def read_rows(label: str, text: str) -> Iterator[list[str]]:
 
 
 def read_mapping(label: str, text: str) -> dict[str, str]:
-    """``CelebA-HQ-to-CelebA-mapping.txt``: number in CelebA-HQ to file name in CelebA, with or without a header."""
+    """``CelebA-HQ-to-CelebA-mapping.txt``: file name in CelebA to number in CelebA-HQ, with or without a header."""
     rows = list(read_rows(label, text))
     rows = rows[0 if rows and rows[0][0].isdecimal() else 1 :]
     if not rows or any(len(row) != 3 or not row[0].isdecimal() for row in rows):
         raise UserError(f"{label} should have rows of three: number in CelebA-HQ, number and file name in CelebA.")
-    return {row[0].lstrip("0") or "0": row[2] for row in rows}
+    return {row[2]: row[0].lstrip("0") or "0" for row in rows}
 
 
-def _encoded(rows: Iterable[list[str]], width: int) -> tuple[list[str], NDArray[np.int32], tuple[int, int] | None]:
-    """The different cells of rows, every cell as an index into them, (rows, width), and the first row of another width.
-
-    A list of CelebA has eight million cells, but few different ones.
-    """
-    codes: dict[str, int] = defaultdict(lambda: len(codes))
-    cells, ragged = array("i"), None
-    for number, row in enumerate(rows, 2):
-        if len(row) != width:
-            ragged = ragged or (number, len(row))
-            row = (row + [""] * width)[:width]
-        cells.extend(map(codes.__getitem__, row))
-    return list(codes), np.frombuffer(cells, np.int32).reshape(-1, width), ragged
-
-
-def _name_column(header: list[str], words: list[str], cells: NDArray[np.int32], files: Collection[str]) -> int | None:
+def _name_column(header: Sequence[str], columns: Sequence[Sequence[str]], files: Collection[str]) -> int | None:
     """The column of the file names: judged by its cells, then by its header."""
     ranks = {name: -rank for rank, name in enumerate(NAME_COLUMNS)}
-    bases = [basename(normal(word)) for word in words]
-    hits = np.array([name in files for name in bases])[cells].sum(0)
-    dotted = np.array([name in files and "." in name for name in bases])[cells].sum(0)
-    best = max(range(len(header)), key=lambda i: (dotted[i], hits[i], ranks.get(header[i].lower(), -len(ranks)), -i))
-    return best if hits[best] else None
+
+    def hits(i: int) -> tuple[int, int, int, int]:
+        names = {cell: basename(normal(cell)) for cell in {*columns[i]}}
+        found = [names[cell] for cell in columns[i] if names[cell] in files]
+        return sum("." in name for name in found), len(found), ranks.get(header[i].lower(), -len(ranks)), -i
+
+    best = max(range(len(header)), key=hits)
+    return best if hits(best)[1] else None
 
 
-def _with_columns(table: Table, header: list[str], words: list[str], cells: NDArray[np.int32], official: bool) -> Table:
-    """A table with its columns of known kinds; those without a name in the header are passed over."""
+def _columns(label: str, named: Mapping[str, Sequence[str]], official: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The columns of known kinds as in `Table`, and the names of the others."""
     columns: dict[str, NDArray[Any]] = {}
     unused = []
-    plain = [word.lower() for word in words]
-    values = np.array([VALUES.get(word, OTHER) for word in plain], np.int8)[cells]
-    places = np.array([SPLIT_NAMES.get(word, -1) for word in plain], np.int8)
-    for i, name in enumerate(header):
+    for name, cells in named.items():
+        values = {cell: VALUES.get(cell.lower(), OTHER) for cell in {*cells}}
         if name.lower() in SPLIT_COLUMNS:
-            columns[SPLIT] = places[cells[:, i]]
-            if (wrong := np.flatnonzero(columns[SPLIT] < 0)).size:
-                word = plain[cells[wrong[0], i]]
-                raise UserError(f"{table.label}: unknown split {word!r}; use train, val and test, or 0, 1 and 2.")
+            if (wrong := next((cell for cell in cells if cell.lower() not in SPLIT_NAMES), None)) is not None:
+                raise UserError(f"{label}: unknown split {wrong.lower()!r}; use train, val and test, or 0, 1 and 2.")
+            columns[SPLIT] = np.array([SPLIT_NAMES[cell.lower()] for cell in cells], np.int8)
         elif name.lower() in IDENTITY_COLUMNS:
-            people = ["" if VALUES.get(word.lower()) == UNKNOWN else word for word in words]
-            columns[IDENTITY] = np.array(people, object)[cells[:, i]]
-        elif name and values[:, i].min() > OTHER and values[:, i].max() > UNKNOWN:
-            columns[name] = values[:, i]
-        elif official and (values[:, i] != OTHER).mean() > 0.5 and name:
-            odd = words[cells[np.argmin(values[:, i]), i]]
-            raise UserError(f"{table.label}: expected 1 or -1, got the value {odd!r} in {name}. Use the official file.")
-        elif name:
+            columns[IDENTITY] = np.array(["" if values[cell] == UNKNOWN else cell for cell in cells], object)
+        elif min(values.values()) > OTHER and max(values.values()) > UNKNOWN:
+            columns[name] = np.array([values[cell] for cell in cells], np.int8)
+        elif official and sum(values[cell] != OTHER for cell in cells) > len(cells) / 2:
+            odd = min(cells, key=lambda cell: values[cell])
+            raise UserError(f"{label}: expected 1 or -1, got the value {odd!r} in {name}. Use the official file.")
+        else:
             unused.append(name)
-    return replace(table, columns=columns, unused=tuple(unused))
+    return columns, tuple(unused)
 
 
 def official_name(label: str) -> str:

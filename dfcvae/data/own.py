@@ -156,74 +156,50 @@ def _tensor(data: Any, where: str) -> Tensor:
             data = data.transpose(0, 3, 1, 2)
         data = torch.from_numpy(np.require(data, requirements=["C", "W"]))
     shape = tuple(data.shape)
-    if len(shape) == 4 and shape[1] in (1, 3) and 0 not in shape[2:]:
-        return _uint8(data.detach().cpu(), where)
-    cause = ""
-    if shape[1:2] == (4,):
-        cause = "; leave out the alpha channel: images[:, :3]"
-    elif len(shape) == 3:
-        cause = "; a single image needs images[None], grey images images[:, None]"
-    elif len(shape) == 4 and shape[3] in (1, 3):
-        cause = "; for channels last use images.permute(0, 3, 1, 2)"
-    raise UserError(f"{where}: expected images of shape (N, C, H, W) with 1 or 3 channels, got {shape}{cause}.")
-
-
-def _uint8(images: Tensor, where: str) -> Tensor:
-    """Images (N, C, H, W), uint8 or float in [0, 1], as uint8."""
-    if images.dtype == torch.uint8:
-        return images
-    result = torch.empty(images.shape, dtype=torch.uint8)
-    for start in range(0, len(images), AT_ONCE):
-        part = images[start : start + AT_ONCE]
-        _check_range(part, where)
-        result[start : start + AT_ONCE] = to_uint8(part)
-    return result
-
-
-def _check_range(images: Tensor, where: str) -> None:
+    if len(shape) != 4 or shape[1] not in (1, 3) or 0 in shape[2:]:
+        cause = ""
+        if shape[1:2] == (4,):
+            cause = "; leave out the alpha channel: images[:, :3]"
+        elif len(shape) == 3:
+            cause = "; a single image needs images[None], grey images images[:, None]"
+        elif len(shape) == 4 and shape[3] in (1, 3):
+            cause = "; for channels last use images.permute(0, 3, 1, 2)"
+        raise UserError(f"{where}: expected images of shape (N, C, H, W) with 1 or 3 channels, got {shape}{cause}.")
+    images = data.detach().cpu()
+    if images.dtype == torch.uint8 or not len(images):
+        return images.to(torch.uint8)
     low, high = (value.item() for value in images.aminmax())
     if not np.isfinite([low, high]).all():
         raise UserError(f"{where}: the images contain NaN or infinity; correct them where they are computed.")
-    if low >= -TOLERANCE and high <= 1 + TOLERANCE:
-        return
-    if low < -1 - TOLERANCE:
-        cause = "undo their normalisation by mean and standard deviation"
-    elif low < -TOLERANCE:
-        cause = "for [-1, 1] use images / 2 + 0.5, for small overshoots images.clamp(0, 1)"
-    else:
+    if low < -TOLERANCE or high > 1 + TOLERANCE:
         cause = "for 0 to 255 divide by 255 or convert to uint8, for small overshoots use images.clamp(0, 1)"
-    raise UserError(f"{where}: expected floats in [0, 1], got {low:.4g} to {high:.4g}; {cause}.")
+        if low < -1 - TOLERANCE:
+            cause = "undo their normalisation by mean and standard deviation"
+        elif low < -TOLERANCE:
+            cause = "for [-1, 1] use images / 2 + 0.5, for small overshoots images.clamp(0, 1)"
+        raise UserError(f"{where}: expected floats in [0, 1], got {low:.4g} to {high:.4g}; {cause}.")
+    return torch.cat([to_uint8(part) for part in images.split(AT_ONCE)])
 
 
 def _complete(splits: Splits, config: DataConfig) -> Splits:
     """All three splits under one fingerprint; a missing validation split is drawn from the training images."""
-    train = splits["train"]
+    train, n = splits["train"], len(splits["train"])
     marks = [splits[name].fingerprint for name in SPLITS if name in splits]
     if not len(splits.get("val", ())):
-        held_out = _drawn(len(train), config.split_seed)
-        splits = splits | {"train": _rows(train, ~held_out), "val": _rows(train, held_out)}
+        if n < FEWEST:
+            raise UserError(f"data: expected at least {FEWEST} images to draw a validation split from, got {n}.")
+        ranked = sorted(range(n), key=lambda row: hashlib.sha256(f"{config.split_seed}/{row}".encode()).digest())
+        held_out = torch.zeros(n, dtype=torch.bool)
+        held_out[ranked[: max(2, round(SHARE * n))]] = True
+        splits = splits | {"train": train.rows(~held_out), "val": train.rows(held_out)}
         marks.append(f"val drawn with seed {config.split_seed}")
-    splits = {"test": _rows(train, slice(0))} | splits
+    splits = {"test": train.rows(slice(0))} | splits
     if len({part.names for part in splits.values()}) > 1:
         raise UserError("data: the splits have different attributes; give all of them the same names, or none.")
     if config.train_images is not None:
         splits["train"] = splits["train"].subset(config.train_images)
     mark = marks[0] if len(set(marks)) == 1 else hashlib.sha256("/".join(marks).encode()).hexdigest()
     return {name: replace(splits[name], fingerprint=mark) for name in SPLITS}
-
-
-def _drawn(n: int, seed: int) -> Tensor:
-    """Which of ``n`` rows are held out, bool (n,): a tenth, ranked by a hash of the seed and the row."""
-    if n < FEWEST:
-        raise UserError(f"data: expected at least {FEWEST} images to draw a validation split from, got {n}.")
-    ranked = sorted(range(n), key=lambda row: hashlib.sha256(f"{seed}/{row}".encode()).digest())
-    held_out = torch.zeros(n, dtype=torch.bool)
-    held_out[ranked[: max(2, round(SHARE * n))]] = True
-    return held_out
-
-
-def _rows(part: Faces, chosen: Tensor | slice) -> Faces:
-    return replace(part, images=part.images[chosen], attributes=part.attributes[chosen])
 
 
 def _fingerprinted(part: Faces) -> Faces:

@@ -78,29 +78,26 @@ def open_parquet(shards: Sequence[Path], path: Path, split_seed: int) -> ImageSe
         UserError: a file is not parquet, has no image column, or the shards differ in their columns.
     """
     shards = sorted(shards, key=lambda shard: natural(str(shard)))
-    schemas = []
+    schemas, counts = [], []
+    places: list[Place] = []
     for shard in shards:
         with _reading(shard, "not a complete parquet file"):
             schemas.append(pq.read_schema(shard).remove_metadata())
+            metadata = pq.read_metadata(shard)
+            groups = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
         if schemas[-1] != schemas[0]:
             raise UserError(f"{shard} has other columns than {shards[0]}. Give the path of a single data set.")
+        counts.append(sum(groups))
+        places += [(shard, group, row) for group, rows in enumerate(groups) for row in range(rows)]
     image = _image_column(schemas[0], path)
-    labels = [field.name for field in schemas[0] if pa.types.is_boolean(field.type) or pa.types.is_integer(field.type)]
+    named = [field.name for field in schemas[0] if pa.types.is_boolean(field.type) or pa.types.is_integer(field.type)]
     paths = [f"{image.name}.path"] if _has(image, "path", pa.string()) else []
     column = f"{image.name}.bytes" if pa.types.is_struct(image.type) else image.name
     with _reading(path):
-        table = pa.concat_tables([pq.ParquetFile(shard).read(columns=[*labels, *paths]) for shard in shards])
-        metadata = [pq.read_metadata(shard) for shard in shards]
-        counts = [one.num_rows for one in metadata]
-        columns = _columns(table, labels)
-        rows = table.column(image.name).to_pylist() if paths else []
-        places = [
-            (shard, group, row)
-            for shard, one in zip(shards, metadata, strict=True)
-            for group in range(one.num_row_groups)
-            for row in range(one.row_group(group).num_rows)
-        ]
-    given = [row["path"] for row in rows if row and row["path"]]
+        table = pa.concat_tables([pq.ParquetFile(shard).read(columns=[*named, *paths]) for shard in shards])
+        columns = _columns(table, named)
+        images = table.column(image.name).to_pylist() if paths else []
+    given = [one["path"] for one in images if one and one["path"]]
     start = path if path.is_dir() else path.parent
     stems = [shard.relative_to(start).with_suffix("").as_posix() for shard in shards]
     filenames = [f"{stem}/{row}" for stem, n in zip(stems, counts, strict=True) for row in range(n)]
@@ -112,20 +109,11 @@ def open_parquet(shards: Sequence[Path], path: Path, split_seed: int) -> ImageSe
     if -1 not in called:
         columns[SPLIT] = np.repeat(np.array(called, np.int8), counts)
     kind = f"{len(shards)} parquet file{'s' * (len(shards) > 1)}"
-    joined = join(filenames, [Table(kind, tuple(filenames), columns)] if columns else [], split_seed)
+    labels = join(filenames, [Table(kind, tuple(filenames), columns)] if columns else [], split_seed)
     place_of = dict(zip(filenames, places, strict=True))
-    return ImageSet(
-        path,
-        f"{kind}, as on Hugging Face",
-        Shards(column),
-        [place_of[name] for name in joined.files],
-        joined.files,
-        joined.attributes,
-        joined.names,
-        joined.split,
-        about=joined.about,
-        official=CELEBA_COUNTS if len(joined.names) == 40 else None,
-    )
+    files, labels = tuple(labels.members), labels._replace(members=[place_of[name] for name in labels.members])
+    official = CELEBA_COUNTS if len(labels.names) == 40 else None
+    return ImageSet(path, f"{kind}, as on Hugging Face", Shards(column), files, *labels, official)
 
 
 def _image_column(schema: Any, path: Path) -> Any:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from dfcvae.checkpoint import read_model
 from dfcvae.config import DataConfig, Experiment
 from dfcvae.data.batches import Faces, Splits
-from dfcvae.data.decode import Rendering, Undecodable, decode, quiet_pillow
+from dfcvae.data.decode import Rendering, Undecodable, decode
 from dfcvae.errors import UserError
 
 SYNTHETIC = "synthetic"
@@ -54,24 +54,21 @@ def source_name(config: DataConfig) -> str:
 
 def synthetic_faces(train: int, size: int = 64, channels: int = 3, *, progress: bool = True) -> Splits:
     """Splits of synthetic faces: held-out faces are the same whatever the number of training faces."""
-    starts = {"val": 0, "test": SYNTHETIC_HELD_OUT, "train": 2 * SYNTHETIC_HELD_OUT}
-    counts = {"train": train, "val": SYNTHETIC_HELD_OUT, "test": SYNTHETIC_HELD_OUT}
-    with tqdm(total=sum(counts.values()), desc="drawing faces", unit="face", disable=not progress) as bar:
-        return {split: _draw(starts[split], count, size, channels, bar) for split, count in counts.items()}
-
-
-def _draw(start: int, count: int, size: int, channels: int, bar: tqdm) -> Faces:
     from dfcvae.data.synthetic import ATTRIBUTES, render_faces
 
-    images = torch.empty((count, channels, size, size), dtype=torch.uint8)
-    attributes = torch.empty((count, len(ATTRIBUTES)), dtype=torch.bool)
+    def draw(start: int, count: int) -> Faces:
+        images = torch.empty((count, channels, size, size), dtype=torch.uint8)
+        attributes = torch.empty((count, len(ATTRIBUTES)), dtype=torch.bool)
+        for rows in torch.arange(count).split(DRAWN_AT_ONCE):
+            drawn, attributes[rows] = render_faces(start + rows, size=size)
+            images[rows] = drawn if channels == 3 else (drawn * luma).sum(dim=1, keepdim=True).round().byte()
+            bar.update(len(drawn))
+        return Faces(images, attributes, ATTRIBUTES, SYNTHETIC)
+
+    held_out = SYNTHETIC_HELD_OUT
     luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)  # ITU-R 601, as Pillow
-    for first in range(0, count, DRAWN_AT_ONCE):
-        part = slice(first, min(first + DRAWN_AT_ONCE, count))
-        drawn, attributes[part] = render_faces(range(start + part.start, start + part.stop), size=size)
-        images[part] = drawn if channels == 3 else (drawn * luma).sum(dim=1, keepdim=True).round()
-        bar.update(len(drawn))
-    return Faces(images, attributes, ATTRIBUTES, SYNTHETIC)
+    with tqdm(total=train + 2 * held_out, desc="drawing faces", unit="face", disable=not progress) as bar:
+        return {"train": draw(2 * held_out, train), "val": draw(0, held_out), "test": draw(held_out, held_out)}
 
 
 def data_of(model: str | Path, source: str | None = None, *, held_out: bool = True, needed: bool = True) -> DataConfig:
@@ -112,6 +109,11 @@ def at_hand(data: DataConfig) -> bool:
     return data.source == SYNTHETIC or Path(data.source).expanduser().exists()
 
 
+def absent(model: str | Path, data: DataConfig) -> str:
+    """The clause for training data that is not on this machine."""
+    return f"The training data of {model} ({source_name(data)}) is not on this machine"
+
+
 def check_at_hand(model: str | Path, data: DataConfig) -> None:
     """Raise a UserError if the faces a model was trained on are not on this machine."""
     if not at_hand(data) and read_model(model)[0]["config"].get("data", {}).get("source") == data.source:
@@ -119,11 +121,6 @@ def check_at_hand(model: str | Path, data: DataConfig) -> None:
             f"{absent(model, data)}. Name a data set with --source (a path as in `dfcvae data info`, or 'synthetic'), "
             "or, where the command takes them, image files."
         )
-
-
-def absent(model: str | Path, data: DataConfig) -> str:
-    """The clause for training data that is not on this machine."""
-    return f"The training data of {model} ({source_name(data)}) is not on this machine"
 
 
 def tell_other_data(about: Mapping[str, Any], faces: Faces) -> None:
@@ -138,11 +135,7 @@ def tell_other_data(about: Mapping[str, Any], faces: Faces) -> None:
 
 
 def read_face(path: str | Path, data: DataConfig) -> NDArray[np.uint8]:
-    """An image file of any size as uint8 (C, size, size); see `decode_face`.
-
-    Raises:
-        UserError: if it is not a readable image.
-    """
+    """An image file of any size as `decode_face` returns it; a UserError if it is not a readable image."""
     from dfcvae.data.folders import read_file
 
     try:
@@ -159,8 +152,7 @@ def decode_face(encoded: bytes, data: DataConfig) -> NDArray[np.uint8]:
     Raises:
         Undecodable: if it is not an image.
     """
-    with quiet_pillow():
-        image = decode(encoded)
+    image = decode(encoded)
     rendering = Rendering.of(data)
     if data.source == SYNTHETIC or image.size == (data.size, data.size):
         side = min(image.size)

@@ -27,7 +27,9 @@ from dfcvae.data.decode import Rendering, Undecodable
 from dfcvae.data.folders import ImageSet
 from dfcvae.errors import UserError
 from dfcvae.files import cache_root
-from tests.layouts import hugging_face, official_folder, official_zip, small_album
+from tests.broken import flipped
+from tests.hostile import encoded
+from tests.layouts import hugging_face, official_folder, official_zip, small_album, write
 
 SPLIT = np.array([0, 2, 1, 0, 0, 2, 1, 0, 2, 0], np.int8)
 
@@ -52,19 +54,13 @@ class InMemory:
         return str([hash(data) for data in self.encoded])
 
 
-def png(pixels: np.ndarray) -> bytes:
-    encoded = io.BytesIO()
-    Image.fromarray(pixels).save(encoded, "PNG")
-    return encoded.getvalue()
-
-
 def make(n: int, split: np.ndarray, seed: int = 0) -> ImageSet:
     random = np.random.default_rng(seed)
     pictures = random.integers(0, 256, (n, 109, 89, 3), np.uint8)
     names = tuple(f"{i}.png" for i in range(n))
     attributes = random.random((n, 2)) < 0.5
-    files = InMemory([png(picture) for picture in pictures])
-    return ImageSet(Path("memory"), "images", files, range(n), names, attributes, ("Smiling", "Male"), split)
+    files = InMemory([encoded(Image.fromarray(picture), "PNG") for picture in pictures])
+    return ImageSet(Path("memory"), "images", files, names, range(n), attributes, ("Smiling", "Male"), split)
 
 
 @pytest.fixture
@@ -119,27 +115,15 @@ def test_splits_hold_their_own_rows_in_source_order(source, prepared):
 
 
 def test_splits_are_views_of_one_map_that_cannot_change_the_file(source, prepared, tmp_path):
-    first = prepared(source, size=16)
+    source.split[SPLIT == 1] = 0
+    first = prepared(source, size=16, channels=1)
+    assert first["val"].images.shape == (0, 1, 16, 16)
     before = first["train"].images.clone()
-    storages = {faces.images.untyped_storage().data_ptr() for faces in first.values()}
-    assert len(storages) == 1
+    assert len({faces.images.untyped_storage().data_ptr() for faces in first.values()}) == 1
     maps = Path("/proc/self/maps")
     assert not maps.exists() or str(next(tmp_path.glob("*/images.npy"))) in maps.read_text()
     first["train"].images.zero_()
-    assert torch.equal(prepared(source, size=16)["train"].images, before)
-
-
-def test_a_split_may_be_empty(source, prepared):
-    source.split[SPLIT == 1] = 0
-    assert prepared(source, size=32, channels=1)["val"].images.shape == (0, 1, 32, 32)
-
-
-def test_second_call_reads_no_image(source, prepared):
-    first, second = prepared(source, size=16), prepared(source, size=16)
-    assert sorted(source.files.reads) == list(range(len(SPLIT)))
-    for split in first:
-        assert torch.equal(first[split].images, second[split].images)
-        assert torch.equal(first[split].attributes, second[split].attributes)
+    assert torch.equal(prepared(source, size=16, channels=1)["train"].images, before)
 
 
 def test_other_settings_sources_and_versions_are_other_caches(source, prepared, tmp_path, monkeypatch):
@@ -188,7 +172,12 @@ def test_unreadable_and_missing_images_are_told_and_refused_on_request(source, p
     source.files.encoded[4] = b""
     some = replace(source, missing=("x.png", "y.png"))
     prepared(some, size=16, progress=True)
-    assert "Left out: 2 listed but missing, 1 unreadable (4.png: gone)." in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert "Left out: 2 listed but missing, 1 unreadable (4.png: gone)." in shown.err
+    assert "decoding: 100%" in shown.err
+    assert "10/10" in shown.err
+    prepared(some, size=9)
+    assert (shown.out, capsys.readouterr()) == ("", ("", ""))
     with pytest.raises(UserError, match=r"listed but not in memory: 2 \(x.png, y.png\). Complete the data set"):
         prepared(some, size=16, strict=True)
     with pytest.raises(UserError, match=r"1 images of memory are unreadable \(4.png: gone\). Complete the data set"):
@@ -203,125 +192,102 @@ def test_a_set_without_any_image_is_refused(source, prepared):
         prepared(replace(make(0, SPLIT[:0]), missing=("a.jpg",)))
 
 
-def test_the_second_process_waits_and_decodes_nothing(source, prepared, tmp_path):
-    prepared(source, size=16)
+def test_a_second_call_or_process_decodes_nothing(source, prepared, tmp_path):
+    first, second = prepared(source, size=16), prepared(source, size=16)
+    for split in first:
+        assert torch.equal(first[split].images, second[split].images)
+        assert torch.equal(first[split].attributes, second[split].attributes)
     [folder] = folders(tmp_path)
-    source.files.reads.clear()
     folder.rename(tmp_path / ".finished")  # as if another process, which holds the lock, had not published it yet
     with ThreadPoolExecutor() as pool:
         with FileLock(tmp_path / f".{folder.name}.lock"):
             waiting = pool.submit(prepared, source, size=16)
             (tmp_path / ".finished").rename(folder)
         waiting.result()
-    assert source.files.reads == []
+    assert sorted(source.files.reads) == list(range(len(SPLIT)))
 
 
 PREPARE = """
 import os, signal, sys
-from dfcvae.data import cache
-from dfcvae.data.celeba import open_images
-from dfcvae.data import cache as caching
 from dfcvae.data.cache import prepare
+from dfcvae.data.celeba import open_images
 from dfcvae.data.decode import Rendering
-faces, folder, killed_at = sys.argv[1], sys.argv[2], int(sys.argv[3])
-render, chunks = cache._render, []
-
-def rendered(images, rendering, rows):
-    chunks.append(rows)
-    if len(chunks) == killed_at:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return render(images, rendering, rows)
-
-if killed_at:
-    cache._render = rendered
-splits = prepare(open_images(faces), Rendering(64), cache_dir=folder, workers=1 if killed_at else None, progress=False)
+if sys.argv[3] == "killed":
+    os.rename = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+splits = prepare(open_images(sys.argv[1]), Rendering(64), cache_dir=sys.argv[2], progress=False)
 print(sum(map(len, splits.values())))
 """
 
 
 @pytest.mark.slow
 def test_simultaneous_and_killed_processes_leave_one_right_cache(tmp_path):
-    """Real processes on real files: one is killed in the middle, then two run at once."""
+    """Real processes on real files: one is killed before the end, then two run at once."""
     images = make(700, np.zeros(700, np.int8))
-    (tmp_path / "faces").mkdir()
-    for name, data in zip(images.filenames, images.files.encoded, strict=True):
-        (tmp_path / "faces" / name).write_bytes(data)
+    write(tmp_path / "faces", dict(zip(images.filenames, images.files.encoded, strict=True)))
     command = [sys.executable, "-c", PREPARE, str(tmp_path / "faces"), str(tmp_path / "cache")]
-    assert subprocess.run([*command, "5"]).returncode == -signal.SIGKILL
+    assert subprocess.run([*command, "killed"]).returncode == -signal.SIGKILL
     (half,) = tmp_path.glob("cache/.*.partial/images.npy")
     assert half.stat().st_size > 0
-    both = [subprocess.Popen([*command, "0"], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [subprocess.Popen([*command, "whole"], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert [process.communicate(timeout=600)[0] for process in both] == ["700\n", "700\n"]
     [(folder, about)] = caches(tmp_path / "cache")
     assert check(folder, about) == []
     assert list(tmp_path.glob("cache/.*.partial")) == []
 
 
-def test_a_full_disk_is_told_and_freed(many, prepared, tmp_path, monkeypatch):
+def test_a_full_disk_is_told_and_freed_of_what_killed_processes_left(many, prepared, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    for name in (".8px-killed", ".8px-running"):
+        (tmp_path / f"{name}.partial").mkdir()
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UserError, match=r"Could not write .*: No space left on device. Free some space"):
+    with (
+        FileLock(tmp_path / ".8px-running.lock"),
+        pytest.raises(UserError, match=r"Could not write .*: No space left on device. Free some space"),
+    ):
         prepared(many, size=16)
     monkeypatch.undo()
-    assert not list(tmp_path.glob(".*.partial"))
+    assert [path.name for path in tmp_path.glob(".*.partial")] == [".8px-running.partial"]
+    with pytest.raises(UserError, match=r"need 300,000.0 GB in .*, where [\d.,]+ GB are free. Free some space"):
+        prepared(many, size=10**6)
     assert sum(map(len, prepared(many, size=16).values())) == 100
 
 
-def test_check_finds_any_flipped_bit_and_missing_file(source, prepared, tmp_path):
+def test_caches_of_a_set_are_those_made_from_it_as_it_is_and_any_flipped_bit_is_found(source, prepared, tmp_path):
     """What else is noticed, and by which command, is in test_bad_data.py."""
-    prepared(source, size=16)
-    [(folder, about)] = caches(tmp_path)
-    assert check(folder, about) == []
-    for name in FILES:
-        bad = bytearray((folder / name).read_bytes())
-        bad[len(bad) // 2] ^= 1
-        (folder / name).write_bytes(bad)
-    assert check(folder, about) == [f"{name} is corrupted: checksum mismatch" for name in FILES]
-    (folder / "split.npy").unlink()
-    assert check(folder, about)[0] == "split.npy is missing"
-    assert "no checksums" in check(folder, {})[0]
-
-
-def test_caches_of_a_set_are_those_made_from_it_as_it_is(source, prepared, tmp_path):
     assert caches_of(source, tmp_path) == []
     prepared(source, size=16, channels=1, crop=108, filter="box")
     [(folder, about)] = caches_of(source, tmp_path)
     assert about["identity"].items() >= {"size": 16, "channels": 1, "crop": 108, "filter": "box"}.items()
     assert caches_of(replace(source, names=("Smiling", "Young")), tmp_path) == []
+    assert check(folder, about) == []
+    for name in FILES:
+        flipped(folder / name, 0.5)
+    assert check(folder, about) == [f"{name} is corrupted: checksum mismatch" for name in FILES]
+    (folder / "split.npy").unlink()
+    assert check(folder, about)[0] == "split.npy is missing"
+    assert "no checksums" in check(folder, {})[0]
     (folder / "cache.json").write_text("{")  # corrupted: listed, but nobody's
     assert caches_of(source, tmp_path) == []
     assert [about for _, about in caches(tmp_path)] == [{}]
 
 
 def test_cache_folder_is_chosen_by_argument_then_variable_then_system(tmp_path, monkeypatch):
-    monkeypatch.setenv("DFCVAE_CACHE", str(tmp_path / "variable"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_root(tmp_path / "argument") == tmp_path / "argument"
-    assert cache_root() == tmp_path / "variable"
+    monkeypatch.setenv("HOME", "/home")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.delenv("DFCVAE_CACHE")
-    assert cache_root() == tmp_path / "xdg" / "dfcvae"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert cache_root() == tmp_path / "home" / ".cache" / "dfcvae"
-
-
-def test_progress_goes_to_stderr_and_can_be_silenced(source, prepared, capsys):
-    prepared(source, size=8, progress=True)
-    shown = capsys.readouterr()
-    assert "decoding: 100%" in shown.err
-    assert "10/10" in shown.err
-    assert shown.out == ""
-    prepared(source, size=9)
-    assert capsys.readouterr() == ("", "")
+    assert str(cache_root()) == "/home/.cache/dfcvae"
+    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
+    assert str(cache_root()) == "/xdg/dfcvae"
+    monkeypatch.setenv("DFCVAE_CACHE", "/variable")
+    assert [str(cache_root()), str(cache_root("/argument"))] == ["/variable", "/argument"]
 
 
 def test_a_subset_of_faces_is_the_first_ones_without_a_copy(source, prepared):
     train = prepared(source, size=8)["train"]
     few = train.subset(2)
     assert (len(few), few.names) == (2, train.names)
-    assert torch.equal(few.images, train.images[:2])
     assert torch.equal(few.attributes, train.attributes[:2])
     assert few.images.data_ptr() == train.images.data_ptr()
     for n in (0, 6):
@@ -345,19 +311,15 @@ def test_chunks_are_in_order_from_every_process_and_errors_arrive_as_they_are(co
     assert len({pid for _, pid in results}) == count
     assert (os.getpid() in {pid for _, pid in results}) == (count == 1)
     assert multiprocessing.active_children() == []
+    assert {pid for _, pid in in_chunks(square, range(caching.CHUNK), count)} == {os.getpid()}  # little work
     with pytest.raises(UserError, match=r"^not this one$"):
         list(in_chunks(lambda rows: UserError("not this one"), range(1_000), count))
-
-
-def test_little_work_starts_no_process():
-    assert {pid for _, pid in in_chunks(square, range(caching.CHUNK), 4)} == {os.getpid()}
-    assert 1 <= caching.workers_by_default() <= os.cpu_count()
 
 
 @pytest.mark.slow
 def test_the_work_can_be_sent_to_processes_that_are_not_forked(tmp_path):
     """As on macOS and Windows: the function with all it needs survives pickling, for every kind of source."""
-    for write in (official_zip, official_folder, hugging_face):
-        images = open_images(write(tmp_path / write.__name__, small_album()))
+    for layout in (official_zip, official_folder, hugging_face):
+        images = open_images(layout(tmp_path / layout.__name__, small_album()))
         function = partial(caching._render, images, Rendering(16, filter="box"))
         assert pickle.loads(pickle.dumps(function))(range(5)) == function(range(5))

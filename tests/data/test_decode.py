@@ -9,32 +9,20 @@ from PIL import Image
 
 from dfcvae.data.cache import prepare, read_looks
 from dfcvae.data.celeba import open_images
-from dfcvae.data.decode import FILTERS, Rendering, decode, is_aligned, quiet_pillow
+from dfcvae.data.decode import FILTERS, Rendering, decode, is_aligned
 from dfcvae.errors import UserError
-from tests.hostile import HEIGHT, Ignored, Refused, Right, encoded, hostile_files, make_hostile_folder, reference
+from tests.hostile import HEIGHT, Refused, Right, encoded, hostile_files, make_hostile_folder, reference
 
 FILES = hostile_files()
-IMAGES = {name: (data, outcome) for name, (data, outcome) in FILES.items() if isinstance(outcome, Right)}
 
 
-def expected(outcome: Right) -> np.ndarray:
-    picture = reference()
-    if outcome.size:
-        picture = picture.crop((0, 0, *outcome.size))
-    return np.asarray(picture.convert("L").convert("RGB") if outcome.grey else picture).astype(int)
-
-
-@pytest.mark.parametrize("name", IMAGES)
-def test_a_readable_file_is_read_right(name):
-    data, outcome = IMAGES[name]
-    with quiet_pillow():
-        image = decode(data)
-    assert image.mode == "RGB"
-    pixels = np.asarray(image).astype(int)
-    assert pixels.shape == expected(outcome).shape
-    error = np.abs(pixels - expected(outcome))
-    assert error.max() <= outcome.tolerance
-    assert error.mean() <= outcome.tolerance / 2
+def assert_right(data: bytes, outcome: Right, name: str) -> None:
+    image, picture = decode(data), reference().crop((0, 0, *(outcome.size or reference().size)))
+    assert (image.mode, image.size) == ("RGB", picture.size), name
+    expected = np.asarray(picture.convert("L").convert("RGB") if outcome.grey else picture).astype(int)
+    error = np.abs(np.asarray(image).astype(int) - expected)
+    assert error.max() <= outcome.tolerance, name
+    assert error.mean() <= outcome.tolerance / 2, name
 
 
 def test_what_is_transparent_is_white():
@@ -68,7 +56,7 @@ def test_every_file_of_a_hostile_folder_is_read_right_or_listed_or_ignored(tmp_p
     splits = prepare(images, Rendering(32, crop="full"), cache_dir=tmp_path / "cache", progress=False)
     looks = {look.name: look for look in read_looks(next(tmp_path.glob("cache/*/files.csv")))}
     for name, outcome in outcomes.items():
-        if isinstance(outcome, Ignored):
+        if outcome is None:
             assert name not in looks, name
         elif isinstance(outcome, Refused):
             assert outcome.reason in looks[name].problem, name
@@ -77,6 +65,7 @@ def test_every_file_of_a_hostile_folder_is_read_right_or_listed_or_ignored(tmp_p
         else:
             assert not looks[name].problem, name
             assert (looks[name].width, looks[name].height) == (outcome.size or reference().size), name
+            assert_right((tmp_path / "hostile" / name).read_bytes(), outcome, name)
     assert set(looks) <= set(outcomes)
     right = sum(isinstance(outcome, Right) for outcome in outcomes.values())
     assert sum(map(len, splits.values())) == right
@@ -107,10 +96,7 @@ def naive(pixels: NDArray[np.uint8], left: int, top: int, side: int, size: int) 
     [
         (178, 218, 148, 15, 35, 148),
         (89, 109, 148, 8, 18, 74),
-        (178, 218, 108, 35, 55, 108),
         (178, 218, "auto", 15, 35, 148),
-        (178, 218, 140, 19, 39, 140),
-        (178, 218, 138, 20, 40, 138),
         (178, 218, "authors", 30, 40, 138),
         (89, 109, "authors", 15, 20, 69),
         (178, 218, "full", 0, 20, 178),

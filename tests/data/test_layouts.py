@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,8 @@ from tests.layouts import (
     official_folder,
     official_zip,
     small_album,
+    table,
     write,
-    write_csv,
-    write_images,
-    write_lines,
     zipped,
 )
 
@@ -35,17 +34,15 @@ def album():
     return small_album()
 
 
-def write_jpegs(folder: Path, *names: str) -> None:
+def write_jpegs(folder: Path, *names: str) -> Path:
     """A picture of its own for each name."""
-    for i, name in enumerate(names):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(jpeg(i))
+    return write(folder, {name: jpeg(i) for i, name in enumerate(names)})
 
 
-def pack(folder: Path, archive: Path) -> None:
-    """A zip of all files of a folder."""
-    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    write(archive.parent, {archive.name: zipped(files)})
+def opened(root: Path, names: Iterable[str], path: str = ".", **lists: list[str]) -> ImageSet:
+    """Pictures and CSV files, by their names without suffix, as one set."""
+    write(write_jpegs(root, *names), {f"{name}.csv": lines for name, lines in lists.items()})
+    return open_images(root / path)
 
 
 def assert_labels(images: ImageSet, album: Album) -> None:
@@ -102,7 +99,7 @@ def test_the_images_themselves_may_be_named(layout, inner, album, tmp_path):
 
 def test_the_zip_is_taken_before_the_folder_and_nothing_is_unpacked(album, tmp_path):
     root = official_zip(tmp_path / "data", album)
-    write_images(root / "img_align_celeba", album)
+    write(root, album.images())
     before = sorted(root.rglob("*"))
     images = open_images(root)
     assert images.path == root / "img_align_celeba.zip"
@@ -113,7 +110,7 @@ def test_the_zip_is_taken_before_the_folder_and_nothing_is_unpacked(album, tmp_p
 def test_other_pictures_and_lists_beside_the_aligned_ones_are_ignored(album, tmp_path):
     root = LAYOUTS["kaggle_folder"](tmp_path, album)
     write(root, album.images("img_celeba") | album.lists())  # in the wild; and each list in two forms
-    write_csv(root / "img_align_celeba" / "notes.csv", ["what", "n"], [["x", 1]])
+    write(root, {"img_align_celeba/notes.csv": ["what,n", "x,1"]})
     images = open_images(root)
     assert images.path == root / "img_align_celeba" / "img_align_celeba"
     labels = [str(root / name) for name in album.lists()]
@@ -125,12 +122,9 @@ def test_other_pictures_and_lists_beside_the_aligned_ones_are_ignored(album, tmp
 
 def test_celeba_hq_takes_labels_through_the_mapping_whatever_its_order(album, tmp_path):
     numbers = np.random.default_rng(1).permutation(COUNT)  # image i of CelebA is number numbers[i]
-    write_images(tmp_path / "hq", album, [f"{number:05d}.png" for number in numbers])
-    lines = [f"{number} {i} {album.files[i]}" for i, number in enumerate(numbers)]
-    write_lines(tmp_path / "CelebA-HQ-to-CelebA-mapping.txt", ["idx orig_idx orig_file", *sorted(lines)])
-    write_lines(tmp_path / "list_attr_celeba.txt", album.attribute_lines())
-    write_lines(tmp_path / "list_eval_partition.txt", album.partition_lines())
-    images = open_images(tmp_path)
+    lines = sorted(f"{number} {i} {album.files[i]}" for i, number in enumerate(numbers))
+    lists = album.lists() | {"CelebA-HQ-to-CelebA-mapping.txt": ["idx orig_idx orig_file", *lines]}
+    images = open_images(write(tmp_path, album.images("hq", [f"{number:05d}.png" for number in numbers]) | lists))
     for place, name in enumerate(images.filenames):
         original = numbers.tolist().index(int(name[:5]))
         np.testing.assert_array_equal(images.attributes[place], album.values[original])
@@ -154,21 +148,9 @@ def test_celeba_stays_celeba_when_files_of_celeba_hq_are_near(beside, album, tmp
 def test_celeba_lists_say_nothing_of_celeba_hq_without_the_mapping(album, tmp_path):
     root = LAYOUTS["celeba_mask_hq"](tmp_path, album)
     (root / "CelebA-HQ-to-CelebA-mapping.txt").unlink()
-    write_lines(root / "identity_CelebA.txt", album.identity_lines())
-    images = open_images(root)
+    images = open_images(write(root, {"identity_CelebA.txt": album.identity_lines()}))
     np.testing.assert_array_equal(images.attributes, album.values)
     assert "by file name" in dict(images.about)["split"]
-
-
-def test_without_lists_the_split_is_drawn(album, tmp_path):
-    write_images(tmp_path / "img_align_celeba", album)
-    images = open_images(tmp_path)
-    assert images.layout == "CelebA (folder)"
-    assert (images.names, images.attributes.shape) == ((), (COUNT, 0))
-    assert np.bincount(images.split).tolist() == [20, 2, 2]
-    assert "val and test drawn from train by file name, a tenth each, seed 0" in dict(images.about)["split"]
-    assert (open_images(tmp_path).split == images.split).all()
-    assert (open_images(tmp_path, split_seed=1).split != images.split).any()
 
 
 def test_any_list_of_celeba_may_be_missing_and_identities_keep_people_in_one_split(album, tmp_path):
@@ -176,9 +158,12 @@ def test_any_list_of_celeba_may_be_missing_and_identities_keep_people_in_one_spl
         root = official_folder(tmp_path / gone, album)
         (root / gone).unlink()
         images = open_images(root)
-        assert len(images.names) == names
+        assert (len(images.names), images.attributes.shape) == (names, (COUNT, names))
         assert (images.split.tolist() == album.split.tolist()) == (names == 0)
-    write_lines(root / "identity_CelebA.txt", album.identity_lines())
+    assert np.bincount(images.split).tolist() == [20, 2, 2]
+    assert dict(images.about)["split"] == "val and test drawn from train by file name, a tenth each, seed 0"
+    assert (open_images(root, split_seed=1).split != images.split).any()
+    write(root, {"identity_CelebA.txt": album.identity_lines()})
     images = open_images(root)
     assert "by identity" in dict(images.about)["split"]
     assert set(images.split.tolist()) == {0, 1, 2}
@@ -188,12 +173,12 @@ def test_any_list_of_celeba_may_be_missing_and_identities_keep_people_in_one_spl
 
 def test_lists_of_other_images_are_refused_beside_them_and_ignored_above(album, tmp_path):
     for inner in ("mine", "more/mine"):
-        write_lines(tmp_path / "above" / "list_attr_celeba.txt", album.attribute_lines())
+        write(tmp_path / "above", {"list_attr_celeba.txt": album.attribute_lines()})
         write_jpegs(tmp_path / "above" / inner, *album.files[:3])
         assert open_images(tmp_path / "above" / inner).names == ()
     root = official_folder(tmp_path / "beside", album)
     shutil.rmtree(root / "img_align_celeba")
-    write_images(root / "img_align_celeba", album, [f"{i:05d}.jpg" for i in range(COUNT)])
+    write(root, album.images(files=[f"{i:05d}.jpg" for i in range(COUNT)]))
     with pytest.raises(
         UserError, match=r"None of the images that .*list_attr_celeba.txt names \(first: 000001.jpg\) is"
     ):
@@ -205,9 +190,16 @@ def test_lists_of_other_images_are_refused_beside_them_and_ignored_above(album, 
 
 def test_a_folder_of_images_is_read_at_any_depth_in_natural_order(tmp_path):
     names = ["9.jpeg", "10.JPG", "a/1.jpg", "b/c/2.jpg", "٣1.jpg"]
-    ignored = [".hidden/x.jpg", "._9.jpeg", "notes.txt", "face.heic", "clip.gif"]
-    write_jpegs(tmp_path / "set", *names[::-1], *ignored)
-    images = open_images(tmp_path / "set")
+    places = ["@eaDir", "#recycle", "$RECYCLE.BIN", ".Trash-1000", "lost+found", ".ipynb_checkpoints", "__MACOSX"]
+    ignored = [
+        ".hidden/x.jpg",
+        "._9.jpeg",
+        "notes.txt",
+        "face.heic",
+        "clip.gif",
+        *(f"a/{name}/2.jpg" for name in places),
+    ]
+    images = opened(tmp_path, [*names[::-1], *ignored])
     assert images.filenames == tuple(names)
     assert dict(images.about)["not read"] == "1 .gif, 1 .heic"
     assert images.official is None
@@ -216,16 +208,14 @@ def test_a_folder_of_images_is_read_at_any_depth_in_natural_order(tmp_path):
 def test_links_are_followed_but_not_in_cycles(tmp_path):
     write_jpegs(tmp_path, "elsewhere/1.jpg")
     (tmp_path / "set").mkdir()
-    (tmp_path / "set" / "link").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "set" / "again").symlink_to(tmp_path / "set")
-    (tmp_path / "set" / "2.jpg").symlink_to(tmp_path / "elsewhere" / "1.jpg")
+    for name, target in (("link", "elsewhere"), ("again", "set"), ("2.jpg", "elsewhere/1.jpg")):
+        (tmp_path / "set" / name).symlink_to(tmp_path / target)
     assert open_images(tmp_path / "set").filenames == ("2.jpg", "link/1.jpg")
 
 
 def test_folders_called_train_and_test_are_the_splits_and_val_is_drawn(tmp_path):
-    write_jpegs(tmp_path, *(f"train/female/{i}.jpg" for i in range(20)), *(f"test/female/{i}.jpg" for i in range(4)))
-    write_jpegs(tmp_path, "readme.png")
-    images = open_images(tmp_path)
+    names = [*(f"train/female/{i}.jpg" for i in range(20)), *(f"test/female/{i}.jpg" for i in range(4)), "readme.png"]
+    images = opened(tmp_path, names)
     assert dict(images.about)["not listed"] == "1 (readme.png), left out"
     assert np.bincount(images.split).tolist() == [18, 2, 4]
     assert dict(images.about)["split"].startswith("by folder: test, train; val drawn from train by file name")
@@ -234,37 +224,34 @@ def test_folders_called_train_and_test_are_the_splits_and_val_is_drawn(tmp_path)
 
 
 def test_the_drawn_split_is_the_same_from_every_folder_above_and_from_a_zip(tmp_path):
-    write_jpegs(tmp_path, *(f"r/images/deep/{i}.jpg" for i in range(100)))
-    pack(tmp_path / "r", tmp_path / "z" / "r.zip")
+    files = {f"images/deep/{i}.jpg": jpeg(i) for i in range(100)}
+    write(tmp_path, {"z/r.zip": zipped(files)} | {f"r/{name}": data for name, data in files.items()})
     splits = [open_images(tmp_path / path).split.tolist() for path in ("r", "r/images", "r/images/deep", "z/r.zip")]
     assert splits[0] == splits[1] == splits[2] == splits[3]
     assert set(splits[0]) == {0, 1, 2}
 
 
-def test_a_csv_beside_may_name_files_by_path_name_or_stem(tmp_path):
-    write_jpegs(tmp_path / "set", *(f"sub{i}/face{i}.jpg" for i in range(3)))
-    for spelling in ("sub{}/face{}.jpg", "face{1}.jpg", "face{1}"):
-        rows = [[spelling.format(i, i), i % 2, 30 + i, "text"] for i in (2, 0, 1)]
-        write_csv(tmp_path / "set.csv", ["image", "Smiling", "age", "caption"], rows)
-        images = open_images(tmp_path / "set")
-        assert images.attributes.tolist() == [[False], [True], [False]]
-        assert images.names == ("Smiling",)
-        assert dict(images.about)["not used"] == "age, caption"
+@pytest.mark.parametrize("spelling", ["sub{0}/face{0}.jpg", "face{0}.jpg", "face{0}"])
+def test_a_csv_beside_may_name_files_by_path_name_or_stem(spelling, tmp_path):
+    rows = [[spelling.format(i), i % 2, 30 + i, "text"] for i in (2, 0, 1)]
+    lines = table(["image", "Smiling", "age", "caption"], rows)
+    images = opened(tmp_path, [f"set/sub{i}/face{i}.jpg" for i in range(3)], "set", set=lines)
+    assert images.attributes.tolist() == [[False], [True], [False]]
+    assert images.names == ("Smiling",)
+    assert dict(images.about)["not used"] == "age, caption"
 
 
 def test_the_spelling_that_finds_most_files_is_used(tmp_path):
-    write_jpegs(tmp_path / "set", "1.jpg", "sub/2.jpg", "sub/3.JPG", "sub/4.png")
-    write_csv(tmp_path / "set.csv", ["file", "odd"], [[f"{i}.jpg", i % 2] for i in (1, 2, 3, 4)])
-    images = open_images(tmp_path / "set")
+    names = ["1.jpg", "sub/2.jpg", "sub/3.JPG", "sub/4.png"]
+    images = opened(tmp_path, names, labels=["file,odd", *(f"{i}.jpg,{i % 2}" for i in (1, 2, 3, 4))])
     assert (len(images), images.attributes[:, 0].tolist()) == (4, [True, False, True, False])
 
 
-def test_a_name_that_could_mean_two_rows_is_not_a_match(tmp_path):
-    write_jpegs(tmp_path / "faces", "a/1.jpg", "a/2.jpg", "a/3.jpg")
-    for first, found in (("a", [[True]] * 3), ("c", [[]] * 3)):
-        rows = [[f"data/{folder}/{i}.jpg", int(folder == "a")] for folder in (first, "b") for i in (1, 2, 3)]
-        write_csv(tmp_path / "faces.csv", ["file", "Smiling"], rows)
-        assert open_images(tmp_path / "faces").attributes.tolist() == found
+@pytest.mark.parametrize(("first", "found"), [("a", [[True]] * 3), ("c", [[]] * 3)])
+def test_a_name_that_could_mean_two_rows_is_not_a_match(first, found, tmp_path):
+    rows = [f"data/{folder}/{i}.jpg,{int(folder == 'a')}" for folder in (first, "b") for i in (1, 2, 3)]
+    images = opened(tmp_path, [f"faces/a/{i}.jpg" for i in (1, 2, 3)], "faces", faces=["file,Smiling", *rows])
+    assert images.attributes.tolist() == found
 
 
 def test_names_are_compared_however_their_accents_and_the_list_are_encoded(tmp_path):
@@ -279,21 +266,34 @@ def test_names_are_compared_however_their_accents_and_the_list_are_encoded(tmp_p
 
 
 def test_images_without_a_row_are_left_out_and_rows_without_an_image_are_missing(tmp_path):
-    write_jpegs(tmp_path, *(f"{i}.jpg" for i in range(4)))
-    write_csv(tmp_path / "labels.csv", ["file", "Male"], [["1.jpg", 1], ["2.jpg", 0], ["9.jpg", 1]])
-    write_csv(tmp_path / "results.csv", ["run", "good"], [["a", 1], ["b", 0]])
-    images = open_images(tmp_path)
-    assert images.filenames == ("1.jpg", "2.jpg")
-    assert images.missing == ("9.jpg",)
-    assert images.names == ("Male",)
+    labels, results = ["file,Male", "1.jpg,1", "2.jpg,0", "9.jpg,1"], ["run,good", "a,1", "b,0"]
+    images = opened(tmp_path, [f"{i}.jpg" for i in range(4)], labels=labels, results=results)
+    assert (images.filenames, images.missing, images.names) == (("1.jpg", "2.jpg"), ("9.jpg",), ("Male",))
     assert dict(images.about)["not listed"] == "2 (0.jpg, 3.jpg), left out"
     assert dict(images.about)["not used"] == "results.csv"
 
 
 def test_people_who_are_not_named_are_not_one_person(tmp_path):
-    write_jpegs(tmp_path, *(f"{i}.jpg" for i in range(100)))
-    write_csv(tmp_path / "people.csv", ["file", "identity"], [[f"{i}.jpg", "7" if i < 5 else " "] for i in range(100)])
-    assert 78 <= (open_images(tmp_path).split == 0).sum() <= 82
+    names = [f"{i}.jpg" for i in range(100)]
+    people = [f"{name},{'7' if i < 5 else ' '}" for i, name in enumerate(names)]
+    assert 78 <= (opened(tmp_path, names, people=["file,identity", *people]).split == 0).sum() <= 82
+
+
+def test_nobody_of_lfw_is_in_two_splits(tmp_path):
+    images = opened(
+        tmp_path, [f"lfw/Person_{who}/Person_{who}_{i:04d}.jpg" for who in range(30) for i in range(1, 1 + who % 4)]
+    )
+    of = {}
+    for name, split in zip(images.filenames, images.split.tolist(), strict=True):
+        of.setdefault(name.split("/")[0], set()).add(split)
+    assert {len(splits) for splits in of.values()} == {1}
+    assert set.union(*of.values()) == {0, 1, 2}
+    assert "drawn from train by folder, one for each person" in dict(images.about)["split"]
+
+
+def test_folders_of_a_few_classes_are_not_people(tmp_path):
+    images = opened(tmp_path, [f"{kind}/{kind}_{i}.jpg" for kind in ("smiling", "neutral") for i in range(10)])
+    assert "by file name" in dict(images.about)["split"]
 
 
 # Zips, and what cannot be read.
@@ -346,25 +346,27 @@ def test_a_path_without_images_is_told(tmp_path):
 
 def test_a_list_for_each_split_gives_labels_and_splits(tmp_path):
     """As FairFace: train.csv and val.csv name disjoint files; here all files are in one folder."""
-    write_jpegs(tmp_path / "images", *(f"{i}.jpg" for i in range(12)))
-    for name, numbers in (("label_train.csv", range(8)), ("label_val.csv", range(8, 12))):
-        write_csv(tmp_path / name, ["file", "Smiling"], [[f"images/{i}.jpg", i % 2] for i in numbers])
-    images = open_images(tmp_path)
+    names = [f"images/{i}.jpg" for i in range(12)]
+    rows = [f"{name},{i % 2}" for i, name in enumerate(names)]
+    train, val = ["file,Smiling", *rows[:8]], ["file,Smiling", *rows[8:]]
+    images = opened(tmp_path, names, label_train=train, label_val=val)
     assert images.attributes[:, 0].tolist() == [i % 2 == 1 for i in range(12)]
-    assert images.split.tolist()[:12].count(2) == 1  # a test split is drawn from train
-    assert [i for i in range(12) if images.split[i] == 1] == [8, 9, 10, 11]
+    assert (images.split == 2).sum() == 1  # a test split is drawn from train
+    assert np.flatnonzero(images.split == 1).tolist() == [8, 9, 10, 11]
     assert dict(images.about)["split"].startswith("as the lists are called; test drawn from train by file name")
     assert images.missing == ()
 
 
-@pytest.mark.parametrize("place", ["train/metadata.csv", "train.csv"])
+@pytest.mark.parametrize("place", ["{}/metadata", "{}"])
 def test_a_list_of_a_split_may_name_its_files_without_the_folder(place, tmp_path):
     """As Hugging Face's imagefolder: the same names are in every split."""
-    for split in ("train", "test"):
-        write_jpegs(tmp_path / split, *(f"{i}.jpg" for i in range(10)))
-        rows = [[f"{i}.jpg", i % 2 if split == "train" else 1] for i in range(10)]
-        write_csv(tmp_path / place.replace("train", split), ["file_name", "Smiling"], rows)
-    images = open_images(tmp_path)
+    names = [f"{i}.jpg" for i in range(10)]
+    lists = {
+        "train": [f"{name},{i % 2}" for i, name in enumerate(names)],
+        "test": [f"{name},1" for name in names],
+    }
+    lists = {place.format(split): ["file_name,Smiling", *rows] for split, rows in lists.items()}
+    images = opened(tmp_path, [f"{split}/{name}" for split in ("train", "test") for name in names], **lists)
     assert len(images) == 20
     for name, smiling, split in zip(images.filenames, images.attributes[:, 0], images.split, strict=True):
         assert smiling == (name.startswith("test/") or int(name[6]) % 2)
@@ -372,20 +374,17 @@ def test_a_list_of_a_split_may_name_its_files_without_the_folder(place, tmp_path
 
 
 def test_a_second_list_may_cover_a_part_of_the_files(tmp_path, capsys):
-    write_jpegs(tmp_path / "set", *(f"{i}.jpg" for i in range(6)))
-    write_csv(tmp_path / "set" / "labels.csv", ["file", "Smiling"], [[f"{i}.jpg", 1] for i in range(6)])
-    write_csv(tmp_path / "set" / "quality.csv", ["file", "Sharp"], [[f"{i}.jpg", 1] for i in (4, 1)])
-    images = open_images(tmp_path / "set")
+    names = [f"{i}.jpg" for i in range(6)]
+    labels = ["file,Smiling", *(f"{name},1" for name in names)]
+    images = opened(tmp_path / "set", names, labels=labels, quality=["file,Sharp", "4.jpg,1", "1.jpg,1"])
     assert images.names == ("Smiling", "Sharp")
     assert images.attributes[:, 1].tolist() == [False, True, False, False, True, False]
     assert dict(images.about)["unknown"] == "1 (Sharp) of 4 images, taken as false"
     prepare(images, Rendering(8), cache_dir=tmp_path / "cache")
     assert "Unknown: 1 (Sharp) of 4 images, taken as false." in capsys.readouterr().err
-    write_csv(tmp_path / "set" / "again.csv", ["file", "Sharp"], [["1.jpg", 1]])
-    assert open_images(tmp_path / "set").attributes.sum() == images.attributes.sum()
-    write_csv(tmp_path / "set" / "again.csv", ["file", "Sharp"], [["1.jpg", 0]])
+    assert opened(tmp_path / "set", [], again=["file,Sharp", "1.jpg,1"]).attributes.sum() == images.attributes.sum()
     with pytest.raises(UserError, match=r"quality.csv and another list disagree about Sharp. Remove one"):
-        open_images(tmp_path / "set")
+        opened(tmp_path / "set", [], again=["file,Sharp", "1.jpg,0"])
 
 
 @pytest.mark.parametrize("change", ["renamed", "no count", "empty cell"])
@@ -396,30 +395,12 @@ def test_celebas_attributes_may_be_renamed_or_edited(change, album, tmp_path):
         lines = [",".join(line.split()) for line in (f"image {lines[1]}", *lines[2:])]
         lines[3] = lines[3].removesuffix("1").removesuffix("-")
     (root / "list_attr_celeba.txt").unlink()
-    write_lines(root / "list_attr_celeba.csv", lines[1:] if change == "no count" else lines)
-    images = open_images(root)
+    images = open_images(write(root, {"list_attr_celeba.csv": lines[1:] if change == "no count" else lines}))
     expected = album.values.copy()
     if change == "empty cell":
         expected[2, -1] = False
         assert dict(images.about)["unknown"] == "1 (Attribute_39) of 1 images, taken as false"
     np.testing.assert_array_equal(images.attributes, expected)
-
-
-def test_nobody_of_lfw_is_in_two_splits(tmp_path):
-    names = [f"lfw/Person_{who}/Person_{who}_{i:04d}.jpg" for who in range(30) for i in range(1, 1 + who % 4)]
-    write_jpegs(tmp_path, *names)
-    images = open_images(tmp_path)
-    of = {}
-    for name, split in zip(images.filenames, images.split.tolist(), strict=True):
-        of.setdefault(name.split("/")[0], set()).add(split)
-    assert {len(splits) for splits in of.values()} == {1}
-    assert set.union(*of.values()) == {0, 1, 2}
-    assert "drawn from train by folder, one for each person" in dict(images.about)["split"]
-
-
-def test_folders_of_a_few_classes_are_not_people(tmp_path):
-    write_jpegs(tmp_path, *(f"{kind}/{kind}_{i}.jpg" for kind in ("smiling", "neutral") for i in range(10)))
-    assert "by file name" in dict(open_images(tmp_path).about)["split"]
 
 
 # What is not data.
@@ -430,8 +411,8 @@ def test_a_zip_of_any_images_is_read_in_place_also_with_backslashes(mark, album,
     LAYOUTS["folder_of_splits"](tmp_path / "unpacked", album)
     files = {path: path.relative_to(tmp_path / "unpacked") for path in (tmp_path / "unpacked").rglob("*.*")}
     packed = {name.as_posix().replace("/", mark): path.read_bytes() for path, name in files.items()}
-    write(tmp_path, {"one/x.zip": zipped(packed | {f"train{mark}": b"", f"__MACOSX{mark}y.jpg": b""})})
-    write_csv(tmp_path / "one" / "results.csv", ["run", "good"], [["x", 1]])
+    others = {f"train{mark}": b"", f"__MACOSX{mark}y.jpg": b""}
+    write(tmp_path / "one", {"x.zip": zipped(packed | others), "results.csv": ["run,good", "x,1"]})
     for path in (tmp_path / "one", tmp_path / "one" / "x.zip"):
         images = open_images(path)
         assert images.layout == "images (zip, read in place)"
@@ -439,12 +420,6 @@ def test_a_zip_of_any_images_is_read_in_place_also_with_backslashes(mark, album,
         np.testing.assert_array_equal(images.split[order], album.split)
         np.testing.assert_array_equal(images.attributes[order], album.values)
         assert images.read(COUNT - 1) in album.jpegs
-
-
-def test_thumbnails_and_deleted_pictures_of_drives_are_not_faces(tmp_path):
-    folders = ["@eaDir", "#recycle", "$RECYCLE.BIN", ".Trash-1000", "lost+found", ".ipynb_checkpoints", "__MACOSX"]
-    write_jpegs(tmp_path, "1.jpg", "a/2.jpg", "a/._2.jpg", *(f"a/{folder}/2.jpg" for folder in folders))
-    assert open_images(tmp_path).filenames == ("1.jpg", "a/2.jpg")
 
 
 def test_a_folder_that_cannot_be_listed_is_told(tmp_path, monkeypatch):

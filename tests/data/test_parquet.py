@@ -1,17 +1,14 @@
 """Parquet shards as Hugging Face's data sets have them."""
 
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
 
 from dfcvae.data import parquet
 from dfcvae.data.cache import prepare
 from dfcvae.data.celeba import open_images
 from dfcvae.data.decode import Rendering
 from dfcvae.errors import UserError
-from tests.layouts import hugging_face, jpeg, small_album
+from tests.layouts import jpeg
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -24,21 +21,11 @@ def write(path, n, *, paths=None, start=0, **columns):
     pq.write_table(pa.table({"image": pa.array(rows, ENCODED), **columns}), path, row_group_size=4)
 
 
-def test_images_are_the_ones_of_their_rows_in_any_order(tmp_path):
-    album = small_album()
-    images = open_images(hugging_face(tmp_path, album))
-    of_album = np.argsort(np.argsort(images.split, kind="stable"))  # shards are in natural order: test, train, valid
-    for i in np.random.default_rng(0).permutation(len(images)).tolist():
-        expected = Image.open(io.BytesIO(album.jpegs[of_album[i]])).tobytes()
-        assert Image.open(io.BytesIO(images.read(i))).tobytes() == expected
-
-
 def test_row_groups_are_read_once_and_not_all_kept(tmp_path):
     write(tmp_path / "train-00000-of-00001.parquet", 40)
     images = open_images(tmp_path)
     parquet._row_group.cache_clear()
-    for i in range(40):
-        images.read(i)
+    assert [images.read(i) for i in range(40)] == [jpeg(i, 16, 16) for i in range(40)]
     assert parquet._row_group.cache_info().misses == 10
     assert parquet._row_group.cache_info().currsize <= 2
 
@@ -81,11 +68,7 @@ def test_only_columns_of_yes_and_no_are_attributes(tmp_path):
     write(tmp_path / "x.parquet", 4, **columns)
     images = open_images(tmp_path)
     assert images.names == ("Smiling", "Male", "label")
-    assert images.attributes.T.tolist() == [
-        [False, True, True, False],
-        [True, False, True, False],
-        [False, True, True, False],
-    ]
+    assert images.attributes.T.astype(int).tolist() == [[0, 1, 1, 0], [1, 0, 1, 0], [0, 1, 1, 0]]
     assert "drawn from train by identity" not in dict(images.about)["split"]  # two people do not make three splits
 
 
@@ -112,7 +95,5 @@ def test_a_file_that_is_not_parquet_or_has_no_images_is_told(tmp_path):
     with pytest.raises(UserError, match=r"has no column of encoded images; its columns are age"):
         open_images(tmp_path)
     write(tmp_path / "y.parquet", 2)
-    with pytest.raises(
-        UserError, match=r"y.parquet has other columns than .*x.parquet. Give the path of a single data set"
-    ):
+    with pytest.raises(UserError, match=r"y.parquet has other columns than .*x.parquet. Give the path of a single"):
         open_images(tmp_path)

@@ -20,7 +20,7 @@ def machine(monkeypatch):
     """Say how many processors and GPUs there are."""
 
     def has(processors, gpus):
-        monkeypatch.setattr(executor, "workers_by_default", lambda: processors)
+        monkeypatch.setattr(executor, "cpu_count", lambda: processors)
         monkeypatch.setattr(executor.torch.cuda, "device_count", lambda: gpus)
 
     return has

@@ -55,16 +55,17 @@ class Dice:
         """One of 0 ... count-1, int64 (N, 1, 1)."""
         return (self.table(name, 1, 1) * count).long()
 
-    def color(self, name: str, palette: Tensor, jitter: float) -> Tensor:
-        """A palette row (K, 3) with each channel moved by up to `jitter`, (3, N, 1, 1)."""
-        row = self.pick(name, len(palette)).view(-1)
+    def color(self, name: str, colors: str, jitter: float) -> Tensor:
+        """One of the colours, written as for `palette`, with each channel moved by up to `jitter`, (3, N, 1, 1)."""
+        shades = palette(colors)
+        row = self.pick(name, len(shades)).view(-1)
         shift = (self.table(name + "/jitter", 3) - 0.5) * (2 * jitter)
-        return (palette[row] + shift).clamp(0, 1).T[:, :, None, None]
+        return (shades[row] + shift).clamp(0, 1).T[:, :, None, None]
 
 
-def palette(*hex_colors: str) -> Tensor:
-    """Colours written as 'rrggbb', (K, 3) in [0, 1]."""
-    return torch.tensor([[int(h[i : i + 2], 16) * (1 / 255) for i in (0, 2, 4)] for h in hex_colors])
+def palette(colors: str) -> Tensor:
+    """Colours written as 'rrggbb rrggbb', (K, 3) in [0, 1]."""
+    return torch.tensor([[level * (1 / 255) for level in bytes.fromhex(color)] for color in colors.split()])
 
 
 def ramp(t: Tensor, stops: Tensor) -> Tensor:

@@ -15,30 +15,12 @@ from dfcvae.data.synthetic.dice import Dice, palette, periodic_noise, ramp
 
 BEANIE, CAP, WIDE_BRIM = 1, 2, 3
 
-_SKIN = palette("ffe3d3", "f6cfb6", "e9b892", "d09a70", "a9744c", "7d5236", "553523")
+_SKIN = palette("ffe3d3 f6cfb6 e9b892 d09a70 a9744c 7d5236 553523")
 _PALE_TONE = 0.09  # the part of the skin ramp called pale
 _NATURAL_LIPS = torch.tensor([0.84, 0.60, 0.60])[:, None, None, None]  # relative to the skin
 _BLACK, _BROWN, _BLOND, _GRAY, _RED = range(5)
-_HAIR = (
-    palette("17130f", "1d1a1c", "241c17"),
-    palette("4a2f1d", "5c3c22", "6e4a2c"),
-    palette("d9b25f", "e6c87f", "c99f54"),
-    palette("9c9a98", "b9b6b2", "d2cfca"),
-    palette("a4451d", "8e3418", "b8582a"),
-)
-_BROWN_IRIS = palette("4a2c17", "3a2416", "6b4a22", "2c1a10")
-_IRIS = palette("4d6b8f", "6f93b0", "5d7a4e", "7c8a55")
-_LIPSTICK = palette("b3172c", "8e1330", "d0335a", "e0567a", "c4453c", "7a1f45")
-_EYE_SHADOW = palette("5a3a66", "3f4f7a", "7a4a3a", "386a66", "3a3338")
-_CLOTH = palette("2b3a55", "7b1e2b", "e8e4da", "222222", "3f6b4f", "b8894a", "5a4b7a", "c4d3df", "d88a9a")
-_ACCENT = palette("f2efe6", "1b2433", "c9a13b", "b03a3a", "6f9fc0", "e3b7c0")
-_TIE = palette("8b1a26", "1f3566", "2f5d44", "6a2f6b", "b5812c", "30343a")
-_METAL = palette("e5c158", "d8dce0", "f3efe4")
-_FELT = palette("2b2b30", "7a2330", "35507a", "8a6a44", "4c5a3c", "d9d0bd", "c2703a")
-_FRAME = palette("161414", "4a2b1a", "8a8d92", "b08a3e", "7a1f2c", "27406a")
-_TINT = palette("0d0d10", "2b1c12", "1a2630")
-_NEAR = palette("8fa3b5", "c9bfae", "5d7060", "3c4657", "b58a72", "d9dde0", "74606e", "2f2b2b", "a3b58a")
-_FAR = palette("4a5866", "efe9dd", "2e3d30", "7f8ea0", "6e4a3a", "a9b4bd", "40323d", "5a5450", "5f7a4a")
+_HAIR = "17130f 1d1a1c 241c17, 4a2f1d 5c3c22 6e4a2c, d9b25f e6c87f c99f54, 9c9a98 b9b6b2 d2cfca, a4451d 8e3418 b8582a"
+_ACCENT = "f2efe6 1b2433 c9a13b b03a3a 6f9fc0 e3b7c0"
 
 
 class People(SimpleNamespace):
@@ -52,7 +34,7 @@ class People(SimpleNamespace):
 def draw_people(dice: Dice) -> People:
     """The random traits of the faces behind `dice`."""
     p = People()
-    for traits in (_pose, _head, _mouth, _eyes, _hair, _beard, _clothes, _accessories, _scene):
+    for traits in (_head, _mouth, _eyes, _hair, _beard, _dress, _scene):
         traits(p, dice)
     return p
 
@@ -103,16 +85,6 @@ def attributes_of(people: People) -> Tensor:
     return torch.stack([true(people).view(-1) for true in _TRUTHS.values()], dim=1)
 
 
-def _pose(p: People, dice: Dice) -> None:
-    p.dx = dice.bell("dx", -0.07, 0.07)
-    p.dy = dice.bell("dy", -0.05, 0.05)
-    p.tilt = dice.bell("tilt", -0.22, 0.22)  # sine of the roll angle
-    p.scale = dice.bell("scale", 0.90, 1.20)
-    p.yaw = dice.uniform("yaw", -1, 1)  # turned left or right
-    p.light_x = dice.uniform("light x", -1, 1)
-    p.light_y = dice.uniform("light y", -0.9, 0.1)
-
-
 def _head(p: People, dice: Dice) -> None:
     """Skull, skin and nose."""
     p.male = dice.chance("male", 0.46)
@@ -135,7 +107,8 @@ def _head(p: People, dice: Dice) -> None:
 
 def _mouth(p: People, dice: Dice) -> None:
     p.lipstick = dice.chance("lipstick", torch.where(p.male, 0.03, 0.58))
-    p.lips = torch.where(p.lipstick, dice.color("lipstick color", _LIPSTICK, 0.04), p.skin * _NATURAL_LIPS)
+    painted = dice.color("lipstick color", "b3172c 8e1330 d0335a e0567a c4453c 7a1f45", 0.04)
+    p.lips = torch.where(p.lipstick, painted, p.skin * _NATURAL_LIPS)
     p.smiling = dice.chance("smiling", 0.48)
     p.mouth_width = dice.bell("mouth width", 0.135, 0.185) + p.smiling * 0.035
     # curvature, negative for a frown
@@ -151,13 +124,14 @@ def _mouth(p: People, dice: Dice) -> None:
 def _eyes(p: People, dice: Dice) -> None:
     """Eyes and eyebrows."""
     p.makeup = dice.chance("makeup", torch.where(p.lipstick, 0.55, 0.06))
-    p.shadow = dice.color("eye shadow", _EYE_SHADOW, 0.05)
+    p.shadow = dice.color("eye shadow", "5a3a66 3f4f7a 7a4a3a 386a66 3a3338", 0.05)
     p.narrow = dice.chance("narrow eyes", 0.13)
     # the height of the lids' arcs
     p.upper_lid = torch.where(p.narrow, dice.bell("slit", 0.026, 0.034), dice.bell("wide", 0.050, 0.068))
     p.lower_lid = p.upper_lid * (0.62 - p.smiling * 0.12)
-    brown = dice.chance("brown eyes", torch.where(p.skin[1] < 0.55, 0.92, 0.25))
-    p.iris = torch.where(brown, dice.color("brown iris", _BROWN_IRIS, 0.03), dice.color("iris", _IRIS, 0.04))
+    is_brown = dice.chance("brown eyes", torch.where(p.skin[1] < 0.55, 0.92, 0.25))
+    brown = dice.color("brown iris", "4a2c17 3a2416 6b4a22 2c1a10", 0.03)
+    p.iris = torch.where(is_brown, brown, dice.color("iris", "4d6b8f 6f93b0 5d7a4e 7c8a55", 0.04))
     p.apart = p.head_width * dice.bell("eyes apart", 0.44, 0.50)  # distance of an eye from the middle
     p.gaze_x = dice.bell("gaze x", -0.035, 0.035)
     p.gaze_y = dice.bell("gaze y", -0.012, 0.012)
@@ -178,7 +152,7 @@ def _hair(p: People, dice: Dice) -> None:
     kind = (roll > edges[0]).long() + (roll > edges[1]) + (roll > edges[2]) * 2
     p.hair_kind = torch.where(gray, _GRAY, kind)
     p.hair_color = torch.zeros_like(p.skin)
-    for which, shades in enumerate(_HAIR):
+    for which, shades in enumerate(_HAIR.split(", ")):
         p.hair_color = torch.where(p.hair_kind == which, dice.color(f"hair/{which}", shades, 0.02), p.hair_color)
     p.gloss = dice.uniform("gloss", 0.1, 0.5)
     locks, fine = periodic_noise(dice.table("strands/locks", 32), 1024), dice.table("strands/fine", 85)
@@ -219,39 +193,44 @@ def _beard(p: People, dice: Dice) -> None:
     p.sideburns = p.full_beard | (~p.long & ~p.bald & burns)
 
 
-def _clothes(p: People, dice: Dice) -> None:
-    p.cloth = dice.color("cloth", _CLOTH, 0.06)
+def _dress(p: People, dice: Dice) -> None:
+    p.cloth = dice.color("cloth", "2b3a55 7b1e2b e8e4da 222222 3f6b4f b8894a 5a4b7a c4d3df d88a9a", 0.06)
     p.accent = dice.color("accent", _ACCENT, 0.06)
     p.cloth_pattern = dice.pick("cloth pattern", 4)  # plain, stripes, checks, dots
     p.cloth_pitch = dice.uniform("cloth pitch", 5.0, 8.5)  # pattern repeats per unit of length
     p.neckline = dice.uniform("neckline", 0.02, 0.16)  # depth below the neck's root
     p.necktie = dice.chance("necktie", torch.where(p.male, 0.24, 0.03))
-    p.tie = dice.color("tie", _TIE, 0.05)
-
-
-def _accessories(p: People, dice: Dice) -> None:
+    p.tie = dice.color("tie", "8b1a26 1f3566 2f5d44 6a2f6b b5812c 30343a", 0.05)
     p.necklace = ~p.necktie & ~p.full_beard & dice.chance("necklace", torch.where(p.male, 0.06, 0.34))
-    p.metal = dice.color("metal", _METAL, 0.03)
+    p.metal = dice.color("metal", "e5c158 d8dce0 f3efe4", 0.03)
     p.earrings = dice.chance("earrings", torch.where(p.male, 0.05, 0.42))
     p.drop = dice.uniform("drop", 0.0, 0.12)  # length of the earrings
     p.hat = dice.chance("hatted", torch.where(p.bald, 0.22, 0.10)) * (1 + dice.pick("hat", 3))
-    p.felt = dice.color("felt", _FELT, 0.05)
+    p.felt = dice.color("felt", "2b2b30 7a2330 35507a 8a6a44 4c5a3c d9d0bd c2703a", 0.05)
     p.band = dice.color("band", _ACCENT, 0.05)
     p.brim_v = dice.bell("brim", -0.36, -0.27)
     p.glasses = dice.chance("glasses", torch.where(p.old, 0.32, 0.13))
-    p.frame = dice.color("frame", _FRAME, 0.03)
+    p.frame = dice.color("frame", "161414 4a2b1a 8a8d92 b08a3e 7a1f2c 27406a", 0.03)
     p.rim = dice.uniform("rim", 0.010, 0.022)  # half the thickness of the frame
     p.lens_width = dice.bell("lens width", 0.155, 0.19)
     p.lens_height = dice.bell("lens height", 0.10, 0.15)
     p.round = dice.uniform("round")  # 0 rectangular ... 1 elliptic lenses
-    p.tint = dice.color("tint", _TINT, 0.03)
+    p.tint = dice.color("tint", "0d0d10 2b1c12 1a2630", 0.03)
     sunny = dice.chance("sunny", 0.3)
     p.shade = torch.where(sunny, dice.uniform("sunglasses", 0.55, 0.93), dice.uniform("clear", 0.02, 0.12))
 
 
 def _scene(p: People, dice: Dice) -> None:
-    p.near = dice.color("near", _NEAR, 0.08)
-    p.far = dice.color("far", _FAR, 0.08)
+    """Pose, light and background."""
+    p.dx = dice.bell("dx", -0.07, 0.07)
+    p.dy = dice.bell("dy", -0.05, 0.05)
+    p.tilt = dice.bell("tilt", -0.22, 0.22)  # sine of the roll angle
+    p.scale = dice.bell("scale", 0.90, 1.20)
+    p.yaw = dice.uniform("yaw", -1, 1)  # turned left or right
+    p.light_x = dice.uniform("light x", -1, 1)
+    p.light_y = dice.uniform("light y", -0.9, 0.1)
+    p.near = dice.color("near", "8fa3b5 c9bfae 5d7060 3c4657 b58a72 d9dde0 74606e 2f2b2b a3b58a", 0.08)
+    p.far = dice.color("far", "4a5866 efe9dd 2e3d30 7f8ea0 6e4a3a a9b4bd 40323d 5a5450 5f7a4a", 0.08)
     p.background = dice.pick("background", 5)  # gradient, blur, stripes, bricks, foliage
     p.angle = dice.uniform("angle", -0.98, 0.98)  # sine of the direction of gradients and stripes
     p.pitch = dice.uniform("background pitch", 3.0, 6.0)
