@@ -1,13 +1,16 @@
-"""Build the model and its objective from a configuration."""
+"""Build the batches, the model and its objective from a configuration."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from dfcvae.config import Experiment, FeatureConfig, LossConfig
-from dfcvae.device import CPU
+from dfcvae.data import OWN, SYNTHETIC, Faces, Splits, TrainingBatches
+from dfcvae.device import CPU, MEMORY_FRACTION, free_memory, process_rank
 from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
 from dfcvae.images import to_float
@@ -29,6 +32,26 @@ from dfcvae.vae import VAE
 SCALE_IMAGES = 2_048  # enough for the variance to about one percent
 
 
+def naming_its_faces(experiment: Experiment, data: Any, splits: Splits) -> Experiment:
+    """The experiment with the source of the faces that it is trained on."""
+    source = experiment.data.source
+    loaded = isinstance(data, Mapping) and all(isinstance(part, Faces) for part in data.values())  # by `load_faces`
+    if isinstance(data, str | Path):
+        source = str(data)
+    elif not loaded or (source == SYNTHETIC and splits["train"].fingerprint != SYNTHETIC):
+        source = OWN
+    return replace(experiment, data=replace(experiment.data, source=source))
+
+
+def build_batches(experiment: Experiment, faces: Faces, device: torch.device) -> TrainingBatches:
+    """Batches of the training split, which is moved to a GPU that has room for it."""
+    config = experiment.training
+    if device.type == "cuda" and faces.images.numel() < MEMORY_FRACTION * free_memory(device):
+        faces = faces.to(device)
+    each = config.micro_batches, process_rank(), config.devices
+    return TrainingBatches(faces, config.batch_size, config.seed, experiment.data.flip, *each)
+
+
 def build_vae(experiment: Experiment) -> VAE:
     """The VAE of an experiment, with the initial weights of its seed."""
     torch.manual_seed(seeded_generator(experiment.training.seed, Stream.WEIGHTS).initial_seed())
@@ -45,7 +68,9 @@ def build_perceptual(config: FeatureConfig | None) -> ImageLoss | None:
     if config is None:
         return None
     check_name(config.preset)
-    changes = _changes(config)
+    parts = {name: getattr(config, name) for name in ("arch", "layers", "distance", "reduction", "pooling")}
+    changed = {name: value for name, value in (parts | {"weights": config.layer_weights}).items() if value is not None}
+    changes: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in changed.items()}
     if config.preset not in PRESETS:
         if changes:
             raise UserError(
@@ -60,15 +85,6 @@ def build_perceptual(config: FeatureConfig | None) -> ImageLoss | None:
             f"{config.weights} contains {loss.features.arch}, but arch is {config.arch}; change one of them."
         )
     return loss
-
-
-def _changes(config: FeatureConfig) -> dict[str, Any]:
-    """The fields of a `Preset` that a configuration overrides."""
-    same = ("arch", "layers", "distance", "reduction", "pooling")
-    parts = {name: getattr(config, name) for name in same} | {"weights": config.layer_weights}
-    return {
-        name: tuple(value) if isinstance(value, list) else value for name, value in parts.items() if value is not None
-    }
 
 
 def build_objective(

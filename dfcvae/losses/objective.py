@@ -278,19 +278,13 @@ def accounting_table(objective: Objective, sizes: Mapping[str, float], pixels: i
         sizes: value of every term on some batch, by name.
         pixels: values in one image, C * H * W.
     """
+    features = getattr(objective.perceptual, "features", None)
+    indices = [] if features is None else layer_names(features.arch)
     lines = [f"{'term':<24}{'weight':>12}{'divided by':>12}{'now':>12}{'weighted':>12}"]
     for name, weight in objective.weights.items():
-        label, size = _label(objective, name), sizes[name]
+        (group, _, layer), size = name.partition("/"), sizes[name]
+        label = f"{group}/{indices.index(layer)} {layer}" if layer in indices else name  # torchvision's index
         lines.append(f"{label:<24}{weight:>12.4g}{objective.scales[name]:>12.4g}{size:>12.4g}{weight * size:>12.4g}")
     currency = beta_eff(objective, pixels)
     lines.append(f"KL weight of the pixel part, in units of 1/2 SSE + beta_eff KL: beta_eff = {currency:.3g}")
     return "\n".join(lines)
-
-
-def _label(objective: Objective, name: str) -> str:
-    """``features/24 bn3_4`` for a layer: torchvision's index and the name."""
-    group, _, layer = name.partition("/")
-    features = getattr(objective.perceptual, "features", None)
-    if not layer or features is None:
-        return name
-    return f"{group}/{layer_names(features.arch).index(layer)} {layer}"

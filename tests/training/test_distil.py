@@ -5,11 +5,11 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from dfcvae.cli import main
+from dfcvae.config import Distillation
 from dfcvae.distil import Student, _terms, _throw_away, distil
 from dfcvae.disturbances import blur
 from dfcvae.errors import UserError
 from dfcvae.evaluation.fidelity import fidelity
-from dfcvae.feature_config import Distillation
 from dfcvae.features import VGGFeatures
 from dfcvae.seeding import Stream, seeded_generator
 
