@@ -8,22 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dfcvae import losses
 from dfcvae.config import Experiment, FeatureConfig, LossConfig
 from dfcvae.data import OWN, SYNTHETIC, Faces, Splits, TrainingBatches
 from dfcvae.device import CPU, MEMORY_FRACTION, free_memory, process_rank
 from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
 from dfcvae.images import to_float
-from dfcvae.losses import (
-    PRESETS,
-    GaussianLikelihood,
-    ImageLoss,
-    Objective,
-    PerceptualLoss,
-    count_numbers,
-    measure_scales,
-    perceptual,
-)
+from dfcvae.losses import ImageLoss, Objective, PerceptualLoss
 from dfcvae.losses.objective import OwnTerms
 from dfcvae.losses.presets import check_name
 from dfcvae.seeding import Stream, seeded_generator
@@ -71,14 +63,14 @@ def build_perceptual(config: FeatureConfig | None) -> ImageLoss | None:
     parts = {name: getattr(config, name) for name in ("arch", "layers", "distance", "reduction", "pooling")}
     changed = {name: value for name, value in (parts | {"weights": config.layer_weights}).items() if value is not None}
     changes: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in changed.items()}
-    if config.preset not in PRESETS:
+    if config.preset not in losses.PRESETS:
         if changes:
             raise UserError(
                 f"loss.features: the loss {config.preset} has no {' or '.join(changes)}; remove that setting."
             )
-        return perceptual(config.preset, None if config.weights == "imagenet" else config.weights)
-    preset = replace(PRESETS[config.preset], **changes)
-    loss = perceptual(preset, config.weights)
+        return losses.perceptual(config.preset, None if config.weights == "imagenet" else config.weights)
+    preset = replace(losses.PRESETS[config.preset], **changes)
+    loss = losses.perceptual(preset, config.weights)
     assert isinstance(loss, PerceptualLoss)
     if config.arch and loss.features.arch != config.arch:
         raise UserError(
@@ -106,14 +98,18 @@ def build_objective(
     if loss.scale == "none":
         scales = None
     else:
-        if loss.scale == "likelihood" and perceptual is not None:
-            _check_likelihood(perceptual)
+        squared = isinstance(perceptual, PerceptualLoss) and perceptual.distance == "squared"
+        if loss.scale == "likelihood" and perceptual and not (squared and perceptual.reduction == "mean"):
+            raise UserError(
+                "scale: likelihood requires mean squared distances; choose features with distance "
+                "squared and reduction mean, such as the preset dfc, or scale: variance."
+            )
         perceptual = perceptual.to(device) if perceptual else None
         chosen = images[:: max(1, len(images) // SCALE_IMAGES)]
-        scales = scales or measure_scales(lambda: (to_float(x.to(device)) for x in chosen.split(64)), perceptual)
+        scales = scales or losses.measure_scales(lambda: (to_float(x.to(device)) for x in chosen.split(64)), perceptual)
         if loss.scale == "likelihood":
-            numbers = count_numbers(to_float(images[:1].to(device)), perceptual)
-            likelihood = GaussianLikelihood(numbers, scales)
+            numbers = losses.count_numbers(to_float(images[:1].to(device)), perceptual)
+            likelihood = losses.GaussianLikelihood(numbers, scales)
     return Objective(loss.alpha, loss.beta, loss.pixel_weight, perceptual, scales, likelihood, terms)
 
 
@@ -122,11 +118,3 @@ def use_bfloat16_features(objective: Objective) -> None:
     for module in objective.modules():
         if isinstance(module, VGGFeatures):
             module.bfloat16()
-
-
-def _check_likelihood(perceptual: ImageLoss) -> None:
-    if not isinstance(perceptual, PerceptualLoss) or (perceptual.distance, perceptual.reduction) != ("squared", "mean"):
-        raise UserError(
-            "scale: likelihood requires mean squared distances; choose features with distance "
-            "squared and reduction mean, such as the preset dfc, or scale: variance."
-        )

@@ -43,19 +43,10 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> Path:
-    """Write safetensors with metadata and a checksum of both. Tensors that share memory are written each in full.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
+    """Write safetensors with metadata and a checksum of both; an OSError if that fails."""
     path, about = Path(path), dict(about or {})
-    plain: dict[str, Tensor] = {}
-    seen = set()  # safetensors refuses tied weights
-    for name, tensor in tensors.items():
-        tensor = tensor.detach().contiguous().cpu()
-        place = tensor.untyped_storage().data_ptr()
-        plain[name] = tensor.clone() if place in seen else tensor
-        seen.add(place)
+    # copies, since safetensors refuses tensors that share memory, such as tied weights
+    plain = {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
     try:
         with atomic_file(path) as temporary:
             save_file(plain, temporary, about | {CHECKSUM: _checksum(plain, about)})
@@ -68,8 +59,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and metadata of a safetensors file, with the checksum verified if `write_tensors` wrote it.
 
     Raises:
-        UnreadableError: if it is not such a file, or is corrupted.
-        UserError: if it is a git-lfs pointer.
+        UnreadableError: if it is not such a file, or is corrupted (UserError: a git-lfs pointer).
     """
     _refuse_pointer(path)
     try:
@@ -160,11 +150,7 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], State]:
 
 
 def load_checkpoint(file: Path) -> dict[str, Any]:
-    """A training checkpoint, on the CPU, without executing anything in it.
-
-    Raises:
-        UserError: if it is corrupted or something else.
-    """
+    """A training checkpoint, on the CPU, without executing anything in it; a UserError if it is something else."""
     try:
         checkpoint = read_pickled(file)
         about, state = checkpoint["about"], checkpoint["vae"] | checkpoint.get("ema", {})
@@ -178,11 +164,7 @@ def load_checkpoint(file: Path) -> dict[str, Any]:
 
 
 def save_checkpoint(file: Path, checkpoint: dict[str, Any]) -> None:
-    """Write a checkpoint beside its target and rename it: a crash or a full disk leaves the old one intact.
-
-    Raises:
-        UserError: if it cannot be written.
-    """
+    """Write a checkpoint atomically; a UserError if that fails: a crash or a full disk leaves the old one intact."""
     try:
         with atomic_file(file) as temporary, temporary.open("wb") as opened:
             torch.save(checkpoint, opened)

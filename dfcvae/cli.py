@@ -56,11 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(argv: Sequence[str]) -> tuple[Callable[..., None], dict[str, Any]]:
-    """The function that a command line names, and the arguments to call it with.
-
-    Raises:
-        UserError: if it is mistaken.
-    """
+    """The function that a command line names, and the arguments to call it with; a UserError if it is mistaken."""
     name = next((name for n in (2, 1) if (name := " ".join(argv[:n])) in COMMANDS), None)
     if name is None:
         _without_command(argv)

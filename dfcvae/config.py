@@ -1,7 +1,4 @@
-"""The fields of an experiment and of feature networks, checked alike in Python, YAML and on the command line.
-
-Free of torch.
-"""
+"""Experiments and feature networks: their fields, checked alike in Python, YAML and on the command line. No torch."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields

@@ -4,6 +4,7 @@ import json
 import signal
 import sys
 import threading
+from contextlib import ExitStack, closing
 from copy import deepcopy
 from dataclasses import dataclass
 from math import ceil, inf, isfinite
@@ -223,30 +224,32 @@ class Recorder:
         cost: Cost,
         shown: bool,
     ):
-        self.config, self.out, self.about, self.parts = experiment.training, out, about, parts
-        self.steps, self.cost, self.received = steps, cost, 0
+        self.experiment, self.config, self.out, self.about = experiment, experiment.training, out, about
+        self.parts, self.steps, self.cost, self.shown, self.received = parts, steps, cost, shown, 0
         self.start, self.last = checkpoint.get("step", 0), self.config.total_steps(steps)
-        best = checkpoint.get("best", inf)
-        self.log = (
-            MetricsLog(out, experiment, about["weights"], steps, self.start, best) if not process_rank() else None
-        )
-        self.progress = Progress(experiment, self.start, self.last, steps, shown)
+        self.best = checkpoint.get("best", inf)
+        self.log: MetricsLog | None = None
 
     def __enter__(self) -> "Recorder":
-        main = threading.current_thread() is threading.main_thread()  # no other thread may set handlers
-        self.before = {number: signal.signal(number, self._note) for number in (SIGNALS if main else ())}
+        with ExitStack() as stack:
+            main = threading.current_thread() is threading.main_thread()  # no other thread may set handlers
+            for number in SIGNALS if main else ():
+                before = signal.signal(number, self._note)
+                if before is not None:  # it was set from Python
+                    stack.callback(signal.signal, number, before)
+            progress = Progress(self.experiment, self.start, self.last, self.steps, self.shown)
+            self.progress = stack.enter_context(closing(progress))
+            if process_rank() == 0:
+                log = MetricsLog(self.out, self.experiment, self.about["weights"], self.steps, self.start, self.best)
+                self.log = stack.enter_context(closing(log))
+            self.ended = stack.pop_all()
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = number
 
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            if handler is not None:  # it was not set from Python
-                signal.signal(number, handler)
-        self.progress.close()
-        if self.log is not None:
-            self.log.close()
+    def __exit__(self, *error: Any) -> None:
+        self.ended.__exit__(*error)
 
     def interrupted(self) -> bool:
         """Whether a signal was received."""

@@ -65,11 +65,7 @@ class Targets:
         return self.bytes <= MEMORY_FRACTION * free_memory(place)
 
     def in_memory(self) -> CachedTargets:
-        """Keep them in the memory of the device, or else of the CPU.
-
-        Raises:
-            UserError: if they do not fit.
-        """
+        """Keep them in the memory of the device, or else of the CPU; a UserError if they do not fit."""
         place = self.device if self.fits(self.device) else CPU
         if not self.fits(place):
             raise self._too_large(int(MEMORY_FRACTION * free_memory(CPU)), "of memory")

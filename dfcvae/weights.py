@@ -174,11 +174,7 @@ def _url(arch: str) -> str:
 
 
 def download(url: str, target: Path, described: str, otherwise: str = "") -> None:
-    """Download a file.
-
-    Raises:
-        UserError: if it fails; the message names alternatives.
-    """
+    """Download a file; a UserError if it fails; the message names alternatives."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         torch.hub.download_url_to_file(url, str(target), progress=True)

@@ -116,15 +116,6 @@ def test_a_file_of_a_synthetic_face_is_not_cropped(run):
     assert read_face("photo.png", data_of(str(run), "celeba")).shape == (3, 32, 32)
 
 
-def test_export_and_use_the_export(capsys, run, tmp_path):
-    ok(capsys, "export", run, "--out", "model")
-    names = ["README.md", "latent", "model.json", "model.safetensors"]
-    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == names
-    x = torch.rand(2, 3, 32, 32)
-    assert torch.equal(VAE.load("model").reconstruct(x), VAE.load(run).reconstruct(x))
-    ok(capsys, "reconstruct", "model", "--out", "x.png")
-
-
 def test_features_train_then_evaluate_with_it_as_judge(capsys, run, tmp_path):
     small = "--training.arch=vgg11_bn --training.width=0.125 --training.epochs=1 --training.batch_size=16"
     words = f"features train {small} --data.size=32 --data.train_images=32 --out=judge.safetensors"

@@ -140,10 +140,7 @@ def test_reconstructions_and_both_poolings_take_part(teacher, splits):
     ("changes", "text"),
     [
         ({"pooling": "average"}, "needs a teacher with that pooling"),
-        (
-            {"taps": ["relu3_1"]},
-            "have no relu3_1 in common; the teacher has relu1_1, relu2_1, and the student ends at",
-        ),
+        ({"taps": ["relu3_1"]}, "have no relu3_1 in common; the teacher has relu1_1, relu2_1, and the student ends at"),
         ({"sizes": [32, 512]}, r"sizes: expected numbers from 32 to the faces' 32 pixels, got \[32, 512\]\."),
         ({"last": "relu9_1"}, "vgg11_bn has no layer 'relu9_1'"),
     ],
