@@ -10,18 +10,17 @@ from pathlib import Path
 from filelock import FileLock
 
 from dfcvae.attribute_network import train_features
-from dfcvae.config import Experiment
+from dfcvae.config import Experiment, FeatureTraining
 from dfcvae.data import Splits, filled, load_faces
 from dfcvae.errors import UserError
 from dfcvae.executor import run_all
-from dfcvae.feature_config import FeatureTraining
 from dfcvae.files import atomic_file, write_atomically
+from dfcvae.metrics import read_cost
 from dfcvae.report.comparison import Results
 from dfcvae.report.evaluated import Evaluated, evaluate_model
 from dfcvae.report.models import Model
 from dfcvae.report.observers import JudgeFiles, Observers, judge_warnings
 from dfcvae.report.tables import in_order
-from dfcvae.run import read_cost
 from dfcvae.study import IN_DOMAIN, Study
 from dfcvae.training import train
 

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from tqdm import tqdm
 
+from dfcvae.checkpoint import UnreadableError, read_tensors, write_tensors
+from dfcvae.config import FeatureTraining
 from dfcvae.data import Batches, Faces, Splits, TrainingBatches
 from dfcvae.device import check_accelerator, keep_freed_memory, pick_device, pick_precision
 from dfcvae.errors import UserError
-from dfcvae.feature_config import FeatureTraining
 from dfcvae.images import normalize_imagenet, to_float, to_rgb
 from dfcvae.seeding import Stream, seeded_generator
-from dfcvae.tensorfiles import UnreadableError, read_tensors, write_tensors
 from dfcvae.vgg import vgg_layers
 
 SMALLEST = 32  # pixels of a side: 1 after five poolings

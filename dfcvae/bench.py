@@ -35,13 +35,13 @@ from dfcvae.device import (
     reset_peak_memory,
 )
 from dfcvae.errors import UserError
+from dfcvae.fields import Positive, TwoOrMore, checked, type_hints
 from dfcvae.files import write_atomically
 from dfcvae.networks import SIZES
 from dfcvae.popular import PopularStep
-from dfcvae.ranges import Positive, TwoOrMore, checked, type_hints
-from dfcvae.seeding import Stream
+from dfcvae.seeding import Stream, noise
 from dfcvae.targets import Targets
-from dfcvae.training import noise, terms_of
+from dfcvae.training import terms_of
 
 STEPS = {"cpu": 2, "cuda": 50}  # timed per turn
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

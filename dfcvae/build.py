@@ -1,32 +1,47 @@
-"""Build the model and its objective from a configuration."""
+"""Build the batches, the model and its objective from a configuration."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dfcvae import losses
 from dfcvae.config import Experiment, FeatureConfig, LossConfig
-from dfcvae.device import CPU
+from dfcvae.data import OWN, SYNTHETIC, Faces, Splits, TrainingBatches
+from dfcvae.device import CPU, MEMORY_FRACTION, free_memory, process_rank
 from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
 from dfcvae.images import to_float
-from dfcvae.losses import (
-    PRESETS,
-    GaussianLikelihood,
-    ImageLoss,
-    Objective,
-    PerceptualLoss,
-    count_numbers,
-    measure_scales,
-    perceptual,
-)
+from dfcvae.losses import ImageLoss, Objective, PerceptualLoss
 from dfcvae.losses.objective import OwnTerms
 from dfcvae.losses.presets import check_name
 from dfcvae.seeding import Stream, seeded_generator
 from dfcvae.vae import VAE
 
 SCALE_IMAGES = 2_048  # enough for the variance to about one percent
+
+
+def naming_its_faces(experiment: Experiment, data: Any, splits: Splits) -> Experiment:
+    """The experiment with the source of the faces that it is trained on."""
+    source = experiment.data.source
+    loaded = isinstance(data, Mapping) and all(isinstance(part, Faces) for part in data.values())  # by `load_faces`
+    if isinstance(data, str | Path):
+        source = str(data)
+    elif not loaded or (source == SYNTHETIC and splits["train"].fingerprint != SYNTHETIC):
+        source = OWN
+    return replace(experiment, data=replace(experiment.data, source=source))
+
+
+def build_batches(experiment: Experiment, faces: Faces, device: torch.device) -> TrainingBatches:
+    """Batches of the training split, which is moved to a GPU that has room for it."""
+    config = experiment.training
+    if device.type == "cuda" and faces.images.numel() < MEMORY_FRACTION * free_memory(device):
+        faces = faces.to(device)
+    each = config.micro_batches, process_rank(), config.devices
+    return TrainingBatches(faces, config.batch_size, config.seed, experiment.data.flip, *each)
 
 
 def build_vae(experiment: Experiment) -> VAE:
@@ -45,30 +60,23 @@ def build_perceptual(config: FeatureConfig | None) -> ImageLoss | None:
     if config is None:
         return None
     check_name(config.preset)
-    changes = _changes(config)
-    if config.preset not in PRESETS:
+    parts = {name: getattr(config, name) for name in ("arch", "layers", "distance", "reduction", "pooling")}
+    changed = {name: value for name, value in (parts | {"weights": config.layer_weights}).items() if value is not None}
+    changes: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in changed.items()}
+    if config.preset not in losses.PRESETS:
         if changes:
             raise UserError(
                 f"loss.features: the loss {config.preset} has no {' or '.join(changes)}; remove that setting."
             )
-        return perceptual(config.preset, None if config.weights == "imagenet" else config.weights)
-    preset = replace(PRESETS[config.preset], **changes)
-    loss = perceptual(preset, config.weights)
+        return losses.perceptual(config.preset, None if config.weights == "imagenet" else config.weights)
+    preset = replace(losses.PRESETS[config.preset], **changes)
+    loss = losses.perceptual(preset, config.weights)
     assert isinstance(loss, PerceptualLoss)
     if config.arch and loss.features.arch != config.arch:
         raise UserError(
             f"{config.weights} contains {loss.features.arch}, but arch is {config.arch}; change one of them."
         )
     return loss
-
-
-def _changes(config: FeatureConfig) -> dict[str, Any]:
-    """The fields of a `Preset` that a configuration overrides."""
-    same = ("arch", "layers", "distance", "reduction", "pooling")
-    parts = {name: getattr(config, name) for name in same} | {"weights": config.layer_weights}
-    return {
-        name: tuple(value) if isinstance(value, list) else value for name, value in parts.items() if value is not None
-    }
 
 
 def build_objective(
@@ -90,14 +98,18 @@ def build_objective(
     if loss.scale == "none":
         scales = None
     else:
-        if loss.scale == "likelihood" and perceptual is not None:
-            _check_likelihood(perceptual)
+        squared = isinstance(perceptual, PerceptualLoss) and perceptual.distance == "squared"
+        if loss.scale == "likelihood" and perceptual and not (squared and perceptual.reduction == "mean"):
+            raise UserError(
+                "scale: likelihood requires mean squared distances; choose features with distance "
+                "squared and reduction mean, such as the preset dfc, or scale: variance."
+            )
         perceptual = perceptual.to(device) if perceptual else None
         chosen = images[:: max(1, len(images) // SCALE_IMAGES)]
-        scales = scales or measure_scales(lambda: (to_float(x.to(device)) for x in chosen.split(64)), perceptual)
+        scales = scales or losses.measure_scales(lambda: (to_float(x.to(device)) for x in chosen.split(64)), perceptual)
         if loss.scale == "likelihood":
-            numbers = count_numbers(to_float(images[:1].to(device)), perceptual)
-            likelihood = GaussianLikelihood(numbers, scales)
+            numbers = losses.count_numbers(to_float(images[:1].to(device)), perceptual)
+            likelihood = losses.GaussianLikelihood(numbers, scales)
     return Objective(loss.alpha, loss.beta, loss.pixel_weight, perceptual, scales, likelihood, terms)
 
 
@@ -106,11 +118,3 @@ def use_bfloat16_features(objective: Objective) -> None:
     for module in objective.modules():
         if isinstance(module, VGGFeatures):
             module.bfloat16()
-
-
-def _check_likelihood(perceptual: ImageLoss) -> None:
-    if not isinstance(perceptual, PerceptualLoss) or (perceptual.distance, perceptual.reduction) != ("squared", "mean"):
-        raise UserError(
-            "scale: likelihood requires mean squared distances; choose features with distance "
-            "squared and reduction mean, such as the preset dfc, or scale: variance."
-        )

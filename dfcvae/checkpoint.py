@@ -1,4 +1,4 @@
-"""Model files: run folders, training checkpoints, exported models and those that ship with the package.
+"""Model files: safe (no pickle), atomic, checksummed tensors; training checkpoints and exported models.
 
 A training checkpoint is a dict that loads with ``weights_only=True``: ``step``; ``vae`` and perhaps ``ema`` (weights),
 ``optimizer`` and ``likelihood`` (states); ``best``, the lowest ``val/total`` so far; and ``about``: the constructor's
@@ -10,18 +10,103 @@ state, and under ``vae`` the weights that were validated: the EMA ones, if there
 
 import hashlib
 import json
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from dfcvae.errors import UserError, nearest
-from dfcvae.files import atomic_file, atomic_files, pretrained_folder, pretrained_models
-from dfcvae.hub import fetched, on_hub
-from dfcvae.tensorfiles import UnreadableError, digest, read_pickled, read_tensors, write_tensors
+from dfcvae.files import LFS_HINT, atomic_file, atomic_files, is_lfs_pointer, pretrained_folder, pretrained_models
 
 State = dict[str, Tensor]
+CHECKSUM = "sha256"  # key in the metadata of a safetensors file
+FORMAT = "format"  # the key that other programs add when they save a file again
+CHECKSUM_MISMATCH = "checksum mismatch"
+
+
+class UnreadableError(Exception):
+    """A file cannot be read safely as tensors; the text is a short reason."""
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the sorted names and the bytes of named tensors."""
+    sha = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        sha.update(name.encode())
+        sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return sha.hexdigest()
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> Path:
+    """Write safetensors with metadata and a checksum of both; an OSError if that fails."""
+    path, about = Path(path), dict(about or {})
+    # copies, since safetensors refuses tensors that share memory, such as tied weights
+    plain = {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
+    try:
+        with atomic_file(path) as temporary:
+            save_file(plain, temporary, about | {CHECKSUM: _checksum(plain, about)})
+    except SafetensorError as error:  # raised for a full disk or missing permissions
+        raise OSError(str(error)) from error
+    return path
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and metadata of a safetensors file, with the checksum verified if `write_tensors` wrote it.
+
+    Raises:
+        UnreadableError: if it is not such a file, or is corrupted (UserError: a git-lfs pointer).
+    """
+    _refuse_pointer(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise UnreadableError(str(error)) from error
+    checksum = about.pop(CHECKSUM, None)  # files of other programs have none
+    if checksum is not None and checksum != _checksum(tensors, about):
+        raise UnreadableError(CHECKSUM_MISMATCH)
+    return tensors, about
+
+
+def read_pickled(path: str | Path) -> Any:
+    """What ``torch.save`` wrote, on the CPU; no code in it is executed (``weights_only``).
+
+    ``torch.load`` ignores the checksums in the file, which is a zip; they are verified here.
+
+    Raises:
+        UnreadableError: if it is not such a file, is corrupted, or contains more than tensors and plain values.
+        UserError: if it is a git-lfs pointer.
+    """
+    _refuse_pointer(path)
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip() is not None:
+                    raise UnreadableError(CHECKSUM_MISMATCH)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except UnreadableError:
+        raise
+    except Exception as error:  # torch.load raises many types for other files
+        # omit its message, which recommends to execute the file's code
+        raise UnreadableError(
+            f"it is truncated, or contains more than tensors and plain values: {type(error).__name__}"
+        ) from error
+
+
+def _refuse_pointer(path: str | Path) -> None:
+    if is_lfs_pointer(path):
+        raise UserError(f"{path} cannot be read. {LFS_HINT}")
+
+
+def _checksum(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
+    about = {key: value for key, value in about.items() if key != FORMAT}
+    return hashlib.sha256((json.dumps(about, sort_keys=True) + digest(tensors)).encode()).hexdigest()
 
 
 def find_model(path: str | Path) -> Path:
@@ -31,8 +116,11 @@ def find_model(path: str | Path) -> Path:
     Raises:
         UserError: if there is none.
     """
-    path = fetched(str(path)) if on_hub(path) else Path(path).expanduser()
-    path = pretrained_folder(path) or path
+    if str(path).startswith("hf:"):
+        from dfcvae.hub import fetched  # which needs an extra package
+
+        path = fetched(str(path))
+    path = pretrained_folder(Path(path).expanduser()) or Path(path).expanduser()
     places = [path / "model.safetensors", path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"]
     found = next((place for place in [path, *places] if place.is_file()), None)
     if found is None:
@@ -62,11 +150,7 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], State]:
 
 
 def load_checkpoint(file: Path) -> dict[str, Any]:
-    """A training checkpoint, on the CPU, without executing anything in it.
-
-    Raises:
-        UserError: if it is corrupted or something else.
-    """
+    """A training checkpoint, on the CPU, without executing anything in it; a UserError if it is something else."""
     try:
         checkpoint = read_pickled(file)
         about, state = checkpoint["about"], checkpoint["vae"] | checkpoint.get("ema", {})
@@ -80,11 +164,7 @@ def load_checkpoint(file: Path) -> dict[str, Any]:
 
 
 def save_checkpoint(file: Path, checkpoint: dict[str, Any]) -> None:
-    """Write a checkpoint beside its target and rename it: a crash or a full disk leaves the old one intact.
-
-    Raises:
-        UserError: if it cannot be written.
-    """
+    """Write a checkpoint atomically; a UserError if that fails: a crash or a full disk leaves the old one intact."""
     try:
         with atomic_file(file) as temporary, temporary.open("wb") as opened:
             torch.save(checkpoint, opened)

@@ -4,20 +4,20 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 import docstring_parser
+from jsonargparse import SUPPRESS, ActionConfigFile, ArgumentParser, Namespace
 
 from dfcvae import __version__
 from dfcvae.commands import COMMANDS
 from dfcvae.commands.arguments import Data
-from dfcvae.config import DataConfig, Experiment, add_experiment, experiment_words
+from dfcvae.config import DataConfig, Experiment
 from dfcvae.errors import PreemptedError, UsageError, UserError, nearest
-from dfcvae.parsing import Parser, build
-from dfcvae.ranges import checked, notes, type_hints
+from dfcvae.fields import checked, notes, type_hints
 
 TRY_AGAIN = 75
 SHORT = {"count": "-n"}
@@ -56,11 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(argv: Sequence[str]) -> tuple[Callable[..., None], dict[str, Any]]:
-    """The function that a command line names, and the arguments to call it with.
-
-    Raises:
-        UserError: if it is mistaken.
-    """
+    """The function that a command line names, and the arguments to call it with; a UserError if it is mistaken."""
     name = next((name for n in (2, 1) if (name := " ".join(argv[:n])) in COMMANDS), None)
     if name is None:
         _without_command(argv)
@@ -69,13 +65,52 @@ def parse(argv: Sequence[str]) -> tuple[Callable[..., None], dict[str, Any]]:
     if Experiment in hints.values() and not {"-h", "--help", "--config"} & set(words):
         if not words or words[0].startswith("-"):
             raise UsageError(f"Name an experiment first: {parser.usage}.")
-        words = experiment_words(words[0], words[1:])
-    values = parser.values(words)
-    arguments = {
-        argument.name: build(hints[argument.name], values) if _at_top(argument, hints) else values[argument.name]
-        for argument in inspect.signature(command).parameters.values()
-    }
+        Experiment.load(words[0])  # so that its mistakes are sentences
+        words = ["--config", *words]
+    values, arguments = parser.values(words), {}
+    for argument in inspect.signature(command).parameters.values():
+        kind = hints[argument.name]
+        if _at_top(argument, hints):  # a dataclass, of those of its fields that the values contain
+            parts = {entry.name: values[entry.name] for entry in fields(kind) if entry.name in values}
+            arguments[argument.name] = kind(**parts)
+        else:
+            arguments[argument.name] = values[argument.name]
     return command, checked(arguments, hints)
+
+
+class Parser(ArgumentParser):
+    """jsonargparse's parser; errors are raised as UsageError."""
+
+    def values(self, words: Sequence[str]) -> Namespace:
+        """Typed values from command-line arguments.
+
+        Raises:
+            UserError: for an unknown name, or a value of a wrong type or out of range.
+        """
+        try:
+            return self.instantiate(self.parse_args(list(words)))
+        except ValueError as error:  # from a field that may be null
+            self.error(str(error), error)
+
+    def error(self, message: str, ex: BaseException | None = None) -> NoReturn:
+        """Raise jsonargparse's message on one line, with the nearest name for an unknown one.
+
+        For a value of several possible types, the message contains an error for each; the first one is reported.
+        """
+        first, cause = message.partition("\n")[0], ex
+        while cause is not None and cause.__cause__ is not None and "\n" in str(cause):
+            cause = cause.__cause__
+        if "\n" in message and not first.endswith(":") and isinstance(cause, UserError):
+            raise cause  # from a dataclass
+        text = f"{first} {cause}" if "\n" in message and cause is not None else message
+        hint = self._nearest_name(text) if ex is None or isinstance(ex, KeyError) else ""
+        raise UsageError(f"{' '.join(text.split()).rstrip('.')}{hint}.") from ex
+
+    def _nearest_name(self, text: str) -> str:
+        names = [str(name) for name, _ in self.get_defaults().items()]
+        names += [name.rpartition(".")[2] for name in names]
+        words = [word.strip("-'") for word in text.split() if word.startswith(("--", "'"))]
+        return next((hint for word in words if word not in names and (hint := nearest(word, names))), "")
 
 
 def command_parser(name: str) -> Parser:
@@ -87,12 +122,13 @@ def command_parser(name: str) -> Parser:
     command = COMMANDS[name]
     hints, plain, docs = type_hints(command), get_type_hints(command), docstring_parser.parse(command.__doc__ or "")
     more = {entry.arg_name: (entry.description or "").rstrip(".") for entry in docs.params}
-    parser = Parser(prog=f"dfcvae {name}", description=docs.short_description)
+    parser = Parser(prog=f"dfcvae {name}", description=docs.short_description, allow_abbrev=False)
     for argument in inspect.signature(command).parameters.values():
         hint, skip = hints[argument.name], UNUSED.get(name, set())
         if hint is Experiment:
             parser.usage = f"dfcvae {name} EXPERIMENT.yaml [--FIELD VALUE ...]"
-            add_experiment(parser)
+            parser.add_argument("--config", action=ActionConfigFile, help=SUPPRESS)
+            parser.add_class_arguments(Experiment)
         elif hint is DataConfig and _at_top(argument, hints):
             parser.add_argument("source", type=str, help=notes(Data)[0])
             parser.add_class_arguments(hint, skip=skip | {"source"})

@@ -1,19 +1,30 @@
-"""The fields of an experiment, checked alike in Python, YAML and on the command line. Free of torch."""
+"""Experiments and feature networks: their fields, checked alike in Python, YAML and on the command line. No torch."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
-from jsonargparse import SUPPRESS, ActionConfigFile
 
-from dfcvae.errors import UsageError, UserError, nearest
-from dfcvae.feature_config import Distillation as Distillation
-from dfcvae.feature_config import FeatureTraining as FeatureTraining
+from dfcvae.errors import UsageError, UserError
+from dfcvae.fields import (
+    MANY,
+    Fraction,
+    NonNegative,
+    Positive,
+    Range,
+    Seed,
+    TwoOrMore,
+    Weight,
+    Width,
+    check_fields,
+    made,
+    merged,
+    named,
+    read_yaml,
+)
 from dfcvae.files import write_atomically
-from dfcvae.parsing import Parser, read_yaml
-from dfcvae.ranges import Fraction, NonNegative, Positive, Range, Seed, TwoOrMore, Weight, check_fields, type_hints
 from dfcvae.registry import check_network
 
 Decay = Annotated[float, Range(0, 0.999999, "a number from 0 to 0.999999")]
@@ -234,10 +245,10 @@ class Experiment:
             UserError: for a missing file, an unknown field, or a value of a wrong type or outside its limits.
         """
         if isinstance(source, Mapping):
-            return _made(cls, merged(merged({}, source), changes or {}))
+            return made(cls, merged(merged({}, source), changes or {}))
         plain = read_yaml(Path(source), "an experiment")
         try:
-            return _made(cls, merged(_fields(plain), changes or {}))
+            return made(cls, merged(named(plain), changes or {}))
         except UsageError as error:
             raise UsageError(f"{source}: {error}") from error
 
@@ -251,7 +262,7 @@ class Experiment:
         try:
             if missing := [entry.name for entry in fields(cls) if entry.name not in plain]:
                 raise UsageError(f"it lacks {', '.join(missing)}.")
-            return _made(cls, plain)
+            return made(cls, plain)
         except UserError as error:
             raise UserError(
                 f"The saved experiment does not fit this version of dfcvae ({str(error).rstrip('.')}); use the version "
@@ -263,58 +274,74 @@ class Experiment:
         write_atomically(path, yaml.safe_dump(self.as_dict(), sort_keys=False))
 
 
-def add_experiment(parser: Parser) -> None:
-    """An option for every field of an experiment."""
-    parser.add_argument("--config", action=ActionConfigFile, help=SUPPRESS)
-    parser.add_class_arguments(Experiment)
+@dataclass(frozen=True)
+class Distillation:
+    """How to distil a small feature network from a large one.
 
-
-def experiment_words(path: str | Path, overrides: Sequence[str]) -> list[str]:
-    """The words with which a parser reads an experiment's file and what overrides it.
-
-    Raises:
-        UsageError: if the file is missing or holds anything else.
+    Args:
+        arch: the student, a torchvision VGG.
+        width: factor of every channel count; 0.25 is about twelve times cheaper than the full network.
+        last: the student's deepest layer, by torchvision's index or name; its file ends there.
+        taps: layers, by name, at which the student is to see what its teachers see; null: all that they give.
+        gradients: taps at which the gradients are matched, in turn, one in each step; null: all of them.
+        pooling: "max", "average", or "both": in turn, each against the teacher with the same pooling.
+        initial: weights to start from, a file; null: random ones, with batch statistics for the first third of the
+            steps.
+        sizes: sides in pixels to which faces are resized, one of them in each step.
+        patch: side of the square, in pixels, that is cut out of larger ones; smaller images come in larger batches.
+        steps: training steps.
+        batch_size: pairs of a clean and a disturbed face in a step, at the size of a patch.
+        learning_rate: peak of the one-cycle schedule.
+        gradient_weight: weight of the gradients' part of the loss.
+        attribute_weight: weight of the attributes' cross entropy, where the faces have attributes.
+        precision: "32-true", "bf16-mixed" or "auto", as in training a VAE.
+        seed: of the initial weights, the order of the images, and the disturbances.
     """
-    Experiment.load(path)
-    return ["--config", str(path), *overrides]
+
+    arch: str = "vgg19_bn"
+    width: Width = 0.25
+    last: int | str = "bn5_2"
+    taps: list[str] | None = None
+    gradients: list[str] | None = None
+    pooling: Literal["max", "average", "both"] = "both"
+    initial: str | None = None
+    sizes: list[int] = field(default_factory=lambda: [32, 48, 64, 96, 128])
+    patch: Annotated[int, Range(32, MANY, "an integer of at least 32")] = 64
+    steps: Positive = 4_000
+    batch_size: Annotated[int, Range(16, MANY, "an integer of at least 16")] = 32
+    learning_rate: Weight = 1e-3
+    gradient_weight: Weight = 1.0
+    attribute_weight: Weight = 0.02
+    precision: Literal["32-true", "bf16-mixed", "auto"] = "auto"
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self, "student.")
 
 
-def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested fields with changes, which may be nested or dotted: ``{"loss.alpha": 0.01}``."""
-    result = dict(base)
-    for name, value in changes.items():
-        group, _, rest = str(name).partition(".")
-        value = {rest: value} if rest else value
-        before = result.get(group)
-        within = before if isinstance(before, Mapping) else {}
-        result[group] = merged(within, value) if isinstance(value, Mapping) else value
-    return result
+@dataclass(frozen=True)
+class FeatureTraining:
+    """How to train an in-domain feature network on the attributes of a data set.
 
+    Args:
+        arch: a torchvision VGG.
+        width: factor of every channel count; 0.25 is about twelve times cheaper than the full network.
+        epochs: passes over the training images.
+        batch_size: images in a step.
+        learning_rate: peak of the one-cycle schedule.
+        precision: "32-true", "bf16-mixed" or "auto", as in training a VAE.
+        accelerator: "auto", "cpu" or "cuda".
+        seed: of the initial weights and the order of the images.
+    """
 
-def _made(kind: Any, plain: Mapping[str, Any], group: str = "") -> Any:
-    """A dataclass from fields by name, those that are dataclasses themselves nested."""
-    hints, values = type_hints(kind), dict(plain)
-    for name, value in plain.items():
-        if name not in hints:
-            raise UsageError(f"{group}{name}: there is no such field{nearest(name, hints)}.")
-        kinds = (hints[name], *get_args(hints[name]))  # the type itself, or those of a union
-        nested = next((hint for hint in kinds if isinstance(hint, type) and is_dataclass(hint)), None)
-        if nested and not (value is None and hints[name] is not nested):
-            values[name] = _made(nested, _fields(value, f"{group}{name}: "), f"{group}{name}.")
-    return kind(**values)
+    arch: str = "vgg19_bn"
+    width: Width = 0.25
+    epochs: Positive = 8
+    batch_size: TwoOrMore = 64
+    learning_rate: Weight = 3e-3
+    precision: Literal["32-true", "bf16-mixed", "auto"] = "32-true"
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: Seed = 0
 
-
-def _fields(value: Any, where: str = "") -> Mapping[str, Any]:
-    """Raise a UsageError where something else is in the place of fields by name."""
-    if not isinstance(value, Mapping):
-        found = "nothing" if value is None else f"a value of type {type(value).__name__}"
-        raise UsageError(f"{where}expected fields (name: value), got {found}.")
-    return value
-
-
-def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return found
+    def __post_init__(self) -> None:
+        check_fields(self, "training.")

@@ -5,10 +5,17 @@ from pathlib import Path
 
 from dfcvae.attribute_network import train_features
 from dfcvae.build import build_vae
-from dfcvae.config import DataConfig, Experiment, FeatureConfig, LossConfig, ModelConfig, TrainingConfig
+from dfcvae.config import (
+    DataConfig,
+    Experiment,
+    FeatureConfig,
+    FeatureTraining,
+    LossConfig,
+    ModelConfig,
+    TrainingConfig,
+)
 from dfcvae.data import load_faces
 from dfcvae.errors import UserError
-from dfcvae.feature_config import FeatureTraining
 from dfcvae.report.comparison import compare
 from dfcvae.report.pictures import shipped_models
 from dfcvae.training import train

@@ -34,6 +34,7 @@ KEEP_BYTES, KEEP_BYTES_OLD_GLIBC = 2**30, 2**25
 MEMINFO, STATUS, CLEAR = Path("/proc/meminfo"), Path("/proc/self/status"), Path("/proc/self/clear_refs")
 SHARED_BY = {"cpu": "DFCVAE_SHARED_CPU", "cuda": "DFCVAE_SHARED_CUDA"}
 """Environment variables: the number of processes started together that share the memory, by type of device."""
+MEMORY_FRACTION = 0.5  # of the free memory, which a cache may fill
 CGROUP = Path("/sys/fs/cgroup")
 CGROUP_FILES = (  # version 2 and 1: limit, usage, statistics, and the name of the reclaimable cache in them
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),
@@ -79,9 +80,8 @@ def has_bfloat16(device: torch.device) -> bool:
 
 def pick_precision(precision: str, device: torch.device) -> Precision:
     """``"auto"`` is mixed precision where the hardware multiplies bfloat16 matrices."""
-    if precision == "auto":
-        return "bf16-mixed" if has_bfloat16(device) else "32-true"
-    return "bf16-mixed" if precision == "bf16-mixed" else "32-true"
+    mixed = has_bfloat16(device) if precision == "auto" else precision == "bf16-mixed"
+    return "bf16-mixed" if mixed else "32-true"
 
 
 @contextmanager
@@ -175,11 +175,9 @@ def keep_freed_memory() -> None:
     By default every step maps its large tensors again and faults them in page by page, which made a CPU training step
     about 1.4 times slower.
     """
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:  # musl has none
-            mallopt(M_MMAP_THRESHOLD, KEEP_BYTES) or mallopt(M_MMAP_THRESHOLD, KEEP_BYTES_OLD_GLIBC)
-            mallopt(M_TRIM_THRESHOLD, KEEP_BYTES)
+    if mallopt := _of_glibc("mallopt"):
+        mallopt(M_MMAP_THRESHOLD, KEEP_BYTES) or mallopt(M_MMAP_THRESHOLD, KEEP_BYTES_OLD_GLIBC)
+        mallopt(M_TRIM_THRESHOLD, KEEP_BYTES)
 
 
 def free_memory(device: torch.device) -> int:
@@ -215,10 +213,12 @@ def release_memory(device: torch.device) -> None:
     """Return freed memory to the system, where possible."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
-    elif sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:  # musl has none
-            trim(0)
+    elif trim := _of_glibc("malloc_trim"):
+        trim(0)
+
+
+def _of_glibc(name: str) -> Any:
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None  # musl has none of them
 
 
 def peak_memory(device: torch.device) -> int | None:

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, conv2d, cosine_similarity, interpolate
 from tqdm import tqdm
 
+from dfcvae.checkpoint import write_tensors
+from dfcvae.config import Distillation
 from dfcvae.data import Faces
 from dfcvae.data.batches import take
 from dfcvae.device import keep_freed_memory, pick_precision
 from dfcvae.disturbances import DISTURBANCES, Disturbance, disturb
 from dfcvae.errors import UserError
-from dfcvae.feature_config import Distillation
 from dfcvae.images import normalize_imagenet, to_float, to_rgb
 from dfcvae.seeding import Stream, seeded_generator
-from dfcvae.tensorfiles import write_tensors
 from dfcvae.vgg import layer_names, resolve_layers, vgg_layers
 from dfcvae.weights import load_vgg_weights
 

@@ -1,30 +1,36 @@
-"""The metrics of a run: a CSV file that survives resuming, and Weights & Biases or TensorBoard beside it."""
+"""The metrics and the cost of a run: a CSV file that survives resuming, Weights & Biases or TensorBoard, progress."""
 
 import csv
+import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from importlib.util import find_spec
-from math import inf, isnan, nan
+from math import inf, isfinite, isnan, nan
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from secrets import token_hex
 from time import perf_counter
 from typing import Any
 
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from dfcvae.config import Experiment
+from dfcvae.device import peak_memory
 from dfcvae.errors import UserError
 from dfcvae.files import atomic_file, write_atomically
 from dfcvae.images import to_uint8
 
-METRICS = "metrics.csv"
+METRICS, COST = "metrics.csv", "cost.json"
 LOG_EVERY = 10  # steps between two rows of training metrics
 WANDB_ID = "wandb-id"  # file in the run folder
 CONNECT_SECONDS = 20
+COLLAPSED_NATS, PATIENCE_STEPS = 1.0, 300  # earlier, an untrained encoder looks the same
 LINE_SECONDS = 60  # between two lines in a log file
 
 Row = dict[str, str]
@@ -33,20 +39,9 @@ Row = dict[str, str]
 class MetricsLog:
     """One CSV row per logged step: ``step`` (from 0), ``epoch`` and a column per metric, empty where not logged.
 
-    Of a resumed run, rows after its checkpoint are dropped, and so are rows of the step and the validation where a run
-    that is extended now ended within an epoch.
-
-    Args:
-        out: the run folder.
-        experiment: names and configures the run for Weights & Biases; chooses the further logger.
-        terms: names of the terms of the objective.
-        epoch: steps per epoch, between two rows of validation metrics.
-        resumed_at: the step a run continues from; 0 starts a new file.
-        best: the lowest ``val/total`` before that.
-
-    Attributes:
-        validated: the steps after which the run was validated.
-        best: the lowest ``val/total`` so far.
+    Of a run that is resumed after some steps, later rows are dropped, and so are rows of the step and the validation
+    where a run that is extended now ended within an epoch (of ``epoch`` steps). ``validated`` are the numbers of steps
+    after which it was validated, ``best`` is the lowest ``val/total`` so far.
     """
 
     def __init__(
@@ -63,11 +58,10 @@ class MetricsLog:
         self.file, self.columns, self.epoch = out / METRICS, ["step", "epoch", *columns], epoch
         last = experiment.training.total_steps(epoch)
         rows: list[Row] = []
-        if resumed_at and self.file.is_file():
-            for row in read_rows(self.file):
-                steps, between = int(row["step"]) + 1, LOG_EVERY if row["train/total"] else epoch
-                if steps <= resumed_at and (steps % between == 0 or steps == last):
-                    rows.append(row)
+        for row in read_rows(self.file) if resumed_at and self.file.is_file() else ():
+            steps, between = int(row["step"]) + 1, LOG_EVERY if row["train/total"] else epoch
+            if steps <= resumed_at and (steps % between == 0 or steps == last):
+                rows.append(row)
         with atomic_file(self.file) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
             writer.writeheader()
@@ -101,10 +95,8 @@ class MetricsLog:
         if self.wandb is not None:
             import wandb
 
-            images = {
-                f"pictures/{name}": wandb.Image(to_uint8(picture).permute(1, 2, 0).numpy())
-                for name, picture in pictures.items()
-            }
+            arrays = {name: to_uint8(picture).permute(1, 2, 0).numpy() for name, picture in pictures.items()}
+            images = {f"pictures/{name}": wandb.Image(array) for name, array in arrays.items()}
             self.wandb.log(images, step=steps - 1)
 
     def close(self) -> None:
@@ -116,14 +108,9 @@ class MetricsLog:
 
 
 class Progress:
-    """The progress of a run on stderr: a line per epoch that stays, and a bar below it; in a log file, a line a minute.
+    """The progress of a run on stderr, from step ``start`` to ``last``, if it is shown.
 
-    Args:
-        experiment: gives the number of images in a step.
-        start: the step a run continues from.
-        last: its last step.
-        epoch: steps per epoch.
-        shown: false: nothing is written.
+    A line per epoch (of ``epoch`` steps), which stays, and a bar below it; in a log file, a line a minute.
     """
 
     def __init__(self, experiment: Experiment, start: int, last: int, epoch: int, shown: bool):
@@ -183,22 +170,66 @@ class Progress:
         self.bar.close()
 
 
+class Cost:
+    """The cost of a run, written to ``cost.json`` with every checkpoint; a resumed run adds to it.
+
+    ``images`` seen in training, ``training_seconds`` of these steps alone, ``images_per_second`` of both,
+    ``total_seconds`` including data, preparation, validation and pictures, and ``peak_memory_mib`` of the process (of
+    the GPU, if used; null where unknown). Steps that a killed process lost are counted once, when repeated.
+    """
+
+    def __init__(self, out: Path, images_per_step: int, device: torch.device, resumed: bool):
+        self.file, self.images_per_step, self.device = out / COST, images_per_step, device
+        self.begun = perf_counter()
+        before = read_cost(out) if resumed else {}
+        self.spent = {key: before.get(key) or 0 for key in ("training_seconds", "total_seconds", "peak_memory_mib")}
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Count the time of this block as training."""
+        begun = perf_counter()
+        try:
+            yield
+        finally:
+            self.spent["training_seconds"] += perf_counter() - begun
+
+    def save(self, step: int) -> None:
+        """Write the cost of the first ``step`` steps."""
+        images, seconds, peak = step * self.images_per_step, self.spent["training_seconds"], peak_memory(self.device)
+        written = {
+            "images": images,
+            "training_seconds": round(seconds, 2),
+            "total_seconds": round(self.spent["total_seconds"] + perf_counter() - self.begun, 2),
+            "images_per_second": round(images / seconds, 2) if seconds else None,
+            "peak_memory_mib": None if peak is None else max(round(peak / 2**20), self.spent["peak_memory_mib"]),
+        }
+        write_atomically(self.file, json.dumps(written, indent=2) + "\n")
+
+
+def read_cost(out: Path) -> dict[str, Any]:
+    """What a run has cost so far; empty for a run folder without the file, a UserError if it is corrupted."""
+    file = out / COST
+    try:
+        cost = json.loads(file.read_text()) if file.is_file() else {}
+        if not isinstance(cost, dict) or not all(isinstance(value, int | float | None) for value in cost.values()):
+            raise ValueError("expected numbers by name")
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file} is corrupted ({error}); move it elsewhere to restart the cost count.") from error
+    return cost
+
+
 def history(out: Path) -> list[dict[str, float]]:
     """The rows of metrics of a run, each with the cells that are not empty; ``step`` and ``epoch`` are integers.
 
     Raises:
-        UserError: if the file of metrics is missing or corrupted.
+        UserError: if the file of metrics is missing or corrupted, as the next functions do.
     """
     rows = [{name: float(cell) for name, cell in row.items() if cell} for row in read_rows(out / METRICS)]
     return [row | {"step": int(row["step"]), "epoch": int(row["epoch"])} for row in rows]
 
 
 def last_validation(out: Path) -> dict[str, float]:
-    """The ``val/...`` metrics of the last validation of a run.
-
-    Raises:
-        UserError: if the file of metrics is missing or corrupted, or holds no validation.
-    """
+    """The ``val/...`` metrics of the last validation of a run; a UserError if there was none."""
     rows = [row for row in read_rows(out / METRICS) if row["val/total"]]
     if not rows:
         raise UserError(f"{out / METRICS} holds no validation; the run ended before the first one.")
@@ -206,11 +237,7 @@ def last_validation(out: Path) -> dict[str, float]:
 
 
 def read_rows(file: Path) -> list[Row]:
-    """All complete rows: the last one of a killed process or a full disk may be cut.
-
-    Raises:
-        UserError: if the file is missing or corrupted.
-    """
+    """All complete rows: the last one of a killed process or a full disk may be cut."""
     try:
         with file.open(newline="") as lines:
             rows = list(csv.DictReader((line for line in lines if line.endswith("\n")), strict=True))
@@ -220,6 +247,23 @@ def read_rows(file: Path) -> list[Row]:
     except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
         raise UserError(f"{file} is missing or corrupted ({error!r}); repair it, or move it elsewhere.") from error
     return rows
+
+
+def check_validation(metrics: dict[str, float], step: int) -> None:
+    """Raise a UserError for a validation that is not finite, and warn of a collapsed posterior."""
+    wrong = [name for name, value in metrics.items() if not isfinite(value)]
+    if wrong:
+        raise UserError(
+            f"Training diverged before step {step:,}: {', '.join(wrong)} not finite. The checkpoint of the previous "
+            "epoch is intact. Start a new run with a lower training.learning_rate, or with training.clip_norm."
+        )
+    if step >= PATIENCE_STEPS and (metrics["val/kl"] < COLLAPSED_NATS or not metrics["val/active_units"]):
+        warnings.warn(
+            f"The posterior has collapsed: KL {metrics['val/kl']:.3g} nats, {metrics['val/active_units']:.0f} active "
+            "units. The decoder ignores z, and every reconstruction is the mean face. Lower loss.alpha, or raise "
+            "loss.beta; the table printed at the start says what they mean (beta_eff of 1 is the ELBO of unit noise).",
+            stacklevel=1,
+        )
 
 
 def check_logger(logger: str | None) -> None:

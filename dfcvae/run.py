@@ -4,12 +4,10 @@ import json
 import signal
 import sys
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing
 from copy import deepcopy
 from dataclasses import dataclass
-from math import ceil, isfinite
+from math import ceil, inf, isfinite
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -17,23 +15,21 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from dfcvae.checkpoint import load_checkpoint
-from dfcvae.config import Experiment, flat
+from dfcvae.checkpoint import load_checkpoint, save_checkpoint
+from dfcvae.config import Experiment
 from dfcvae.data import Splits, TrainingBatches, source_name
-from dfcvae.device import environment, peak_memory, pick_precision, process_rank
-from dfcvae.errors import UserError
+from dfcvae.device import environment, pick_precision, process_rank
+from dfcvae.errors import PreemptedError, UserError
+from dfcvae.fields import flat
 from dfcvae.files import remove_leftovers, write_atomically
 from dfcvae.images import grid, rows, save_png, to_float
 from dfcvae.losses import Objective, accounting_table, beta_eff
-from dfcvae.metrics import history, last_validation
+from dfcvae.metrics import LOG_EVERY, METRICS, Cost, MetricsLog, Progress, history, last_validation, read_rows
 from dfcvae.seeding import Stream, seeded_generator
-from dfcvae.sheet import enlarge
 from dfcvae.vae import VAE
 
 Resume = bool | Literal["auto"]
 
-RESUME = "resume=True; --resume on the command line"
-COST = "cost.json"
 FACES_SHOWN, SAMPLES_SHOWN = 8, 32
 PICTURES_KEPT = 50  # of each kind
 # SIGTERM: kill, docker stop, torchrun, SLURM at the time limit; SIGUSR1: SLURM before it, if requested (--signal)
@@ -77,15 +73,11 @@ def last_file(out: Path) -> Path:
     return out / "checkpoints" / "last.ckpt"
 
 
-def checkpoint_to_resume(experiment: Experiment, out: Path, resume: Resume) -> dict[str, Any] | None:
-    """The checkpoint that a run resumes from, or None if it starts.
+def checkpoint_to_resume(experiment: Experiment, out: Path, resume: Resume) -> dict[str, Any]:
+    """The checkpoint that a run resumes from; empty if it starts.
 
-    Files that a killed process left incomplete are removed from the run folder.
-
-    Args:
-        experiment: what to train.
-        out: the run folder.
-        resume: true requires a checkpoint, false forbids one, and "auto" takes one if there is any.
+    ``resume`` true requires a checkpoint, false forbids one, and "auto" takes one if there is any. Files that a killed
+    process left incomplete are removed from the run folder.
 
     Raises:
         UserError: if there is a run that should not be resumed, none to resume, or one with another experiment.
@@ -102,8 +94,9 @@ def checkpoint_to_resume(experiment: Experiment, out: Path, resume: Resume) -> d
             for file in existing:  # a best checkpoint without a last one: of a run killed between the two, perhaps
                 file.replace(file.with_suffix(".ckpt.before"))
     elif existing:
-        raise UserError(f"{out} already holds a run. Resume it ({RESUME}), or choose another folder.")
-    return None
+        how = "resume=True; --resume on the command line"
+        raise UserError(f"{out} already holds a run. Resume it ({how}), or choose another folder.")
+    return {}
 
 
 def _resumable(experiment: Experiment, file: Path, out: Path) -> dict[str, Any]:
@@ -117,17 +110,20 @@ def _resumable(experiment: Experiment, file: Path, out: Path) -> dict[str, Any]:
     free = set(FREE)
     if experiment.training.schedule != "cosine":  # whose learning rates depend on the length of the run
         free |= {"training.epochs", "training.max_steps"}
-    changed = [
-        name for name in sorted(before | now) if name not in free and before.get(name, "-") != now.get(name, "-")
-    ]
+    pairs = {name: (before.get(name, "-"), now.get(name, "-")) for name in sorted(before | now) if name not in free}
+    changed = [f"{name} was {old!r} and is now {new!r}" for name, (old, new) in pairs.items() if old != new]
     if changed:
-        differences = ", ".join(
-            f"{name} was {before.get(name, '-')!r} and is now {now.get(name, '-')!r}" for name in changed
-        )
         raise UserError(
-            f"The run in {out} cannot be resumed with another experiment: {differences}. Start a run in another folder."
+            f"The run in {out} cannot be resumed with another experiment: {', '.join(changed)}. Start a run in another "
+            "folder."
         )
     return checkpoint
+
+
+def is_finished(out: Path, step: int, last: int) -> bool:
+    """Whether all steps of a run are taken, and the last one is validated."""
+    rows = read_rows(out / METRICS) if (out / METRICS).is_file() else []
+    return step > last or (step == last and any(row["val/total"] and int(row["step"]) + 1 == step for row in rows))
 
 
 def describe(
@@ -176,11 +172,8 @@ def _opening(
     experiment: Experiment, vae: VAE, batches: TrainingBatches, splits: Splits, device: torch.device, out: Path
 ) -> str:
     """What a run trains, on what, and where."""
-    training, per_epoch, shape = (
-        experiment.training,
-        batches.steps,
-        "x".join(map(str, splits["train"].images.shape[1:])),
-    )
+    training, shape = experiment.training, "x".join(map(str, splits["train"].images.shape[1:]))
+    steps = training.total_steps(batches.steps)
     million = sum(p.numel() for p in vae.parameters()) / 1e6
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, threads: {torch.get_num_threads()}"
     cached = "cached" if batches.targets is not None else "computed in every step"
@@ -188,7 +181,7 @@ def _opening(
         "data": f"{source_name(experiment.data)}, {len(splits['train']):,} training and {len(splits['val']):,} "
         f"validation images of {shape}",
         "model": f"{experiment.model.network}, {vae.latent_dim} latent dimensions, {million:.1f} million parameters",
-        "steps": f"{training.total_steps(per_epoch):,} of {training.batch_size} images, {per_epoch:,} per epoch",
+        "steps": f"{steps:,} of {training.batch_size} images, {batches.steps:,} per epoch",
         "device": f"{name}, {pick_precision(training.precision, device)}"
         + (f"; features of the originals are {cached}" if experiment.loss.features else ""),
         "folder": str(out),
@@ -203,6 +196,8 @@ def picture_interval(every: int, epochs: int) -> int:
 
 def draw(vae: VAE, faces: Tensor, seed: int, epoch: int, out: Path) -> dict[str, Tensor]:
     """Draw and save reconstructions of held-out faces, uint8 (N, C, H, W), and decodings of fixed latents, enlarged."""
+    from dfcvae.sheet import enlarge
+
     x = to_float(faces.to(next(vae.parameters()).device))
     samples = vae.sample(SAMPLES_SHOWN, generator=seeded_generator(seed, Stream.PICTURES))
     pictures = {"reconstructions": rows(enlarge(x), enlarge(vae.reconstruct(x))), "samples": grid(enlarge(samples))}
@@ -211,77 +206,99 @@ def draw(vae: VAE, faces: Tensor, seed: int, epoch: int, out: Path) -> dict[str,
     return pictures
 
 
-class StopRequest:
-    """Notes SIGTERM and SIGUSR1 within a ``with`` block, and restores the previous handlers at its end."""
+class Recorder:
+    """Keeps the folder of a run up to date while it trains: metrics, checkpoints, pictures, cost; progress on stderr.
 
-    received: int | None = None
+    In a ``with`` block, which notes SIGTERM and SIGUSR1. Only rank 0 writes. A checkpoint holds ``about`` and the
+    states of ``parts``; ``checkpoint`` is what the run continues from, empty for a new one; an epoch has ``steps``.
+    """
 
-    def __enter__(self) -> "StopRequest":
-        self.before = {}
-        if threading.current_thread() is threading.main_thread():  # no other thread may set handlers
-            self.before = {number: signal.signal(number, self._note) for number in SIGNALS}
+    def __init__(
+        self,
+        experiment: Experiment,
+        out: Path,
+        about: dict[str, Any],
+        parts: dict[str, Any],
+        checkpoint: dict[str, Any],
+        steps: int,
+        cost: Cost,
+        shown: bool,
+    ):
+        self.experiment, self.config, self.out, self.about = experiment, experiment.training, out, about
+        self.parts, self.steps, self.cost, self.shown, self.received = parts, steps, cost, shown, 0
+        self.start, self.last = checkpoint.get("step", 0), self.config.total_steps(steps)
+        self.best = checkpoint.get("best", inf)
+        self.log: MetricsLog | None = None
+
+    def __enter__(self) -> "Recorder":
+        with ExitStack() as stack:
+            main = threading.current_thread() is threading.main_thread()  # no other thread may set handlers
+            for number in SIGNALS if main else ():
+                before = signal.signal(number, self._note)
+                if before is not None:  # it was set from Python
+                    stack.callback(signal.signal, number, before)
+            progress = Progress(self.experiment, self.start, self.last, self.steps, self.shown)
+            self.progress = stack.enter_context(closing(progress))
+            if process_rank() == 0:
+                log = MetricsLog(self.out, self.experiment, self.about["weights"], self.steps, self.start, self.best)
+                self.log = stack.enter_context(closing(log))
+            self.ended = stack.pop_all()
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = number
 
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            if handler is not None:  # it was not set from Python
-                signal.signal(number, handler)
+    def __exit__(self, *error: Any) -> None:
+        self.ended.__exit__(*error)
 
+    def interrupted(self) -> bool:
+        """Whether a signal was received."""
+        return bool(self.received)
 
-class Cost:
-    """The cost of a run, written to ``cost.json`` with every checkpoint; a resumed run adds to it.
+    def validation_due(self, step: int) -> bool:
+        """Whether this process is to validate the model after so many steps: at the end of an epoch and of the run."""
+        ends_epoch = step > 0 and (step % self.steps == 0 or step == self.last)
+        return self.log is not None and ends_epoch and step not in self.log.validated
 
-    ``images`` seen in training, ``training_seconds`` of these steps alone, ``images_per_second`` of both,
-    ``total_seconds`` including data, preparation, validation and pictures, and ``peak_memory_mib`` of the process (of
-    the GPU, if used; null where unknown). Steps that a killed process lost are counted once, when repeated.
-    """
+    def validated(self, step: int, metrics: dict[str, float], vae: VAE, images: Tensor) -> None:
+        """Log and save a model after so many steps, and draw its reconstructions of the first images (N, C, H, W)."""
+        assert self.log is not None
+        epoch = -(-step // self.steps)
+        if metrics["val/total"] < self.log.best:
+            best = {"step": step, "epoch": epoch, "about": self.about, "vae": vae.state_dict()}
+            save_checkpoint(last_file(self.out).with_name("best.ckpt"), best)
+        self.log.write(step, metrics)
+        self.progress.validated(metrics)
+        self.save(step)
+        if epoch % picture_interval(self.config.picture_epochs, -(-self.last // self.steps)) == 0:
+            self.log.draw(step, draw(vae, images[:FACES_SHOWN], self.config.seed, epoch, self.out))
 
-    def __init__(self, out: Path, images_per_step: int, device: torch.device, resumed: bool):
-        self.file, self.images_per_step, self.device, self.begun = (
-            out / COST,
-            images_per_step,
-            device,
-            time.perf_counter(),
-        )
-        before = read_cost(out) if resumed else {}
-        self.spent = {key: before.get(key) or 0 for key in ("training_seconds", "total_seconds", "peak_memory_mib")}
+    def row_due(self, step: int) -> bool:
+        """Whether the training metrics of a step are logged."""
+        return (step + 1) % LOG_EVERY == 0 or step + 1 == self.last
 
-    @contextmanager
-    def training(self) -> Iterator[None]:
-        """Count the time of this block as training."""
-        begun = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.spent["training_seconds"] += time.perf_counter() - begun
+    def trained(self, step: int, row: dict[str, float]) -> None:
+        """Count a step, and log its metrics, if there are any."""
+        if row and self.log is not None:
+            self.log.write(step + 1, row)
+        self.progress.step(row.get("train/total"))
 
     def save(self, step: int) -> None:
-        """Write the cost of the first ``step`` steps."""
-        images, seconds, peak = step * self.images_per_step, self.spent["training_seconds"], peak_memory(self.device)
-        written = {
-            "images": images,
-            "training_seconds": round(seconds, 2),
-            "total_seconds": round(self.spent["total_seconds"] + time.perf_counter() - self.begun, 2),
-            "images_per_second": round(images / seconds, 2) if seconds else None,
-            "peak_memory_mib": None if peak is None else max(round(peak / 2**20), self.spent["peak_memory_mib"]),
-        }
-        write_atomically(self.file, json.dumps(written, indent=2) + "\n")
+        """Write the checkpoint from which the run is resumed after so many steps."""
+        if self.log is not None:
+            states = {name: part.state_dict() for name, part in self.parts.items()}
+            save_checkpoint(last_file(self.out), {"step": step, "about": self.about, "best": self.log.best} | states)
+            self.cost.save(step)
 
-
-def read_cost(out: Path) -> dict[str, Any]:
-    """What a run has cost so far; empty for a run folder without the file.
-
-    Raises:
-        UserError: if the file is corrupted.
-    """
-    file = out / COST
-    try:
-        cost = json.loads(file.read_text()) if file.is_file() else {}
-        if not isinstance(cost, dict) or not all(isinstance(value, int | float | None) for value in cost.values()):
-            raise ValueError("expected numbers by name")
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{file} is corrupted ({error}); move it elsewhere to restart the cost count.") from error
-    return cost
+    def stop_if_asked(self, step: int, fabric: Any) -> None:
+        """Save after so many steps and raise a PreemptedError if this rank, or another one, received a signal."""
+        asked = bool(self.received)
+        if self.config.devices > 1:  # one request is enough: all ranks save and end at the same step
+            asked = bool(fabric.all_reduce(torch.tensor(float(asked), device=self.cost.device), reduce_op="sum"))
+        if asked:
+            self.save(step)
+            fabric.barrier()
+            name = signal.Signals(self.received).name if self.received else "a signal in another rank"
+            raise PreemptedError(
+                f"Received {name}; saved step {step:,} in {last_file(self.out)}. Resume it with --resume auto."
+            )

@@ -9,10 +9,10 @@ from typing import Any
 
 import yaml
 
-from dfcvae.config import DataConfig, Experiment, flat, merged
+from dfcvae.config import DataConfig, Experiment
 from dfcvae.errors import UserError, nearest
+from dfcvae.fields import flat, merged, read_yaml
 from dfcvae.losses.presets import PRESETS, check_name
-from dfcvae.parsing import read_yaml
 from dfcvae.vgg import resolve_layers
 from dfcvae.weights import NAMED
 

@@ -8,10 +8,10 @@ from statistics import fmean
 from dfcvae.ablate import Place, collect
 from dfcvae.data import source_name
 from dfcvae.evaluation.judges import COSINE
+from dfcvae.metrics import read_cost
 from dfcvae.report.blocks import write_report
 from dfcvae.report.comparison import Results, comparison, measures
 from dfcvae.report.tables import title
-from dfcvae.run import read_cost
 from dfcvae.study import Study
 
 AGREEMENT = "attribute_agreement"  # what another network sees; a feature distance would favour its own layers

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from dfcvae.config import Experiment, FeatureConfig
 from dfcvae.data import TrainingBatches
 from dfcvae.data.batches import take
-from dfcvae.device import CPU, free_disk, free_memory
+from dfcvae.device import CPU, MEMORY_FRACTION, free_disk, free_memory
 from dfcvae.errors import UserError
 from dfcvae.files import cache_root
 from dfcvae.images import to_float
@@ -21,7 +21,6 @@ from dfcvae.losses import ImageLoss
 
 FORMAT = 1  # raise it when the bytes of a cached file change their meaning
 AT_ONCE = 64  # images
-MEMORY_FRACTION = 0.5  # of the free memory
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -47,14 +46,9 @@ class CachedTargets:
 
 
 class Targets:
-    """The targets of a loss for a set of training images, not computed yet.
+    """The targets of a loss, on the device, for training images uint8 (n, C, H, W), not computed yet.
 
-    Args:
-        loss: whose ``represent`` is cached; on the device.
-        images: uint8 (n, C, H, W).
-        flip: also those of the mirror images.
-        device: where the feature network is.
-        progress: show a bar.
+    With ``flip`` also those of the mirror images.
     """
 
     @torch.no_grad()
@@ -71,11 +65,7 @@ class Targets:
         return self.bytes <= MEMORY_FRACTION * free_memory(place)
 
     def in_memory(self) -> CachedTargets:
-        """Keep them in the memory of the device, or else of the CPU.
-
-        Raises:
-            UserError: if they do not fit.
-        """
+        """Keep them in the memory of the device, or else of the CPU; a UserError if they do not fit."""
         place = self.device if self.fits(self.device) else CPU
         if not self.fits(place):
             raise self._too_large(int(MEMORY_FRACTION * free_memory(CPU)), "of memory")
@@ -140,7 +130,7 @@ class Targets:
 
 def cached_targets(
     experiment: Experiment,
-    loss: ImageLoss | None,
+    loss: ImageLoss,
     batches: TrainingBatches,
     device: torch.device,
     before: bool | None,
@@ -148,8 +138,7 @@ def cached_targets(
 ) -> CachedTargets | None:
     """The feature cache of a run, or None if it computes its targets in every step; see `choose_targets`."""
     config = experiment.loss.features
-    if config is None or loss is None:
-        return None
+    assert config is not None  # as there is a loss
     if config.cache_targets == "auto" and device.type == "cpu" and experiment.training.devices > 1:
         return None  # each rank would keep all of them
     targets = Targets(loss, batches.faces.images, batches.flip, device, progress)
@@ -162,12 +151,9 @@ def choose_targets(
 ) -> CachedTargets | None:
     """The cached targets of a run, or None if it computes them in every step.
 
-    Args:
-        config: its ``cache_targets`` decides. ``"auto"`` keeps them in memory if they fit into half of what is free,
-            and training sees an image more often than its targets would be computed.
-        targets: those of the training images.
-        epochs: how often training sees each image.
-        before: whether the run that is resumed cached them: it continues with the same numbers; None for a new run.
+    ``cache_targets: auto`` keeps them in memory if they fit into half of what is free, and training sees an image more
+    often (``epochs``) than its targets would be computed. ``before`` says whether the resumed run cached them: it
+    continues with the same numbers; None for a new run.
 
     Raises:
         UserError: if they are requested but cannot be cached.

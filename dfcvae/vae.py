@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dfcvae.checkpoint import digest as digest_of_tensors
 from dfcvae.checkpoint import export_model, public_config, read_model
 from dfcvae.errors import UserError
 from dfcvae.gaussian import sample_posterior
 from dfcvae.networks import NETWORKS, SIZES
 from dfcvae.registry import check_at_hand, check_network, find_network
-from dfcvae.tensorfiles import digest as digest_of_tensors
 
 DECODED_AT_ONCE = 256
 

@@ -9,9 +9,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from dfcvae.checkpoint import UnreadableError, read_pickled, read_tensors, write_tensors
 from dfcvae.errors import UserError
 from dfcvae.files import cache_root
-from dfcvae.tensorfiles import UnreadableError, read_pickled, read_tensors, write_tensors
 from dfcvae.vgg import ARCHS, WIDTHS, layer_names, vgg_layers
 
 OFFLINE_CHOICES = (
@@ -137,36 +137,34 @@ def torchvision_file(arch: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(_url(arch)).name
 
 
-def verified_imagenet_file(arch: str) -> Path:
-    """The file at `torchvision_file`, downloaded if it is missing, with its SHA-256 verified.
+def verified_imagenet_file(arch: str, file: Path | None = None, otherwise: str = "") -> Path:
+    """torchvision's ImageNet weights of ``arch`` in a file (default: `torchvision_file`), downloaded if it is missing.
+
+    Its SHA-256 is verified, whose first 8 digits end its name; torch does not check files in its cache.
 
     Raises:
-        UserError: if it cannot be downloaded, or is corrupted.
+        UserError: if it cannot be downloaded (``otherwise`` names another remedy), or is corrupted.
     """
-    return _verified(arch, torchvision_file(arch))
-
-
-def _imagenet(arch: str) -> Path:
-    cached, file = imagenet_file(arch), torchvision_file(arch)
-    if not cached.is_file():
-        with tempfile.TemporaryDirectory() as folder:
-            file = _verified(arch, file if file.is_file() else Path(folder) / file.name, OFFLINE_CHOICES)
-            features = {k: v for k, v in read_state_dict(file).items() if k.startswith("features.")}
-        write_tensors(cached, features)
-    return cached
-
-
-def _verified(arch: str, file: Path, otherwise: str = "") -> Path:
-    """torchvision's file of ImageNet weights, downloaded if it is missing; torch does not check files in its cache."""
+    file = file or torchvision_file(arch)
     if not file.is_file():
         download(_url(arch), file, f"ImageNet weights of {arch}", otherwise)
-    # its name ends in the first 8 digits of its SHA-256
     expected, found = file.stem.rpartition("-")[2], hashlib.sha256(file.read_bytes()).hexdigest()
     if not found.startswith(expected):
         raise UserError(
             f"{file} is corrupted: expected a SHA-256 of {expected}..., got {found[:8]}; delete it and try again."
         )
     return file
+
+
+def _imagenet(arch: str) -> Path:
+    cached, file = imagenet_file(arch), torchvision_file(arch)
+    if not cached.is_file():
+        with tempfile.TemporaryDirectory() as folder:
+            place = file if file.is_file() else Path(folder) / file.name
+            file = verified_imagenet_file(arch, place, OFFLINE_CHOICES)
+            features = {k: v for k, v in read_state_dict(file).items() if k.startswith("features.")}
+        write_tensors(cached, features)
+    return cached
 
 
 def _url(arch: str) -> str:
@@ -176,11 +174,7 @@ def _url(arch: str) -> str:
 
 
 def download(url: str, target: Path, described: str, otherwise: str = "") -> None:
-    """Download a file.
-
-    Raises:
-        UserError: if it fails; the message names alternatives.
-    """
+    """Download a file; a UserError if it fails; the message names alternatives."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         torch.hub.download_url_to_file(url, str(target), progress=True)

@@ -23,12 +23,11 @@ from torch.nn.functional import avg_pool2d, conv2d, max_pool2d, pad
 
 from dfcvae import VAE, VGGFeatures
 from dfcvae.commands.features import FITTING, MEASURED, reconstruction, resized
-from dfcvae.config import DataConfig
+from dfcvae.config import DataConfig, Distillation
 from dfcvae.data import Splits, load_faces
 from dfcvae.device import environment
 from dfcvae.distil import Student, Teacher, distil
 from dfcvae.evaluation.fidelity import fidelity, fidelity_table
-from dfcvae.feature_config import Distillation
 from dfcvae.images import IMAGENET_MEAN, IMAGENET_STD
 from dfcvae.vgg import layer_names
 

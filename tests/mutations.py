@@ -109,9 +109,9 @@ def load() -> dict[str, Mutation]:
 def run_tests(folder: Path, files: Sequence[str], only: str) -> str | None:
     """The first of the tests that fails in a copy; None if all pass."""
     environment = os.environ | {"PYTHONPATH": str(folder), "COLUMNS": "500", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    options = ["-x", "-q", "-p", "no:cacheprovider", "--tb=line", "-k", only]
     tier = ["-m", "not nightly"] if only else []  # tests that were chosen by name may be of the slow tier
-    command = [sys.executable, "-m", "pytest", *options, *tier, *files]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "--tb=line", "-k", only, *tier]
+    command = [sys.executable, "-m", "pytest", *options, *files]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     if done.returncode == 0:
         return None

@@ -19,8 +19,7 @@ FILES = {
 
 # Files and folders by layer, from the bottom. A layer may use itself, without cycles.
 LAYERS = [
-    "config device disturbances errors feature_config files gaussian hub images parsing ranges registry seeding sheet "
-    "table tensorfiles",
+    "config device disturbances errors fields files gaussian hub images registry seeding sheet table",
     "checkpoint features networks vae vgg weights",
     "latent losses",
     "data fitted",

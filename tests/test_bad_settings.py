@@ -29,8 +29,6 @@ CONFIGS = {
     "unknown key": (2, r"nam: there is no such field \(did you mean 'name'", "nam: x\n"),
     "unknown group": (2, r"los: there is no such field .did you mean 'loss'", "los:\n  alpha: 1\n"),
     "unknown key, deeper": (2, "features.pre_set: there is no such field .did", "loss:\n  features:\n    pre_set: a\n"),
-    "float for int": (2, "training.epochs: expected a positive integer, got 1.5", "training:\n  epochs: 1.5\n"),
-    "list for number": (2, r"loss.alpha: expected a finite number of at least 0, got \[1\]", "loss:\n  alpha: [1]\n"),
     "nothing for number": (2, "data.size: expected an integer, got None", "data:\n  size: null\n"),
     "group that is a number": (2, f"training: {FIELDS}, got a value of type int", "training: 5\n"),
     "group that is a list": (2, f"data: {FIELDS}, got a value of type list", "data: [1, 2]\n"),

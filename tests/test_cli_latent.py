@@ -208,7 +208,7 @@ def test_what_cannot_be_kept_is_used_all_the_same(run, capsys, monkeypatch):
     def refuse(*arguments):
         raise PermissionError(13, "Permission denied", "latent")
 
-    monkeypatch.setattr("dfcvae.tensorfiles.save_file", refuse)
+    monkeypatch.setattr("dfcvae.checkpoint.save_file", refuse)
     for command in (["edit", run, "Smiling=2", "-n", 1], ["sample", run, "-n", 1, "--prior", "gaussian"]):
         out = ok(capsys, *command)
         assert "Could not save ([Errno 13] Permission denied: 'latent'); will refit next time." in out

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from dfcvae.cli import main
-from dfcvae.config import DataConfig, Experiment, ModelConfig
+from dfcvae.config import DataConfig, Experiment, FeatureTraining, ModelConfig
 from dfcvae.demo import DemoSettings, demo_experiments, run_demo
 from dfcvae.errors import UserError
-from dfcvae.feature_config import FeatureTraining
 from dfcvae.report.tables import MEASURES, OTHER_SETS
 from dfcvae.vae import VAE
 

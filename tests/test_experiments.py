@@ -21,7 +21,7 @@ from dfcvae.config import (
     TrainingConfig,
 )
 from dfcvae.errors import UsageError
-from dfcvae.ranges import checked
+from dfcvae.fields import checked
 from dfcvae.study import read_study
 from dfcvae.training import train
 

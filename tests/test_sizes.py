@@ -12,14 +12,21 @@ from PIL import Image
 from dfcvae.attribute_network import AttributeNetwork, train_features
 from dfcvae.build import build_vae
 from dfcvae.cli import main
-from dfcvae.config import DataConfig, Experiment, FeatureConfig, LossConfig, ModelConfig, TrainingConfig
+from dfcvae.config import (
+    DataConfig,
+    Experiment,
+    FeatureConfig,
+    FeatureTraining,
+    LossConfig,
+    ModelConfig,
+    TrainingConfig,
+)
 from dfcvae.data import load_faces
 from dfcvae.data.synthetic import render_faces
 from dfcvae.demo import DemoSettings, run_demo
 from dfcvae.errors import UserError
 from dfcvae.evaluation import JUDGE_LAYERS, evaluate
 from dfcvae.evaluation.measures import LARGEST_WITHOUT_MS_SSIM
-from dfcvae.feature_config import FeatureTraining
 from dfcvae.features import VGGFeatures
 from dfcvae.networks import NETWORKS, SIZES
 from dfcvae.report.tables import MEASURES

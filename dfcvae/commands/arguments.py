@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from dfcvae.ranges import Positive, Range
+from dfcvae.fields import Positive, Range
 
 Model = Annotated[
     str, "a run folder, a checkpoint, an exported folder, hf:user/repo[@revision], or a shipped model such as celeba-64"

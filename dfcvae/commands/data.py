@@ -6,7 +6,7 @@ from pathlib import Path
 from dfcvae.commands.arguments import Data
 from dfcvae.config import DataConfig
 from dfcvae.errors import UserError
-from dfcvae.ranges import Positive
+from dfcvae.fields import Positive
 
 
 def data_info(data: DataConfig, *, sheet: Path | None = None) -> None:

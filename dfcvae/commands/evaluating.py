@@ -7,7 +7,7 @@ from typing import Annotated
 
 from dfcvae.commands.arguments import Fid, Judges, Lpips, Model, Source
 from dfcvae.errors import UserError
-from dfcvae.ranges import MANY, Range, Seed
+from dfcvae.fields import MANY, Range, Seed
 
 Draws = Annotated[int, Range(2, MANY, "an integer of at least 2 (1 is the ELBO, which is measured anyway)")]
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfcvae.commands.arguments import Size
-from dfcvae.config import DataConfig
+from dfcvae.config import DataConfig, Distillation, FeatureTraining
 from dfcvae.errors import UserError
-from dfcvae.feature_config import Distillation, FeatureTraining
 
 if TYPE_CHECKING:
     from torch import Tensor

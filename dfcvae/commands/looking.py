@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dfcvae.commands.arguments import Model, Picture, Prior, Scale, Source
-from dfcvae.ranges import Positive, Seed
+from dfcvae.fields import Positive, Seed
 
 if TYPE_CHECKING:
     from dfcvae.data import Faces

@@ -6,7 +6,7 @@ from typing import Literal
 
 from dfcvae.commands.arguments import Each, Model, Picture, Prior, Scale, Source, Temperature
 from dfcvae.errors import UsageError, UserError
-from dfcvae.ranges import Positive, Seed
+from dfcvae.fields import Positive, Seed
 
 FIRST = "celeba-64"  # the shipped model that the explorer shows unless another one is named
 

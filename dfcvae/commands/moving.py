@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from dfcvae.commands.arguments import Animated, Each, Model, Prior, Scale, Source
 from dfcvae.errors import UserError
-from dfcvae.ranges import Positive, Range, Seed, TwoOrMore
+from dfcvae.fields import Positive, Range, Seed, TwoOrMore
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,7 +7,7 @@ from typing import Literal
 from dfcvae.commands.arguments import Data, Fid, Judges, Lpips, Size, Source
 from dfcvae.config import DataConfig
 from dfcvae.errors import UserError, nearest
-from dfcvae.ranges import Positive, Seed
+from dfcvae.fields import Positive, Seed
 
 PATHS = ("data.source", "loss.features.weights")
 WORDS = ("synthetic", "imagenet", "compact", "random", "in-domain", "download")  # no paths, even if such a file exists

@@ -1,14 +1,13 @@
 """Commands that train a VAE, and measure the speed of training."""
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from dfcvae.commands.arguments import Size
 from dfcvae.config import Experiment
 from dfcvae.errors import PreemptedError
-from dfcvae.ranges import Positive, Seed
+from dfcvae.fields import Positive, Seed
 
 
 def demo(*, out: Path = Path("dfcvae-demo"), size: Size = 64, channels: Literal[1, 3] = 3, seed: Seed = 0) -> None:
@@ -37,7 +36,7 @@ def train(
         quiet: show no progress.
     """
     from dfcvae.device import process_rank
-    from dfcvae.run import read_cost
+    from dfcvae.metrics import read_cost
     from dfcvae.training import train as run_training
 
     try:
@@ -48,7 +47,8 @@ def train(
         raise
     if process_rank() == 0:
         print(f"Run: {run.folder}")
-        print_measures(run.metrics)
+        for name, value in run.metrics.items():
+            print(f"{name:<28}{value:>12.4g}")
         if not quiet:
             seconds = read_cost(run.folder).get("total_seconds")
             took = f"Took {seconds / 60:.1f} minutes; the" if seconds is not None else "The"
@@ -80,9 +80,3 @@ def bench(
 
     print(bench_table(run_bench(size, batch_size, rounds, steps, accelerator, quick, out)))
     print(f"All numbers: {out}")
-
-
-def print_measures(measures: Mapping[str, float]) -> None:
-    """One measure to a line."""
-    for name, value in measures.items():
-        print(f"{name:<28}{value:>12.4g}")

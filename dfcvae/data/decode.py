@@ -13,8 +13,8 @@ from PIL import Image, ImageOps
 
 from dfcvae.config import DataConfig
 from dfcvae.errors import UserError
+from dfcvae.fields import Positive, Range, check_fields
 from dfcvae.files import LFS_MAGIC
-from dfcvae.ranges import Positive, Range, check_fields
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"))
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF")  # Pillow's names; none of them starts another program

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dfcvae.errors import UserError, nearest
+from dfcvae.fields import FINITE, Range, check_fields, read_yaml
 from dfcvae.images import to_rgb
-from dfcvae.parsing import read_yaml
-from dfcvae.ranges import FINITE, Range, check_fields
 from dfcvae.weights import read_state_dict, verified_imagenet_file
 
 TINY = sys.float_info.min

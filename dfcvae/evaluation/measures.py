@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from dfcvae.checkpoint import digest as digest_of_tensors
 from dfcvae.config import DataConfig
 from dfcvae.data import Batches, Faces, source_name
 from dfcvae.device import keep_freed_memory
@@ -25,7 +26,6 @@ from dfcvae.images import to_float
 from dfcvae.latent import Prior
 from dfcvae.losses import PerceptualLoss, SSIMLoss, mean_squared_error, measure_scales
 from dfcvae.seeding import Stream, seeded_generator
-from dfcvae.tensorfiles import digest as digest_of_tensors
 from dfcvae.vae import VAE, digest, evaluating
 from dfcvae.weights import read_metadata
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from dfcvae.checkpoint import UnreadableError, read_tensors, write_tensors
 from dfcvae.errors import UserError
-from dfcvae.tensorfiles import UnreadableError, read_tensors, write_tensors
 
 
 class OtherFitError(UserError):

@@ -166,6 +166,11 @@ def compare(x_hat: Tensor, x: Tensor, distance: str = "squared", reduction: str 
     return total / (REDUCTIONS[reduction] * prod(x.shape[1:]) or 1)
 
 
+def mean_squared_error(x_hat: Tensor, x: Tensor) -> Tensor:
+    """``1/(C H W) * sum (x_hat - x)^2`` of each image of (N, C, H, W): (N,), never below float32."""
+    return (at_least_float32(x_hat) - at_least_float32(x)).square().flatten(1).mean(dim=1)
+
+
 def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
     """Raise a UserError unless ``value`` is one of the choices."""
     if value not in choices:

@@ -10,16 +10,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from dfcvae.checkpoint import find_model, read_model
-from dfcvae.config import DataConfig, flat
+from dfcvae.config import DataConfig
 from dfcvae.data import source_name
 from dfcvae.device import pick_device
 from dfcvae.errors import UserError
+from dfcvae.fields import flat
 from dfcvae.fitted import saved_mixture
 from dfcvae.hub import PREFIX, on_hub
 from dfcvae.latent import Prior
-from dfcvae.metrics import history
+from dfcvae.metrics import history, read_cost
 from dfcvae.report.blocks import Drawing
-from dfcvae.run import read_cost
 from dfcvae.table import Table
 from dfcvae.vae import VAE
 

@@ -51,6 +51,6 @@ def test_a_file_that_cannot_be_written_is_an_oserror(tmp_path, monkeypatch):
     def full(*arguments):
         raise SafetensorError("No space left on device")
 
-    monkeypatch.setattr("dfcvae.tensorfiles.save_file", full)
+    monkeypatch.setattr("dfcvae.checkpoint.save_file", full)
     with pytest.raises(OSError, match="No space left"):
         VECTORS.save(tmp_path / "vectors.safetensors", "a", "celeba")

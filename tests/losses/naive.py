@@ -62,28 +62,15 @@ def mean_square(a, b):
     return ((a - b) ** 2).sum() / a.numel()
 
 
-def half_mean_square(a, b):
-    return ((a - b) ** 2).sum() / (2 * a.numel())
-
-
-def mean_absolute(a, b):
-    return (a - b).abs().sum() / a.numel()
-
-
-def sum_absolute(a, b):
-    return (a - b).abs().sum()
-
-
-def norm(a, b):
-    return ((a - b) ** 2).sum().sqrt() / a.numel()
-
-
-def style(a, b):
-    return mean_square(gram(a), gram(b))
-
-
-def style_l1(a, b):
-    return mean_absolute(gram(a), gram(b))
+DISTANCES = {
+    "mean square": mean_square,
+    "half mean square": lambda a, b: mean_square(a, b) / 2,
+    "mean absolute": lambda a, b: (a - b).abs().sum() / a.numel(),
+    "sum absolute": lambda a, b: (a - b).abs().sum(),
+    "norm": lambda a, b: ((a - b) ** 2).sum().sqrt() / a.numel(),
+    "style": lambda a, b: mean_square(gram(a), gram(b)),
+    "style absolute": lambda a, b: (gram(a) - gram(b)).abs().mean(),
+}
 
 
 def each(function, a, b):
@@ -93,19 +80,19 @@ def each(function, a, b):
 
 RISING = [1 / 32, 1 / 16, 1 / 8, 1 / 4, 1]
 PUBLISHED = {  # name: network, indices, weights, distance
-    "dfc-vae": ("vgg19_bn", [2, 9, 16], [1 / 6] * 3, mean_square),
-    "dfc": ("vgg19_bn", [14, 24, 34, 43], [1] * 4, mean_square),
-    "dfc-aliased": ("vgg19_bn", [14, 25, 35, 43], [1] * 4, mean_square),
-    "vae-123": ("vgg19", [1, 6, 11], [1] * 3, half_mean_square),
-    "vae-345": ("vgg19", [11, 20, 29], [1] * 3, half_mean_square),
-    "vgg-l1": ("vgg19", [1, 6, 11, 20, 29], RISING, mean_absolute),
-    "vgg-l1-sum": ("vgg19", [1, 6, 11, 20, 29], RISING, sum_absolute),
-    "vgg-l1-3": ("vgg19", [1, 6, 11], RISING[:3], mean_absolute),
-    "content": ("vgg19", [21], [1], norm),
-    "perceptual-mse": ("vgg19", [3, 8, 15, 24], [1] * 4, mean_square),
-    "perceptual-mse-aliased": ("vgg19", [1, 6, 11, 20], [1] * 4, mean_square),
-    "style": ("vgg19", [1, 6, 11, 20, 29], [1] * 5, style),
-    "style-l1": ("vgg19", [1, 6, 11, 20, 29], [1] * 5, style_l1),
+    "dfc-vae": ("vgg19_bn", [2, 9, 16], [1 / 6] * 3, "mean square"),
+    "dfc": ("vgg19_bn", [14, 24, 34, 43], [1] * 4, "mean square"),
+    "dfc-aliased": ("vgg19_bn", [14, 25, 35, 43], [1] * 4, "mean square"),
+    "vae-123": ("vgg19", [1, 6, 11], [1] * 3, "half mean square"),
+    "vae-345": ("vgg19", [11, 20, 29], [1] * 3, "half mean square"),
+    "vgg-l1": ("vgg19", [1, 6, 11, 20, 29], RISING, "mean absolute"),
+    "vgg-l1-sum": ("vgg19", [1, 6, 11, 20, 29], RISING, "sum absolute"),
+    "vgg-l1-3": ("vgg19", [1, 6, 11], RISING[:3], "mean absolute"),
+    "content": ("vgg19", [21], [1], "norm"),
+    "perceptual-mse": ("vgg19", [3, 8, 15, 24], [1] * 4, "mean square"),
+    "perceptual-mse-aliased": ("vgg19", [1, 6, 11, 20], [1] * 4, "mean square"),
+    "style": ("vgg19", [1, 6, 11, 20, 29], [1] * 5, "style"),
+    "style-l1": ("vgg19", [1, 6, 11, 20, 29], [1] * 5, "style absolute"),
 }
 ARCHS = {name: entry[0] for name, entry in PUBLISHED.items()} | {"lpips": "vgg16"}
 
@@ -118,7 +105,7 @@ def of_layers(name, model):
 
     def terms(a, b):
         pairs = zip(captured(model, a, indices), captured(model, b, indices), strict=True)
-        return [each(distance, x, y) for x, y in pairs]
+        return [each(DISTANCES[distance], x, y) for x, y in pairs]
 
     return terms, weights
 

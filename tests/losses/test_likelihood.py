@@ -13,8 +13,8 @@ from dfcvae.features import VGGFeatures
 from dfcvae.gaussian import kl_divergence
 from dfcvae.images import to_float
 from dfcvae.losses import GaussianLikelihood, Objective, PerceptualLoss, beta_eff, count_numbers, measure_scales
+from dfcvae.losses.base import mean_squared_error
 from dfcvae.losses.objective import FLOOR, MEMORY
-from dfcvae.losses.pixel import mean_squared_error
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,7 @@ import torchvision
 from torch import nn
 
 from dfcvae.errors import UserError
-from dfcvae.losses import NAMES, PRESETS, Preset, SSIMLoss, perceptual
-from dfcvae.losses.lpips import LPIPS
+from dfcvae.losses import LPIPS, NAMES, PRESETS, Preset, SSIMLoss, perceptual
 from dfcvae.weights import vgg_arch
 from tests.losses import naive
 

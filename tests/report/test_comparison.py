@@ -10,9 +10,9 @@ import torch
 
 from dfcvae.attribute_network import train_features
 from dfcvae.cli import main
+from dfcvae.config import FeatureTraining
 from dfcvae.data import load_faces
 from dfcvae.evaluation import evaluate
-from dfcvae.feature_config import FeatureTraining
 from dfcvae.report.comparison import compare
 from dfcvae.report.evaluated import Evaluated, evaluate_model
 from dfcvae.report.models import Model, learning_curves, load_models, notes, read_curve, settings_table

@@ -30,7 +30,7 @@ from dfcvae.ablate import (
 from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.data import load_faces
 from dfcvae.errors import UserError
-from dfcvae.run import read_cost
+from dfcvae.metrics import read_cost
 from dfcvae.study import read_study
 from dfcvae.study_report import study_report
 from tests.layouts import official_folder, small_album

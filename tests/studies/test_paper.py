@@ -11,9 +11,8 @@ from torchvision.models import squeezenet1_1
 from dfcvae.ablate import Place, ablate
 from dfcvae.build import build_perceptual
 from dfcvae.cli import main
-from dfcvae.config import DataConfig
+from dfcvae.config import DataConfig, FeatureTraining
 from dfcvae.errors import UserError
-from dfcvae.feature_config import FeatureTraining
 from dfcvae.paper import LOSSES, paper_report, paper_study
 from dfcvae.vae import VAE
 

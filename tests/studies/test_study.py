@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from dfcvae.cli import main
-from dfcvae.config import flat
 from dfcvae.errors import UserError
+from dfcvae.fields import flat
 from dfcvae.losses.presets import PRESETS
 from dfcvae.study import read_study, slurm_script, wandb_sweep
 from dfcvae.study_report import ranked, ranked_by

@@ -6,8 +6,8 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from dfcvae import faces
 from dfcvae.attribute_network import AttributeNetwork, attribute_scores, scores_table, train_features
+from dfcvae.config import FeatureTraining
 from dfcvae.data import Faces
-from dfcvae.feature_config import FeatureTraining
 from dfcvae.features import VGGFeatures
 from tests.losses import naive
 from tests.training.runs import assert_same

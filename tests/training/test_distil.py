@@ -5,11 +5,11 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from dfcvae.cli import main
+from dfcvae.config import Distillation
 from dfcvae.distil import Student, _terms, _throw_away, distil
 from dfcvae.disturbances import blur
 from dfcvae.errors import UserError
 from dfcvae.evaluation.fidelity import fidelity
-from dfcvae.feature_config import Distillation
 from dfcvae.features import VGGFeatures
 from dfcvae.seeding import Stream, seeded_generator
 
@@ -140,10 +140,7 @@ def test_reconstructions_and_both_poolings_take_part(teacher, splits):
     ("changes", "text"),
     [
         ({"pooling": "average"}, "needs a teacher with that pooling"),
-        (
-            {"taps": ["relu3_1"]},
-            "have no relu3_1 in common; the teacher has relu1_1, relu2_1, and the student ends at",
-        ),
+        ({"taps": ["relu3_1"]}, "have no relu3_1 in common; the teacher has relu1_1, relu2_1, and the student ends at"),
         ({"sizes": [32, 512]}, r"sizes: expected numbers from 32 to the faces' 32 pixels, got \[32, 512\]\."),
         ({"last": "relu9_1"}, "vgg11_bn has no layer 'relu9_1'"),
     ],

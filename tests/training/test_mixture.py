@@ -57,7 +57,7 @@ def test_an_interrupted_run_has_none_a_resumed_one_gets_it_once_and_a_longer_one
     fit = fitted.fit_mixture
     monkeypatch.setattr(fitted, "fit_mixture", lambda *a: fits.append(1) or fit(*a))
     with monkeypatch.context() as patch:
-        patch.setattr("dfcvae.training.draw", lambda *_: signal.raise_signal(signal.SIGTERM) or {})
+        patch.setattr("dfcvae.run.draw", lambda *_: signal.raise_signal(signal.SIGTERM) or {})
         with pytest.raises(PreemptedError):
             train(plain, tmp_path / "run", data=splits, progress=False)
     assert fits == []

@@ -43,7 +43,7 @@ def plain():
 @pytest.fixture(scope="module")
 def few(splits):
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("training", "metrics"):
+        for module in ("run", "metrics"):
             patch.setattr(f"dfcvae.{module}.LOG_EVERY", 2)
         yield {name: faces.subset(n) for (name, faces), n in zip(splits.items(), (48, 24, 2), strict=True)}
 

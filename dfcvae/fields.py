@@ -1,16 +1,18 @@
-"""Types of numbers with limits, and the check that Python, YAML and the command line share."""
+"""Checked fields: types with limits, which Python, YAML and the command line share; nested mappings; YAML files."""
 
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from math import inf
 from numbers import Integral, Real
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from reprlib import repr as shortened
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
 
 from dfcvae.errors import UsageError, nearest
 
@@ -45,13 +47,7 @@ NAMES = {str: "text", bool: "true or false", int: "an integer", float: "a number
 def checked(values: Mapping[str, Any], hints: Mapping[str, Any], group: str = "") -> dict[str, Any]:
     """The values, each as its plain type: NumPy's numbers become Python's, a path becomes text, a list a tuple.
 
-    Args:
-        values: by name.
-        hints: their types, by name.
-        group: prefix of a name in the message: ``"training."``.
-
-    Raises:
-        UsageError: for the first value that is not of its type, or outside its limits.
+    A UsageError names the first one, with the prefix ``group``, that is not of its type or outside its limits.
     """
     plain = {}
     for name, value in values.items():
@@ -135,3 +131,84 @@ def _within(hint: Any, limits: Range | None, value: Any) -> Any:
     if not limits.low <= number <= limits.high:
         raise _MisfitError(limits.name + (f" up to {limits.high:,}" if MANY <= limits.high < number < inf else ""))
     return number
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested fields with changes, which may be nested or dotted: ``{"loss.alpha": 0.01}``."""
+    result = dict(base)
+    for name, value in changes.items():
+        group, _, rest = str(name).partition(".")
+        value = {rest: value} if rest else value
+        before = result.get(group)
+        within = before if isinstance(before, Mapping) else {}
+        result[group] = merged(within, value) if isinstance(value, Mapping) else value
+    return result
+
+
+def made(kind: Any, plain: Mapping[str, Any], group: str = "") -> Any:
+    """A dataclass from fields by name, those that are dataclasses themselves nested."""
+    hints, values = type_hints(kind), dict(plain)
+    for name, value in plain.items():
+        if name not in hints:
+            raise UsageError(f"{group}{name}: there is no such field{nearest(name, hints)}.")
+        kinds = (hints[name], *get_args(hints[name]))  # the type itself, or those of a union
+        nested = next((hint for hint in kinds if isinstance(hint, type) and is_dataclass(hint)), None)
+        if nested and not (value is None and hints[name] is not nested):
+            values[name] = made(nested, named(value, f"{group}{name}: "), f"{group}{name}.")
+    return kind(**values)
+
+
+def named(value: Any, where: str = "") -> Mapping[str, Any]:
+    """Raise a UsageError where something else is in the place of fields by name."""
+    if not isinstance(value, Mapping):
+        found = "nothing" if value is None else f"a value of type {type(value).__name__}"
+        raise UsageError(f"{where}expected fields (name: value), got {found}.")
+    return value
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return found
+
+
+LARGEST = 2**20  # bytes of a file
+DEEPEST = 20  # levels of its fields
+
+
+def read_yaml(path: Path, what: str) -> Any:
+    """The contents of a YAML file.
+
+    Aliases (``*a``) are refused: nested ones expand exponentially ("billion laughs").
+
+    Raises:
+        UsageError: if the file is missing or is not valid YAML.
+    """
+    if not path.exists():
+        raise UsageError(f"There is no file {path}; name {what}, a YAML file.")
+    if not path.is_file() or path.stat().st_size > LARGEST:
+        raise UsageError(f"{path} is not a regular file of at most {LARGEST // 2**20} MB; name {what}, a YAML file.")
+    try:
+        text, depth = path.read_text(encoding="utf-8-sig"), 0
+        for event in yaml.parse(text, yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent) or depth > DEEPEST:
+                raise UsageError(f"{path} contains an alias (*) or more than {DEEPEST} levels; write the fields out.")
+        root, plain = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
+    except (UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
+        raise UsageError(f"{path} is not {what} ({' '.join(str(error).split())}); fix it.") from error
+    if isinstance(root, yaml.MappingNode):
+        _refuse_doubles(path, root)
+    return plain
+
+
+def _refuse_doubles(path: Path, mapping: yaml.MappingNode) -> None:
+    names = [key.value for key, _ in mapping.value if isinstance(key, yaml.ScalarNode)]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{path} has the field {name!r} twice in one mapping; remove one.")
+    for _, value in mapping.value:
+        if isinstance(value, yaml.MappingNode):
+            _refuse_doubles(path, value)
