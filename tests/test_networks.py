@@ -120,3 +120,18 @@ def test_every_stage_of_the_smooth_decoder_upsamples_without_mirrored_frequencie
     assert [conv.out_channels for conv in convs] == [64, 32, 16, 3]
     assert (decoder.project.out_features, decoder.unflatten.unflattened_size) == (128 * 8 * 8, (128, 8, 8))
     assert sum(p.numel() for p in encoder.parameters()) + sum(p.numel() for p in decoder.parameters()) < 2.45e6
+
+
+@pytest.mark.parametrize(
+    ("upsample", "left"), [(nn.Upsample(scale_factor=2), 0.51), (nn.Upsample(scale_factor=2, mode="bilinear"), 0.13)]
+)
+def test_upsampling_leaves_little_of_mirrored_frequencies(upsample, left):
+    n, cycles = 40, 12
+    wave = torch.cos(2 * torch.pi * cycles / n * torch.arange(n)).expand(1, 1, n, n)
+
+    def mirrored(enlarged):
+        spectrum = torch.fft.rfft(enlarged[0, 0, n] * torch.hann_window(2 * n)).abs()
+        return float(spectrum[n - cycles] / spectrum[cycles])
+
+    assert mirrored(upsample(wave)) == pytest.approx(left, abs=0.01)
+    assert mirrored(Upsample(n)(wave)) == pytest.approx(0.013, abs=0.002)

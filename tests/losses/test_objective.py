@@ -163,3 +163,13 @@ def test_own_terms_that_train_nothing_or_have_no_name_are_sentences(name, term, 
         Objective(0.1, 0.5, terms={name: (term, 1.0)}).terms(x_hat, x, *posterior)
     with pytest.raises(UserError, match=r"expected \(function, weight\) for 'edges', got .*nan"):
         Objective(0.1, 0.5, terms={"edges": (edges, float("nan"))})
+
+
+def test_beta_eff_says_what_the_optimum_is(x, x_hat, posterior):
+    """Minimising the objective is minimising 1/2 SSE + beta_eff KL: the two differ by one constant factor."""
+    objective = Objective(alpha=0.3, beta=0.7, pixel_weight=0.2, scales={"pixel": 0.05})
+    totals = objective.total(objective.terms(x_hat, x, *posterior))
+    sse = (x_hat - x).square().sum(dim=(1, 2, 3))
+    currency = sse / 2 + beta_eff(objective, x[0].numel()) * kl_divergence(*posterior)
+    ratio = totals / currency
+    torch.testing.assert_close(ratio, ratio[:1].expand(4))

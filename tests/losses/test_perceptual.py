@@ -135,3 +135,20 @@ def test_weights_lost_on_the_meta_device_are_a_sentence(x):
     for _ in range(2):
         with pytest.raises(UserError, match=r"has lost its weights: to_empty was called .* build VGGFeatures after"):
             loss(x, x)
+
+
+def test_gradient_equals_finite_differences():
+    loss = PerceptualLoss(VGGFeatures("vgg11", ["conv1_1", "conv2_1"], "random")).double()
+    x, x_hat = torch.rand(2, 3, 4, 4).double(), torch.rand(2, 3, 4, 4).double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda image: loss(image, x), x_hat)
+
+
+def test_compiled_and_mapped_losses_have_no_check_that_breaks_them(features, x, x_hat):
+    torch._dynamo.reset()
+    loss = PerceptualLoss(features)
+    compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)
+    values = compiled(x_hat, x)
+    mapped = torch.func.vmap(lambda a, b: loss(a[None], b[None])[0])(x_hat, x)
+    assert not getattr(loss, "range_checked", False)
+    for found in (mapped, loss(x_hat, x), compiled(x_hat, x)):
+        torch.testing.assert_close(found, values, rtol=1e-4, atol=1e-6)
