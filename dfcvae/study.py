@@ -13,6 +13,8 @@ from dfcvae.config import DataConfig, Experiment, flat, merged
 from dfcvae.errors import UserError, nearest
 from dfcvae.losses.presets import PRESETS, check_name
 from dfcvae.parsing import read_yaml
+from dfcvae.report.models import Model
+from dfcvae.report.observers import JudgeFiles, Observers
 from dfcvae.vgg import resolve_layers
 from dfcvae.weights import NAMED
 
@@ -28,11 +30,15 @@ IN_DOMAIN = "in-domain"
 
 @dataclass(frozen=True)
 class Study:
-    """Experiments that differ in what is studied and in nothing else."""
+    """Experiments that differ in what is studied and in nothing else, their folder, and who looks at their models."""
 
     name: str
     variants: dict[str, Experiment]  # the first is what the others are compared with
     seeds: int  # trainings of each variant, with the seeds 0, 1, ...
+    out: Path = Path()  # folder of everything
+    judge: JudgeFiles = ()  # see `Observers.load`; without one an attribute network is trained, if faces have any
+    fid: str | None = None
+    lpips: bool = False
 
     @property
     def data(self) -> DataConfig:
@@ -49,6 +55,18 @@ class Study:
             for seed in range(self.seeds)
             for name, experiment in self.variants.items()
         }
+
+    def run(self, name: str) -> Path:
+        """The folder of a run."""
+        return self.out / "runs" / name
+
+    def model(self, name: str) -> Model:
+        """A run's model after the last step, not that of the best epoch, which every loss would choose for itself."""
+        return Model.load(self.run(name) / "checkpoints" / "last.ckpt")
+
+    def observers(self) -> Observers:
+        """Those who look; a UserError if one cannot be loaded."""
+        return Observers.load(self.judge, self.fid, self.lpips)
 
 
 def read_study(path: str | Path, overrides: Sequence[str] = (), seeds: int | None = None) -> Study:

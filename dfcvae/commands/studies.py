@@ -1,6 +1,7 @@
 """Commands that train or compare several models."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -62,12 +63,12 @@ def paper(
         judge: default: an attribute network is trained here.
         out: folder of everything; resumes where it was.
     """
-    from dfcvae.ablate import Place, ablate
+    from dfcvae.ablate import ablate
     from dfcvae.paper import paper_report, paper_study
 
     study = paper_study(DataConfig(source, size, train_images=train_images), epochs, seeds, features, full)
-    place = Place(out, tuple(judge) or None, fid, lpips)
-    print(f"Report: {ablate(study, place, report=paper_report)}")
+    study = replace(study, out=out, judge=judge, fid=fid, lpips=lpips)
+    print(f"Report: {ablate(study, report=paper_report)}")
 
 
 def ablate(
@@ -101,33 +102,29 @@ def ablate(
     """
     import sys
 
-    from dfcvae.ablate import Place, do_run, prepare
     from dfcvae.ablate import ablate as run_study
+    from dfcvae.ablate import do_run, prepare, study_report
     from dfcvae.study import read_study, slurm_script, wandb_sweep
-    from dfcvae.study_report import study_report
 
     changes = [_from_anywhere(change) for change in set]
     found = read_study(study, changes, seeds)
     out = (out or Path("studies") / found.name).resolve()  # workers may start elsewhere
-    judges = tuple(file.resolve() for file in judge)
-    place = Place(out, judges or None, _absolute(fid) if fid else None, lpips)
-    runs = list(found.runs())
+    judges, fid = [file.resolve() for file in judge], _absolute(fid) if fid else None
+    found, runs = replace(found, out=out, judge=judges, fid=fid, lpips=lpips), list(found.runs())
     if print:
         command = ["ablate", str(study.resolve()), "--out", str(out), "--seeds", str(found.seeds)]
         command += ["--set", *changes] if changes else []
         command += [word for file in judges for word in ("--judge", str(file))]
-        command += ["--fid", place.fid] if place.fid else []
-        command += ["--lpips"] if place.lpips else []
+        command += [*(["--fid", fid] if fid else []), *["--lpips"] * lpips]
         sys.stdout.write({"slurm": slurm_script, "sweep": wandb_sweep}[print](command, runs))
     elif only:
         if only not in runs:
             raise UserError(f"There is no run {only!r}{nearest(only, runs)} in {found.name}.")
-        do_run(*prepare(found, place, progress=False), only)
-        sys.stdout.write(f"Run: {place.run(only)}\n")
-    elif report:
-        sys.stdout.write(f"Report: {study_report(*prepare(found, place), {})}\n")
+        do_run(prepare(found, progress=False), only)
+        sys.stdout.write(f"Run: {found.run(only)}\n")
     else:
-        sys.stdout.write(f"Report: {run_study(found, place, report=study_report, workers=workers, ray=ray)}\n")
+        written = study_report(prepare(found), {}) if report else run_study(found, workers=workers, ray=ray)
+        sys.stdout.write(f"Report: {written}\n")
 
 
 def _from_anywhere(change: str) -> str:

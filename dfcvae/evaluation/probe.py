@@ -1,6 +1,6 @@
 """Linear probes: how well a linear classifier reads attributes from latents, beside three controls and literature."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ CONTROL_SEED = 0  # of the weights of the untrained encoder
 ITERATIONS = 10_000  # at most; about ten are needed, and scikit-learn warns if these do not suffice
 PCA_IMAGES = 10_000  # training images that the components of the pixels are fitted to
 PCA_AT_ONCE = 200  # images, as their pixels in floating point are large
+KINDS = ("latents", "random encoder", "pixel PCA")  # of codes: the model's, and those of two controls
 MEASURES = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "auroc": "AUROC"}
 CELEBA_ATTRIBUTES = 40
 LIU = "Liu et al. 2015 (arXiv 1411.7766), mean as in the code of Hou et al."
@@ -79,9 +80,8 @@ def probe_model(model: Model, data: Any = None, *, progress: bool = False) -> Pr
             "--source that has attributes and both splits: CelebA, or 'synthetic'."
         )
     dimensions, scores = {}, {}
-    kinds = codes_by_kind(vae, train.images, test.images)
-    for kind, make in tqdm(kinds.items(), "probing", disable=not progress):
-        codes, held_out = make()
+    for kind in tqdm(KINDS, "probing", disable=not progress):
+        codes, held_out = codes_of(kind, vae, train.images, test.images)
         dimensions[kind] = codes.shape[1]
         scores[kind] = probe(codes, train.attributes, held_out, test.attributes, train.names, progress=progress)
     majority = majority_scores(train.attributes, test.attributes, train.names)
@@ -161,19 +161,14 @@ def one_valued(train_labels: Tensor, test_labels: Tensor, names: Sequence[str]) 
     return {name: f"one value only in {' and '.join(where)}" for name, where in found.items() if where}
 
 
-def codes_by_kind(vae: VAE, train: Tensor, test: Tensor) -> dict[str, Callable[[], tuple[Tensor, Tensor]]]:
-    """Functions that make the codes (N, D) and (M, D) of training and test images: of the model and two controls."""
+def codes_of(kind: str, vae: VAE, train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
+    """The codes (N, D) and (M, D) of training and test images: of the model, or of one of its two controls."""
+    if kind == "pixel PCA":
+        return pixel_components(train, test, vae.latent_dim)
     device = next(vae.parameters()).device
-
-    def means(model: VAE) -> tuple[Tensor, Tensor]:
-        with evaluating(model):
-            return encode_images(model.encode, train, device)[0], encode_images(model.encode, test, device)[0]
-
-    return {
-        "latents": lambda: means(vae),
-        "random encoder": lambda: means(untrained(vae).to(device)),
-        "pixel PCA": lambda: pixel_components(train, test, vae.latent_dim),
-    }
+    model = vae if kind == "latents" else untrained(vae).to(device)
+    with evaluating(model):
+        return encode_images(model.encode, train, device)[0], encode_images(model.encode, test, device)[0]
 
 
 def untrained(vae: VAE) -> VAE:

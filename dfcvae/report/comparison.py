@@ -65,7 +65,7 @@ def compare(
     out: str | Path,
     *,
     source: str | None = None,
-    judge: JudgeFiles = None,
+    judge: JudgeFiles = (),
     fid: str | None = None,
     lpips: bool = False,
     seed: int = 0,

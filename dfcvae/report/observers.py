@@ -33,7 +33,7 @@ BLIND = (
 CHECKED, CHECKED_PAIRS = 500, 50  # faces on which attribute networks, and pairs on which other judges, are checked
 GUESSING = 0.6  # mean AUROC of an attribute network, below which it is near chance (0.5)
 ALIKE = 0.98  # mean cosine of two different people, above which a judge hardly tells them apart
-JudgeFiles = Path | Sequence[Path] | None
+JudgeFiles = Path | Sequence[Path]
 """What ``--judge`` names: files of an attribute network and of descriptions (YAML) of other networks."""
 
 
@@ -80,7 +80,7 @@ class Observers:
         Raises:
             UserError: if a file is of the wrong kind, corrupted or cannot be downloaded, or two judges have one name.
         """
-        device, files = pick_device(), [judge] if isinstance(judge, Path) else list(judge or ())
+        device, files = pick_device(), [judge] if isinstance(judge, Path) else list(judge)
         described = [file for file in files if file.suffix.lower() in (".yaml", ".yml")]
         attribute = [file for file in files if file not in described]
         for file in attribute:

@@ -8,7 +8,7 @@ import torch
 import yaml
 from torchvision.models import squeezenet1_1
 
-from dfcvae.ablate import Place, ablate
+from dfcvae.ablate import ablate
 from dfcvae.build import build_perceptual
 from dfcvae.cli import main
 from dfcvae.config import DataConfig
@@ -21,8 +21,8 @@ DATA = DataConfig(size=32, train_images=96)
 STUDY = paper_study(DATA, 1, 2, "in-domain")
 
 
-def write(study, place):
-    return ablate(study, place, report=paper_report, workers=1, progress=False)
+def write(study, out, judge=()):
+    return ablate(replace(study, out=out, judge=judge), report=paper_report, workers=1, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def paper(tmp_path_factory):
         patch.setattr("dfcvae.ablate.FEATURES", network)
         patch.setattr("dfcvae.ablate.JUDGE", replace(network, arch="vgg11_bn", seed=1))
         out = tmp_path_factory.mktemp("paper")
-        write(STUDY, Place(out))
+        write(STUDY, out)
         yield out
 
 
@@ -105,7 +105,7 @@ def test_a_second_time_nothing_is_trained_or_measured(paper, monkeypatch):
     for name in ("ablate.train_features", "ablate.train", "paper.probe", "report.evaluated.measure"):
         monkeypatch.setattr(f"dfcvae.{name}", None)
     before = (paper / "report.md").read_text().split("## Protocol")[0]
-    write(STUDY, Place(paper))
+    write(STUDY, paper)
     assert (paper / "report.md").read_text().split("## Protocol")[0] == before
 
 
@@ -113,7 +113,7 @@ def test_a_second_time_nothing_is_trained_or_measured(paper, monkeypatch):
 def test_a_run_with_other_settings_is_refused(paper):
     other = paper_study(DATA, 1, 2, str(paper / "judge.safetensors"))
     with pytest.raises(UserError, match=r"cannot be resumed with another experiment: loss\.features.weights was"):
-        write(other, Place(paper))
+        write(other, paper)
 
 
 def test_the_command_line_hands_over_its_arguments(monkeypatch, tmp_path):
@@ -122,10 +122,10 @@ def test_the_command_line_hands_over_its_arguments(monkeypatch, tmp_path):
     words = ["--size=32", "--epochs=2", "--seeds=4", "--features=in-domain", "--train_images=9", f"--out={tmp_path}"]
     words += ["--full=imagenet"]
     assert main(["paper", "synthetic", *words]) == 0
-    ((study, place),) = asked
+    ((study,),) = asked
     assert type(study.data.size) is int  # no other kind can be read from a checkpoint
-    assert study == paper_study(DataConfig(size=32, train_images=9), 2, 4, "in-domain", "imagenet")
-    assert place == Place(tmp_path)
+    wanted = paper_study(DataConfig(size=32, train_images=9), 2, 4, "in-domain", "imagenet")
+    assert study == replace(wanted, out=tmp_path, judge=[])
 
 
 def test_no_seeds_are_a_mistake(tmp_path, capsys):
@@ -140,7 +140,7 @@ def test_a_judge_of_another_kind_takes_the_place_of_the_attribute_network(paper,
     about = {"name": "squeeze", "network": "squeezenet1_1", "weights": "squeezenet.pth", "layers": ["features.1"]}
     about |= {"size": 32, "channels": "RGB", "range": 1, "mean": [0.5] * 3, "std": [0.5] * 3}
     (tmp_path / "judge.yaml").write_text(yaml.safe_dump(about))
-    write(STUDY, Place(paper, (tmp_path / "judge.yaml",)))
+    write(STUDY, paper, (tmp_path / "judge.yaml",))
     text = (paper / "report.md").read_text()
     assert "| squeeze: cosine ↑ |" in text
     assert "| squeeze: cosine, strangers |" in text

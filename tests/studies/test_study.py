@@ -3,12 +3,12 @@
 import pytest
 import yaml
 
+from dfcvae.ablate import ranked, ranked_by
 from dfcvae.cli import main
 from dfcvae.config import flat
 from dfcvae.errors import UserError
 from dfcvae.losses.presets import PRESETS
 from dfcvae.study import read_study, slurm_script, wandb_sweep
-from dfcvae.study_report import ranked, ranked_by
 from dfcvae.vgg import resolve_layers
 from tests.test_experiments import FOLDER, STUDIES
 
