@@ -20,8 +20,7 @@ from dfcvae.feature_config import FeatureTraining
 from dfcvae.files import atomic_file, write_atomically
 from dfcvae.report.blocks import write_report
 from dfcvae.report.comparison import Results, comparison, measures
-from dfcvae.report.evaluated import Evaluated, evaluate_model
-from dfcvae.report.observers import Observers, judge_warnings
+from dfcvae.report.observers import Evaluated, Observers, evaluate_model
 from dfcvae.report.tables import in_order, title
 from dfcvae.run import read_cost
 from dfcvae.study import IN_DOMAIN, Study
@@ -38,8 +37,7 @@ Values = Mapping[str, list[dict[str, float]]]
 def prepare(study: Study, *, progress: bool = True) -> Study:
     """Train the networks that the study lacks, and name their files in it: ``in-domain`` features, and a judge.
 
-    Raises:
-        UserError: if a split is empty, or they cannot be trained.
+    A UserError if a split is empty, or they cannot be trained.
     """
     splits, file = load_faces(study.data, progress=progress), study.out / "features.safetensors"
     for split in ("train", "test"):
@@ -126,9 +124,7 @@ def collect(
 ) -> tuple[Study, dict[str, str], Results]:
     """Measure the finished runs of a study, write ``results.csv`` with all of them, and gather those to compare.
 
-    Returns:
-        The variants that can be compared, the unfinished runs with the reason, and the results, with the variants
-        under their ``titles``.
+    Returns the variants that can be compared, the unfinished runs with the reason, and the results by ``titles``.
     """
     failed = dict.fromkeys(unfinished(study), UNFINISHED) | dict(failed)
     study, seeds = comparable(study, failed)
@@ -143,9 +139,7 @@ def collect(
     names = {name: (titles or {}).get(name, name) for name in study.variants}
     models = {title: study.model(f"{name}-{seeds[0]}") for name, title in names.items()}
     evaluated = {title: [found[name, seed] for seed in seeds] for name, title in names.items()}
-    experiments = {name: model.experiment for name, model in models.items()}
-    warnings = judge_warnings(observers, experiments, splits["test"])
-    return study, failed, Results(study.data, splits, models, evaluated, warnings, seeds)
+    return study, failed, Results(study.data, splits, models, evaluated, observers, seeds)
 
 
 def write_results(measures: Mapping[tuple[str, int], Mapping[str, float]], file: Path) -> None:
@@ -160,10 +154,7 @@ def write_results(measures: Mapping[tuple[str, int], Mapping[str, float]], file:
 def study_report(study: Study, failed: Mapping[str, str]) -> Path:
     """Write ``report.html``, whose path is returned, ``report.md``, ``metrics.json``, ``results.csv`` and the figures.
 
-    ``failed`` has errors of runs, by name.
-
-    Raises:
-        UserError: if fewer than two variants have a seed in common.
+    ``failed`` has errors of runs, by name. A UserError if fewer than two variants have a seed in common.
     """
     study, failed, results = collect(study, failed)
     values = {name: [found.measured.values() for found in of] for name, of in results.evaluated.items()}
@@ -223,10 +214,8 @@ def ablate(
     """Do the unfinished runs of a study and write its report, whose HTML file is returned.
 
     Those that failed are named in the report, and resume when the study is started again. ``report`` is given the
-    study and their errors by name; for the further arguments see `dfcvae.executor.run_all`.
-
-    Raises:
-        UserError: if networks cannot be trained or loaded, there is no cluster, or no two variants can be compared.
+    study and their errors by name; for the further arguments see `dfcvae.executor.run_all`. A UserError if networks
+    cannot be trained or loaded, there is no cluster, or no two variants can be compared.
     """
     study = replace(study, out=study.out.resolve())  # runs remember where their feature network lies
     study.out.mkdir(parents=True, exist_ok=True)

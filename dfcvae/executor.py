@@ -32,15 +32,10 @@ Ended = tuple[str, str]  # name and error, empty if it is finished
 def run_all(
     job: Job, names: Sequence[str], out: Path, *, workers: int | None = None, ray: str | None = None, progress: bool
 ) -> dict[str, str]:
-    """Do a job for every name, which may fail alone; errors of those that failed, by name.
+    """Do a job for every name, which may fail alone by an exception; errors of those that failed, by name.
 
-    Args:
-        job: raises an exception if it fails.
-        names: of the jobs, in order.
-        out: folder of the logs, ``logs/NAME.log``.
-        workers: processes at a time on this machine (default: one for each GPU, or for two processors).
-        ray: address of a Ray cluster that does them instead.
-        progress: print a line for each job that ends.
+    As many ``workers`` at a time on this machine (default: one for each GPU, or for two processors), or by the Ray
+    cluster with this address. Logs are in ``out/logs/NAME.log``; ``progress`` prints a line for each job that ends.
 
     Raises:
         UserError: if there is no Ray cluster, or a worker process of this machine was killed.
@@ -124,10 +119,7 @@ def on_ray(job: Job, names: Sequence[str], out: Path, address: str) -> Iterator[
     """Do jobs as tasks of a Ray cluster, whose machines share the file system; yield each when it ends.
 
     Ray itself, not joblib's backend for it: a task whose worker dies starts again elsewhere. ``address`` is ``"auto"``,
-    ``"HOST:PORT"``, or ``"local"`` to start a cluster on this machine.
-
-    Raises:
-        UserError: if Ray is not installed, or there is no cluster.
+    ``"HOST:PORT"``, or ``"local"`` to start a cluster on this machine. A UserError if Ray or the cluster is missing.
     """
     try:
         import ray

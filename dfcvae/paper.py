@@ -10,18 +10,8 @@ from typing import Any, TypeVar
 from dfcvae.ablate import about, collect, numbers
 from dfcvae.config import DataConfig, Experiment, FeatureConfig, LossConfig, ModelConfig, TrainingConfig
 from dfcvae.data import source_name
-from dfcvae.evaluation.differences import over_seeds
-from dfcvae.evaluation.probe import (
-    AT_MOST,
-    CELEBA_ATTRIBUTES,
-    OTHER_DATA,
-    PUBLISHED,
-    Scores,
-    codes_of,
-    majority_scores,
-    mean_scores,
-    probe,
-)
+from dfcvae.evaluation import probe
+from dfcvae.evaluation.measures import over_seeds
 from dfcvae.files import write_atomically
 from dfcvae.fitted import fit_vectors, posteriors
 from dfcvae.report.blocks import Block, write_report
@@ -36,12 +26,10 @@ from dfcvae.vae import VAE, digest
 # has one.
 LOSSES = {
     "plain": LossConfig(1e-3),
-    "vae-123": LossConfig(
-        1e-3, pixel_weight=0, features=FeatureConfig("vae-123", layer_weights=1 / 3, reduction="mean")
-    ),
-    "vae-345": LossConfig(
-        1e-3, pixel_weight=0, features=FeatureConfig("vae-345", layer_weights=1 / 3, reduction="mean")
-    ),
+    **{
+        name: LossConfig(1e-3, pixel_weight=0, features=FeatureConfig(name, layer_weights=1 / 3, reduction="mean"))
+        for name in ("vae-123", "vae-345")
+    },
     "dfc": LossConfig(1e-3, pixel_weight=0.5, features=FeatureConfig("dfc", layer_weights=0.125)),
 }
 FULL = "vae-123-full"
@@ -112,28 +100,27 @@ def _attributes(study: Study, results: Results) -> list[Block]:
         text,
         Table(["codes", "classifier", *SCORES.values()], rows),
     ]
-    if len(splits["train"].names) == CELEBA_ATTRIBUTES:
-        published = [[name, f"{value:.4f}", source] for name, (value, source) in PUBLISHED.items()]
-        blocks += [f"Published. {OTHER_DATA}", Table(["", "accuracy", "source"], published)]
+    if len(splits["train"].names) == probe.CELEBA_ATTRIBUTES:
+        blocks += [f"Published. {probe.OTHER_DATA}", probe.published_table()]
     return blocks
 
 
-def _probed(study: Study, results: Results) -> dict[str, list[dict[str, Scores]]]:
+def _probed(study: Study, results: Results) -> dict[str, list[dict[str, probe.Scores]]]:
     """Mean scores of linear probes by classifier: of the controls, and of every training of every model."""
     train, test = results.splits["train"], results.splits["test"]
-    train = train.subset(min(len(train), AT_MOST))
+    train = train.subset(min(len(train), probe.AT_MOST))
     faces = [source_name(results.data), len(train), len(test), train.fingerprint]
 
-    def scores(vae: VAE, kind: str) -> dict[str, Scores]:
-        def probed() -> dict[str, Scores]:
-            codes, held_out = codes_of(kind, vae, train.images, test.images)
-            by_attribute = probe(codes, train.attributes, held_out, test.attributes, train.names)
-            return {classifier: mean_scores(own) for classifier, own in by_attribute.items()}
+    def scores(vae: VAE, kind: str) -> dict[str, probe.Scores]:
+        def probed() -> dict[str, probe.Scores]:
+            codes, held_out = probe.codes_of(kind, vae, train.images, test.images)
+            by_attribute = probe.probe(codes, train.attributes, held_out, test.attributes, train.names)
+            return {classifier: probe.mean_scores(own) for classifier, own in by_attribute.items()}
 
         return cached(study.out / "probed", [faces, kind, digest(vae) if kind == "latents" else vae.config], probed)
 
-    majority = mean_scores(majority_scores(train.attributes, test.attributes, train.names))
-    found: dict[str, list[dict[str, Scores]]] = {"majority class": [{"none": majority}]}
+    majority = probe.mean_scores(probe.majority_scores(train.attributes, test.attributes, train.names))
+    found: dict[str, list[dict[str, probe.Scores]]] = {"majority class": [{"none": majority}]}
     any_vae = next(iter(results.models.values())).vae
     found |= {kind: [scores(any_vae, kind)] for kind in ("random encoder", "pixel PCA")}
     for variant, name in zip(study.variants, results.models, strict=True):

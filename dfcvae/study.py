@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -74,10 +74,8 @@ def read_study(path: str | Path, overrides: Sequence[str] = (), seeds: int | Non
 
     ``base`` is an experiment, relative to the folder of the file, and ``set`` what to change in it. A variation is a
     mapping of dotted fields to values, ``loss.features: null`` or ``loss.features.layers: [14]``; an empty one is the
-    base itself. ``overrides`` are changes of the base, ``["data.source=celeba"]``; ``seeds`` replaces the file's.
-
-    Raises:
-        UserError: if the file is not a study, a field or value is wrong, or a variation changes the budget.
+    base itself. ``overrides`` are changes of the base, ``["data.source=celeba"]``; ``seeds`` replaces the file's. A
+    UserError if the file is not a study, a field or value is wrong, or a variation changes the budget.
     """
     path = Path(path)
     plain = _read(path)
@@ -149,20 +147,16 @@ def _check_features(experiment: Experiment) -> None:
 
 def _check_budget(study: Study) -> None:
     base_name, base = next(iter(study.variants.items()))
-    wanted = _budget(base)
+    wanted = flat(base.as_dict())
     for name, experiment in study.variants.items():
         if experiment.training.devices > 1:
             raise UserError("training.devices: the runs of a study use one device each; raise --workers instead.")
-        for field, value in _budget(experiment).items():
-            if value != wanted[field]:
+        for field, value in flat(experiment.as_dict()).items():
+            if field.startswith(BUDGET) and value != wanted[field]:
                 raise UserError(
                     f"All variants of a study see the same images: {field} is {wanted[field]!r} in {base_name!r} and "
                     f"{value!r} in {name!r}. Change it for all with --set {field}=VALUE."
                 )
-
-
-def _budget(experiment: Experiment) -> Mapping[str, Any]:
-    return {field: value for field, value in flat(experiment.as_dict()).items() if field.startswith(BUDGET)}
 
 
 def slurm_script(command: Sequence[str], runs: Sequence[str]) -> str:

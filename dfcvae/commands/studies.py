@@ -1,17 +1,93 @@
-"""Commands that train or compare several models."""
+"""Commands that measure models: one with intervals and probes, several side by side, and those they train."""
 
+import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from dfcvae.commands.arguments import Data, Fid, Judges, Lpips, Size, Source
+from dfcvae.commands.arguments import Data, Fid, Judges, Lpips, Model, Size, Source
 from dfcvae.config import DataConfig
 from dfcvae.errors import UserError, nearest
-from dfcvae.ranges import Positive, Seed
+from dfcvae.ranges import MANY, Positive, Range, Seed
 
+Draws = Annotated[int, Range(2, MANY, "an integer of at least 2 (1 is the ELBO, which is measured anyway)")]
 PATHS = ("data.source", "loss.features.weights")
 WORDS = ("synthetic", "imagenet", "compact", "random", "in-domain", "download")  # no paths, even if such a file exists
+
+
+def evaluate(
+    model: Model,
+    *,
+    source: Source = None,
+    judge: Judges = (),
+    fid: Fid = None,
+    lpips: Lpips = False,
+    iwae: Draws | None = None,
+    seed: Seed = 0,
+    out: Path | None = None,
+) -> None:
+    """Measure a model on the test split, with intervals and the protocol of the measurement.
+
+    Args:
+        iwae: also the importance-weighted bound on ln p(x), with this number of decoded draws per image.
+        seed: of samples, draws and resampled images.
+        out: also write the measures as JSON.
+    """
+    from dfcvae.checkpoint import read_model
+    from dfcvae.data import data_of, filled, load_faces, tell_other_data
+    from dfcvae.evaluation.quality import lpips_skipped
+    from dfcvae.evaluation.samples import FEWEST, compared
+    from dfcvae.report import tables
+    from dfcvae.report.models import Model as Trained
+    from dfcvae.report.observers import Observers, as_text, evaluate_model, judge_warnings, this_machine
+
+    if out:  # a bad path shows before hours of work
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.is_dir():
+            raise UserError(f"{out} is a folder; name a file with --out.")
+    trained, observers, data = Trained.load(model), Observers.load(judge, fid, lpips), data_of(model, source)
+    splits = load_faces(data)
+    if source is None:
+        tell_other_data(read_model(model)[0], splits["test"])
+    for warning in judge_warnings(observers, {"this model": trained.experiment}, filled(splits, "test")):
+        print(warning, file=sys.stderr)
+    found = evaluate_model(trained, data, splits, observers, draws=iwae or 1, seed=seed)
+    print(tables.listing(found.measured, seed).text())
+    n, distances = compared(splits["val"], splits["test"]), tables.distances({"": [found.measured]})
+    for table in distances:
+        print(f"\nSets of {n:,} images against the test split\n{table.text()}")
+    if observers.spaces() and not distances:
+        print(f"\nSamples are not measured: {FEWEST} validation and test faces are needed, and there are {n}.")
+    print(f"\nProtocol\n{as_text(found.card | this_machine())}".rstrip())
+    if skipped := lpips_skipped(observers.lpips):
+        print(f"\n{skipped}")
+    if out:
+        numbers = found.as_json(seed)
+        numbers["protocol"] |= this_machine()
+        out.write_text(json.dumps(numbers, indent=2) + "\n")
+
+
+def probe(model: Model, *, source: Source = None, out: Path | None = None) -> None:
+    """Measure what linear classifiers read of attributes in the latents, beside controls.
+
+    Args:
+        out: also write all scores as JSON.
+    """
+    from dfcvae.commands.faces import load_vae
+    from dfcvae.data import data_of, load_faces, source_name
+    from dfcvae.evaluation.probe import probe_model, probe_record, probe_table
+    from dfcvae.vae import digest
+
+    vae = load_vae(model)
+    data = data_of(model, source, held_out=False)
+    result = probe_model(vae, load_faces(data), progress=True)
+    print(probe_table(result))
+    if out:
+        about = {"model": digest(vae), "source": source_name(data), "size": data.size, "crop": data.crop}
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(about | probe_record(result), indent=2) + "\n")
 
 
 def compare(
@@ -100,13 +176,12 @@ def ablate(
         report: train nothing: report on what is finished.
         print: print a SLURM job array, or a sweep of Weights & Biases, that does the runs.
     """
-    import sys
-
     from dfcvae.ablate import ablate as run_study
     from dfcvae.ablate import do_run, prepare, study_report
     from dfcvae.study import read_study, slurm_script, wandb_sweep
 
-    changes = [_from_anywhere(change) for change in set]
+    pairs = [change.partition("=") for change in set]
+    changes = [field + sign + (_absolute(value) if field in PATHS else value) for field, sign, value in pairs]
     found = read_study(study, changes, seeds)
     out = (out or Path("studies") / found.name).resolve()  # workers may start elsewhere
     judges, fid = [file.resolve() for file in judge], _absolute(fid) if fid else None
@@ -127,12 +202,7 @@ def ablate(
         sys.stdout.write(f"Report: {written}\n")
 
 
-def _from_anywhere(change: str) -> str:
-    """``FIELD=VALUE`` with an absolute path where VALUE names a file or folder."""
-    field, _, value = change.partition("=")
-    return f"{field}={_absolute(value)}" if field in PATHS else change
-
-
 def _absolute(path: str) -> str:
+    """A path that holds in any folder, where it names a file or a folder."""
     there = Path(path).expanduser()
     return str(there.resolve()) if path not in WORDS and there.exists() else path

@@ -36,7 +36,6 @@ PUBLISHED = {  # mean accuracy over CelebA's 40 attributes, and where it is from
     "majority class": (0.8058, "counted in the first 20,000 images"),
     "PANDA-w": (0.7985, LIU),
 }
-PUBLISHED_TITLE = "published mean over CelebA's 40 attributes"
 OTHER_DATA = "Measured on all 202,599 images of CelebA, cropped and split by their authors: other data than above."
 
 Scores = dict[str, float]
@@ -83,19 +82,13 @@ def probe_model(model: Model, data: Any = None, *, progress: bool = False) -> Pr
     for kind in tqdm(KINDS, "probing", disable=not progress):
         codes, held_out = codes_of(kind, vae, train.images, test.images)
         dimensions[kind] = codes.shape[1]
-        scores[kind] = probe(codes, train.attributes, held_out, test.attributes, train.names, progress=progress)
+        scores[kind] = probe(codes, train.attributes, held_out, test.attributes, train.names)
     majority = majority_scores(train.attributes, test.attributes, train.names)
     return Probe(len(train), len(test), dimensions, majority, scores, left_out)
 
 
 def probe(
-    train_codes: Tensor,
-    train_labels: Tensor,
-    test_codes: Tensor,
-    test_labels: Tensor,
-    names: Sequence[str],
-    *,
-    progress: bool = False,
+    train_codes: Tensor, train_labels: Tensor, test_codes: Tensor, test_labels: Tensor, names: Sequence[str]
 ) -> dict[str, dict[str, Scores]]:
     """Scores of linear classifiers of codes (N, D) for bool labels (N, A), by classifier and attribute.
 
@@ -118,9 +111,7 @@ def probe(
     }
     scores: dict[str, dict[str, Scores]] = {classifier: {} for classifier in classifiers}
     left_out = one_valued(train_labels, test_labels, names)
-    for i, name in enumerate(tqdm(names, "attributes", leave=False, disable=not progress)):
-        if name in left_out:
-            continue
+    for i, name in ((i, name) for i, name in enumerate(names) if name not in left_out):
         for classifier, model in classifiers.items():
             decision = model.fit(x, train_labels[:, i].numpy()).decision_function(held_out)
             truth = test_labels[:, i].numpy()
@@ -213,9 +204,14 @@ def probe_table(result: Probe) -> str:
         _by_attribute(result).text() + "".join(f"\nSkipped: {name}, {why}." for name, why in result.left_out.items()),
     ]
     if _celeba(result):
-        rows = [[name, f"{value:.4f}", source] for name, (value, source) in PUBLISHED.items()]
-        parts += [f"{OTHER_DATA}\n{Table([PUBLISHED_TITLE, 'accuracy', 'source'], rows).text()}"]
+        parts += [f"{OTHER_DATA}\n{published_table().text()}"]
     return "\n\n".join(parts)
+
+
+def published_table() -> Table:
+    """Published accuracies; see `OTHER_DATA`."""
+    rows = [[name, f"{value:.4f}", source] for name, (value, source) in PUBLISHED.items()]
+    return Table(["published mean over CelebA's 40 attributes", "accuracy", "source"], rows)
 
 
 def probe_record(result: Probe) -> dict[str, Any]:

@@ -16,17 +16,7 @@ from statistics import fmean
 import pytest
 import torch
 
-from dfcvae.ablate import (
-    JUDGE,
-    ablate,
-    comparable,
-    do_run,
-    prepare,
-    study_report,
-    train_once,
-    trained_network,
-    unfinished,
-)
+from dfcvae.ablate import ablate, comparable, do_run, prepare, study_report, train_once, unfinished
 from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.data import load_faces
 from dfcvae.errors import UserError
@@ -92,7 +82,7 @@ def finished(desk):
 
 
 @pytest.mark.slow
-def test_everything_is_there(finished):
+def test_everything_is_there_and_the_table_is_that_of_the_runs(finished):
     assert [f"{row['variant']}-{row['seed']}" for row in rows(finished)] == NAMES
     text = (finished / "report.md").read_text()
     for heading in ("Ranking", "Measures", "Differences from one", "Reconstructions", "Cost"):
@@ -100,11 +90,6 @@ def test_everything_is_there(finished):
     assert (finished / "report.html").read_text().count("<img") == 4
     assert {read_cost(finished / "runs" / name)["images"] for name in NAMES} == {16}  # equal budget
     assert json.loads((finished / "metrics.json").read_text()).keys() == set(NAMES)
-
-
-@pytest.mark.slow
-def test_the_table_is_that_of_the_runs(finished):
-    text = (finished / "report.md").read_text()
     agreement = {row["variant"]: [] for row in rows(finished)}
     for row in rows(finished):
         agreement[row["variant"]].append(float(row["attribute_agreement"]))
@@ -175,15 +160,6 @@ def test_nothing_to_compare_is_a_sentence(desk, tmp_path, monkeypatch, error, to
     monkeypatch.setattr("dfcvae.executor.here", lambda job, names, *_: ((name, error) for name in names))
     with pytest.raises(UserError, match=f"No two variants of study have a seed in common.* Failed: {told}"):
         ablate(study_in(desk, tmp_path), progress=False)
-
-
-def test_a_network_is_trained_once(desk, tmp_path, monkeypatch):
-    splits = load_faces(read_study(desk / "study.yaml").data, progress=False)
-    network, calls = AttributeNetwork("vgg11_bn", 1 / 16, splits["train"].names), []
-    monkeypatch.setattr("dfcvae.ablate.train_features", lambda *_, **__: calls.append(1) or network)
-    for _ in range(2):
-        trained_network(JUDGE, splits, tmp_path / "judge.safetensors", progress=False)
-    assert calls == [1]
 
 
 def begun(desk, out, log):
