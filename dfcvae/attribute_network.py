@@ -17,18 +17,16 @@ from dfcvae.device import check_accelerator, keep_freed_memory, pick_device, pic
 from dfcvae.errors import UserError
 from dfcvae.images import normalize_imagenet, to_float, to_rgb
 from dfcvae.seeding import Stream, seeded_generator
+from dfcvae.table import Table
 from dfcvae.vgg import vgg_layers
 
 SMALLEST = 32  # pixels of a side: 1 after five poolings
 
 
 class AttributeNetwork(nn.Module):
-    """A VGG trunk, global average pooling and a linear head: images in [0, 1] to one logit per attribute.
+    """The trunk of a torchvision VGG, global average pooling and a linear head: images in [0, 1] to attribute logits.
 
-    Args:
-        arch: a torchvision VGG.
-        width: factor of every channel count.
-        names: names of the attributes.
+    ``width`` is a factor of every channel count; ``names`` are those of the attributes.
     """
 
     def __init__(self, arch: str, width: float, names: tuple[str, ...]):
@@ -38,7 +36,8 @@ class AttributeNetwork(nn.Module):
         for module in self.features:
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        self.classifier = nn.Linear(_channels(self.features), len(names))
+                channels = module.out_channels
+        self.classifier = nn.Linear(channels, len(names))
 
     def embed(self, x: Tensor) -> Tensor:
         """Features (N, F) of images in [0, 1], from which the head predicts the attributes."""
@@ -55,11 +54,7 @@ class AttributeNetwork(nn.Module):
 
     @classmethod
     def load(cls, path: str | Path) -> "AttributeNetwork":
-        """The network, in eval mode, that `dfcvae features train` wrote.
-
-        Raises:
-            UserError: if the file is corrupted or not an attribute network.
-        """
+        """The network, in eval mode, that `dfcvae features train` wrote; a UserError for any other file."""
         try:
             state, about = read_tensors(path)
             width, names = float(about["width"]), tuple(map(str, json.loads(about["attributes"])))
@@ -82,20 +77,11 @@ class AttributeNetwork(nn.Module):
         return torch.cat([self(to_float(batch.images.to(device))).cpu() for batch in Batches(faces, batch_size)])
 
 
-def _channels(layers: nn.Sequential) -> int:
-    return [layer.out_channels for layer in layers if isinstance(layer, nn.Conv2d)][-1]
-
-
 def train_features(config: FeatureTraining, data: Splits | Faces, *, progress: bool = True) -> AttributeNetwork:
     """Train an attribute network: binary cross entropy over all attributes, AdamW, one-cycle schedule.
 
-    Args:
-        config: how to train it.
-        data: faces with attributes, your own ones from `dfcvae.faces`, or splits, of which ``train`` is used.
-        progress: show a progress bar.
-
-    Raises:
-        UserError: if the faces have no attributes, or are too small for a VGG.
+    Of faces with attributes, your own ones from `dfcvae.faces`, or splits, of which ``train`` is used; a UserError if
+    they have no attributes, or are too small for a VGG.
     """
     train = data if isinstance(data, Faces) else data["train"]
     if not train.names:
@@ -159,8 +145,5 @@ def attribute_scores(logits: Tensor, attributes: Tensor, names: tuple[str, ...])
 
 def scores_table(scores: dict[str, dict[str, float]]) -> str:
     """The scores as a text table in percent."""
-    lines = [f"{'attribute':<22}" + "".join(f"{column:>10}" for column in scores["mean"])]
-    lines += [
-        f"{name:<22}" + "".join(f"{100 * value:>10.1f}" for value in row.values()) for name, row in scores.items()
-    ]
-    return "\n".join(lines)
+    rows = [[name, *(f"{100 * value:.1f}" for value in row.values())] for name, row in scores.items()]
+    return Table(["attribute", *scores["mean"]], rows).text()

@@ -46,16 +46,10 @@ class DemoSettings:
 def run_demo(out: str | Path, *, seed: int = 0, settings: DemoSettings | None = None, progress: bool = True) -> Path:
     """Train a plain VAE and a DFC-VAE for the same number of steps, and compare them (`dfcvae.report.comparison`).
 
-    Args:
-        out: folder for the report, whose path is returned, the judge and the two run folders; empty or missing, or that
-            of an interrupted demo, which continues.
-        seed: of all training runs and samples.
-        settings: how much to train.
-        progress: print each step and show progress bars.
+    The folder ``out`` gets the report, whose path is returned, the judge and the two run folders. It is empty or
+    missing, or that of an interrupted demo, which continues. The seed is that of all training runs and samples.
 
-    Raises:
-        UserError: if ``out`` holds anything else, the size or number of channels is not supported, or a shipped model
-            is corrupted.
+    A UserError if ``out`` holds anything else, the size is not supported, or a shipped model is corrupted.
     """
     out, settings = Path(out), settings or DemoSettings()
     file = out / "judge.safetensors"

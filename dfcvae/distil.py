@@ -4,7 +4,7 @@ A loss acts through its gradient, so the student learns more than its teacher's 
 its feature distance with respect to the image is aligned with the teacher's.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from dfcvae.config import Distillation
 from dfcvae.data import Faces
 from dfcvae.data.batches import take
 from dfcvae.device import keep_freed_memory, pick_precision
-from dfcvae.disturbances import DISTURBANCES, Disturbance, disturb
+from dfcvae.disturbances import DISTURBANCES, disturb
 from dfcvae.errors import UserError
 from dfcvae.images import normalize_imagenet, to_float, to_rgb
 from dfcvae.seeding import Stream, seeded_generator
@@ -38,15 +38,10 @@ FLOOR = 1e-3  # added to a distance, as a fraction of the mean: some disturbance
 
 
 class Student(nn.Module):
-    """A VGG up to some layer, as a trainable module; saved in half precision.
+    """A torchvision VGG up to its layer ``last``, as a trainable module; saved in half precision.
 
-    Args:
-        arch: a torchvision VGG.
-        width: factor of every channel count.
-        last: its deepest layer, by index or name.
-
-    Attributes:
-        average: whether average pooling replaces max pooling.
+    ``width`` is a factor of every channel count; the attribute ``average`` is whether average pooling replaces max
+    pooling.
     """
 
     def __init__(self, arch: str, width: float, last: int | str):
@@ -118,19 +113,11 @@ def distil(
     full faces with attributes, a linear head also predicts these from the last layer (binary cross entropy).
 
     Args:
-        config: the student and its training.
+        config: the student and its training; a UserError for a missing layer or pooling.
         teachers: one or more for each pooling (``"max"``, ``"average"``); if several provide a tap, the first is used.
-        faces: uint8, at least as large as the largest of ``config.sizes``.
-        reconstruct: maps images in [0, 1], on the CPU, to a VAE's reconstructions, which are then used as
-            disturbed faces too.
-        device: where the student is trained; the teachers must be there too.
-        progress: show a progress bar.
-
-    Returns:
-        The student, in eval mode, on the device.
-
-    Raises:
-        UserError: for a missing layer or pooling, or faces that are too small.
+        faces: uint8, at least as large as the largest of ``config.sizes``, or a UserError.
+        reconstruct: maps images in [0, 1], on the CPU, to a VAE's reconstructions: disturbed faces too.
+        device: where the teachers are and the student is trained, which is returned in eval mode.
     """
     side = faces.images.shape[-1]
     if not 32 <= min(config.sizes) <= max(config.sizes) <= side:
@@ -141,9 +128,9 @@ def distil(
     student = Student(config.arch, config.width, config.last).to(device)
     if config.initial:
         student.start_from(config.initial)
-    kinds = dict(DISTURBANCES)
+    kinds = list(DISTURBANCES.values())
     if reconstruct is not None:
-        kinds["reconstruction"] = lambda x, strength, generator: x + strength.view(-1, 1, 1, 1) * (reconstruct(x) - x)
+        kinds.append(lambda x, strength, generator: x + strength.view(-1, 1, 1, 1) * (reconstruct(x) - x))
     poolings = ["max", "average"] if config.pooling == "both" else [config.pooling]
     maps, head = _throw_away(config, student, _combined_teacher(teachers, poolings[0]), faces)
     gradients = config.gradients or list(maps)
@@ -157,7 +144,9 @@ def distil(
     for step in bar:
         generator = seeded_generator(config.seed, Stream.ORDER, step)
         x, attributes = _draw(config, faces, step, generator)
-        y = torch.cat([disturb(part, kind, generator) for part, kind in _split_by_kind(x, kinds, generator)])
+        order = torch.randperm(len(kinds), generator=generator).tolist()  # a part of the batch for each
+        parts = zip(x.tensor_split(len(kinds)), order, strict=True)
+        y = torch.cat([disturb(part, kinds[kind], generator) for part, kind in parts])
         pooling = poolings[step % len(poolings)]
         from_scratch = config.initial is None and step < config.steps // SCRATCH
         student.average = pooling == "average"
@@ -223,11 +212,8 @@ def _log(distance: Tensor) -> Tensor:
 
 
 def _combined_teacher(teachers: Mapping[str, Sequence[Teacher]], pooling: str) -> Teacher:
-    """The teachers of a pooling, combined into one."""
     if not teachers.get(pooling):
         raise UserError(f"Distillation with {pooling} pooling needs a teacher with that pooling, and none is given.")
-    if len(teachers[pooling]) == 1:
-        return teachers[pooling][0]
     return lambda x: {name: value for teach in reversed(teachers[pooling]) for name, value in teach(x).items()}
 
 
@@ -277,15 +263,6 @@ def _draw(config: Distillation, faces: Faces, step: int, generator: torch.Genera
     down, right = torch.randint(size - side + 1, (2,), generator=generator).tolist()
     uncropped = size == side and bool(faces.names) and config.attribute_weight > 0
     return x[..., down : down + side, right : right + side], take(faces.attributes, rows) if uncropped else None
-
-
-def _split_by_kind(
-    x: Tensor, kinds: Mapping[str, Disturbance], generator: torch.Generator
-) -> Iterator[tuple[Tensor, Disturbance]]:
-    """Split a batch into parts, each with a different kind of disturbance."""
-    order = torch.randperm(len(kinds), generator=generator).tolist()
-    parts = x.tensor_split(len(kinds))
-    return ((part, list(kinds.values())[kind]) for part, kind in zip(parts, order, strict=True))
 
 
 def _folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

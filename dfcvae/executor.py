@@ -7,13 +7,14 @@ import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext, redirect_stderr, redirect_stdout
+from contextlib import nullcontext, redirect_stderr, redirect_stdout, suppress
+from itertools import count
 from math import ceil
-from multiprocessing import current_process
 from pathlib import Path
 from textwrap import shorten
 
 import torch
+from filelock import FileLock, Timeout
 from joblib import Parallel, cpu_count, delayed, parallel_config
 
 from dfcvae.device import SHARED_BY
@@ -21,6 +22,7 @@ from dfcvae.errors import PreemptedError, UserError
 
 RAY_RETRIES = 5  # after the death of a worker process
 LOUDEST = 400  # characters of an error in a report
+HELD: list[FileLock] = []  # of this worker process, to its end
 
 Job = Callable[[str, bool], None]  # from the name, and whether to show progress; it can be pickled
 Ended = tuple[str, str]  # name and error, empty if it is finished
@@ -29,15 +31,10 @@ Ended = tuple[str, str]  # name and error, empty if it is finished
 def run_all(
     job: Job, names: Sequence[str], out: Path, *, workers: int | None = None, ray: str | None = None, progress: bool
 ) -> dict[str, str]:
-    """Do a job for every name, which may fail alone; errors of those that failed, by name.
+    """Do a job for every name, which may fail alone by an exception; errors of those that failed, by name.
 
-    Args:
-        job: raises an exception if it fails.
-        names: of the jobs, in order.
-        out: folder of the logs, ``logs/NAME.log``.
-        workers: processes at a time on this machine (default: one for each GPU, or for two processors).
-        ray: address of a Ray cluster that does them instead.
-        progress: print a line for each job that ends.
+    As many ``workers`` at a time on this machine (default: one for each GPU, or for two processors), or by the Ray
+    cluster with this address. Logs are in ``out/logs/NAME.log``; ``progress`` prints a line for each job that ends.
 
     Raises:
         UserError: if there is no Ray cluster, or a worker process of this machine was killed.
@@ -78,7 +75,7 @@ def attempt(job: Job, name: str, out: Path, workers: int = 1, progress: bool = F
     log, error = out / "logs" / f"{name}.log", ""
     log.parent.mkdir(parents=True, exist_ok=True)
     if workers > 1:
-        share_machine(workers)
+        share_machine(workers, log.parent)
     with log.open("w", encoding="utf-8") as file:
         alone = workers == 1 and progress  # its progress is shown
         with nullcontext() if alone else redirect_stdout(file), nullcontext() if alone else redirect_stderr(file):
@@ -92,16 +89,23 @@ def attempt(job: Job, name: str, out: Path, workers: int = 1, progress: bool = F
     return name, shorten(error, LOUDEST, placeholder=" ...")
 
 
-def share_machine(workers: int) -> None:
-    """Set, once in a worker process, the number of processes that share the memory, and assign it a GPU."""
+def share_machine(workers: int, folder: Path) -> None:
+    """Set, once in a worker process, the number of processes that share the memory, and assign it a GPU.
+
+    Each process takes the first number whose file in the folder no other one has locked.
+    """
     if SHARED_BY["cpu"] in os.environ:
         return
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = [gpu.strip() for gpu in visible.split(",")] if visible else list(map(str, range(torch.cuda.device_count())))
     os.environ |= shared_by(workers, len(gpus))
-    if gpus:
-        number = int(current_process().name.rpartition("-")[2])  # the worker processes of a pool have successive ones
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+    for number in count() if gpus else ():
+        lock = FileLock(folder / f".worker-{number}.lock")
+        with suppress(Timeout):
+            lock.acquire(timeout=0)
+            HELD.append(lock)
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+            return
 
 
 def shared_by(workers: int, gpus: int) -> dict[str, str]:
@@ -114,10 +118,7 @@ def on_ray(job: Job, names: Sequence[str], out: Path, address: str) -> Iterator[
     """Do jobs as tasks of a Ray cluster, whose machines share the file system; yield each when it ends.
 
     Ray itself, not joblib's backend for it: a task whose worker dies starts again elsewhere. ``address`` is ``"auto"``,
-    ``"HOST:PORT"``, or ``"local"`` to start a cluster on this machine.
-
-    Raises:
-        UserError: if Ray is not installed, or there is no cluster.
+    ``"HOST:PORT"``, or ``"local"`` to start a cluster on this machine. A UserError if Ray or the cluster is missing.
     """
     try:
         import ray

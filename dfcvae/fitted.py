@@ -39,13 +39,10 @@ def splits_of(model: Model, data: Any = None, *, held_out: bool = False) -> Spli
     """The splits ``train``, ``val`` and ``test`` of a user's own faces, or of those a model was trained on.
 
     Args:
-        model: what the faces are for.
+        model: what the faces are for; a UserError if there are none, as for a VAE in memory without data.
         data: None, the training data of the model at a path; a path as in `dfcvae data info`, or ``"synthetic"``; or
             faces in memory, as `dfcvae.data.own.as_splits` takes them.
         held_out: ``train`` will not be used, so that no synthetic training faces need be drawn.
-
-    Raises:
-        UserError: if there are no such faces, or a VAE in memory comes without any.
     """
     own = _in_memory(data)
     if own and isinstance(data, Mapping) and all(isinstance(faces, Faces) for faces in data.values()):
@@ -126,18 +123,11 @@ def load_prior(model: str | Path, kind: str = "auto", *, vae: VAE | None = None,
         raise UserError(f"prior: expected one of auto, {', '.join(PRIORS)}, got {kind!r}{nearest(kind, PRIORS)}.")
     vae = vae or model_of(model)
     if kind in ("auto", "normal"):
-        mixture = saved_mixture(model, vae) if kind == "auto" else None
-        return mixture or Prior.standard(vae.latent_dim)
+        return (kind == "auto" and saved_mixture(model, vae)) or Prior.standard(vae.latent_dim)
     if _in_memory(data):
         return fit_prior(vae, kind, splits_of(model, data))
-    config = data_of(model, data, held_out=False, needed=False)
-    return _load_or_fit(
-        prior_file(model, kind),
-        f"the prior {kind!r}",
-        (model, vae, config),
-        lambda file: Prior.load(file, digest(vae), source_name(config)),
-        lambda splits: fit_prior(vae, kind, splits),
-    )
+    file, fit = prior_file(model, kind), lambda splits: fit_prior(vae, kind, splits)
+    return _load_or_fit(model, vae, data, file, f"the prior {kind!r}", Prior.load, fit)
 
 
 def saved_mixture(model: str | Path, vae: VAE) -> Prior | None:
@@ -153,19 +143,14 @@ def saved_mixture(model: str | Path, vae: VAE) -> Prior | None:
 def load_vectors(model: str | Path, data: Any = None, *, vae: VAE | None = None) -> AttributeVectors:
     """The attribute vectors saved with a model; fitted first if missing. Arguments are those of `load_prior`.
 
-    Raises:
-        UserError: if there is no such model, the file is corrupted, or there are no faces with attributes to fit to.
+    A UserError if there is no such model, the file is corrupted, or there are no faces with attributes to fit to.
     """
     vae = vae or model_of(model)
     if _in_memory(data):
         return fit_vectors(vae, data if isinstance(data, Faces) else splits_of(model, data))
-    vectors = _load_or_fit(
-        latent_folder(model) / VECTORS,
-        "attribute vectors",
-        (model, vae, data_of(model, data, held_out=False, needed=False)),
-        lambda file: AttributeVectors.load(file, digest(vae)),
-        lambda splits: fit_vectors(vae, splits),
-    )
+    file, fit = latent_folder(model) / VECTORS, lambda splits: fit_vectors(vae, splits)
+    load = lambda file, fitted_to, _: AttributeVectors.load(file, fitted_to)  # noqa: E731 - whatever the faces
+    vectors = _load_or_fit(model, vae, data, file, "attribute vectors", load, fit)
     print(f"Attribute vectors: {vectors.how}.")
     return vectors
 
@@ -175,24 +160,27 @@ def _in_memory(data: Any) -> bool:
 
 
 def _load_or_fit(
+    model: str | Path,
+    vae: VAE,
+    source: Any,
     file: Path,
     what: str,
-    of: tuple[str | Path, VAE, DataConfig],
-    load: Callable[[Path], Fitted],
+    load: Callable[[Path, str, str], Fitted],
     fit: Callable[[Splits], Fitted],
 ) -> Fitted:
     """Load a file beside a model; if it is missing or for other weights or faces, fit and save first."""
-    model, vae, data = of
+    data = data_of(model, source, held_out=False, needed=False)
+    of = digest(vae), source_name(data)
     if file.is_file():
         try:
-            return load(file)
+            return load(file, *of)
         except OtherFitError as error:
             print(error)
     check_at_hand(model, data)
     once = "" if ships(model) else f" (once; the result is saved in {file})"
     print(f"Fitting {what} to the training faces{once}.", flush=True)
     fitted = fit(load_faces(data))
-    save_if_possible(model, lambda: fitted.save(file, digest(vae), source_name(data)))
+    save_if_possible(model, lambda: fitted.save(file, *of))
     return fitted
 
 

@@ -1,33 +1,23 @@
 """The results section of Hou et al. 2016 for any data set: a study of four losses, and its report."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, TypeVar
 
-from dfcvae.ablate import Place, collect
+from dfcvae.ablate import about, collect, numbers
 from dfcvae.config import DataConfig, Experiment, FeatureConfig, LossConfig, ModelConfig, TrainingConfig
 from dfcvae.data import source_name
-from dfcvae.evaluation.differences import over_seeds
-from dfcvae.evaluation.probe import (
-    AT_MOST,
-    CELEBA_ATTRIBUTES,
-    OTHER_DATA,
-    PUBLISHED,
-    Scores,
-    codes_by_kind,
-    majority_scores,
-    mean_scores,
-    probe,
-)
+from dfcvae.evaluation import probe
+from dfcvae.evaluation.measures import over_seeds
 from dfcvae.files import write_atomically
 from dfcvae.fitted import fit_vectors, posteriors
 from dfcvae.report.blocks import Block, write_report
 from dfcvae.report.comparison import Results, comparison, measures
 from dfcvae.report.pictures import MAPPED, attribute_correlations, attribute_walks, latent_map
 from dfcvae.study import Study
-from dfcvae.study_report import about, numbers
 from dfcvae.table import Table
 from dfcvae.vae import VAE, digest
 
@@ -36,18 +26,17 @@ from dfcvae.vae import VAE, digest
 # has one.
 LOSSES = {
     "plain": LossConfig(1e-3),
-    "vae-123": LossConfig(
-        1e-3, pixel_weight=0, features=FeatureConfig("vae-123", layer_weights=1 / 3, reduction="mean")
-    ),
-    "vae-345": LossConfig(
-        1e-3, pixel_weight=0, features=FeatureConfig("vae-345", layer_weights=1 / 3, reduction="mean")
-    ),
+    **{
+        name: LossConfig(1e-3, pixel_weight=0, features=FeatureConfig(name, layer_weights=1 / 3, reduction="mean"))
+        for name in ("vae-123", "vae-345")
+    },
     "dfc": LossConfig(1e-3, pixel_weight=0.5, features=FeatureConfig("dfc", layer_weights=0.125)),
 }
 FULL = "vae-123-full"
 TITLES = {"plain": "plain VAE", "vae-123": "VAE-123", "vae-345": "VAE-345", "dfc": "DFC-VAE 14/24/34/43"}
 TITLES[FULL] = "VAE-123, full network"
 DFC = TITLES["dfc"]
+T = TypeVar("T")
 SCORES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auroc": "AUROC"}
 
 
@@ -68,9 +57,9 @@ def paper_study(
     return Study("paper", variants, seeds)
 
 
-def paper_report(study: Study, place: Place, failed: Mapping[str, str]) -> Path:
-    """Write the results section; see `dfcvae.study_report.study_report`. Scores of probes are cached in ``probed/``."""
-    study, failed, results = collect(study, place, failed, TITLES)
+def paper_report(study: Study, failed: Mapping[str, str]) -> Path:
+    """Write the results section; see `dfcvae.ablate.study_report`. Scores of probes are cached in ``probed/``."""
+    study, failed, results = collect(study, failed, TITLES)
     weights = next((e.loss.features.weights for e in study.variants.values() if e.loss.features), "none")
     text = (
         "The experiments of Hou et al. 2016 (arXiv 1610.00291): models that differ in the loss alone. Every term of "
@@ -79,12 +68,12 @@ def paper_report(study: Study, place: Place, failed: Mapping[str, str]) -> Path:
     )
     if FULL in study.variants and (full := study.variants[FULL].loss.features):
         text += f" {TITLES[FULL]}: VAE-123 with {Path(full.weights).name}."
-    more = _attributes(study, place, results)
+    more = _attributes(study, results)
     blocks = comparison(results, [text, *about(study, results, failed)], measures(results), more)
-    return write_report("Plain and deep feature consistent VAEs", blocks, place.out, numbers(study, results))
+    return write_report("Plain and deep feature consistent VAEs", blocks, study.out, numbers(study, results))
 
 
-def _attributes(study: Study, place: Place, results: Results) -> list[Block]:
+def _attributes(study: Study, results: Results) -> list[Block]:
     """Walks, correlations, the map, and what probes read in latents; nothing for faces without attributes."""
     splits, vaes = results.splits, results.vaes()
     if not splits["train"].names:
@@ -98,7 +87,7 @@ def _attributes(study: Study, place: Place, results: Results) -> list[Block]:
     )
     rows = [
         [codes, classifier, *(str(over_seeds([one[classifier][key] for one in found])) for key in SCORES)]
-        for codes, found in _probed(study, place, results).items()
+        for codes, found in _probed(study, results).items()
         for classifier in found[0]
     ]
     blocks: list[Block] = [
@@ -111,33 +100,38 @@ def _attributes(study: Study, place: Place, results: Results) -> list[Block]:
         text,
         Table(["codes", "classifier", *SCORES.values()], rows),
     ]
-    if len(splits["train"].names) == CELEBA_ATTRIBUTES:
-        published = [[name, f"{value:.4f}", source] for name, (value, source) in PUBLISHED.items()]
-        blocks += [f"Published. {OTHER_DATA}", Table(["", "accuracy", "source"], published)]
+    if len(splits["train"].names) == probe.CELEBA_ATTRIBUTES:
+        blocks += [f"Published. {probe.OTHER_DATA}", probe.published_table()]
     return blocks
 
 
-def _probed(study: Study, place: Place, results: Results) -> dict[str, list[dict[str, Scores]]]:
+def _probed(study: Study, results: Results) -> dict[str, list[dict[str, probe.Scores]]]:
     """Mean scores of linear probes by classifier: of the controls, and of every training of every model."""
     train, test = results.splits["train"], results.splits["test"]
-    train = train.subset(min(len(train), AT_MOST))
+    train = train.subset(min(len(train), probe.AT_MOST))
     faces = [source_name(results.data), len(train), len(test), train.fingerprint]
 
-    def scores(vae: VAE, kind: str) -> dict[str, Scores]:
-        """Cached in a file for these faces, the kind of codes and what they depend on."""
-        of = json.dumps([faces, kind, digest(vae) if kind == "latents" else vae.config])
-        file = place.out / "probed" / f"{sha256(of.encode()).hexdigest()[:16]}.json"
-        if not file.is_file():
-            codes, held_out = codes_by_kind(vae, train.images, test.images)[kind]()
-            by_attribute = probe(codes, train.attributes, held_out, test.attributes, train.names)
-            means = {classifier: mean_scores(own) for classifier, own in by_attribute.items()}
-            write_atomically(file, json.dumps(means, indent=2) + "\n")
-        return dict(json.loads(file.read_text()))
+    def scores(vae: VAE, kind: str) -> dict[str, probe.Scores]:
+        def probed() -> dict[str, probe.Scores]:
+            codes, held_out = probe.codes_of(kind, vae, train.images, test.images)
+            by_attribute = probe.probe(codes, train.attributes, held_out, test.attributes, train.names)
+            return {classifier: probe.mean_scores(own) for classifier, own in by_attribute.items()}
 
-    majority = mean_scores(majority_scores(train.attributes, test.attributes, train.names))
-    found: dict[str, list[dict[str, Scores]]] = {"majority class": [{"none": majority}]}
+        return cached(study.out / "probed", [faces, kind, digest(vae) if kind == "latents" else vae.config], probed)
+
+    majority = probe.mean_scores(probe.majority_scores(train.attributes, test.attributes, train.names))
+    found: dict[str, list[dict[str, probe.Scores]]] = {"majority class": [{"none": majority}]}
     any_vae = next(iter(results.models.values())).vae
     found |= {kind: [scores(any_vae, kind)] for kind in ("random encoder", "pixel PCA")}
     for variant, name in zip(study.variants, results.models, strict=True):
-        found[name] = [scores(place.model(f"{variant}-{seed}").vae, "latents") for seed in results.seeds]
+        found[name] = [scores(study.model(f"{variant}-{seed}").vae, "latents") for seed in results.seeds]
     return found
+
+
+def cached(folder: Path, key: Any, make: Callable[[], T]) -> T:
+    """Plain values, made once for an equal key and kept in a JSON file of the folder."""
+    file = folder / f"{sha256(json.dumps(key).encode()).hexdigest()[:16]}.json"
+    if not file.is_file():
+        write_atomically(file, json.dumps(make(), indent=2) + "\n")
+    values: T = json.loads(file.read_text())
+    return values

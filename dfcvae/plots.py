@@ -1,38 +1,20 @@
 """Figures with matplotlib: labelled grids of faces, correlation matrices, scatter plots."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dfcvae.images import grid, to_image
-
-SMALL = 100  # pixels; smaller faces are enlarged
-LETTER = 7.2  # pixels, width of a label's letter
+from dfcvae.sheet import sheet
 
 
 def labelled_grid(faces: Tensor, rows: Sequence[str], columns: Sequence[str] = ()) -> Figure:
-    """Faces in a grid, pixel by pixel, with a label before each row and, if given, above each column.
-
-    Args:
-        faces: (R, S, C, H, W) in [0, 1]; small ones are enlarged to 100 pixels or more.
-        rows: R labels.
-        columns: S labels, or none.
-    """
-    times = -(-SMALL // faces.shape[-1])
-    picture = to_image(grid(faces.flatten(0, 1), columns=faces.shape[1]), times)
-    lines = "\n".join(rows).split("\n")
-    left, above = max(map(len, lines)) * LETTER + 12, 22 if columns else 2
-    width, height = picture.width + left, picture.height + above
-    figure = Figure(figsize=(width / 100, height / 100), dpi=100)
-    axis = figure.add_axes((left / width, 0, picture.width / width, picture.height / height))
+    """A `sheet` of faces (R, S, C, H, W) in [0, 1], with a label before each row and, if given, above each column."""
+    picture = sheet(faces, rows, columns)
+    figure = Figure(figsize=(picture.width / 100, picture.height / 100), dpi=100)
+    axis = figure.add_axes((0, 0, 1, 1))
     axis.imshow(picture, interpolation="nearest", aspect="auto")
-    step = (faces.shape[-1] + 2) * times  # a face and the gap beside it
-    axis.set_yticks([step * (i + 0.5) for i in range(len(rows))], rows)
-    axis.set_xticks([step * (i + 0.5) for i in range(len(columns))], columns)
-    axis.tick_params(length=0, labelsize=9, labeltop=True, labelbottom=False, pad=4)
-    axis.spines[:].set_visible(False)
+    axis.set_axis_off()
     return figure
 
 
@@ -67,11 +49,3 @@ def scatters(points: Tensor, labels: Mapping[str, Tensor], title: str) -> Figure
         axis.scatter(*points[has].T, s=4, color="tab:orange", linewidths=0)
         axis.set_title(f"{name} ({int(has.sum())} of {len(has)})", fontsize=9)
     return figure
-
-
-def save_figure(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as PNG, creating its folder; returns the path."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png")
-    return path

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from dfcvae.config import DataConfig, Experiment
 from dfcvae.errors import UserError, nearest
 from dfcvae.fields import flat, merged, read_yaml
 from dfcvae.losses.presets import PRESETS, check_name
+from dfcvae.report.models import Model
+from dfcvae.report.observers import JudgeFiles, Observers
 from dfcvae.vgg import resolve_layers
 from dfcvae.weights import NAMED
 
@@ -28,11 +30,15 @@ IN_DOMAIN = "in-domain"
 
 @dataclass(frozen=True)
 class Study:
-    """Experiments that differ in what is studied and in nothing else."""
+    """Experiments that differ in what is studied and in nothing else, their folder, and who looks at their models."""
 
     name: str
     variants: dict[str, Experiment]  # the first is what the others are compared with
     seeds: int  # trainings of each variant, with the seeds 0, 1, ...
+    out: Path = Path()  # folder of everything
+    judge: JudgeFiles = ()  # see `Observers.load`; without one an attribute network is trained, if faces have any
+    fid: str | None = None
+    lpips: bool = False
 
     @property
     def data(self) -> DataConfig:
@@ -50,16 +56,26 @@ class Study:
             for name, experiment in self.variants.items()
         }
 
+    def run(self, name: str) -> Path:
+        """The folder of a run."""
+        return self.out / "runs" / name
+
+    def model(self, name: str) -> Model:
+        """A run's model after the last step, not that of the best epoch, which every loss would choose for itself."""
+        return Model.load(self.run(name) / "checkpoints" / "last.ckpt")
+
+    def observers(self) -> Observers:
+        """Those who look; a UserError if one cannot be loaded."""
+        return Observers.load(self.judge, self.fid, self.lpips)
+
 
 def read_study(path: str | Path, overrides: Sequence[str] = (), seeds: int | None = None) -> Study:
     """A study from a YAML file.
 
     ``base`` is an experiment, relative to the folder of the file, and ``set`` what to change in it. A variation is a
     mapping of dotted fields to values, ``loss.features: null`` or ``loss.features.layers: [14]``; an empty one is the
-    base itself. ``overrides`` are changes of the base, ``["data.source=celeba"]``; ``seeds`` replaces the file's.
-
-    Raises:
-        UserError: if the file is not a study, a field or value is wrong, or a variation changes the budget.
+    base itself. ``overrides`` are changes of the base, ``["data.source=celeba"]``; ``seeds`` replaces the file's. A
+    UserError if the file is not a study, a field or value is wrong, or a variation changes the budget.
     """
     path = Path(path)
     plain = _read(path)
@@ -131,20 +147,16 @@ def _check_features(experiment: Experiment) -> None:
 
 def _check_budget(study: Study) -> None:
     base_name, base = next(iter(study.variants.items()))
-    wanted = _budget(base)
+    wanted = flat(base.as_dict())
     for name, experiment in study.variants.items():
         if experiment.training.devices > 1:
             raise UserError("training.devices: the runs of a study use one device each; raise --workers instead.")
-        for field, value in _budget(experiment).items():
-            if value != wanted[field]:
+        for field, value in flat(experiment.as_dict()).items():
+            if field.startswith(BUDGET) and value != wanted[field]:
                 raise UserError(
                     f"All variants of a study see the same images: {field} is {wanted[field]!r} in {base_name!r} and "
                     f"{value!r} in {name!r}. Change it for all with --set {field}=VALUE."
                 )
-
-
-def _budget(experiment: Experiment) -> Mapping[str, Any]:
-    return {field: value for field, value in flat(experiment.as_dict()).items() if field.startswith(BUDGET)}
 
 
 def slurm_script(command: Sequence[str], runs: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from dfcvae.errors import UserError
 from dfcvae.files import write_atomically
 from dfcvae.fitted import VECTORS, latent_folder
 from dfcvae.latent import AttributeVectors, Prior
-from dfcvae.latent.groups import grouped
+from dfcvae.latent.attributes import grouped
 from dfcvae.latent.stored import OtherFitError
 from dfcvae.onnxfiles import check_libraries, compare, half_weights, latents, metadata, to_onnx
 from dfcvae.trained import Trained

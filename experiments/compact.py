@@ -13,6 +13,7 @@ If OUT exists, only its fidelity is measured.
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def train(arguments: argparse.Namespace, splits: Splits) -> None:
     start = initial(arguments.approximate, arguments.out.with_name("initial.safetensors"))
     config = Distillation(initial=str(start), last=LAST, steps=arguments.steps, learning_rate=6e-4, gradients=GRADIENTS)
     both = {pooling: teachers(arguments, pooling) for pooling in ("max", "average")}
-    reconstruct = reconstruction(VAE.load(arguments.vae)) if arguments.vae else None
+    reconstruct = partial(reconstruction, VAE.load(arguments.vae)) if arguments.vae else None
     student = distil(config, both, splits["train"], reconstruct=reconstruct)
     student.save(arguments.out, {"teacher": "VGG-19, ImageNet", "data": "CelebA, 17,000 faces"})
 

@@ -25,7 +25,7 @@ from dfcvae.data import data_of, load_faces
 from dfcvae.evaluation import embed
 from dfcvae.fitted import fit_vectors, posteriors
 from dfcvae.latent import label_correlation
-from dfcvae.plots import labelled_grid, save_figure
+from dfcvae.plots import labelled_grid
 
 ATTRIBUTES = ("Smiling", "Eyeglasses", "Male", "Blond_Hair", "Mustache")
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)
@@ -124,7 +124,7 @@ def main() -> None:
         rows = torch.stack([torch.stack([z + s * by_kind["means"] for s in WALK]) for z in mu[:SHOWN]])
         faces = vae.decode_all(rows.flatten(0, 1)).unflatten(0, (SHOWN, len(WALK)))
         figure = labelled_grid(faces, [""] * SHOWN, [f"{name} {s:+g}" for s in WALK])
-        save_figure(figure, args.out.with_name(f"{args.out.name}-{name.lower()}.png"))
+        figure.savefig(args.out.with_name(f"{args.out.name}-{name.lower()}.png"))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from dfcvae.data import data_of, load_faces
 from dfcvae.evaluation import embed, frechet_distance
 from dfcvae.fitted import fit_prior, posteriors
 from dfcvae.latent import Prior
-from dfcvae.plots import labelled_grid, save_figure
+from dfcvae.plots import labelled_grid
 from dfcvae.seeding import Stream, seeded_generator
 
 SEEDS, SHOWN = 5, 10
@@ -61,8 +61,9 @@ def main() -> None:
             results[name][kind] = distances
             print(f"{name}: {kind}: {mean(distances):.1f} (+-{stdev(distances):.1f} over {SEEDS} draws)", flush=True)
         print(f"{name}: reconstructions: {results[name]['reconstructions'][0]:.1f}")
+        args.out.parent.mkdir(parents=True, exist_ok=True)
         figure = labelled_grid(torch.stack(pictures), [kind.replace(", temp", "\ntemp") for kind in draws])
-        save_figure(figure, args.out.with_name(f"{args.out.name}-{name}.png"))
+        figure.savefig(args.out.with_name(f"{args.out.name}-{name}.png"))
     args.out.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from dfcvae.evaluation.differences import over_seeds
+from dfcvae.evaluation.measures import over_seeds
 from dfcvae.report.tables import title
 
 SHIPPED = "0.001"

@@ -23,9 +23,9 @@ LAYERS = [
     "checkpoint features networks vae vgg weights",
     "latent losses",
     "data fitted",
-    "attribute_network bench build card distil evaluation explore exporting metrics onnxfiles plots popular report run "
+    "attribute_network bench build card distil evaluation explore exporting metrics onnxfiles plots report run "
     "targets trained training webpage",
-    "ablate demo executor paper study study_report",
+    "ablate demo executor paper study",
     "__main__ cli commands",
 ]
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names.split()}

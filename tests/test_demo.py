@@ -1,7 +1,5 @@
 import json
-from contextlib import redirect_stdout
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -20,55 +18,44 @@ TINY = DemoSettings(250, size=32, model=ModelConfig("smooth", 8), epochs=1, batc
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """The folder of a tiny demo, and what it printed."""
-    printed = StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+    """The folder of a tiny demo."""
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dfcvae.data.source.SYNTHETIC_HELD_OUT", 32)
-        report = run_demo(tmp_path_factory.mktemp("demo") / "demo", settings=TINY)
-    return report.parent, printed.getvalue()
+        return run_demo(tmp_path_factory.mktemp("demo") / "demo", settings=TINY).parent
 
 
 def test_a_demo_writes_everything(finished):
-    folder, _ = finished
-    assert (folder / "report.html").read_text().count("<img") == 6  # two of the shipped models
-    metrics = json.loads((folder / "metrics.json").read_text())
+    assert (finished / "report.html").read_text().count("<img") == 6  # two of the shipped models
+    metrics = json.loads((finished / "metrics.json").read_text())
     assert list(metrics) == ["vae", "dfc-vae"]
     absent = {"ms_ssim", "lpips_vgg", "lpips_alex", "negative_iwae"}  # of larger pictures, or only where asked for
     for measures in metrics.values():
         assert measures.keys() >= MEASURES.keys() - absent
         assert all(f"{kind}frechet_judge" in measures for kind in ("samples/", *OTHER_SETS))
-    text = (folder / "report.md").read_text()
+    text = (finished / "report.md").read_text()
     assert "| loss.features.weights | - | compact |" in text
     assert "1.5 (left) to +2 (right)" in text
     assert "DFC-VAE compares pixels and the features of a frozen network" in text
-    assert VAE.load(folder / "dfc-vae").image_shape == (3, 32, 32)
+    assert VAE.load(finished / "dfc-vae").image_shape == (3, 32, 32)
 
 
-def test_an_interrupted_demo_continues(finished):
-    folder, _ = finished
-    before = json.loads((folder / "metrics.json").read_text())
-    (folder / "report.html").unlink()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dfcvae.data.source.SYNTHETIC_HELD_OUT", 32)
-        patch.delattr("dfcvae.demo.train_features")  # the judge is kept, and so are the trainings
-        assert run_demo(folder, settings=TINY, progress=False).is_file()
-    after = json.loads((folder / "metrics.json").read_text())
+def test_an_interrupted_demo_continues_and_announces_its_steps(finished, monkeypatch, capsys):
+    before = json.loads((finished / "metrics.json").read_text())
+    (finished / "report.html").unlink()
+    monkeypatch.setattr("dfcvae.data.source.SYNTHETIC_HELD_OUT", 32)
+    monkeypatch.delattr("dfcvae.demo.train_features")  # the judge is kept, and so are the trainings
+    assert run_demo(finished, settings=TINY).is_file()
+    after = json.loads((finished / "metrics.json").read_text())
     assert {name: measures["mse"] for name, measures in after.items()} == {n: m["mse"] for n, m in before.items()}
+    steps = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[")]
+    assert [step.split("]")[0] for step in steps] == [f"[{i}/5" for i in range(1, 6)]
 
 
-def test_every_step_is_announced_with_its_number(finished):
-    steps = [line for line in finished[1].splitlines() if line.startswith("[")]
-    assert [step.split("]")[0] for step in steps] == [f"[{i + 1}/{len(steps)}" for i in range(len(steps))]
-
-
-def test_the_models_differ_in_the_objective_alone():
-    plain, dfc = demo_experiments(DataConfig(), DemoSettings(), seed=3)
+def test_the_models_differ_in_the_objective_alone_and_are_those_of_the_shipped_experiments():
+    plain, dfc = experiments = demo_experiments(DataConfig(), DemoSettings(), seed=3)
     assert replace(dfc, name=plain.name, loss=plain.loss) == plain
     assert plain.training.seed == 3
-
-
-def test_the_objectives_and_the_network_are_those_of_the_shipped_experiments():
-    for demo in demo_experiments(DataConfig(), DemoSettings(), seed=0):
+    for demo in experiments:
         shipped = Experiment.load(EXPERIMENTS / f"{demo.name}.yaml")
         if shipped.loss.features:
             shipped.loss.features.weights = "compact"

@@ -7,12 +7,11 @@ imported inside the functions, so that help is quick.
 from collections.abc import Callable
 
 from dfcvae.commands.data import data_check, data_info, data_prepare
-from dfcvae.commands.evaluating import evaluate, probe
 from dfcvae.commands.features import features_distil, features_list, features_train
 from dfcvae.commands.looking import attributes, latent_map, neighbours
 from dfcvae.commands.models import explore, export, reconstruct, sample
 from dfcvae.commands.moving import edit, interpolate, traverse
-from dfcvae.commands.studies import ablate, compare, paper
+from dfcvae.commands.studies import ablate, compare, evaluate, paper, probe
 from dfcvae.commands.training import bench, demo, train
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -1,8 +1,9 @@
 """Commands that list, train and distil feature networks."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,7 @@ def features_distil(
     _check_suffix(out)
     poolings = ("max", "average") if student.pooling == "both" else (student.pooling,)
     networks = {pooling: [teacher(weights, pooling, student) for weights in teachers] for pooling in poolings}
-    reconstruct = reconstruction(VAE.load(vae)) if vae else None
+    reconstruct = partial(reconstruction, VAE.load(vae)) if vae else None
     splits = load_faces(replace(data, size=max(student.sizes)))
     distil(student, networks, splits["train"], reconstruct=reconstruct, device=pick_device()).save(out)
     record: dict[str, Any] = {"student": asdict(student), "environment": environment(), "fidelity": {}}
@@ -127,17 +128,12 @@ def teacher(weights: str, pooling: str, config: Distillation) -> "Teacher":
     return network.bfloat16() if pick_precision(config.precision, device) == "bf16-mixed" else network
 
 
-def reconstruction(vae: "VAE") -> "Callable[[Tensor], Tensor]":
+def reconstruction(vae: "VAE", x: "Tensor") -> "Tensor":
     """Reconstructions of images of any size, at the size of the VAE."""
     from torch.nn.functional import interpolate
 
-    size = vae.image_shape[-1]
-
-    def reconstruct(x: "Tensor") -> "Tensor":
-        small = interpolate(x, size=(size, size), mode="bilinear", antialias=True).clamp(0, 1)
-        return interpolate(vae.reconstruct(small), size=x.shape[-2:], mode="bilinear", antialias=True).clamp(0, 1)
-
-    return reconstruct
+    small = interpolate(x, size=vae.image_shape[1:], mode="bilinear", antialias=True).clamp(0, 1)
+    return interpolate(vae.reconstruct(small), size=x.shape[-2:], mode="bilinear", antialias=True).clamp(0, 1)
 
 
 def resized(faces: "Faces", count: int) -> "Tensor":

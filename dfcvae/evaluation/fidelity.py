@@ -10,6 +10,7 @@ from tqdm import tqdm
 from dfcvae.disturbances import DISTURBANCES, UNSEEN, Disturbance, disturb
 from dfcvae.images import to_float
 from dfcvae.seeding import Stream, seeded_generator
+from dfcvae.table import Table
 
 Network = Callable[[Tensor], Mapping[str, Tensor]]
 AT_ONCE = 20
@@ -27,23 +28,15 @@ def fidelity(
     kinds: Mapping[str, Disturbance] | None = None,
     progress: bool = False,
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Compare the features of two networks, by kind of disturbance and tap.
+    """Compare the features of two networks, by kind of disturbance (``clean``, and ``all`` together) and tap.
 
-    Args:
-        student: the small network: features by tap of images in [0, 1].
-        teacher: the large one.
-        fitting: uint8 faces (N, C, H, W), clean and disturbed in every way, for a linear map from the student's
-            channels to the teacher's.
-        held_out: uint8 faces (M, C, H, W), on which everything is measured.
-        taps: layers of both.
-        kinds: disturbances by name (default: all).
-        progress: show a bar.
+    ``unexplained`` is the fraction of the variance of the teacher's features that no linear map of the student's
+    channels explains. But for clean faces, ``rank`` is the Spearman correlation over faces of the two distances from
+    the original (mean squares over C, H and W, as in a perceptual loss), and ``cosine`` the mean cosine between their
+    gradients with respect to the disturbed image.
 
-    Returns:
-        For ``clean``, every kind, and ``all`` of them together, by tap: ``unexplained``, the fraction of the variance
-        of the teacher's features that no linear map of the student's channels explains; but for clean faces ``rank``,
-        the Spearman correlation over faces of the two distances from the original (mean squares over C, H and W, as in
-        a perceptual loss), and ``cosine``, the mean cosine between their gradients with respect to the disturbed image.
+    Both networks map images in [0, 1] to features by tap. The linear map is fitted to the uint8 faces ``fitting``
+    (N, C, H, W), clean and disturbed in every way; everything is measured on those of ``held_out`` (M, C, H, W).
     """
     kinds = kinds or DISTURBANCES | UNSEEN
     generator = seeded_generator(0, Stream.EVALUATION)
@@ -62,12 +55,11 @@ def fidelity(
 
 def fidelity_table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     """The result of `fidelity` as text: a row for each kind of disturbance, a column for each tap."""
-    taps = list(found[CLEAN])
-    lines = [f"{'':<16}" + "".join(f"{tap:>24}" for tap in taps)]
-    for kind, by_tap in found.items():
-        cells = (" / ".join(f"{value:.3f}" for value in by_tap[tap].values()) for tap in taps)
-        lines.append(f"{kind:<16}" + "".join(f"{cell:>24}" for cell in cells))
-    return "\n".join(lines)
+    rows = [
+        [kind, *(" / ".join(f"{value:.3f}" for value in values.values()) for values in by_tap.values())]
+        for kind, by_tap in found.items()
+    ]
+    return Table(["", *found[CLEAN]], rows).text()
 
 
 def _summary(values: Tensor, kind: str) -> dict[str, float]:

@@ -101,14 +101,9 @@ class JudgeFile:
 
 
 class NetworkJudge:
-    """A frozen network that compares images.
+    """A frozen network that compares images, which may be on any device.
 
-    Args:
-        about: which network, and how it takes images.
-        device: of the network; images may be on any.
-
-    Raises:
-        UserError: if the network cannot be loaded, or does not take such images.
+    A UserError if the network that ``about`` describes cannot be loaded, or does not take such images.
     """
 
     def __init__(self, about: JudgeFile, device: Device = "cpu"):

@@ -22,10 +22,7 @@ def posterior_draws(
     """Squared errors and log ratios of K draws from the posterior of each image, each (N, K) in float64 on the CPU.
 
     ``|x - decode(z)|^2``, summed over all numbers of an image, and ``ln p(z) - ln q(z|x)`` in nats, which is
-    ``1/2 sum_d (eps_d^2 + logvar_d - z_d^2)``.
-
-    ``decode`` maps latents (N, D) to images like ``x`` (N, C, H, W); of the posteriors' ``mu, logvar`` (N, D) and noise
-    ``eps`` (N, K, D).
+    ``1/2 sum_d (eps_d^2 + logvar_d - z_d^2)``, of images (N, C, H, W), posteriors (N, D) and noise (N, K, D).
     """
     errors, ratios = [], []
     for noise in eps.unbind(dim=1):  # one draw at a time, as K batches of images may not fit into memory
@@ -60,11 +57,7 @@ def likelihood_bounds(
     ``negative_elbo`` is ``E_q[-ln N(x | decode(z), s I)] + KL(q(z|x) || p(z))``, its expectation the mean over the
     draws; ``negative_iwae``, where there are several draws, is minus the importance-weighted bound.
 
-    Args:
-        squared_error: summed over the numbers of an image, (N, K); see `posterior_draws`.
-        log_ratio: ``ln p(z_k) - ln q(z_k|x)``, (N, K).
-        kl: KL divergence of each image in nats, (N,).
-        numbers: C * H * W of an image.
+    Of what `posterior_draws` returns, each (N, K), the KL divergence of each image in nats (N,), and C * H * W.
     """
     variance = float(squared_error.mean()) / numbers
     log_likelihood = gaussian_log_likelihood(squared_error, numbers, variance)

@@ -1,12 +1,18 @@
-"""Measures of a trained VAE on held-out faces, none of which needs the loss it was trained on, and their protocol."""
+"""Measures of a trained VAE on held-out faces, none of which needs the loss it was trained on, and their protocol.
+
+With intervals over images, and differences between models over images, or between recipes over seeds.
+"""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan, nan, sqrt
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import torch
+from scipy.stats import t, ttest_rel
 from torch import Tensor
 from tqdm import tqdm
 
@@ -121,11 +127,9 @@ def measure(
 ) -> Measurements:
     """As `evaluate`, with every image's values, from which intervals are computed.
 
-    Memory holds one batch of images, and of each image only its values and posterior mean.
+    Memory holds one batch of images, and of each image only its values and posterior mean. Further arguments:
 
     Args:
-        vae: the model; the further arguments that are not listed here are those of `evaluate`.
-        faces: held-out faces.
         lpips: distances of `lpips_distances`; adds ``lpips_<name>``.
         judges: networks of other kinds; each adds ``<name>/cosine``, where it names layers ``<name>/distance``, and the
             same between each image and another one, with ``_strangers`` at the end (`NetworkJudge.compare`).
@@ -234,18 +238,12 @@ LEVEL = 0.95
 
 
 def bootstrap_means(values: Tensor, *, resamples: int = RESAMPLES, seed: int = 0) -> Tensor:
-    """Means over resampled images, (R, M): each of R times, N images are drawn with replacement.
+    """Means (R, M) of measures of N images, (N, M) on the CPU: each of R times, N images are drawn with replacement.
 
-    Efron 1979, "Bootstrap Methods: Another Look at the Jackknife". The measures of an image are drawn together, so that
-    quantities made of several of them, such as ratios, can be computed from each row.
-
-    Not `scipy.stats.bootstrap`, which gives the interval of one statistic: here the same draws serve all measures,
-    their ratios and the differences of models, and infinite values (the PSNR of equal images) have an interval.
-
-    Args:
-        values: M measures of N images, (N, M), on the CPU.
-        resamples: R.
-        seed: of the draws; the same for the same N, whatever the values.
+    Efron 1979, "Bootstrap Methods: Another Look at the Jackknife". The draws are the same for the same N and seed,
+    whatever the values. Not `scipy.stats.bootstrap`, which gives the interval of one statistic: here the same draws
+    serve all measures, their ratios and the differences of models, and infinite values (the PSNR of equal images) have
+    an interval.
     """
     generator = seeded_generator(seed, Stream.RESAMPLES)
     values, n = values.double(), len(values)
@@ -262,3 +260,72 @@ def percentile_interval(draws: Tensor) -> tuple[float, float]:
     tails = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=draws.dtype)
     low, high = torch.quantile(draws, tails, interpolation="nearest").tolist()  # defined for infinite values too
     return low, high
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measure, or a difference of two, with its 95 % interval."""
+
+    mean: float
+    low: float = nan  # without an interval
+    high: float = nan
+    p: float = nan  # of a difference, two-sided; NaN if undefined
+    seeds: bool = False  # whether the interval is one over trainings, mean +- half_width; else it is one over images
+
+    @property
+    def half_width(self) -> float:
+        """Half the width of the interval."""
+        return (self.high - self.low) / 2
+
+    @property
+    def interval(self) -> str:
+        """The interval as text; empty without one."""
+        if isnan(self.low):
+            return ""
+        return f"± {self.half_width:.2g}" if self.seeds else f"[{self.low:.3g}, {self.high:.3g}]"
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4g} {self.interval}".rstrip()
+
+
+def paired_differences(model: Measurements, other: Measurements, seed: int = 0) -> dict[str, Estimate]:
+    """Differences of every measure that both models have and that is computed from values per image.
+
+    The interval is that of the percentile bootstrap over images, the same resampled images for both models; p is that
+    of the paired t-test (Student 1908) on the values per image, for ``sharpness`` on the Laplacian variances. p-values
+    are not adjusted for the number of measures. Both hold for other images and these two models, not for other
+    trainings of them. A UserError if the numbers of images differ.
+    """
+    images = {len(next(iter(measured.per_image.values()))) for measured in (model, other)}
+    if len(images) > 1:
+        raise UserError(f"Paired differences need measures of the same images, got {' and '.join(map(str, images))}.")
+    drawn, drawn_other = model.resampled(seed), other.resampled(seed)
+    values, values_other = model.values(), other.values()
+    differences = {}
+    for name in drawn:
+        if name in drawn_other:
+            low, high = percentile_interval(drawn[name] - drawn_other[name])
+            p = _p_value(model.per_image[name], other.per_image[name])
+            differences[name] = Estimate(values[name] - values_other[name], low, high, p)
+    return differences
+
+
+def _p_value(a: Tensor, b: Tensor) -> float:
+    difference = (a - b).double()
+    if not torch.isfinite(difference).all() or bool((difference == difference[0]).all()):
+        return nan
+    return float(ttest_rel(a.double().numpy(), b.double().numpy()).pvalue)
+
+
+def over_seeds(values: Sequence[float]) -> Estimate:
+    """Mean and Student's t interval of S values, one per training: ``m +- t_{0.975, S-1} s / sqrt(S)``.
+
+    Of differences between two recipes with the same seeds, it is the paired comparison of the recipes. It equals
+    ``scipy.stats.ttest_1samp(values, 0).confidence_interval()``, which warns where all values are equal, as counts of
+    active units often are.
+    """
+    if len(values) < 2:
+        return Estimate(fmean(values), seeds=True)
+    mean = fmean(values)
+    half_width = float(t.ppf((1 + LEVEL) / 2, len(values) - 1)) * stdev(values) / sqrt(len(values))
+    return Estimate(mean, mean - half_width, mean + half_width, seeds=True)

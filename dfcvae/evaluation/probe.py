@@ -1,6 +1,6 @@
 """Linear probes: how well a linear classifier reads attributes from latents, beside three controls and literature."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ CONTROL_SEED = 0  # of the weights of the untrained encoder
 ITERATIONS = 10_000  # at most; about ten are needed, and scikit-learn warns if these do not suffice
 PCA_IMAGES = 10_000  # training images that the components of the pixels are fitted to
 PCA_AT_ONCE = 200  # images, as their pixels in floating point are large
+KINDS = ("latents", "random encoder", "pixel PCA")  # of codes: the model's, and those of two controls
 MEASURES = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "auroc": "AUROC"}
 CELEBA_ATTRIBUTES = 40
 LIU = "Liu et al. 2015 (arXiv 1411.7766), mean as in the code of Hou et al."
@@ -35,7 +36,6 @@ PUBLISHED = {  # mean accuracy over CelebA's 40 attributes, and where it is from
     "majority class": (0.8058, "counted in the first 20,000 images"),
     "PANDA-w": (0.7985, LIU),
 }
-PUBLISHED_TITLE = "published mean over CelebA's 40 attributes"
 OTHER_DATA = "Measured on all 202,599 images of CelebA, cropped and split by their authors: other data than above."
 
 Scores = dict[str, float]
@@ -79,23 +79,16 @@ def probe_model(model: Model, data: Any = None, *, progress: bool = False) -> Pr
             "--source that has attributes and both splits: CelebA, or 'synthetic'."
         )
     dimensions, scores = {}, {}
-    kinds = codes_by_kind(vae, train.images, test.images)
-    for kind, make in tqdm(kinds.items(), "probing", disable=not progress):
-        codes, held_out = make()
+    for kind in tqdm(KINDS, "probing", disable=not progress):
+        codes, held_out = codes_of(kind, vae, train.images, test.images)
         dimensions[kind] = codes.shape[1]
-        scores[kind] = probe(codes, train.attributes, held_out, test.attributes, train.names, progress=progress)
+        scores[kind] = probe(codes, train.attributes, held_out, test.attributes, train.names)
     majority = majority_scores(train.attributes, test.attributes, train.names)
     return Probe(len(train), len(test), dimensions, majority, scores, left_out)
 
 
 def probe(
-    train_codes: Tensor,
-    train_labels: Tensor,
-    test_codes: Tensor,
-    test_labels: Tensor,
-    names: Sequence[str],
-    *,
-    progress: bool = False,
+    train_codes: Tensor, train_labels: Tensor, test_codes: Tensor, test_labels: Tensor, names: Sequence[str]
 ) -> dict[str, dict[str, Scores]]:
     """Scores of linear classifiers of codes (N, D) for bool labels (N, A), by classifier and attribute.
 
@@ -118,9 +111,7 @@ def probe(
     }
     scores: dict[str, dict[str, Scores]] = {classifier: {} for classifier in classifiers}
     left_out = one_valued(train_labels, test_labels, names)
-    for i, name in enumerate(tqdm(names, "attributes", leave=False, disable=not progress)):
-        if name in left_out:
-            continue
+    for i, name in ((i, name) for i, name in enumerate(names) if name not in left_out):
         for classifier, model in classifiers.items():
             decision = model.fit(x, train_labels[:, i].numpy()).decision_function(held_out)
             truth = test_labels[:, i].numpy()
@@ -161,19 +152,14 @@ def one_valued(train_labels: Tensor, test_labels: Tensor, names: Sequence[str]) 
     return {name: f"one value only in {' and '.join(where)}" for name, where in found.items() if where}
 
 
-def codes_by_kind(vae: VAE, train: Tensor, test: Tensor) -> dict[str, Callable[[], tuple[Tensor, Tensor]]]:
-    """Functions that make the codes (N, D) and (M, D) of training and test images: of the model and two controls."""
+def codes_of(kind: str, vae: VAE, train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
+    """The codes (N, D) and (M, D) of training and test images: of the model, or of one of its two controls."""
+    if kind == "pixel PCA":
+        return pixel_components(train, test, vae.latent_dim)
     device = next(vae.parameters()).device
-
-    def means(model: VAE) -> tuple[Tensor, Tensor]:
-        with evaluating(model):
-            return encode_images(model.encode, train, device)[0], encode_images(model.encode, test, device)[0]
-
-    return {
-        "latents": lambda: means(vae),
-        "random encoder": lambda: means(untrained(vae).to(device)),
-        "pixel PCA": lambda: pixel_components(train, test, vae.latent_dim),
-    }
+    model = vae if kind == "latents" else untrained(vae).to(device)
+    with evaluating(model):
+        return encode_images(model.encode, train, device)[0], encode_images(model.encode, test, device)[0]
 
 
 def untrained(vae: VAE) -> VAE:
@@ -218,9 +204,14 @@ def probe_table(result: Probe) -> str:
         _by_attribute(result).text() + "".join(f"\nSkipped: {name}, {why}." for name, why in result.left_out.items()),
     ]
     if _celeba(result):
-        rows = [[name, f"{value:.4f}", source] for name, (value, source) in PUBLISHED.items()]
-        parts += [f"{OTHER_DATA}\n{Table([PUBLISHED_TITLE, 'accuracy', 'source'], rows).text()}"]
+        parts += [f"{OTHER_DATA}\n{published_table().text()}"]
     return "\n\n".join(parts)
+
+
+def published_table() -> Table:
+    """Published accuracies; see `OTHER_DATA`."""
+    rows = [[name, f"{value:.4f}", source] for name, (value, source) in PUBLISHED.items()]
+    return Table(["published mean over CelebA's 40 attributes", "accuracy", "source"], rows)
 
 
 def probe_record(result: Probe) -> dict[str, Any]:

@@ -32,11 +32,8 @@ def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
 def laplacian_variance(images: Tensor) -> Tensor:
     """Variance over the pixels of the discrete Laplacian of the luma, (N,): a common measure of sharpness.
 
-    Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield microscopy". Absolute values depend on the
-    images; read it relative to that of the originals.
-
-    Args:
-        images: in [0, 1], (N, C, H, W), at least 4 pixels wide and high.
+    Of images (N, C, H, W) in [0, 1], at least 4 pixels wide and high: Pech-Pacheco et al. 2000, "Diatom autofocusing in
+    brightfield microscopy". Absolute values depend on the images; read it relative to that of the originals.
     """
     luma = (to_rgb(images) * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
     return conv2d(luma, images.new_tensor(LAPLACIAN).view(1, 1, 3, 3)).flatten(1).var(dim=1)
@@ -46,10 +43,8 @@ def lpips_distances(device: torch.device | str = "cpu", *, download: bool = Fals
     """LPIPS, version 0.1, by the authors' name of its network: ``alex``, ``vgg``.
 
     Zhang et al. 2018 (arXiv 1801.03924). ``vgg`` is this project's own loss; ``alex`` is torchmetrics'. A network whose
-    ImageNet weights are missing is skipped, unless ``download`` is set.
-
-    Raises:
-        UserError: if weights are corrupted, or cannot be downloaded.
+    ImageNet weights are missing is skipped, unless ``download`` is set. A UserError if weights are corrupted, or cannot
+    be downloaded.
     """
     found: dict[str, Distance] = {}
     for name, arch in LPIPS_NETWORKS.items():
@@ -81,10 +76,8 @@ def _lpips_alex(device: torch.device | str) -> Distance:
 def power_spectrum(images: Tensor) -> Tensor:
     """Power by frequency (N, C, H, W) of images (N, C, H, W): of the luma and, for RGB, of two colour differences.
 
-    Under a Hann window. In YCbCr, since faces have little fine detail in colour and a mesh may have much.
-
-    Raises:
-        UserError: if the images are not square with sides that are a multiple of 8 and at least 32 pixels.
+    Under a Hann window. In YCbCr, since faces have little fine detail in colour and a mesh may have much. A UserError
+    if the images are not square with sides that are a multiple of 8 and at least 32 pixels.
     """
     height, width = images.shape[-2:]
     if height != width or width % PERIOD or width < 4 * PERIOD:
@@ -106,11 +99,7 @@ def mesh_energy(power: Tensor, original: Tensor) -> float:
     The mean over channels and over the grid's frequencies f (multiples of 1/8 cycles per pixel in both directions,
     without the constant) of ``(P(f) - S(f)) / P_0(f)``: P the power spectrum, S the geometric mean of P at the eight
     frequencies two steps around f, P_0 the originals' power. 0 means no mesh, whatever the sharpness; 1 is a mesh with
-    as much energy as all detail of the originals there.
-
-    Args:
-        power: mean `power_spectrum` of reconstructions or samples, (C, H, H).
-        original: that of the originals.
+    as much energy as all detail of the originals there. Both arguments are mean `power_spectrum`, (C, H, H).
     """
     offsets = [(a, b) for a in NEIGHBOURS for b in NEIGHBOURS if a or b]
     around = torch.stack([power.roll(offset, (1, 2)) for offset in offsets]).log().mean(dim=0).exp()

@@ -48,12 +48,8 @@ def measure_samples(
 ) -> dict[str, dict[str, float]]:
     """How far sets of images are from the faces of the test split, all of one size, in the features of a network.
 
-    Args:
-        vae: the model, with faces of the splits ``val`` and ``test``.
-        network: maps images to features on the device of the model; better another one than that of the training loss.
-        mixture: a prior fitted to the model's latents.
-        seed: of the samples.
-        progress: show a bar.
+    The network maps images to features on the device of the model, better another one than that of the training loss;
+    the mixture is a prior fitted to the model's latents, the seed that of the samples.
 
     Returns:
         ``samples`` from N(0, I), with a ``mixture`` also ``samples_gmm``, ``reconstructions`` of validation faces, and
@@ -194,12 +190,8 @@ def inception_network(weights: str | Path = "download", device: torch.device | s
     Images are quantised to uint8 and resized to 299 as in the original, with the bilinear filter of TensorFlow 1; grey
     ones are repeated over three channels.
 
-    Args:
-        weights: a file, or ``"download"`` for the copy in torch's folder, fetched where it is missing (96 MB).
-        device: of the network and the images.
-
-    Raises:
-        UserError: if torch-fidelity is not installed, or the weights are missing or corrupted.
+    The weights are a file, or ``"download"`` for the copy in torch's folder, fetched where it is missing (96 MB). A
+    UserError if they are missing or corrupted, or torch-fidelity is not installed.
     """
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -215,11 +207,7 @@ def inception_network(weights: str | Path = "download", device: torch.device | s
 def inception_card() -> dict[str, str]:
     """The entries of the protocol for FID and KID."""
     layer = f"{INCEPTION_LAYER} pooled features; images as uint8, resized to 299 as in TensorFlow 1"
-    return {
-        "inception": f"torch-fidelity, {layer}",
-        "inception_sha256": INCEPTION_SHA256,
-        "kid": "over the whole sets",
-    }
+    return {"inception": f"torch-fidelity, {layer}", "inception_sha256": INCEPTION_SHA256, "kid": "over the whole sets"}
 
 
 def _inception_file(weights: str | Path) -> Path:

@@ -15,7 +15,7 @@ from dfcvae.explore.widgets import ACCENT, BLANK, CSS, Picture, Range, Sliders, 
 from dfcvae.images import to_float
 from dfcvae.latent import interpolate as straight
 from dfcvae.latent import slerp
-from dfcvae.latent.groups import grouped
+from dfcvae.latent.attributes import grouped
 from dfcvae.trained import Face
 
 THUMBNAILS = 8

@@ -15,6 +15,13 @@ from dfcvae.latent.stored import corrupted, read_stored, write_stored
 FEWEST = 10  # faces with and without an attribute, below which a mean of a hundred dimensions is mostly noise
 KIND = "attribute vectors"
 Method = Literal["means", "classifier"]
+TELLING = ("Smiling", "Male", "Young", "Eyeglasses", "Blond_Hair", "Bangs", "Heavy_Makeup", "Wearing_Hat")
+GROUPS = {  # words that tell an attribute's group, the first that fits
+    "Beard": ("Beard", "Goatee", "Mustache", "Sideburns", "Shadow"),
+    "Worn": ("Wearing", "Eyeglasses", "Makeup"),
+    "Eyes, nose and mouth": ("Eyes", "Eyebrows", "Nose", "Mouth", "Lips", "Smiling"),
+    "Hair": ("Hair", "Bald", "Bangs"),
+}
 HOW = {"means": "differences of class means", "classifier": "normals of linear classifiers"}
 
 
@@ -27,7 +34,6 @@ def attribute_vector(mu: Tensor, has: Tensor, method: Method = "means") -> Tenso
 
     The difference holds all that correlates with the attribute in these faces. A normal points where the classes are
     separated best, given all latents: a shorter step, with less effect and fewer side effects.
-
     Of posterior means ``mu`` (N, D) and which faces have the attribute, bool (N,); a ValueError if all or none have it.
     """
     if not 0 < int(has.sum()) < len(has):
@@ -94,10 +100,8 @@ class AttributeVectors:
         """The vectors of all attributes with at least 10 faces of both kinds; others are skipped.
 
         Of posterior means ``mu`` (N, D) and ``attributes``, bool (N, A), with their ``names``; see `attribute_vector`
-        for ``method``. Attributes named in ``balance`` are balanced by `balanced_rows`.
-
-        Raises:
-            UserError: if there is no such attribute to balance, or no attribute has enough faces of both kinds.
+        for ``method``. Attributes named in ``balance`` are balanced by `balanced_rows`. A UserError if there is no such
+        attribute to balance, or no attribute has enough faces of both kinds.
         """
         generator = torch.Generator().manual_seed(0)
         columns = [index_of(names, name) for name in balance]
@@ -129,10 +133,8 @@ class AttributeVectors:
         """Latents (N, D) moved by several attributes at once: ``{"Smiling": 1.5, "Eyeglasses": -1}``.
 
         A strength of 1 is the distance between faces without and with the attribute; negative removes it. The vectors
-        of the attributes ``keep`` are projected out of the step, so that it changes them less.
-
-        Raises:
-            UserError: if there is no such attribute.
+        of the attributes ``keep`` are projected out of the step, so that it changes them less. A UserError if there is
+        no such attribute.
         """
         return z + self.step(strengths, keep).to(z)
 
@@ -148,11 +150,7 @@ class AttributeVectors:
 
     @classmethod
     def load(cls, path: str | Path, model: str) -> "AttributeVectors":
-        """The vectors in a file, whatever faces they were fitted to.
-
-        Raises:
-            UserError: if they are another model's, or the file holds something else.
-        """
+        """The vectors in a file, whatever faces they were fitted to; a UserError if another model's or corrupted."""
         tensors, about = read_stored(path, KIND, model)
         names, vectors = about.get("names"), tensors.get("vectors")
         if not isinstance(names, list) or vectors is None or vectors.dim() != 2 or len(vectors) != len(names):
@@ -165,3 +163,15 @@ def index_of(names: Sequence[str], name: str) -> int:
     if name not in names:
         raise UserError(f"There is no attribute {name!r}{nearest(name, names)}; there are {', '.join(names)}.")
     return list(names).index(name)
+
+
+def grouped(names: Sequence[str]) -> dict[str, list[str]]:
+    """Attributes by group: the eight most telling first, the others by what they are about."""
+    first = [name for name in TELLING if name in names]
+    first += [name for name in names if name not in first][: len(TELLING) - len(first)]
+    groups: dict[str, list[str]] = {"Most telling": first} | {title: [] for title in (*GROUPS, "Face")}
+    for name in names:
+        if name not in first:
+            fits = (title for title, words in GROUPS.items() if any(word in name for word in words))
+            groups[next(fits, "Face")].append(name)
+    return {title: group for title, group in groups.items() if group}

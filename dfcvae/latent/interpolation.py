@@ -35,10 +35,8 @@ def encode_images(
 def interpolate(start: Tensor, end: Tensor, steps: int) -> Tensor:
     """``(1 - t) start + t end`` of two latents (D,), for ``steps`` values of t from 0 to 1: latents (steps, D).
 
-    Both ends included. Hou et al. 2016 (arXiv 1610.00291), section 4.2. Decode the result to see the faces in between.
-
-    Raises:
-        ValueError: for fewer than two steps.
+    Both ends included; a ValueError for fewer than two steps. Hou et al. 2016 (arXiv 1610.00291), section 4.2. Decode
+    the result to see the faces in between.
     """
     return torch.lerp(start, end, _fractions(steps, start))
 
@@ -61,8 +59,7 @@ def slerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
 def path(points: Tensor, steps: int, between: Between = interpolate) -> Tensor:
     """A path through points (P, D), each once: latents (1 + (P - 1) (steps - 1), D), ``steps`` from each to the next.
 
-    Raises:
-        ValueError: for fewer than two points or steps.
+    A ValueError for fewer than two points or steps.
     """
     if len(points) < 2:
         raise ValueError(f"Expected at least 2 points, got {len(points)}.")
@@ -72,10 +69,8 @@ def path(points: Tensor, steps: int, between: Between = interpolate) -> Tensor:
 def face_grid(corners: Tensor, rows: int, columns: int, between: Between = interpolate) -> Tensor:
     """Mixtures of four latents (4, D), top left, top right, bottom left, bottom right: (rows, columns, D).
 
-    Bilinear with ``between=interpolate``; or ``slerp``.
-
-    Raises:
-        ValueError: if there are not four corners, or fewer than two rows or columns.
+    Bilinear with ``between=interpolate``; or ``slerp``. A ValueError if there are not four corners, or fewer than two
+    rows or columns.
     """
     if len(corners) != 4:
         raise ValueError(f"Expected 4 corners, got {len(corners)}.")

@@ -12,8 +12,7 @@ QUERIES_AT_ONCE = 256  # their distances to 200,000 references take 200 MB
 def nearest_neighbours(queries: Tensor, references: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
     """Euclidean ``distances, indices``, each (Q, k), of the k references (R, D) nearest to each query (Q, D).
 
-    Raises:
-        ValueError: if there are fewer than k references.
+    A ValueError if there are fewer than k references.
     """
     if not 1 <= k <= len(references):
         raise ValueError(f"Expected 1 to {len(references)} neighbours (the number of references), got {k}.")

@@ -88,8 +88,7 @@ class Prior:
     def load(cls, path: str | Path, model: str, source: str | None = None) -> "Prior":
         """The prior in a file, in float32, fitted to the model with this digest and the faces of this name (or any).
 
-        Raises:
-            UserError: if it is another model's or other faces', or the file holds something else.
+        A UserError if it is another model's or other faces', or the file holds something else.
         """
         tensors, _ = read_stored(path, "a prior", model, source)
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -110,27 +109,17 @@ def fit_gaussian(mu: Tensor, logvar: Tensor) -> Prior:
 
 
 def fit_mixture(
-    posterior: tuple[Tensor, Tensor],
-    held_out: tuple[Tensor, Tensor],
-    components: tuple[int, ...] = COMPONENTS,
+    posterior: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor], components: tuple[int, ...] = COMPONENTS
 ) -> tuple[Prior, dict[str, float]]:
     """A mixture of Gaussians with full covariances, fitted by expectation maximisation to a draw from each posterior.
 
-    Numbers of components are tried in turn with a covariance for each (``"8 full"``) and with one that all share
-    (``"8 tied"``), which needs fewer faces, until the likelihood of held-out faces stops rising. A covariance needs
-    several faces for each latent dimension; mixtures with too few are skipped. The search stops each fit early; the
-    best mixture is then fitted to convergence.
+    Of posteriors ``mu, logvar``, each (N, D), of training faces and of held-out ones. Numbers of components are tried
+    in turn with a covariance for each (``"8 full"``) and with one that all share (``"8 tied"``), which needs fewer
+    faces, until the likelihood of held-out faces stops rising. A covariance needs several faces for each latent
+    dimension; mixtures with too few are skipped, a UserError if all are. The search stops each fit early; the best
+    mixture is then fitted to convergence.
 
-    Args:
-        posterior: ``mu, logvar``, each (N, D), of training faces.
-        held_out: the same of other faces.
-        components: numbers to try, ascending.
-
-    Returns:
-        The mixture whose held-out likelihood is highest, and the likelihoods: mean ``ln p(z)`` in nats by kind.
-
-    Raises:
-        UserError: if there are too few faces for any mixture.
+    Returns the mixture whose held-out likelihood is highest, and the likelihoods: mean ``ln p(z)`` in nats by kind.
     """
     generator = torch.Generator().manual_seed(0)
     z, z_held_out = (

@@ -32,9 +32,7 @@ def read_stored(
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `write_stored` wrote: the tensors, and the description.
 
-    Raises:
-        UserError: if the file is corrupted or contains something else.
-        OtherFitError: if it was fitted to another model or other faces.
+    An OtherFitError if it was fitted to another model or other faces; a UserError for any other file.
     """
     try:
         tensors, metadata = read_tensors(path)

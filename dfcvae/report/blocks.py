@@ -137,14 +137,12 @@ def html(block: Block, figures: Path) -> str:
         case Table(header, rows, bold):
             top = "".join(f"<th>{escape(name)}</th>" for name in header)
             escaped = Table(header, [[escape(cell) for cell in row] for row in Table(header, rows).cells()], bold)
-            lines = ("".join(map(_cell, row)) for row in escaped.cells("<b>", "</b>"))
-            body = "".join(f"<tr>{line}</tr>" for line in lines)
+            body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in escaped.cells("<b>", "</b>"))
             return f'<div class="scroll table"><table><tr>{top}</tr>{body}</table></div>'
         case Drawing(name, _, caption, _):
             source = f"data:image/png;base64,{base64.b64encode((figures / f'{name}.png').read_bytes()).decode()}"
-            image = f'<img alt="{escape(caption)}" src="{source}">'
-            scrolled = f'<div class="scroll wide">{image}</div>'
-            return f"<figure>{scrolled}<figcaption>{escape(caption)}</figcaption></figure>"
+            image = f'<div class="scroll wide"><img alt="{escape(caption)}" src="{source}"></div>'
+            return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
         case Folded(summary, blocks):
             inside = "\n".join(html(hidden, figures) for hidden in blocks)
             return f"<details><summary>{escape(summary)}</summary>\n{inside}\n</details>"

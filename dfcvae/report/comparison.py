@@ -13,9 +13,17 @@ from dfcvae.evaluation import Measurements
 from dfcvae.images import to_float
 from dfcvae.report import tables
 from dfcvae.report.blocks import Block, Folded, items, write_report
-from dfcvae.report.evaluated import Evaluated, as_text, evaluate_model, this_machine
 from dfcvae.report.models import Model, cost_table, learning_curves, listed, load_models, notes, settings_table
-from dfcvae.report.observers import FIT_JUDGE, JudgeFiles, Observers, judge_warnings
+from dfcvae.report.observers import (
+    FIT_JUDGE,
+    Evaluated,
+    JudgeFiles,
+    Observers,
+    as_text,
+    evaluate_model,
+    judge_warnings,
+    this_machine,
+)
 from dfcvae.report.pictures import interpolations, reconstructions, samples
 from dfcvae.trained import frontal_first
 from dfcvae.vae import VAE
@@ -50,7 +58,7 @@ class Results:
     splits: Splits
     models: Mapping[str, Model]  # the first is what the others are compared with; of several seeds, the first one's
     evaluated: Mapping[str, Sequence[Evaluated]]  # by the same names, one for each seed
-    warnings: Sequence[str] = ()  # of judges, see `judge_warnings`
+    observers: Observers
     seeds: Sequence[int] = (0,)  # of the trainings, where a study chose them
     seed: int = 0  # of samples and resampled images
 
@@ -68,7 +76,7 @@ def compare(
     out: str | Path,
     *,
     source: str | None = None,
-    judge: JudgeFiles = None,
+    judge: JudgeFiles = (),
     fid: str | None = None,
     lpips: bool = False,
     seed: int = 0,
@@ -79,19 +87,9 @@ def compare(
 ) -> Path:
     """Compare models with the first one on the test split of its data; write a report and ``metrics.json``.
 
-    Args:
-        paths: two models or more.
-        out: folder of the report, whose HTML file is returned.
-        source: other faces.
-        judge: see `Observers.load`, as for ``fid`` and ``lpips``.
-        seed: of samples, draws and resampled images.
-        title: of the report (default: the models' names).
-        about: how the models came about.
-        more: of the report, after the pictures.
-        progress: show bars.
-
-    Raises:
-        UserError: if models take images of different shapes, or cannot be loaded.
+    The HTML file is returned; for ``judge``, ``fid`` and ``lpips`` see `Observers.load`. The report has a title
+    (default: the models' names), says how the models came about, and has ``more`` after the pictures. A UserError if
+    models cannot be loaded, or take images of different shapes.
     """
     models, out = load_models(paths), Path(out)
     data = data_of(paths[0], source)
@@ -102,9 +100,7 @@ def compare(
     for name, model in tqdm(models.items(), "models", disable=not progress):
         cache = out / "measured" / f"{name.replace('/', '-')}.safetensors"
         evaluated[name] = [evaluate_model(model, data, splits, observers, seed=seed, cache=cache, progress=progress)]
-    experiments = {name: model.experiment for name, model in models.items()}
-    warnings = judge_warnings(observers, experiments, splits["test"])
-    results = Results(data, splits, models, evaluated, warnings, seed=seed)
+    results = Results(data, splits, models, evaluated, observers, seed=seed)
     measured_on = f"{len(splits['test']):,} test faces of {source_name(data)}, {data.size} pixels."
     text = f"{about} Measured on {measured_on}".lstrip()
     blocks = comparison(results, [text], measures(results), more)
@@ -113,10 +109,7 @@ def compare(
 
 
 def comparison(
-    results: Results,
-    about: Sequence[Block],
-    found: Sequence[Block],
-    more: Sequence[Block] = (),
+    results: Results, about: Sequence[Block], found: Sequence[Block], more: Sequence[Block] = ()
 ) -> list[Block]:
     """The blocks that all reports on several models have: what was done, `measures`, ``more`` after the pictures."""
     vaes, seed = results.vaes(), results.seed
@@ -166,9 +159,10 @@ def measures(results: Results) -> list[Block]:
     values = tables.estimates_table(tables.estimates(results.runs(), results.seed))
     differences = tables.differences(results.runs(), results.seed)
     minus = tables.differences_table(first, differences, verdicts=not too_few_steps(results))
+    experiments = {name: model.experiment for name, model in results.models.items()}
     return [
         "## Measures",
-        *results.warnings,
+        *judge_warnings(results.observers, experiments, results.splits["test"]),
         *tables.limited(values, "More measures", across),
         OVER_SEEDS if several else OVER_FACES,
         *conclusions(results, differences),

@@ -51,8 +51,7 @@ class Model:
 def load_models(paths: Sequence[str | Path]) -> dict[str, Model]:
     """Models by name, which is that of their folder, with the folder above where two have the same.
 
-    Raises:
-        UserError: if there are fewer than two, or they take images of different shapes.
+    A UserError if there are fewer than two, or they take images of different shapes.
     """
     if len(paths) < 2:
         raise UserError("A comparison needs at least two models: dfcvae compare RUN RUN ...")

@@ -1,4 +1,4 @@
-"""The networks that evaluate reconstructions and samples: judges, Inception, LPIPS."""
+"""Who looks at reconstructions and samples (judges, Inception, LPIPS), and all that they measure of one model."""
 
 import filecmp
 from collections.abc import Mapping, Sequence
@@ -7,19 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch.nn.functional import cosine_similarity
 
 from dfcvae.attribute_network import AttributeNetwork, attribute_scores
-from dfcvae.data import Faces
-from dfcvae.device import pick_device
+from dfcvae.config import DataConfig
+from dfcvae.data import Faces, Splits, source_name
+from dfcvae.device import environment, pick_device
 from dfcvae.errors import UserError
-from dfcvae.evaluation import JUDGE_LAYERS, NetworkJudge, inception_network, lpips_distances
-from dfcvae.evaluation.judges import stranger_of
-from dfcvae.evaluation.quality import Distance
-from dfcvae.evaluation.samples import Embedding
+from dfcvae.evaluation.judges import NetworkJudge, stranger_of
+from dfcvae.evaluation.measures import JUDGE_LAYERS, Measurements, measure, protocol
+from dfcvae.evaluation.quality import Distance, lpips_distances
+from dfcvae.evaluation.samples import FEWEST, Embedding, compared, inception_card, inception_network, measure_samples
 from dfcvae.features import VGGFeatures
 from dfcvae.images import to_float
+from dfcvae.latent.stored import read_stored, write_stored
 from dfcvae.losses.presets import PRESETS
+from dfcvae.report.models import Model
+from dfcvae.report.tables import distance_keys
 from dfcvae.weights import COMPACT, imagenet_file, read_metadata, read_state_dict
 
 FIT_JUDGE = (
@@ -30,10 +35,11 @@ BLIND = (
     "The attribute-trained judge and the loss's feature network learned the same labels, so this judge cannot see what "
     "the loss ignores: read a judge of another kind beside it, such as `--judge experiments/judges/squeezenet.yaml`"
 )
+KIND = "measurements"
 CHECKED, CHECKED_PAIRS = 500, 50  # faces on which attribute networks, and pairs on which other judges, are checked
 GUESSING = 0.6  # mean AUROC of an attribute network, below which it is near chance (0.5)
 ALIKE = 0.98  # mean cosine of two different people, above which a judge hardly tells them apart
-JudgeFiles = Path | Sequence[Path] | None
+JudgeFiles = Path | Sequence[Path]
 """What ``--judge`` names: files of an attribute network and of descriptions (YAML) of other networks."""
 
 
@@ -69,18 +75,13 @@ class Observers:
 
     @classmethod
     def load(cls, judge: JudgeFiles, fid: str | None, lpips: bool) -> "Observers":
-        """Those that the options of the commands name.
+        """Those that the options of the commands name; a UserError if a file is wrong or two judges have one name.
 
-        Args:
-            judge: files of judges that no model was trained with: at most one attribute network, and descriptions of
-                other networks (YAML).
-            fid: weights of Inception for FID and KID: a file, or ``"download"``.
-            lpips: download what LPIPS needs, where it is missing.
-
-        Raises:
-            UserError: if a file is of the wrong kind, corrupted or cannot be downloaded, or two judges have one name.
+        Files of judges that no model was trained with: at most one attribute network, and descriptions of other
+        networks (YAML); weights of Inception for FID and KID, a file or ``"download"``; and whether to download what
+        LPIPS needs, where it is missing.
         """
-        device, files = pick_device(), [judge] if isinstance(judge, Path) else list(judge or ())
+        device, files = pick_device(), [judge] if isinstance(judge, Path) else list(judge)
         described = [file for file in files if file.suffix.lower() in (".yaml", ".yml")]
         attribute = [file for file in files if file not in described]
         for file in attribute:
@@ -117,23 +118,21 @@ def judge_warnings(
     """
     found: dict[str, list[str]] = {}
     for model, experiment in experiments.items():
-        features = ((experiment or {}).get("loss") or {}).get("features") or {}
-        file = _network_of_loss(features) if features else Path()
-        for warning in _partial(observers, file) if file.is_file() else []:
+        features = ((experiment or {}).get("loss") or {}).get("features")
+        for warning in _partial(observers, features) if features else []:
             found.setdefault(warning, []).append(model)
     partial = [f"{warning} ({', '.join(models)})." for warning, models in found.items()]
     return partial + (_near_chance(observers, faces.subset(min(CHECKED, len(faces)))) if faces else [])
 
 
-def _network_of_loss(features: Mapping[str, Any]) -> Path:
-    """The file of a loss's feature network, whether it exists or not."""
+def _partial(observers: Observers, features: Mapping[str, Any]) -> list[str]:
+    """Warnings of judges that are a loss's network, if its file exists, or learned the same labels."""
     weights, preset = str(features.get("weights")), PRESETS.get(str(features.get("preset")))
+    network = COMPACT if weights == "compact" else Path(weights).expanduser()
     if weights == "imagenet":
-        return imagenet_file(features.get("arch") or (preset.arch if preset else "vgg16"))
-    return COMPACT if weights == "compact" else Path(weights).expanduser()
-
-
-def _partial(observers: Observers, network: Path) -> list[str]:
+        network = imagenet_file(features.get("arch") or (preset.arch if preset else "vgg16"))
+    if not network.is_file():
+        return []
     judge = observers.judge
     same = [f"The judge {other.name}" for other in observers.judges if _same_weights(other.file, network)]
     itself = judge is not None and _same_weights(judge.file, network)
@@ -185,3 +184,104 @@ def _near_chance(observers: Observers, faces: Faces) -> list[str]:
                 "`--judge experiments/judges/squeezenet.yaml`."
             )
     return found
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What was measured of a model."""
+
+    measured: Measurements  # on the test split; as a whole also distances of sets of images, samples/frechet_judge
+    card: dict[str, Any]  # the protocol
+
+    def as_json(self, seed: int = 0) -> dict[str, Any]:
+        """All numbers but those of single images."""
+        measured = self.measured
+        more = {"intervals": measured.intervals(seed), "protocol": self.card}
+        return measured.values() | {"kl_per_dimension": measured.kl_per_dimension.tolist()} | more
+
+    def save(self, file: Path, source: str) -> Path:
+        """Save it, with the values of every image."""
+        measured = self.measured
+        tensors = {f"image/{name}": values for name, values in measured.per_image.items()}
+        about = {"scales": measured.scales, "whole": measured.whole, "card": self.card}
+        tensors["kl_per_dimension"] = measured.kl_per_dimension
+        return write_stored(file, tensors, KIND, str(self.card["model"]), source, about)
+
+    @classmethod
+    def load(cls, file: Path, model: str, source: str) -> "Evaluated | None":
+        """The saved measurements of this model on these faces; None if there are none, or the file is corrupted."""
+        try:
+            tensors, about = read_stored(file, KIND, model, source)
+        except UserError:
+            return None
+        kl = tensors.pop("kl_per_dimension")
+        per_image = {name.removeprefix("image/"): tensors[name] for name in tensors}
+        return cls(Measurements(per_image, about["scales"], about["whole"], kl), about["card"])
+
+
+def evaluate_model(
+    model: Model,
+    data: DataConfig,
+    splits: Splits,
+    observers: Observers,
+    *,
+    draws: int = 1,
+    seed: int = 0,
+    cache: Path | None = None,
+    progress: bool = True,
+) -> Evaluated:
+    """Measure a model on the test split and, if both held-out splits have enough faces, its samples against it.
+
+    From N(0, I) and the model's mixture, with so many ``draws`` from each posterior; ``data`` is where the faces come
+    from. The ``cache`` is a file that is loaded if it has the result of an equal evaluation, and else written.
+    """
+    vae, mixture = model.vae, model.mixture
+    judge, val, test = observers.judge, splits["val"], splits["test"]
+    spaces = observers.spaces() if compared(val, test) >= FEWEST else {}
+    card = protocol(  # equal to that of an earlier evaluation only where the numbers would be equal too
+        vae,
+        data,
+        images=len(test),
+        judge=judge.file if judge else None,
+        judges=observers.judges,
+        samples=compared(val, test) if spaces else 0,
+        mixture=mixture,
+        draws=draws,
+        seed=seed,
+    )
+    card |= {"faces": test.fingerprint, "validation_images": len(val)}
+    card |= inception_card() if "inception" in spaces else {}
+    card |= {"lpips": ", ".join(observers.lpips)} if observers.lpips else {}
+    if cache and (found := Evaluated.load(cache, card["model"], source_name(data))) and found.card == card:
+        return found
+    measured = measure(
+        vae,
+        test,
+        features=judge.features if judge else None,
+        judge=judge.network if judge else None,
+        lpips=observers.lpips,
+        judges=observers.judges,
+        draws=draws,
+        seed=seed,
+        progress=progress,
+    )
+    for space, embed in spaces.items():
+        rows = measure_samples(vae, val, test, embed, mixture=mixture, seed=seed, progress=progress)
+        for kind, row in rows.items():
+            keys = (f"{kind}/{key}" for key in distance_keys(space))
+            measured.whole.update(zip(keys, row.values(), strict=True))
+    evaluated = Evaluated(measured, card)
+    if cache is not None:
+        evaluated.save(cache, source_name(data))
+    return evaluated
+
+
+def this_machine() -> dict[str, Any]:
+    """Commit, device and versions, for a protocol."""
+    about = environment()
+    return {name: about[name] for name in ("commit", "device", "versions")}
+
+
+def as_text(card: dict[str, Any]) -> str:
+    """A protocol for a reader."""
+    return yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=100)

@@ -9,17 +9,9 @@ from torch import Tensor
 from dfcvae import files
 from dfcvae.data import Faces, Splits
 from dfcvae.errors import UserError
-from dfcvae.fitted import VECTORS, latent_folder, load_prior
+from dfcvae.fitted import VECTORS, latent_folder, load_prior, posteriors
 from dfcvae.images import to_float, to_rgb
-from dfcvae.latent import (
-    AttributeVectors,
-    Prior,
-    encode_images,
-    interpolate,
-    label_correlation,
-    principal_components,
-    tsne,
-)
+from dfcvae.latent import AttributeVectors, Prior, interpolate, label_correlation, principal_components, tsne
 from dfcvae.latent.attributes import index_of
 from dfcvae.plots import heatmaps, scatters
 from dfcvae.report.blocks import Block, Drawing
@@ -38,7 +30,7 @@ MAPPED = 2_000  # faces of a latent map
 
 def reconstructions(models: Models, x: Tensor) -> Drawing:
     """Faces (N, C, H, W) in [0, 1] above each model's reconstructions of them."""
-    latents = {name: _means(vae, x) for name, vae in models.items()}
+    latents = {name: posteriors(vae, x)[0] for name, vae in models.items()}
     rows = [x.cpu(), *(vae.decode_all(latents[name]).cpu() for name, vae in models.items())]
     caption = "Faces of the test split, and reconstructions from the posterior mean."
     data = {f"mu {name}": mu for name, mu in latents.items()}
@@ -74,7 +66,7 @@ def interpolations(models: Models, x: Tensor, steps: int) -> Drawing:
     rows, names, data = [], [], {}
     for pair, ends in enumerate(x.split(2)):
         for name, vae in models.items():
-            mu = _means(vae, ends)
+            mu = posteriors(vae, ends)[0]
             between = vae.decode_all(interpolate(mu[0], mu[1], steps)).cpu()
             rows.append(torch.cat([to_rgb(ends[:1]).cpu(), to_rgb(between), to_rgb(ends[1:]).cpu()]))
             names.append(name)
@@ -93,7 +85,7 @@ def attribute_walks(models: Models, vectors: Mapping[str, AttributeVectors], spl
         without = [face for face in frontal if not has[face]] or frontal
         face = to_float(test.images[without[i % len(without)]][None])  # another face for every attribute
         for name, vae in models.items():
-            mu = _means(vae, face)
+            mu = posteriors(vae, face)[0]
             z = torch.cat([vectors[name].edit(mu, {attribute: strength}) for strength in STRENGTHS])
             rows.append(torch.cat([to_rgb(face).cpu(), to_rgb(vae.decode_all(z)).cpu()]))
             labels.append(f"{attribute}\n{name}")
@@ -122,10 +114,8 @@ def attribute_correlations(name: str, vectors: AttributeVectors, splits: Splits)
 def latent_map(mu: Tensor, faces: Faces, how: str, attributes: Sequence[str] = (), seed: int = 0) -> Drawing:
     """Posterior means (N, D) of faces in the plane, coloured by attributes, by default the most visible ones.
 
-    ``how`` is ``"tsne"``, seeded, or ``"pca"``.
-
-    Raises:
-        UserError: if there are too few faces or dimensions, or there is no such attribute.
+    ``how`` is ``"tsne"``, seeded, or ``"pca"``. A UserError if there are too few faces or dimensions, or there is no
+    such attribute.
     """
     if min(mu.shape) < 2:
         raise UserError(f"A map needs at least 2 faces and 2 latent dimensions, got {mu.shape[0]} and {mu.shape[1]}.")
@@ -139,20 +129,16 @@ def latent_map(mu: Tensor, faces: Faces, how: str, attributes: Sequence[str] = (
 
 
 def shipped_models(seed: int = 0) -> list[Block]:
-    """What the models that ship with the package draw, if there are any; no photographs.
-
-    Raises:
-        UserError: if a file is corrupted.
-    """
+    """What the models that ship with the package draw, if there are any; a UserError if a file is corrupted."""
     names = files.pretrained_models()
+    if not names:
+        return []
     text = (
         "These models were trained on photographs (CelebA, for non-commercial research), and for longer. None of these "
         "faces is a photograph: all are decoded from draws from the models' priors, and none was selected. Commands "
-        f"take a model by its name: `dfcvae sample {names[0] if names else ''}`."
+        f"take a model by its name: `dfcvae sample {names[0]}`."
     )
-    return ["## Models that ship with the package", text, *(shipped_drawing(name, seed) for name in names)] * bool(
-        names
-    )
+    return ["## Models that ship with the package", text, *(shipped_drawing(name, seed) for name in names)]
 
 
 def shipped_drawing(name: str, seed: int = 0) -> Drawing:
@@ -184,8 +170,3 @@ def _drawing(
     columns: Sequence[str] = (),
 ) -> Drawing:
     return Drawing(name, sheet(torch.stack([to_rgb(row).cpu() for row in rows]), labels, columns), caption, data)
-
-
-def _means(vae: VAE, x: Tensor) -> Tensor:
-    """Posterior means (N, D), on the CPU."""
-    return encode_images(vae.encode, x, next(vae.parameters()).device)[0].cpu()

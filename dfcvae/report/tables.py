@@ -6,9 +6,8 @@ from itertools import product
 from math import isfinite, isnan
 
 from dfcvae.evaluation import JUDGE_LAYERS, Measurements
-from dfcvae.evaluation.differences import Estimate, over_seeds, paired_differences
 from dfcvae.evaluation.judges import COSINE, DISTANCE, STRANGERS
-from dfcvae.evaluation.measures import ATTRIBUTE_JUDGE
+from dfcvae.evaluation.measures import ATTRIBUTE_JUDGE, Estimate, over_seeds, paired_differences
 from dfcvae.report.blocks import Block, Folded
 from dfcvae.table import Table
 

@@ -1,4 +1,4 @@
-"""Statistics of differences against textbook formulas and scipy."""
+"""Bootstrap intervals, and statistics of differences, against textbook formulas and scipy."""
 
 import math
 
@@ -7,8 +7,13 @@ import scipy.stats
 import torch
 
 from dfcvae.errors import UserError
-from dfcvae.evaluation.differences import over_seeds, paired_differences
-from dfcvae.evaluation.measures import Measurements
+from dfcvae.evaluation.measures import (
+    Measurements,
+    bootstrap_means,
+    over_seeds,
+    paired_differences,
+    percentile_interval,
+)
 
 
 def measurements(n=200, offset=0.0, seed=0, **more):
@@ -78,3 +83,20 @@ def test_one_seed_has_no_interval_and_equal_values_a_narrow_one():
     assert math.isnan(found.half_width)
     assert str(found) == "0.25"
     assert str(over_seeds([7.0, 7.0, 7.0])) == "7 ± 0"
+
+
+def test_every_resample_draws_whole_images_with_replacement():
+    """Columns are measures of the same images, so what they have in common stays."""
+    values = torch.stack([torch.arange(5.0), 10 * torch.arange(5.0)], dim=1)
+    means = bootstrap_means(values, resamples=200)
+    assert torch.allclose(means[:, 1], 10 * means[:, 0])
+    sums = (5 * means[:, 0]).round()
+    torch.testing.assert_close(sums, 5 * means[:, 0])  # sums of five of the numbers
+    assert sums.min() < 5 < 15 < sums.max()
+    assert torch.equal(means, bootstrap_means(values, resamples=200))
+    assert not torch.equal(means, bootstrap_means(values, resamples=200, seed=1))
+
+
+def test_the_percentiles_of_a_ramp_and_of_infinite_values():
+    assert percentile_interval(torch.arange(1001.0).flip(0)) == (25, 975)
+    assert percentile_interval(bootstrap_means(torch.full((4, 1), math.inf))[:, 0]) == (math.inf, math.inf)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from functools import partial
 
 import numpy as np
@@ -20,7 +19,7 @@ from dfcvae.data import Faces
 from dfcvae.evaluation import evaluate, measure, protocol
 from dfcvae.evaluation.likelihood import posterior_noise
 from dfcvae.evaluation.measures import bootstrap_means, percentile_interval
-from dfcvae.evaluation.quality import laplacian_variance, mesh_energy, plaid_energy, power_spectrum
+from dfcvae.evaluation.quality import laplacian_variance
 from dfcvae.features import VGGFeatures
 from dfcvae.gaussian import kl_per_dimension, sample_posterior
 from dfcvae.images import to_float
@@ -85,20 +84,6 @@ def test_measures_do_not_depend_on_the_batch_size(vae, splits):
     assert c["mse"] == pytest.approx(a["mse"])
 
 
-def test_a_perfect_reconstruction(vae, splits, monkeypatch):
-    monkeypatch.setattr(vae, "encode", lambda x: (x.flatten(1), torch.full((len(x), x[0].numel()), -20.0)))
-    monkeypatch.setattr(vae, "decode", lambda z: z.view(-1, *vae.image_shape))
-    measures = evaluate(vae, splits["test"], judge=lambda x: x.mean(dim=(2, 3)))
-    assert measures["mse"] == 0
-    assert measures["psnr"] == math.inf
-    assert measures["ssim"] == pytest.approx(1)
-    assert measures["sharpness"] == 1
-    power = power_spectrum(to_float(splits["test"].images)).mean(dim=0)
-    assert measures["mesh"] == pytest.approx(mesh_energy(power, power), rel=1e-4)
-    assert measures["plaid"] == pytest.approx(plaid_energy(power, power), rel=1e-4)
-    assert measures["attribute_agreement"] == 1
-
-
 def test_intervals_are_those_of_the_values_per_image(vae, splits):
     measured = measure(vae, splits["test"])
     intervals, values = measured.intervals(seed=3), measured.values()
@@ -148,11 +133,9 @@ def test_lpips_is_measured_where_it_is_given(vae, splits):
     lpips, faces = LPIPS(features), splits["test"].subset(3)
     x = to_float(faces.images)
     wanted = lpips(vae.reconstruct(x), x).mean().item()
-    measured = measure(vae, faces, lpips={"vgg": lpips, "alex": lambda a, b: (a - b).mean(dim=(1, 2, 3))})
-    assert measured.values()["lpips_vgg"] == pytest.approx(wanted, rel=1e-4)
-    low, high = measured.intervals()["lpips_vgg"]
-    assert low < wanted < high
-    assert "lpips_alex" in measured.values()
+    measured = measure(vae, faces, lpips={"vgg": lpips, "alex": lambda a, b: (a - b).mean(dim=(1, 2, 3))}).values()
+    assert measured["lpips_vgg"] == pytest.approx(wanted, rel=1e-4)
+    assert "lpips_alex" in measured
 
 
 def test_ms_ssim_is_measured_where_the_images_are_large_enough(monkeypatch):

@@ -4,7 +4,9 @@ import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from dfcvae.errors import UserError
+from dfcvae.fitted import load_vectors
 from dfcvae.latent import AttributeVectors, attribute_vector, balanced_rows, label_correlation, project_out
+from dfcvae.latent.attributes import TELLING, grouped
 
 
 def latents(n=4000, seed=0):
@@ -129,3 +131,14 @@ def test_rare_attributes_are_left_out_and_mistakes_are_told():
         AttributeVectors.fit(z, attributes, names, balance=["Hat"])
     with pytest.raises(ValueError, match="0 of 200 have it"):
         attribute_vector(z, torch.zeros(200, dtype=torch.bool))
+
+
+def test_the_most_telling_attributes_come_first_and_every_one_is_in_one_group():
+    names = load_vectors("celeba-64").names
+    celeba = grouped(names)
+    assert next(iter(celeba)) == "Most telling"
+    assert celeba["Most telling"] == list(TELLING)
+    assert sorted(name for group in celeba.values() for name in group) == sorted(names)
+    assert "5_o_Clock_Shadow" in celeba["Beard"]
+    assert "Receding_Hairline" in celeba["Hair"]
+    assert grouped(("tall", "old")) == {"Most telling": ["tall", "old"]}

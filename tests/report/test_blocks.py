@@ -42,16 +42,13 @@ def test_a_report_is_one_file_beside_markdown_and_figures(tmp_path):
     assert "![Faces <&> more.](figures/faces.png)" in lines
 
 
-def test_columns_of_equal_length_are_csv(tmp_path):
-    write_report("a", [drawing(name="points", who=["x", "y"], value=torch.tensor([0.5, 1.5]))], tmp_path)
+def test_columns_of_equal_length_are_csv_and_other_arrays_a_numpy_archive(tmp_path):
+    z, mu = torch.rand(4, 5), torch.rand(2, 3)
+    columns = drawing(name="points", who=["x", "y"], value=torch.tensor([0.5, 1.5]))
+    write_report("a", [columns, drawing(name="latents", z=z, mu=mu)], tmp_path)
     with (tmp_path / "figures" / "points.csv").open() as file:
         assert list(csv.DictReader(file)) == [{"who": "x", "value": "0.5"}, {"who": "y", "value": "1.5"}]
-
-
-def test_other_arrays_are_a_numpy_archive(tmp_path):
-    z, mu = torch.rand(4, 5), torch.rand(2, 3)
-    write_report("a", [drawing(name="points", z=z, mu=mu)], tmp_path)
-    with np.load(tmp_path / "figures" / "points.npz") as found:
+    with np.load(tmp_path / "figures" / "latents.npz") as found:
         np.testing.assert_array_equal(found["z"], z.numpy())
         np.testing.assert_array_equal(found["mu"], mu.numpy())
 
@@ -65,12 +62,9 @@ def test_the_same_figure_makes_the_same_files(tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-def test_a_table_is_aligned_in_a_console():
+def test_a_table_is_aligned_in_a_console_and_marks_bold_cells_elsewhere(tmp_path):
     table = Table(["", "a"], [["x", 0.5], ["long", "1\nsmaller"]], {(0, 1)})
     assert table.text() == "      a\nx     0.5\nlong  1 smaller"
-
-
-def test_bold_cells_are_marked(tmp_path):
     table = Table(["", "a", "b"], [["x < y", 0.5, 2.0], ["z", 1.0, 3.0]], {(0, 1), (1, 2)})
     text = write_report("a", [table], tmp_path).read_text()
     assert "<td>x &lt; y</td><td><b>0.5</b></td><td>2</td>" in text

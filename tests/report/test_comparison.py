@@ -14,9 +14,8 @@ from dfcvae.config import FeatureTraining
 from dfcvae.data import load_faces
 from dfcvae.evaluation import evaluate
 from dfcvae.report.comparison import compare
-from dfcvae.report.evaluated import Evaluated, evaluate_model
 from dfcvae.report.models import Model, learning_curves, load_models, notes, read_curve, settings_table
-from dfcvae.report.observers import Judge, Observers
+from dfcvae.report.observers import Evaluated, Judge, Observers, evaluate_model
 from dfcvae.training import train
 from dfcvae.vae import VAE, digest
 from tests.conftest import tiny_experiment
@@ -97,7 +96,7 @@ def test_a_kept_measurement_is_taken_only_where_it_would_be_the_same(runs, tmp_p
     assert again.as_json() == first.as_json()
     assert again.measured.per_image.keys() == first.measured.per_image.keys()
     calls = []
-    monkeypatch.setattr("dfcvae.report.evaluated.measure", lambda *_, **__: calls.append(1) or first.measured)
+    monkeypatch.setattr("dfcvae.report.observers.measure", lambda *_, **__: calls.append(1) or first.measured)
     evaluated()
     assert not calls
     evaluated(seed=1)
@@ -147,24 +146,18 @@ def test_mistakes_are_sentences(runs, tmp_path, capsys, make, sentence):
     assert error.count("\n") == 1
 
 
-def test_a_model_of_other_data_is_told(runs):
+def test_other_data_and_what_explains_differences_are_told(runs, tmp_path):
     models = load_models([runs / "plain", runs / "tiny"])
     assert notes(models, DATA) == []
     (warning,) = notes(models, replace(DATA, split_seed=3))
     assert "plain (synthetic, split_seed 0) and tiny (synthetic, split_seed 0)" in warning
-
-
-def test_what_explains_differences_is_said_first(runs, tmp_path):
-    def changed(name, **loss):
-        shutil.copytree(runs / "plain", tmp_path / name)
-        checkpoint = torch.load(tmp_path / name / "checkpoints" / "best.ckpt")
-        checkpoint["about"]["config"]["loss"] |= loss
-        checkpoint["about"]["config"]["training"]["batch_size"] = 8
-        torch.save(checkpoint, tmp_path / name / "checkpoints" / "best.ckpt")
-        return tmp_path / name
-
-    models = load_models([runs / "plain", changed("other", alpha=0.5)])
-    alpha, length = notes(models, DATA)
+    shutil.copytree(runs / "plain", tmp_path / "other")
+    file = tmp_path / "other" / "checkpoints" / "best.ckpt"
+    checkpoint = torch.load(file)
+    checkpoint["about"]["config"]["loss"]["alpha"] = 0.5
+    checkpoint["about"]["config"]["training"]["batch_size"] = 8
+    torch.save(checkpoint, file)
+    alpha, length = notes(load_models([runs / "plain", tmp_path / "other"]), DATA)
     assert alpha == "`loss.alpha` differs (plain 0.004, other 0.5), which explains differences by itself."
     assert length.startswith("Trained for different lengths (plain 6 steps, other 12 steps), which may explain part")
 

@@ -5,11 +5,11 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
-from dfcvae.ablate import Place, ablate
+from dfcvae.ablate import ablate
 from dfcvae.study import read_study
-from dfcvae.study_report import study_report
 
 
 def kill_a_worker(out: Path) -> None:
@@ -32,7 +32,7 @@ def kill_a_worker(out: Path) -> None:
 
 
 desk, out = Path(sys.argv[1]), Path(sys.argv[2])
-study = read_study(desk / "longer.yaml", seeds=1)
+study = replace(read_study(desk / "longer.yaml", seeds=1), out=out, judge=desk / "judge.safetensors")
 threading.Thread(target=kill_a_worker, args=(out,), daemon=True).start()
 os.environ |= {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "DFCVAE_STUDY": str(out)}
-print(ablate(study, Place(out, desk / "judge.safetensors"), report=study_report, ray="local"), flush=True)
+print(ablate(study, ray="local"), flush=True)

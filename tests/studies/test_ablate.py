@@ -16,23 +16,12 @@ from statistics import fmean
 import pytest
 import torch
 
-from dfcvae.ablate import (
-    JUDGE,
-    Place,
-    ablate,
-    comparable,
-    do_run,
-    prepare,
-    train_once,
-    trained_network,
-    unfinished,
-)
+from dfcvae.ablate import ablate, comparable, do_run, prepare, study_report, train_once, unfinished
 from dfcvae.attribute_network import AttributeNetwork
 from dfcvae.data import load_faces
 from dfcvae.errors import UserError
 from dfcvae.metrics import read_cost
 from dfcvae.study import read_study
-from dfcvae.study_report import study_report
 from tests.layouts import official_folder, small_album
 
 BASE = """
@@ -68,11 +57,14 @@ def desk(tmp_path_factory):
     return folder
 
 
+def study_in(desk, out, seeds=None, file="study.yaml"):
+    return replace(read_study(desk / file, seeds=seeds), out=out, judge=desk / "judge.safetensors")
+
+
 def started(desk, out, seeds=None):
     """The study, in this process; the names of the runs that it did."""
     before = {path: path.stat().st_mtime_ns for path in (out / "done").glob("*.json")}
-    study, place = read_study(desk / "study.yaml", seeds=seeds), Place(out, desk / "judge.safetensors")
-    ablate(study, place, report=study_report, workers=1)
+    ablate(study_in(desk, out, seeds), workers=1)
     after = sorted((out / "done").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
     return [path.stem for path in after if before.get(path) != path.stat().st_mtime_ns]
 
@@ -90,7 +82,7 @@ def finished(desk):
 
 
 @pytest.mark.slow
-def test_everything_is_there(finished):
+def test_everything_is_there_and_the_table_is_that_of_the_runs(finished):
     assert [f"{row['variant']}-{row['seed']}" for row in rows(finished)] == NAMES
     text = (finished / "report.md").read_text()
     for heading in ("Ranking", "Measures", "Differences from one", "Reconstructions", "Cost"):
@@ -98,11 +90,6 @@ def test_everything_is_there(finished):
     assert (finished / "report.html").read_text().count("<img") == 4
     assert {read_cost(finished / "runs" / name)["images"] for name in NAMES} == {16}  # equal budget
     assert json.loads((finished / "metrics.json").read_text()).keys() == set(NAMES)
-
-
-@pytest.mark.slow
-def test_the_table_is_that_of_the_runs(finished):
-    text = (finished / "report.md").read_text()
     agreement = {row["variant"]: [] for row in rows(finished)}
     for row in rows(finished):
         agreement[row["variant"]].append(float(row["attribute_agreement"]))
@@ -154,8 +141,7 @@ def test_what_is_finished_is_reported_without_training(finished, desk, tmp_path,
     shutil.copytree(finished, tmp_path / "x")
     (tmp_path / "x" / "done" / "two-1.json").unlink()
     monkeypatch.setattr("dfcvae.ablate.train", None)
-    study, place = read_study(desk / "study.yaml"), Place(tmp_path / "x", desk / "judge.safetensors")
-    study_report(*prepare(study, place), {})
+    study_report(prepare(study_in(desk, tmp_path / "x")), {})
     assert [f"{row['variant']}-{row['seed']}" for row in rows(tmp_path / "x")] == [n for n in NAMES if n != "two-1"]
     assert '"two-1": "not finished with the settings of the study"' in (tmp_path / "x" / "report.md").read_text()
 
@@ -163,7 +149,7 @@ def test_what_is_finished_is_reported_without_training(finished, desk, tmp_path,
 def test_a_wrong_judge_is_reported_before_anything_is_trained(desk, tmp_path, monkeypatch):
     monkeypatch.setattr("dfcvae.ablate.prepare", None)
     with pytest.raises(UserError, match="attribute network"):
-        ablate(read_study(desk / "study.yaml"), Place(tmp_path, tmp_path / "jugde.safetensors"), report=study_report)
+        ablate(replace(study_in(desk, tmp_path), judge=tmp_path / "jugde.safetensors"))
 
 
 @pytest.mark.parametrize(
@@ -172,18 +158,8 @@ def test_a_wrong_judge_is_reported_before_anything_is_trained(desk, tmp_path, mo
 def test_nothing_to_compare_is_a_sentence(desk, tmp_path, monkeypatch, error, told):
     """Runs that failed, and those that ended with other settings than those of the study."""
     monkeypatch.setattr("dfcvae.executor.here", lambda job, names, *_: ((name, error) for name in names))
-    study, place = read_study(desk / "study.yaml"), Place(tmp_path, desk / "judge.safetensors")
     with pytest.raises(UserError, match=f"No two variants of study have a seed in common.* Failed: {told}"):
-        ablate(study, place, report=study_report, progress=False)
-
-
-def test_a_network_is_trained_once(desk, tmp_path, monkeypatch):
-    splits = load_faces(read_study(desk / "study.yaml").data, progress=False)
-    network, calls = AttributeNetwork("vgg11_bn", 1 / 16, splits["train"].names), []
-    monkeypatch.setattr("dfcvae.ablate.train_features", lambda *_, **__: calls.append(1) or network)
-    for _ in range(2):
-        trained_network(JUDGE, splits, tmp_path / "judge.safetensors", progress=False)
-    assert calls == [1]
+        ablate(study_in(desk, tmp_path), progress=False)
 
 
 def begun(desk, out, log):
@@ -234,12 +210,11 @@ def test_on_two_ray_workers_one_of_which_is_killed_the_numbers_are_the_same(desk
     ended = subprocess.run(call, capture_output=True, text=True, timeout=1200, env=environment, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "killed" in ended.stdout
-    study, place = read_study(desk / "longer.yaml", seeds=1), Place(tmp_path / "ray", desk / "judge.safetensors")
-    assert unfinished(study, place) == {}
-    alone = Place(tmp_path / "alone", desk / "judge.safetensors")
-    for name in study.runs():
-        do_run(*prepare(study, alone), name)
-    again = ablate(study, alone, report=study_report, workers=1, progress=False)
+    assert unfinished(study_in(desk, tmp_path / "ray", 1, "longer.yaml")) == {}
+    alone = study_in(desk, tmp_path / "alone", 1, "longer.yaml")
+    for name in alone.runs():
+        do_run(prepare(alone), name)
+    again = ablate(alone, workers=1, progress=False)
     assert rows(tmp_path / "ray") == rows(again.parent)
 
 
