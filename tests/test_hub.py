@@ -147,7 +147,7 @@ def test_what_is_wrong_with_a_name_or_missing_is_a_sentence(tmp_path, monkeypatc
 
 
 def test_nothing_is_saved_in_the_cache_of_the_hub(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("dfcvae.checkpoint.fetched", lambda name: save_model(tmp_path / "cached"))
+    monkeypatch.setattr("dfcvae.hub.fetched", lambda name: save_model(tmp_path / "cached"))
     assert torch.equal(VAE.load("hf:me/faces").encoder.mu.weight, VAE.load(tmp_path / "cached").encoder.mu.weight)
     assert not save_if_possible("hf:me/faces", lambda: pytest.fail("saved"))
     assert "Not saved: hf:me/faces is in the Hub's cache. Export it" in capsys.readouterr().out
