@@ -77,6 +77,13 @@ class Trained:
         self._priors: dict[str, Prior] = {}
         self._lock = RLock()  # two tabs of the explorer may ask at once
 
+    @property
+    def name(self) -> str:
+        """The model in a word: the folder of a run or an export, a shipped model, or a repository of the Hub."""
+        path = Path(self.model).resolve()
+        folders = (path.parent if path.suffix in (".ckpt", ".safetensors") else path).parts
+        return folders[-2] if folders[-1] == "checkpoints" else folders[-1]
+
     @cached_property
     def data(self) -> DataConfig:
         """Which faces, cropped and resized as in training."""

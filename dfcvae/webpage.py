@@ -88,7 +88,7 @@ def describe(model: str | Path, vae: VAE) -> dict[str, Any]:
     prior, standard = trained.prior("auto"), Prior.standard(vae.latent_dim)
     vectors = _vectors(model, vae)
     return {
-        "name": Path(model).resolve().name,
+        "name": trained.name,
         **{key: shape[key] for key in ("size", "channels", "latent_dim")},
         "priors": [_prior(prior)] * (str(prior) != str(standard)) + [{"text": str(standard), "weights": [1]}],
         "vectors": {name: _numbers(row) for name, row in zip(vectors.names, vectors.vectors, strict=True)},

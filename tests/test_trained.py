@@ -4,7 +4,8 @@ import torch
 
 from dfcvae.data import Faces
 from dfcvae.data.synthetic import render_faces
-from dfcvae.trained import FEWEST, frontal_first
+from dfcvae.trained import FEWEST, Trained, frontal_first
+from dfcvae.vae import VAE
 
 
 def album(n=160, turned=range(0, 160, 2)):
@@ -41,3 +42,12 @@ def test_the_order_depends_on_neither_brightness_nor_the_number_asked_for():
 def test_few_and_single_faces_have_an_order_too():
     assert frontal_first(album(1, turned=())) == [0]
     assert sorted(frontal_first(album(5, turned=()))) == list(range(5))
+
+
+def test_a_model_is_named_by_its_folder(tmp_path):
+    folder = VAE("hou2016", 32, 3, 4).save(tmp_path / "mine")
+    for path, name in {folder: "mine", folder / "model.safetensors": "mine"}.items():
+        assert Trained(path).name == name
+    trained = Trained(folder)
+    trained.model = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    assert trained.name == "run"

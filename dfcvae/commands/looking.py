@@ -149,5 +149,6 @@ def _vectors_table(vae: "VAE", vectors: "AttributeVectors", test: "Faces") -> "T
     has = test.attributes[: len(mu), [test.names.index(name) for name in vectors.names]]
     scores = attribute_scores(along, has, vectors.names)
     lengths = dict(zip(vectors.names, vectors.vectors.norm(dim=1).tolist(), strict=True))
-    rows = [[name, f"{length:.2f}", f"{scores[name]['auroc']:.3f}"] for name, length in lengths.items()]
+    ranked = {name: f"{scores[name]['auroc']:.3f}".replace("nan", "all alike") for name in lengths}
+    rows = [[name, f"{length:.2f}", ranked[name]] for name, length in lengths.items()]
     return Table(["attribute", "length", "AUROC, held-out"], rows)

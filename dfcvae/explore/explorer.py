@@ -39,7 +39,8 @@ class Explorer:
     """
 
     def __init__(self, model: str | Path, source: str | None = None):
-        self.name, self.trained = Path(model).resolve().name, Trained(model, source)
+        self.trained = Trained(model, source)
+        self.name = self.trained.name
         self._fitting = Lock()  # two tabs may ask at once
         self.trained.vae.to(memory_format=torch.channels_last)  # a CPU decodes 1.6 times as fast
         self.default_prior = "normal" if str(self.trained.prior("auto")) == "N(0, I)" else "gmm"

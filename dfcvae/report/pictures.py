@@ -123,7 +123,7 @@ def latent_map(mu: Tensor, faces: Faces, how: str, attributes: Sequence[str] = (
     names = attributes or [attribute for attribute in WALKED if attribute in faces.names]
     labels = {attribute: faces.attributes[:, index_of(faces.names, attribute)] for attribute in names}
     title = f"{'t-SNE' if how == 'tsne' else 'Principal components'} of {len(mu):,} posterior means"
-    data = {"face": torch.arange(len(points)), "x": points[:, 0], "y": points[:, 1], **labels}
+    data = labels | {"face": torch.arange(len(points)), "x": points[:, 0], "y": points[:, 1]}
     caption = f"{len(points):,} test faces. Distances between groups mean little in a t-SNE."
     return Drawing("latent-map", scatters(points, labels, title), caption, data)
 
