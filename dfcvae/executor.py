@@ -11,6 +11,7 @@ from contextlib import nullcontext, redirect_stderr, redirect_stdout, suppress
 from itertools import count
 from math import ceil
 from pathlib import Path
+from socket import gethostname
 from textwrap import shorten
 
 import torch
@@ -92,7 +93,7 @@ def attempt(job: Job, name: str, out: Path, workers: int = 1, progress: bool = F
 def share_machine(workers: int, folder: Path) -> None:
     """Set, once in a worker process, the number of processes that share the memory, and assign it a GPU.
 
-    Each process takes the first number whose file in the folder no other one has locked.
+    Each process of a pool takes the first number whose file in the folder no other one has locked.
     """
     if SHARED_BY["cpu"] in os.environ:
         return
@@ -100,7 +101,7 @@ def share_machine(workers: int, folder: Path) -> None:
     gpus = [gpu.strip() for gpu in visible.split(",")] if visible else list(map(str, range(torch.cuda.device_count())))
     os.environ |= shared_by(workers, len(gpus))
     for number in count() if gpus else ():
-        lock = FileLock(folder / f".worker-{number}.lock")
+        lock = FileLock(folder / f".{gethostname()}-{os.getppid()}-{number}.lock")
         with suppress(Timeout):
             lock.acquire(timeout=0)
             HELD.append(lock)

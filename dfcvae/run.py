@@ -122,8 +122,9 @@ def _resumable(experiment: Experiment, file: Path, out: Path) -> dict[str, Any]:
 
 def is_finished(out: Path, step: int, last: int) -> bool:
     """Whether all steps of a run are taken, and the last one is validated."""
-    rows = read_rows(out / METRICS) if (out / METRICS).is_file() else []
-    return step > last or (step == last and any(row["val/total"] and int(row["step"]) + 1 == step for row in rows))
+    if step != last or not (out / METRICS).is_file():
+        return step > last
+    return any(row["val/total"] and int(row["step"]) + 1 == step for row in read_rows(out / METRICS))
 
 
 def describe(

@@ -35,7 +35,7 @@ class Study:
     name: str
     variants: dict[str, Experiment]  # the first is what the others are compared with
     seeds: int  # trainings of each variant, with the seeds 0, 1, ...
-    out: Path = Path()  # folder of everything
+    out: Path = Path("study")  # folder of everything
     judge: JudgeFiles = ()  # see `Observers.load`; without one an attribute network is trained, if faces have any
     fid: str | None = None
     lpips: bool = False

@@ -147,6 +147,8 @@ def _others(picture: Image.Image) -> dict[str, tuple[bytes, Outcome]]:
         "plain.tif": (encoded(picture, "TIFF"), Right()),
         "lzw.tiff": (encoded(picture, "TIFF", compression="tiff_lzw"), Right()),
         "jpeg in tiff.tif": (encoded(picture, "TIFF", compression="jpeg", quality=95), Right(10)),
+        "deflate.tiff": (encoded(picture, "TIFF", compression="tiff_adobe_deflate"), Right()),
+        "lab.tif": (encoded(_lab(picture), "TIFF"), Right(20)),
         "cmyk.tif": (encoded(picture.convert("CMYK"), "TIFF"), Right(1)),
         "16 bit grey.tif": (encoded(Image.fromarray(deep), "TIFF"), GREY),
         "16 bit grey, big endian.tif": (encoded(Image.fromarray(deep.astype(">u2")), "TIFF"), GREY),
@@ -155,6 +157,13 @@ def _others(picture: Image.Image) -> dict[str, tuple[bytes, Outcome]]:
         "floats.tif": (encoded(Image.fromarray(numbers.astype(np.float32)), "TIFF"), Refused("32-bit numbers")),
         "32 bit integers.tif": (encoded(Image.fromarray(numbers.astype(np.int32)), "TIFF"), Refused("32-bit numbers")),
     }
+
+
+def _lab(picture: Image.Image) -> Image.Image:
+    from PIL import ImageCms
+
+    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    return ImageCms.applyTransform(picture, ImageCms.buildTransform(*profiles, "RGB", "LAB"))
 
 
 def _broken(picture: Image.Image) -> dict[str, tuple[bytes, Outcome]]:

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.usefixtures("desk")
 HOSTILE = {name: content for name, (content, _) in hostile_files().items()}
 JPEG = ALBUM.jpegs[5]
 FOUR = "train 2, val 1, test 1"
+EIGHT = "train [4-6], val [1-3], test [1-3]"
 FIVE = "train 3, val 1, test 1|train 2, val 1, test 2|train 2, val 2, test 1"
 PREPARE = "data prepare given/faces --size 8 --crop full"
 
@@ -76,7 +77,9 @@ BAD_CHECKSUM = r"Left out: 1 unreadable \(x.\w+: corrupted in the zip: Bad CRC-3
 INCOMPLETE = "faces.zip is not a complete zip file .*Download it again"
 OUTSIDE = {"../../evil.jpg": JPEG, "/evil.jpg": ALBUM.jpegs[6]}
 WEB_PAGE = {"faces.zip": b"<!DOCTYPE html>Quota exceeded"}
+ROOTED = {f"/{i}.jpg": ALBUM.jpegs[i] for i in range(4)}
 ZIPS = {
+    "with members that begin at the root": (0, EIGHT, lambda: packed(ROOTED)),
     "with members that lead out of it": (0, FIVE, lambda: packed(OUTSIDE)),
     "with a name of ten thousand digits": (0, FIVE, lambda: packed({f"good/{'7' * 10_000}.jpg": JPEG})),
     "bomb": (0, r"\(x.png: larger than 512 MB\)", lambda: packed(BOMB, file_size=2**32 - 2)),

@@ -1,5 +1,6 @@
 """Whatever bytes a file holds, its reader gives a result or one of our own errors: files made by hypothesis."""
 
+import json
 import shutil
 from contextlib import suppress
 from importlib.util import find_spec
@@ -296,3 +297,10 @@ def test_tensors_of_any_shape_and_name(tensors, about, folder):
     only_ours(Prior.load, file, "m", "s")
     only_ours(load_vgg_weights, "vgg11", str(file))
     only_ours(AttributeNetwork.load, file)
+
+
+@fuzz(60, change=st.dictionaries(st.sampled_from(["vae", "config", "sha256"]), PLAIN, min_size=1))
+def test_descriptions_of_models(change, folder):
+    model = broken.model(folder / "described")
+    (model / "model.json").write_text(json.dumps(json.loads((model / "model.json").read_text()) | change))
+    only_ours(VAE.load, model)

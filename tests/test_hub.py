@@ -111,6 +111,7 @@ def test_a_model_is_uploaded_downloaded_and_loaded_from_the_cache_without_a_conn
     assert pushed.stdout.strip().endswith("/me/faces"), pushed.stderr
     assert set(Hub.files) == {
         "README.md",
+        "samples.jpg",
         "model.ckpt",
         "model.json",
         "model.safetensors",

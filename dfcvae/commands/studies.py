@@ -181,7 +181,7 @@ def ablate(
     from dfcvae.study import read_study, slurm_script, wandb_sweep
 
     pairs = [change.partition("=") for change in set]
-    changes = [field + sign + (_absolute(value) if field in PATHS else value) for field, sign, value in pairs]
+    changes = [field + sign + (_absolute(value) if value and field in PATHS else value) for field, sign, value in pairs]
     found = read_study(study, changes, seeds)
     out = (out or Path("studies") / found.name).resolve()  # workers may start elsewhere
     judges, fid = [file.resolve() for file in judge], _absolute(fid) if fid else None

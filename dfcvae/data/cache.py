@@ -116,6 +116,8 @@ def _build(
     images: ImageSet, rendering: Rendering, folder: Path, identity: dict[str, Any], workers: int, progress: bool
 ) -> None:
     """Decodes all images into a hidden folder, which is renamed once it is complete and on the disk."""
+    unfinished = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)
     for leftover in folder.parent.glob(".*.partial"):  # of killed processes: those that run hold their locks
         with suppress(OSError), FileLock(leftover.with_suffix(".lock"), timeout=0):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -125,8 +127,6 @@ def _build(
             f"The decoded images need {needed / 1e9:,.1f} GB in {folder.parent}, where {free / 1e9:,.1f} GB are free. "
             f"{FREE_SPACE}"
         )
-    unfinished = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
         order = np.argsort(images.split, kind="stable")  # makes each split contiguous

@@ -6,7 +6,7 @@ import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from posixpath import basename, splitext
 from typing import Any
@@ -134,7 +134,9 @@ def read_list(label: str, text: str, files: Collection[str] = ()) -> Table | Non
     named = {name: cells for name, cells in zip(header, columns, strict=True) if name}
     if len(named) < width - header.count(""):
         raise UserError(f"{label} has two columns of the same name in its header. Rename one.")
-    return Table(label, tuple(columns[at]), *_columns(label, named, official != ""))
+    table = Table(label, tuple(columns[at]))  # names that come twice say most about a wrong list
+    values, unused = _columns(label, named, official != "")
+    return replace(table, columns=values, unused=unused)
 
 
 def _head(rows: Iterator[list[str]], official: str) -> tuple[str, list[str], list[list[str]]]:

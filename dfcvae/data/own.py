@@ -178,7 +178,10 @@ def _tensor(data: Any, where: str) -> Tensor:
         elif low < -TOLERANCE:
             cause = "for [-1, 1] use images / 2 + 0.5, for small overshoots images.clamp(0, 1)"
         raise UserError(f"{where}: expected floats in [0, 1], got {low:.4g} to {high:.4g}; {cause}.")
-    return torch.cat([to_uint8(part) for part in images.split(AT_ONCE)])
+    found = torch.empty(images.shape, dtype=torch.uint8)
+    for part, into in zip(images.split(AT_ONCE), found.split(AT_ONCE), strict=True):
+        into.copy_(to_uint8(part))
+    return found
 
 
 def _complete(splits: Splits, config: DataConfig) -> Splits:

@@ -54,6 +54,10 @@ class PerceptualLoss(ImageLoss):
     def compare(self, output: Tensor, target: Tensor) -> Tensor:
         return compare(output, target, self.distance, self.reduction)
 
+    def extra_repr(self) -> str:
+        kind = ", Gram matrices" if self.gram else ""
+        return f"{self.features.arch}, {self.distance} distance, {self.reduction}{kind}, weights {self.weights}"
+
 
 def _by_layer(weights: Any, features: VGGFeatures) -> dict[str, float]:
     """The weight of every layer by name, from one of the forms that `PerceptualLoss` takes."""

@@ -5,6 +5,7 @@ import io
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -209,26 +210,36 @@ def test_a_second_call_or_process_decodes_nothing(source, prepared, tmp_path):
 
 PREPARE = """
 import os, signal, sys
-from dfcvae.data.cache import prepare
+from dfcvae.data import cache
 from dfcvae.data.celeba import open_images
+from dfcvae.data.cache import prepare
 from dfcvae.data.decode import Rendering
-if sys.argv[3] == "killed":
-    os.rename = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-splits = prepare(open_images(sys.argv[1]), Rendering(64), cache_dir=sys.argv[2], progress=False)
+faces, folder, killed_at = sys.argv[1], sys.argv[2], int(sys.argv[3])
+render, chunks = cache._render, []
+
+def rendered(images, rendering, rows):
+    chunks.append(rows)
+    if len(chunks) == killed_at:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return render(images, rendering, rows)
+
+if killed_at:
+    cache._render = rendered
+splits = prepare(open_images(faces), Rendering(64), cache_dir=folder, workers=1 if killed_at else None, progress=False)
 print(sum(map(len, splits.values())))
 """
 
 
 @pytest.mark.slow
 def test_simultaneous_and_killed_processes_leave_one_right_cache(tmp_path):
-    """Real processes on real files: one is killed before the end, then two run at once."""
+    """Real processes on real files: one is killed in the middle, then two run at once."""
     images = make(700, np.zeros(700, np.int8))
     write(tmp_path / "faces", dict(zip(images.filenames, images.files.encoded, strict=True)))
     command = [sys.executable, "-c", PREPARE, str(tmp_path / "faces"), str(tmp_path / "cache")]
-    assert subprocess.run([*command, "killed"]).returncode == -signal.SIGKILL
+    assert subprocess.run([*command, "5"]).returncode == -signal.SIGKILL
     (half,) = tmp_path.glob("cache/.*.partial/images.npy")
     assert half.stat().st_size > 0
-    both = [subprocess.Popen([*command, "whole"], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [subprocess.Popen([*command, "0"], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert [process.communicate(timeout=600)[0] for process in both] == ["700\n", "700\n"]
     [(folder, about)] = caches(tmp_path / "cache")
     assert check(folder, about) == []
@@ -251,6 +262,11 @@ def test_a_full_disk_is_told_and_freed_of_what_killed_processes_left(many, prepa
     assert [path.name for path in tmp_path.glob(".*.partial")] == [".8px-running.partial"]
     with pytest.raises(UserError, match=r"need 300,000.0 GB in .*, where [\d.,]+ GB are free. Free some space"):
         prepared(many, size=10**6)
+    assert sum(map(len, prepared(many, size=16).values())) == 100
+    (whole,) = tmp_path.glob("16px-*")
+    left = whole.rename(whole.with_name(f".{whole.name}.partial"))  # as if it had been killed at the end
+    free = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free._replace(free=free.free * (not left.exists())))
     assert sum(map(len, prepared(many, size=16).values())) == 100
 
 

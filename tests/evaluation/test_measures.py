@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from functools import partial
 
 import numpy as np
@@ -19,7 +20,7 @@ from dfcvae.data import Faces
 from dfcvae.evaluation import evaluate, measure, protocol
 from dfcvae.evaluation.likelihood import posterior_noise
 from dfcvae.evaluation.measures import bootstrap_means, percentile_interval
-from dfcvae.evaluation.quality import laplacian_variance
+from dfcvae.evaluation.quality import laplacian_variance, mesh_energy, plaid_energy, power_spectrum
 from dfcvae.features import VGGFeatures
 from dfcvae.gaussian import kl_per_dimension, sample_posterior
 from dfcvae.images import to_float
@@ -197,3 +198,17 @@ def test_the_card_of_grey_images_and_of_a_fitted_prior():
     told = "20 in each set, from N(0, I) and from what was fitted to the latents: mixture of 2 Gaussians"
     assert [card["samples"] for card in cards] == [told, told]
     assert cards[0]["mixture_sha256"] != cards[1]["mixture_sha256"]
+
+
+def test_a_perfect_reconstruction(vae, splits, monkeypatch):
+    monkeypatch.setattr(vae, "encode", lambda x: (x.flatten(1), torch.full((len(x), x[0].numel()), -20.0)))
+    monkeypatch.setattr(vae, "decode", lambda z: z.view(-1, *vae.image_shape))
+    measures = evaluate(vae, splits["test"], judge=lambda x: x.mean(dim=(2, 3)))
+    assert measures["mse"] == 0
+    assert measures["psnr"] == math.inf
+    assert measures["ssim"] == pytest.approx(1)
+    assert measures["sharpness"] == 1
+    power = power_spectrum(to_float(splits["test"].images)).mean(dim=0)
+    assert measures["mesh"] == pytest.approx(mesh_energy(power, power), rel=1e-4)
+    assert measures["plaid"] == pytest.approx(plaid_energy(power, power), rel=1e-4)
+    assert measures["attribute_agreement"] == 1

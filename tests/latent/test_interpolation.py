@@ -100,3 +100,9 @@ def test_many_images_are_encoded_as_few_are(monkeypatch):
 def test_too_few_points_are_errors(call, said):
     with pytest.raises(ValueError, match=said):
         call()
+
+
+def test_a_quarter_circle():
+    """By hand: from (2, 0) to (0, 2) in three steps by way of 45 degrees."""
+    points = slerp(torch.tensor([2.0, 0.0]), torch.tensor([0.0, 2.0]), 3)
+    torch.testing.assert_close(points, torch.tensor([[2.0, 0.0], [2**0.5, 2**0.5], [0.0, 2.0]]))

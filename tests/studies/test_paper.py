@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+import yaml
+from torchvision.models import squeezenet1_1
 
 from dfcvae.ablate import ablate
 from dfcvae.build import build_perceptual
@@ -117,3 +119,24 @@ def test_the_command_line_hands_over_its_arguments(monkeypatch, tmp_path):
     assert type(study.data.size) is int  # no other kind can be read from a checkpoint
     wanted = paper_study(DataConfig(size=32, train_images=9), 2, 4, "in-domain", "imagenet")
     assert study == replace(wanted, out=tmp_path, judge=[])
+
+
+@pytest.mark.slow
+def test_a_judge_of_another_kind_takes_the_place_of_the_attribute_network(paper, tmp_path):
+    """Last, as it replaces the report."""
+    torch.save(squeezenet1_1(weights=None).state_dict(), tmp_path / "squeezenet.pth")
+    about = {"name": "squeeze", "network": "squeezenet1_1", "weights": "squeezenet.pth", "layers": ["features.1"]}
+    about |= {"size": 32, "channels": "RGB", "range": 1, "mean": [0.5] * 3, "std": [0.5] * 3}
+    (tmp_path / "judge.yaml").write_text(yaml.safe_dump(about))
+    write(replace(STUDY, judge=(tmp_path / "judge.yaml",)), paper)
+    text = (paper / "report.md").read_text()
+    assert "| squeeze: cosine ↑ |" in text
+    assert "| squeeze: cosine, strangers |" in text
+    assert "| features: squeeze | Frechet ↓ |" in text
+    assert "learned the same labels" not in text
+    assert "attribute_agreement" not in json.loads((paper / "metrics.json").read_text())["dfc-0"]
+
+
+def test_no_seeds_are_a_mistake(tmp_path, capsys):
+    assert main(["paper", "synthetic", "--size=32", "--seeds=0", f"--out={tmp_path}"]) == 2
+    assert "seeds" in capsys.readouterr().err

@@ -471,3 +471,14 @@ def test_steps_leave_no_tensors_behind(plain, splits, tmp_path):
 
     run(with_training(plain, epochs=50, ema_decay=0.9), tmp_path / "x", splits, on_step=count)
     assert alive[199] - alive[39] < 80  # half of what one more per step would be
+
+
+def test_metrics_have_every_term_in_training_and_validation(finished):
+    found = finished.history
+    weights = {"kl": 0.004, "pixel": 0.5, "features/conv2_1": 0.25, "features/bn3_1": 0.25}
+    validation = [row for row in found if "val/total" in row]
+    assert [row["epoch"] for row in validation] == [0, 1]
+    for row in validation:
+        assert row["val/total"] == pytest.approx(sum(w * row[f"val/{term}"] for term, w in weights.items()), rel=1e-5)
+    assert {f"train/{term}" for term in (*weights, "total")} <= set().union(*found)
+    assert finished.metrics["val/total"] == validation[-1]["val/total"]
