@@ -101,7 +101,10 @@ def train_features(config: FeatureTraining, data: Splits | Faces, *, progress: b
     steps = config.epochs * batches.steps
     optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=steps)
-    with closing(batches.starting_at(0)) as feed, tqdm(total=steps, desc="attributes", disable=not progress) as bar:
+    with (
+        closing(batches.starting_at(0)) as feed,
+        tqdm(total=steps, desc="attributes", disable=not progress or None) as bar,
+    ):
         for step in range(steps):
             batch = next(feed)
             x, wanted = to_float(batch.images.to(device)), batch.attributes.to(device).float()

@@ -224,7 +224,7 @@ def run_bench(
     rows = bench_rows(size, batch_size, device, quick)
     # first, so that the memory that libraries allocate on first use is not counted in a row
     peaks = {name: convolution_peak(DTYPES[name], device) for name in sorted({row.arithmetic for row in rows})}
-    with tqdm(total=(1 + rounds) * len(rows), desc="measuring", unit="turn", disable=not progress) as bar:
+    with tqdm(total=(1 + rounds) * len(rows), desc="measuring", unit="turn", disable=not progress or None) as bar:
         timers = []
         for row in rows:
             bar.set_postfix_str(f"{row.name}: preparing")

@@ -140,7 +140,7 @@ def distil(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=max(config.steps, 11), pct_start=RISE
     )
-    bar = tqdm(range(config.steps), "distilling", disable=not progress, mininterval=1)
+    bar = tqdm(range(config.steps), "distilling", disable=not progress or None, mininterval=1)
     for step in bar:
         generator = seeded_generator(config.seed, Stream.ORDER, step)
         x, attributes = _draw(config, faces, step, generator)

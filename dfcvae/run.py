@@ -94,8 +94,10 @@ def checkpoint_to_resume(experiment: Experiment, out: Path, resume: Resume) -> d
             for file in existing:  # a best checkpoint without a last one: of a run killed between the two, perhaps
                 file.replace(file.with_suffix(".ckpt.before"))
     elif existing:
-        how = "resume=True; --resume on the command line"
-        raise UserError(f"{out} already holds a run. Resume it ({how}), or choose another folder.")
+        raise UserError(
+            f"{out} already holds a run. Resume it (--resume, or resume=True in Python), or choose another folder "
+            "(--out)."
+        )
     return {}
 
 

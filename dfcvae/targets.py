@@ -100,7 +100,7 @@ class Targets:
     @torch.no_grad()
     def _fill(self, rows: Tensor) -> CachedTargets:
         n = len(self.images)
-        with tqdm(total=len(rows), desc="target features", unit=" images", disable=not self.progress) as bar:
+        with tqdm(total=len(rows), desc="target features", unit=" images", disable=not self.progress or None) as bar:
             for start in range(0, n, AT_ONCE):
                 x = to_float(self.images[start : start + AT_ONCE].to(self.device))
                 for copy, shown in enumerate((x, x.flip(-1))[: self.copies]):

@@ -110,6 +110,11 @@ def _vectors(model: str | Path, vae: VAE) -> AttributeVectors:
             return AttributeVectors.load(file, digest(vae))
         except OtherFitError as error:
             print(f"Not in the page: {error}", file=sys.stderr)
+    else:
+        print(
+            f"The page has no attributes to edit; `dfcvae attributes {model}` fits vectors first.",
+            file=sys.stderr,
+        )
     return AttributeVectors((), latents(vae, 0))
 
 

@@ -7,8 +7,8 @@ both models' reconstructions), samples.jpg (the same draws from N(0, I) and from
 interpolation.jpg (between held-out faces), attributes.jpg (held-out faces edited by attribute vectors), walks.jpg (one
 face along each of these vectors) and traversal.jpg (that face along the dimensions with the most KL divergence).
 
-The faces are those of the test split whose latents are nearest to the mean under the DFC-VAE, most of them frontal and
-evenly lit: every 16th of the nearest 160.
+The faces are the default ones of all commands: frontal and varied, chosen without any model
+(`dfcvae.trained.frontal_first`).
 """
 
 import argparse
@@ -23,8 +23,9 @@ from dfcvae.data import data_of, load_faces
 from dfcvae.images import to_float
 from dfcvae.latent import Prior, by_kl, encode_images, traverse
 from dfcvae.plots import labelled_grid
+from dfcvae.trained import frontal_first
 
-FACES, NEAREST, STEPS, SEED = 10, 160, 8, 0
+FACES, STEPS, SEED = 10, 8, 0
 STRENGTHS = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 DIMENSIONS, REACH = 6, 3.0
 EDITS = {
@@ -34,15 +35,8 @@ EDITS = {
     "Blond_Hair": 1.5,
     "Bangs": 1.5,
     "Mustache": 2.5,
-    "Young": -1.5,
+    "Young": -2.5,
 }
-
-
-def typical_faces(vae: VAE, images: Tensor) -> Tensor:
-    """Faces in [0, 1] whose latents are nearest to the mean, in units of their standard deviations."""
-    mu, _ = encode_images(vae.encode, images)
-    distance = ((mu - mu.mean(dim=0)) / mu.std(dim=0)).square().sum(dim=1)
-    return to_float(images[distance.argsort()[: NEAREST : NEAREST // FACES]])
 
 
 def samples(models: dict[str, tuple[str, VAE]]) -> tuple[list[Tensor], list[str]]:
@@ -108,8 +102,8 @@ def main() -> None:
     names = {"plain VAE": arguments.plain, "DFC-VAE": arguments.dfc}
     models = {title: (name, VAE.load(name)) for title, name in names.items()}
     _, dfc = models["DFC-VAE"]
-    test = load_faces(data_of(arguments.dfc, arguments.source))["test"].images
-    x = typical_faces(dfc, test)
+    test = load_faces(data_of(arguments.dfc, arguments.source))["test"]
+    x = to_float(test.images[frontal_first(test)[:FACES]])
     rebuilt = [x, *(vae.reconstruct(x) for _, vae in models.values())]
     draw(arguments.out / "reconstructions.jpg", rebuilt, ["original", *models])
     draw(arguments.out / "samples.jpg", *samples(models))
@@ -118,7 +112,7 @@ def main() -> None:
     draw(arguments.out / "attributes.jpg", edited(arguments.dfc, dfc, x[4:9]), [""] * 5, columns)
     draw(arguments.out / "walks.jpg", walks(arguments.dfc, dfc, x[4]), list(EDITS), [f"{s:+g}" for s in STRENGTHS])
     reached = [f"{value:+g}" for value in torch.linspace(-REACH, REACH, 7).tolist()]
-    draw(arguments.out / "traversal.jpg", *traversals(dfc, x[4], test), reached)
+    draw(arguments.out / "traversal.jpg", *traversals(dfc, x[4], test.images), reached)
 
 
 if __name__ == "__main__":

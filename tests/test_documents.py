@@ -42,6 +42,7 @@ def test_every_command_that_a_document_shows_is_understood(path, monkeypatch):
 
 
 def test_the_python_code_of_the_readme_runs(monkeypatch, tmp_path):
+    (tmp_path / "experiments").symlink_to(ROOT / "experiments")
     monkeypatch.chdir(tmp_path)
     code = PYTHON.findall((ROOT / "README.md").read_text(encoding="utf-8"))
     names = {}

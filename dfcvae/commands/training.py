@@ -15,7 +15,7 @@ def demo(*, out: Path = Path("dfcvae-demo"), size: Size = 64, channels: Literal[
 
     Args:
         out: folder of the report.
-        size: side of the images in pixels: 32, 64, 128 or 256; the time grows with their square.
+        size: the time grows with its square.
         channels: 3 (RGB) or 1 (grey).
         seed: of all training runs and samples.
     """
@@ -51,7 +51,7 @@ def train(
             print(f"{name:<28}{value:>12.4g}")
         if not quiet:
             seconds = read_cost(run.folder).get("total_seconds")
-            took = f"Took {seconds / 60:.1f} minutes; the" if seconds is not None else "The"
+            took = f"Trained for {seconds / 60:.1f} minutes in all; the" if seconds is not None else "The"
             print(f"{took} folder has checkpoints, pictures and metrics.csv.", file=sys.stderr)
             print(f"Next: dfcvae sample {run.folder}; dfcvae evaluate {run.folder}", file=sys.stderr)
 

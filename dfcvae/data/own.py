@@ -112,7 +112,7 @@ def _images(data: Any, where: str, rendering: Rendering | None, progress: bool) 
         shape = (rendering.channels, rendering.size, rendering.size) if rendering else (3, 1, 1)
         return torch.empty((0, *shape), dtype=torch.uint8)
     images = torch.empty(0)
-    for i in tqdm(range(len(data)), "reading faces", unit=" images", disable=None if progress else True):
+    for i in tqdm(range(len(data)), "reading faces", unit=" images", disable=not progress or None):
         image = _item(data[i], f"{where}, item {i}", rendering)
         if i == 0:
             images = image.new_empty((len(data), *image.shape))

@@ -67,7 +67,7 @@ def synthetic_faces(train: int, size: int = 64, channels: int = 3, *, progress: 
 
     held_out = SYNTHETIC_HELD_OUT
     luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)  # ITU-R 601, as Pillow
-    with tqdm(total=train + 2 * held_out, desc="drawing faces", unit="face", disable=not progress) as bar:
+    with tqdm(total=train + 2 * held_out, desc="drawing faces", unit="face", disable=not progress or None) as bar:
         return {"train": draw(2 * held_out, train), "val": draw(0, held_out), "test": draw(held_out, held_out)}
 
 

@@ -43,7 +43,7 @@ def fidelity(
     maps = _fit(student, teacher, fitting, taps, kinds, generator)
     rows: dict[str, dict[str, list[Tensor]]] = {}
     parts = [(kind, part) for kind in (CLEAN, *kinds) for part in held_out.split(AT_ONCE)]
-    for kind, part in tqdm(parts, "fidelity", disable=not progress):
+    for kind, part in tqdm(parts, "fidelity", disable=not progress or None):
         x = to_float(part)
         y = x if kind == CLEAN else disturb(x, kinds[kind], generator)
         for tap, values in _compare(student, teacher, x, y, maps).items():

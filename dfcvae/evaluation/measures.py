@@ -149,7 +149,7 @@ def measure(
     found: dict[str, Tensor] = {}
     spectra, done = torch.zeros(2, *faces.images.shape[1:]), 0
     with evaluating(vae):
-        for x in tqdm(batches(), "measuring", len(Batches(faces, batch_size)), disable=not progress):
+        for x in tqdm(batches(), "measuring", len(Batches(faces, batch_size)), disable=not progress or None):
             rows = torch.arange(done, done + len(x))
             mu, logvar = vae.encode(x)
             x_hat = vae.decode(mu)

@@ -79,7 +79,7 @@ def probe_model(model: Model, data: Any = None, *, progress: bool = False) -> Pr
             "--source that has attributes and both splits: CelebA, or 'synthetic'."
         )
     dimensions, scores = {}, {}
-    for kind in tqdm(KINDS, "probing", disable=not progress):
+    for kind in tqdm(KINDS, "probing", disable=not progress or None):
         codes, held_out = codes_of(kind, vae, train.images, test.images)
         dimensions[kind] = codes.shape[1]
         scores[kind] = probe(codes, train.attributes, held_out, test.attributes, train.names)

@@ -96,7 +96,7 @@ def embed(network: Embedding, images: Tensor, device: torch.device | str = "cpu"
     Other inputs of a network are passed on as they are: latents, for one that decodes them first.
     """
     features = None
-    for start in tqdm(range(0, len(images), EMBEDDED_AT_ONCE), "embedding", disable=not progress):
+    for start in tqdm(range(0, len(images), EMBEDDED_AT_ONCE), "embedding", disable=not progress or None):
         x = images[start : start + EMBEDDED_AT_ONCE].to(device)
         features = put_rows(network(to_float(x) if x.dtype == torch.uint8 else x), features, start, len(images))
     assert features is not None, "no images"

@@ -1,7 +1,7 @@
 """Trained models side by side: the same faces, the same latents, measures with their differences, what each cost."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -97,7 +97,7 @@ def compare(
     filled(splits, "test")
     observers = Observers.load(judge, fid, lpips)
     evaluated = {}
-    for name, model in tqdm(models.items(), "models", disable=not progress):
+    for name, model in tqdm(models.items(), "models", disable=not progress or None):
         cache = out / "measured" / f"{name.replace('/', '-')}.safetensors"
         evaluated[name] = [evaluate_model(model, data, splits, observers, seed=seed, cache=cache, progress=progress)]
     results = Results(data, splits, models, evaluated, observers, seed=seed)
@@ -157,6 +157,7 @@ def measures(results: Results) -> list[Block]:
     """
     first, several, across = next(iter(results.models)), len(results.seeds) > 1, len(results.models) > FEW
     values = tables.estimates_table(tables.estimates(results.runs(), results.seed))
+    values = replace(values, bold=()) if too_few_steps(results) else values  # no winners
     differences = tables.differences(results.runs(), results.seed)
     minus = tables.differences_table(first, differences, verdicts=not too_few_steps(results))
     experiments = {name: model.experiment for name, model in results.models.items()}

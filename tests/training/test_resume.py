@@ -147,7 +147,7 @@ def test_resuming_another_experiment_is_a_sentence(experiment, plain, few, whole
         run(with_features_too, whole, few, resume=True)
     with pytest.raises(UserError, match=r"Nothing to resume in .*Start the run without resume"):
         run(plain, tmp_path / "none", few, resume=True)
-    with pytest.raises(UserError, match=r"already holds a run. Resume it .resume=True; --resume "):
+    with pytest.raises(UserError, match=r"already holds a run. Resume it .--resume, or resume=True in Python"):
         run(plain, whole, few)
 
 
@@ -212,7 +212,7 @@ def test_on_the_command_line_a_signal_has_its_own_exit_status_and_resuming_is_au
         assert main([*command, "--resume", "auto"]) == 75
     assert "dfcvae: Received SIGUSR1; saved step 1 in run/checkpoints" in capsys.readouterr().err
     assert main(command) == 1
-    assert "already holds a run. Resume it (resume=True; --resume" in capsys.readouterr().err
+    assert "already holds a run. Resume it (--resume, or resume=True in Python" in capsys.readouterr().err
     assert main([*command, "--resume", "auto"]) == 0
     assert last(tmp_path / "run")["step"] == 2
 
