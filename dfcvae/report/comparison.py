@@ -1,7 +1,7 @@
 """Trained models side by side: the same faces, the same latents, measures with their differences, what each cost."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
@@ -157,7 +157,6 @@ def measures(results: Results) -> list[Block]:
     """
     first, several, across = next(iter(results.models)), len(results.seeds) > 1, len(results.models) > FEW
     values = tables.estimates_table(tables.estimates(results.runs(), results.seed))
-    values = replace(values, bold=()) if too_few_steps(results) else values  # no winners
     differences = tables.differences(results.runs(), results.seed)
     minus = tables.differences_table(first, differences, verdicts=not too_few_steps(results))
     experiments = {name: model.experiment for name, model in results.models.items()}
