@@ -162,6 +162,8 @@ def _decode(
     shape = (len(order), rendering.channels, rendering.size, rendering.size)
     looks: list[Look] = []
     bar = tqdm(total=len(order), desc="decoding", unit=" images", disable=not progress or None)
+    if progress and bar.disable:  # in a log
+        print(f"Decoding {len(order):,} images.", file=sys.stderr)
     # Written, not memory-mapped: on a full disk a write raises an error, a mapping kills the process.
     with bar, open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
