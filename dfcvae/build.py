@@ -40,8 +40,15 @@ def build_batches(experiment: Experiment, faces: Faces, device: torch.device) ->
     config = experiment.training
     if device.type == "cuda" and faces.images.numel() < MEMORY_FRACTION * free_memory(device):
         faces = faces.to(device)
-    each = config.micro_batches, process_rank(), config.devices
-    return TrainingBatches(faces, config.batch_size, config.seed, experiment.data.flip, *each)
+    return TrainingBatches(
+        faces,
+        config.batch_size,
+        config.seed,
+        experiment.data.flip,
+        config.micro_batches,
+        process_rank(),
+        config.devices,
+    )
 
 
 def build_vae(experiment: Experiment) -> VAE:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dfcvae.losses import PRESETS
-from dfcvae.report.tables import AT_FIRST, READING, in_order, known
+from dfcvae.report.tables import AT_FIRST, DIRECTIONS, in_order, known
 
 CARD = """---
 {header}
@@ -145,15 +145,14 @@ def _measures(training: dict[str, Any]) -> str:
     about += [f"Judges: {judges}."] if judges else []
     rows = []
     for name in in_order(measures):
-        interval = " to ".join(f"{end:.4g}" for end in intervals.get(name, ()))
-        rows.append(
-            f"| {known(name) or name} | {measures[name]:.4g} | {interval} | {getattr(known(name), 'meaning', '')} |"
-        )
+        label, interval = known(name), " to ".join(f"{end:.4g}" for end in intervals.get(name, ()))
+        meaning = label.meaning if label else ""
+        rows.append(f"| {label or name} | {measures[name]:.4g} | {interval} | {meaning} |")
     first, rest = ("\n".join([HEADER, *part]) for part in (rows[:AT_FIRST], rows[AT_FIRST:]))
     tables = (
         f"{first}\n\n<details><summary>All measures</summary>\n\n{rest}\n\n</details>" if rows[AT_FIRST:] else first
     )
-    return MEASURES.format(about=" ".join([*about, ""]), reading=READING.partition(";")[0] + ".", tables=tables)
+    return MEASURES.format(about=" ".join([*about, ""]), reading=f"{DIRECTIONS}.", tables=tables)
 
 
 def _objective(loss: dict[str, Any]) -> str:

@@ -134,6 +134,12 @@ def find_model(path: str | Path) -> Path:
     return found
 
 
+def model_folder(path: str | Path) -> Path:
+    """The folder of a model: of a run, not of its checkpoints, or an exported one; errors as in `find_model`."""
+    folder = find_model(path).parent
+    return folder.parent if folder.name == "checkpoints" else folder
+
+
 def read_model(path: str | Path) -> tuple[dict[str, Any], State]:
     """What a model file says about itself (``vae``, ``config``) and its weights, the EMA ones where there are any.
 

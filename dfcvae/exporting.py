@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from dfcvae.card import card
-from dfcvae.checkpoint import find_model, last_component, load_checkpoint, public_config, read_model
+from dfcvae.checkpoint import find_model, last_component, load_checkpoint, model_folder, public_config, read_model
 from dfcvae.files import atomic_file, write_atomically
 from dfcvae.fitted import VECTORS, latent_folder
 from dfcvae.images import grid, to_image
@@ -48,11 +48,12 @@ def export_model(model: str | Path, out: str | Path, dtype: str = "float32", nam
     vae, config, training = VAE.load(model), public_config(about["config"]), of_training(model, about)
     fitted = _load_fitted(latent_folder(model), digest(vae))  # before writing: out may be the same folder
     vae.save(out, about["config"], dtype=stored, training=training)
-    exported = digest(VAE.load(out.absolute()))
+    exported = Trained(out.absolute())
+    exported_digest = digest(exported.vae)
     for file in FITTED:
         if file in fitted:
             fit, source = fitted[file]
-            fit.save(out / "latent" / file, exported, source, stored)
+            fit.save(out / "latent" / file, exported_digest, source, stored)
         else:  # of an earlier export to the same folder
             (out / "latent" / file).unlink(missing_ok=True)
     mixture, vectors = fitted.get(MIXTURE), fitted.get(VECTORS)
@@ -60,16 +61,10 @@ def export_model(model: str | Path, out: str | Path, dtype: str = "float32", nam
     prior = str(mixture[0]) if mixture else "N(0, I)"
     name = name or out.absolute().name
     write_atomically(out / "README.md", card(name, vae.config, config, training, dtype, prior, attributes))
-    _draw_samples(out)
+    images = exported.decode(exported.draws(32))  # the picture of the model card
+    with atomic_file(out / "samples.jpg") as temporary:
+        to_image(grid(enlarge(images, -(-NARROW // images.shape[-1])))).save(temporary, "JPEG", quality=90)
     return out
-
-
-def _draw_samples(out: Path) -> None:
-    """``samples.jpg``, the picture of the model card."""
-    exported = Trained(out.absolute())
-    images = exported.decode(exported.draws(32))
-    with atomic_file(out / "samples.jpg") as file:
-        to_image(grid(enlarge(images, -(-NARROW // images.shape[-1])))).save(file, "JPEG", quality=90)
 
 
 def _load_fitted(folder: Path, model_digest: str) -> dict[str, tuple[Prior | AttributeVectors, str]]:
@@ -93,7 +88,7 @@ def of_training(model: str | Path, about: dict[str, Any]) -> dict[str, Any]:
     file = find_model(model)
     if file.suffix == ".safetensors":
         return dict(about["training"])
-    run, checkpoint = file.parent.parent, load_checkpoint(file)
+    run, checkpoint = model_folder(file), load_checkpoint(file)
     environment, tested = _read_json(run / "environment.json"), _read_json(run / TEST)
     versions = environment.get("versions")
     found = {

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dfcvae import files
-from dfcvae.checkpoint import find_model
+from dfcvae.checkpoint import find_model, model_folder
 from dfcvae.config import DataConfig
 from dfcvae.data import SYNTHETIC, Faces, Splits, check_at_hand, data_of, filled, load_faces, source_name
 from dfcvae.device import pick_device
@@ -82,8 +82,7 @@ def first_filled(splits: Splits, *names: str) -> Faces:
 
 def latent_folder(model: str | Path) -> Path:
     """The folder ``latent`` of a run, or beside an exported model or a single checkpoint."""
-    folder = find_model(model).parent
-    return (folder.parent if folder.name == "checkpoints" else folder) / "latent"
+    return model_folder(model) / "latent"
 
 
 def prior_file(model: str | Path, kind: str) -> Path:

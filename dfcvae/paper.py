@@ -24,17 +24,21 @@ from dfcvae.vae import VAE, digest
 # The reconstruction terms of every loss have a total weight of one, and each term is divided by the variance of its
 # target, so that one alpha means the same for all. The paper's models have no pixel term; that of the popular code
 # has one.
+VAE_123 = FeatureConfig("vae-123", layer_weights=1 / 3, reduction="mean")
 LOSSES = {
     "plain": LossConfig(1e-3),
-    **{
-        name: LossConfig(1e-3, pixel_weight=0, features=FeatureConfig(name, layer_weights=1 / 3, reduction="mean"))
-        for name in ("vae-123", "vae-345")
-    },
+    "vae-123": LossConfig(1e-3, pixel_weight=0, features=VAE_123),
+    "vae-345": LossConfig(1e-3, pixel_weight=0, features=replace(VAE_123, preset="vae-345")),
     "dfc": LossConfig(1e-3, pixel_weight=0.5, features=FeatureConfig("dfc", layer_weights=0.125)),
 }
 FULL = "vae-123-full"
-TITLES = {"plain": "plain VAE", "vae-123": "VAE-123", "vae-345": "VAE-345", "dfc": "DFC-VAE 14/24/34/43"}
-TITLES[FULL] = "VAE-123, full network"
+TITLES = {
+    "plain": "plain VAE",
+    "vae-123": "VAE-123",
+    "vae-345": "VAE-345",
+    "dfc": "DFC-VAE 14/24/34/43",
+    FULL: "VAE-123, full network",
+}
 DFC = TITLES["dfc"]
 T = TypeVar("T")
 SCORES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auroc": "AUROC"}
@@ -50,9 +54,10 @@ def paper_study(
     """
     training = TrainingConfig(epochs, schedule="cosine", ema_decay=0.999, precision="auto")  # as shipped
     variants = {}
-    for name, loss in (LOSSES | ({FULL: LOSSES["vae-123"]} if full else {})).items():
-        weights = full if full and name == FULL else features
-        own = replace(loss.features, weights=weights) if loss.features else None
+    weights = dict.fromkeys(LOSSES, features) | ({FULL: full} if full else {})
+    for name, file in weights.items():
+        loss = LOSSES["vae-123" if name == FULL else name]
+        own = replace(loss.features, weights=file) if loss.features else None
         variants[name] = Experiment(name, data, ModelConfig("smooth"), replace(loss, features=own), training)
     return Study("paper", variants, seeds)
 

@@ -25,7 +25,7 @@ from dfcvae.files import remove_leftovers, write_atomically
 from dfcvae.images import grid, rows, save_png, to_float
 from dfcvae.losses import Objective, accounting_table, beta_eff
 from dfcvae.metrics import LOG_EVERY, METRICS, Cost, MetricsLog, Progress, history, last_validation, read_rows
-from dfcvae.seeding import Stream, seeded_generator
+from dfcvae.seeding import Stream, noise, seeded_generator
 from dfcvae.vae import VAE
 
 Resume = bool | Literal["auto"]
@@ -152,8 +152,7 @@ def describe(
         return
     x = to_float(next(batches.starting_at(0)).images).to(device)
     write_atomically(out / "environment.json", json.dumps(environment(), indent=2) + "\n")
-    generator = seeded_generator(experiment.training.seed, Stream.TRAIN_NOISE, 0, x.device)
-    eps = torch.randn(len(x), vae.latent_dim, generator=generator, device=x.device)
+    eps = noise(experiment, Stream.TRAIN_NOISE, 0, len(x), device)
     with torch.no_grad():
         x_hat, mu, logvar = deepcopy(vae)(x, eps)  # in training mode, which updates the statistics of batch norm
         terms = objective.eval().terms(x_hat, x, mu, logvar)
@@ -259,12 +258,12 @@ class Recorder:
         return bool(self.received)
 
     def validation_due(self, step: int) -> bool:
-        """Whether this process is to validate the model after so many steps: at the end of an epoch and of the run."""
+        """Whether this process validates the model after ``step`` steps: at the end of an epoch and of the run."""
         ends_epoch = step > 0 and (step % self.steps == 0 or step == self.last)
         return self.log is not None and ends_epoch and step not in self.log.validated
 
     def validated(self, step: int, metrics: dict[str, float], vae: VAE, images: Tensor) -> None:
-        """Log and save a model after so many steps, and draw its reconstructions of the first images (N, C, H, W)."""
+        """Log and save a model after ``step`` steps, and draw its reconstructions of the first images (N, C, H, W)."""
         assert self.log is not None
         epoch = -(-step // self.steps)
         if metrics["val/total"] < self.log.best:
@@ -287,14 +286,14 @@ class Recorder:
         self.progress.step(row.get("train/total"))
 
     def save(self, step: int) -> None:
-        """Write the checkpoint from which the run is resumed after so many steps."""
+        """Write the checkpoint from which the run is resumed, after ``step`` steps."""
         if self.log is not None:
             states = {name: part.state_dict() for name, part in self.parts.items()}
             save_checkpoint(last_file(self.out), {"step": step, "about": self.about, "best": self.log.best} | states)
             self.cost.save(step)
 
     def stop_if_asked(self, step: int, fabric: Any) -> None:
-        """Save after so many steps and raise a PreemptedError if this rank, or another one, received a signal."""
+        """Save after ``step`` steps and raise a PreemptedError if this rank, or another one, received a signal."""
         asked = bool(self.received)
         if self.config.devices > 1:  # one request is enough: all ranks save and end at the same step
             asked = bool(fabric.all_reduce(torch.tensor(float(asked), device=self.cost.device), reduce_op="sum"))

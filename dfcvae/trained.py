@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from dfcvae.checkpoint import model_folder
 from dfcvae.config import DataConfig
 from dfcvae.data import Faces, absent, at_hand, data_of, filled, load_faces, read_face
 from dfcvae.device import pick_device
 from dfcvae.fitted import load_prior, load_vectors
+from dfcvae.hub import on_hub
 from dfcvae.images import to_float, to_uint8
 from dfcvae.latent import AttributeVectors, Prior, by_kl, encode_images
 from dfcvae.seeding import Stream, seeded_generator
@@ -27,8 +29,8 @@ from dfcvae.vae import VAE
 DRAWN = 256  # faces to start from where there are no held-out ones
 MEASURED = 2_000  # faces whose posteriors rank the latent dimensions
 CONSIDERED = 2_000  # first test faces, of which the default faces are chosen
-FRONTAL = 8  # one of so many is frontal enough
-FEWEST = 16  # so many are considered frontal in any case
+FRONTAL = 8  # one in eight faces is frontal enough
+FEWEST = 16  # faces, at least, that are considered frontal
 SMALL = 16  # pixels at which symmetry is measured
 
 
@@ -80,9 +82,7 @@ class Trained:
     @property
     def name(self) -> str:
         """The model in a word: the folder of a run or an export, a shipped model, or a repository of the Hub."""
-        path = Path(self.model).resolve()
-        folders = (path.parent if path.suffix in (".ckpt", ".safetensors") else path).parts
-        return folders[-2] if folders[-1] == "checkpoints" else folders[-1]
+        return Path(self.model).name if on_hub(self.model) else model_folder(self.model).resolve().name
 
     @cached_property
     def data(self) -> DataConfig:

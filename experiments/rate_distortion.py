@@ -20,7 +20,7 @@ import numpy as np
 from dfcvae.evaluation.measures import over_seeds
 from dfcvae.report.tables import title
 
-SHIPPED = "0.001"
+SHIPPED = 0.001
 REFERENCE, STUDIED = "plain", "dfc"
 
 
@@ -46,6 +46,11 @@ def at_equal_kl(runs: list[dict[str, float]], kl: float, measure: str) -> float:
     return float(np.exp(np.interp(np.log(kl), known, values, left=np.nan, right=np.nan)))
 
 
+def at_alpha(seeds: dict[int, list[dict[str, float]]], alpha: float) -> dict[int, dict[str, float]]:
+    """The training with one KL weight, by seed."""
+    return {seed: next(run for run in runs if run["alpha"] == alpha) for seed, runs in seeds.items()}
+
+
 def main() -> None:
     """Compare, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -55,10 +60,7 @@ def main() -> None:
     args = parser.parse_args()
     found = read(args.results)
     studied, reference = found[STUDIED], found[REFERENCE]
-    shipped = {seed: next(run for run in runs if run["alpha"] == float(SHIPPED)) for seed, runs in studied.items()}
-    equal_alpha = {
-        seed: next(run for run in runs if run["alpha"] == float(SHIPPED)) for seed, runs in reference.items()
-    }
+    shipped, equal_alpha = at_alpha(studied, SHIPPED), at_alpha(reference, SHIPPED)
     table = {}
     for measure in ("kl", *args.measures):
         rows = {

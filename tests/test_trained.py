@@ -46,8 +46,9 @@ def test_few_and_single_faces_have_an_order_too():
 
 def test_a_model_is_named_by_its_folder(tmp_path):
     folder = VAE("hou2016", 32, 3, 4).save(tmp_path / "mine")
-    for path, name in {folder: "mine", folder / "model.safetensors": "mine"}.items():
-        assert Trained(path).name == name
-    trained = Trained(folder)
-    trained.model = tmp_path / "run" / "checkpoints" / "best.ckpt"
-    assert trained.name == "run"
+    trained, checkpoint = Trained(folder), tmp_path / "run" / "checkpoints" / "best.ckpt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    names = {folder: "mine", folder / "model.safetensors": "mine", checkpoint: "run", "hf:me/faces": "faces"}
+    for trained.model, name in names.items():
+        assert trained.name == name

@@ -1,6 +1,7 @@
 """Commands that show the whole latent space: attribute vectors, maps, neighbours."""
 
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -149,6 +150,7 @@ def _vectors_table(vae: "VAE", vectors: "AttributeVectors", test: "Faces") -> "T
     has = test.attributes[: len(mu), [test.names.index(name) for name in vectors.names]]
     scores = attribute_scores(along, has, vectors.names)
     lengths = dict(zip(vectors.names, vectors.vectors.norm(dim=1).tolist(), strict=True))
-    ranked = {name: f"{scores[name]['auroc']:.3f}".replace("nan", "all alike") for name in lengths}
-    rows = [[name, f"{length:.2f}", ranked[name]] for name, length in lengths.items()]
+    aurocs = [scores[name]["auroc"] for name in lengths]
+    ranked = ["all faces alike" if isnan(auroc) else f"{auroc:.3f}" for auroc in aurocs]
+    rows = [[name, f"{length:.2f}", rank] for (name, length), rank in zip(lengths.items(), ranked, strict=True)]
     return Table(["attribute", "length", "AUROC, held-out"], rows)

@@ -88,7 +88,7 @@ def compare(
     """Compare models with the first one on the test split of its data; write a report and ``metrics.json``.
 
     The HTML file is returned; for ``judge``, ``fid`` and ``lpips`` see `Observers.load`. The report has a title
-    (default: the models' names), says how the models came about, and has ``more`` after the pictures. A UserError if
+    (default: the models' names), says how the models were made, and has ``more`` after the pictures. A UserError if
     models cannot be loaded, or take images of different shapes.
     """
     models, out = load_models(paths), Path(out)

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from dfcvae.checkpoint import find_model, read_model
+from dfcvae.checkpoint import find_model, model_folder, read_model
 from dfcvae.config import DataConfig
 from dfcvae.data import source_name
 from dfcvae.device import pick_device
@@ -38,8 +38,7 @@ class Model:
     @classmethod
     def load(cls, path: str | Path) -> "Model":
         """From a run folder, a checkpoint or an exported folder."""
-        folder, vae = find_model(path).parent, VAE.load(path, device=pick_device())
-        folder = folder.parent if folder.name == "checkpoints" else folder
+        folder, vae = model_folder(path), VAE.load(path, device=pick_device())
         return cls(vae, folder, read_model(path)[0]["config"], saved_mixture(path, vae))
 
     def steps(self) -> int | None:

@@ -232,7 +232,7 @@ def evaluate_model(
 ) -> Evaluated:
     """Measure a model on the test split and, if both held-out splits have enough faces, its samples against it.
 
-    From N(0, I) and the model's mixture, with so many ``draws`` from each posterior; ``data`` is where the faces come
+    From N(0, I) and the model's mixture, with ``draws`` from each posterior; ``data`` is where the faces come
     from. The ``cache`` is a file that is loaded if it has the result of an equal evaluation, and else written.
     """
     vae, mixture = model.vae, model.mixture

@@ -13,7 +13,8 @@ from dfcvae.table import Table
 
 AT_FIRST = 8  # rows of a table that a reader sees at first
 ARROWS = {"lower": "↓", "higher": "↑", None: ""}
-READING = "↓ lower is better, ↑ higher is better, → best at the value behind it; the best value of a row is bold."
+DIRECTIONS = "↓ lower is better, ↑ higher is better, → best at the value behind it"
+READING = f"{DIRECTIONS}; the best value of a row is bold."
 
 
 @dataclass(frozen=True)
