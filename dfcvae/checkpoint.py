@@ -21,7 +21,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dfcvae.errors import UserError, nearest
-from dfcvae.files import LFS_HINT, atomic_file, atomic_files, is_lfs_pointer, pretrained_folder, pretrained_models
+from dfcvae.files import (
+    LFS_HINT,
+    atomic_file,
+    atomic_files,
+    is_lfs_pointer,
+    on_hub,
+    pretrained_folder,
+    pretrained_models,
+)
 
 State = dict[str, Tensor]
 CHECKSUM = "sha256"  # key in the metadata of a safetensors file
@@ -116,7 +124,7 @@ def find_model(path: str | Path) -> Path:
     Raises:
         UserError: if there is none.
     """
-    if str(path).startswith("hf:"):
+    if on_hub(path):
         from dfcvae.hub import fetched  # which needs an extra package
 
         path = fetched(str(path))

@@ -1,4 +1,4 @@
-"""Atomic file writes, git-lfs pointers, the cache folder, and the models that ship with the package."""
+"""Atomic file writes, git-lfs pointers, the cache folder, and where models lie: in the package, or on the Hub."""
 
 import os
 from collections.abc import Iterator
@@ -64,6 +64,7 @@ def is_lfs_pointer(path: str | Path) -> bool:
 
 
 PRETRAINED = Path(__file__).parent / "pretrained"
+HUB = "hf:"  # before the name of a repository of the Hugging Face Hub
 
 
 def cache_root(cache_dir: str | Path | None = None) -> Path:
@@ -76,6 +77,11 @@ def cache_root(cache_dir: str | Path | None = None) -> Path:
 def pretrained_models() -> list[str]:
     """Names of the models that ship with the package; commands and `VAE.load` accept them instead of a path."""
     return sorted(file.parent.name for file in PRETRAINED.glob("*/model.safetensors"))
+
+
+def on_hub(model: object) -> bool:
+    """Whether a model is named as one on the Hub."""
+    return str(model).startswith(HUB)
 
 
 def pretrained_folder(name: str | Path) -> Path | None:

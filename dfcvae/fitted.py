@@ -15,7 +15,7 @@ from dfcvae.config import DataConfig
 from dfcvae.data import SYNTHETIC, Faces, Splits, check_at_hand, data_of, filled, load_faces, source_name
 from dfcvae.device import pick_device
 from dfcvae.errors import UserError, nearest
-from dfcvae.hub import on_hub
+from dfcvae.files import on_hub
 from dfcvae.latent import AttributeVectors, Prior, encode_images, fit_gaussian, fit_mixture
 from dfcvae.latent.attributes import Method
 from dfcvae.latent.stored import OtherFitError

@@ -5,14 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from dfcvae.errors import UserError
+from dfcvae.files import HUB
 
-PREFIX = "hf:"
 FILES = ["model.safetensors", "model.json", "latent/*.safetensors"]
-
-
-def on_hub(model: object) -> bool:
-    """Whether a model is named as one on the Hub."""
-    return str(model).startswith(PREFIX)
 
 
 @cache
@@ -24,7 +19,7 @@ def fetched(name: str) -> Path:
     Raises:
         UserError: if huggingface_hub or the repository is missing, or it cannot be downloaded and is not cached.
     """
-    hub, (repository, _, revision) = library(), name.removeprefix(PREFIX).partition("@")
+    hub, (repository, _, revision) = library(), name.removeprefix(HUB).partition("@")
     try:
         return Path(hub.snapshot_download(repository, revision=revision or None, allow_patterns=FILES))
     except hub.errors.RepositoryNotFoundError as error:

@@ -19,8 +19,8 @@ from dfcvae.checkpoint import model_folder
 from dfcvae.config import DataConfig
 from dfcvae.data import Faces, absent, at_hand, data_of, filled, load_faces, read_face
 from dfcvae.device import pick_device
+from dfcvae.files import on_hub
 from dfcvae.fitted import load_prior, load_vectors
-from dfcvae.hub import on_hub
 from dfcvae.images import to_float, to_uint8
 from dfcvae.latent import AttributeVectors, Prior, by_kl, encode_images
 from dfcvae.seeding import Stream, seeded_generator

@@ -111,7 +111,9 @@ def probe(
     }
     scores: dict[str, dict[str, Scores]] = {classifier: {} for classifier in classifiers}
     left_out = one_valued(train_labels, test_labels, names)
-    for i, name in ((i, name) for i, name in enumerate(names) if name not in left_out):
+    for i, name in enumerate(names):
+        if name in left_out:
+            continue
         for classifier, model in classifiers.items():
             decision = model.fit(x, train_labels[:, i].numpy()).decision_function(held_out)
             truth = test_labels[:, i].numpy()

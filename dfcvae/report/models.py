@@ -15,8 +15,8 @@ from dfcvae.data import source_name
 from dfcvae.device import pick_device
 from dfcvae.errors import UserError
 from dfcvae.fields import flat
+from dfcvae.files import HUB, on_hub
 from dfcvae.fitted import saved_mixture
-from dfcvae.hub import PREFIX, on_hub
 from dfcvae.latent import Prior
 from dfcvae.metrics import history, read_cost
 from dfcvae.report.blocks import Drawing
@@ -63,7 +63,7 @@ def load_models(paths: Sequence[str | Path]) -> dict[str, Model]:
         model = Model.load(path)
         parts = model.folder.resolve().parts + ((Path(path).stem,) if Path(path).is_file() else ())
         if on_hub(path):
-            parts = tuple(str(path).removeprefix(PREFIX).split("/"))
+            parts = tuple(str(path).removeprefix(HUB).split("/"))
         fewest = 2 if Path(path).is_file() else 1
         name = next(name for n in range(fewest, len(parts) + 1) if (name := "/".join(parts[-n:])) not in models)
         models[name] = model
