@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from dfcvae.checkpoint import UnreadableError, read_tensors, write_tensors
 from dfcvae.config import FeatureTraining
-from dfcvae.data import Batches, Faces, Splits, TrainingBatches
+from dfcvae.data import Faces, Splits, TrainingBatches
 from dfcvae.device import check_accelerator, keep_freed_memory, pick_device, pick_precision
 from dfcvae.errors import UserError
 from dfcvae.images import normalize_imagenet, to_float, to_rgb
@@ -74,7 +74,7 @@ class AttributeNetwork(nn.Module):
     def logits(self, faces: Faces, batch_size: int = 100) -> Tensor:
         """One logit per attribute for all faces, (n, A), on the CPU."""
         device = self.classifier.weight.device
-        return torch.cat([self(to_float(batch.images.to(device))).cpu() for batch in Batches(faces, batch_size)])
+        return torch.cat([self(to_float(x.to(device))).cpu() for x in faces.images.split(batch_size)])
 
 
 def train_features(config: FeatureTraining, data: Splits | Faces, *, progress: bool = True) -> AttributeNetwork:

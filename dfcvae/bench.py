@@ -152,7 +152,7 @@ class OwnStep:
     def loss(self, batch: Batch, eps: Tensor) -> Tensor:
         """The batch mean of the objective, a scalar."""
         with torch.autocast(eps.device.type, torch.bfloat16, enabled=self.bfloat16):
-            terms, _ = terms_of(self.vae, self.objective, batch, eps)
+            terms, _ = terms_of(self.vae, self.objective, batch.images, eps, targets=batch.targets)
             return terms["total"].mean()
 
 

@@ -126,9 +126,9 @@ class LossConfig:
         alpha: weight of the KL divergence (sum over latent dimensions, nats).
         beta: weight of the reconstruction: pixels and features.
         pixel_weight: weight of the pixel term within the reconstruction.
-        scale: "variance" divides each term by its target's variance over the training images; "none" does not;
+        scale: "variance" divides pixel and feature terms by their targets' variance over the images; "none" does not;
             "likelihood" makes each a Gaussian log-likelihood with its own fitted variance (all weights 1: the ELBO).
-        kl_warmup_steps: raise alpha linearly from 0 over this number of steps.
+        kl_warmup_steps: raise the KL weight linearly over this number of steps, up to alpha.
         features: the feature terms; null for a plain VAE.
     """
 

@@ -207,7 +207,7 @@ def fit_prior(model: Model, kind: str, data: Any = None, at_most: int = AT_MOST,
     if progress:
         values = ", ".join(f"{kind} {value:.2f}" for kind, value in likelihood.items())
         best = max(likelihood, key=likelihood.__getitem__)
-        print(f"Held-out ln p(z) by components and covariance, nats: {values}. Selected: {best}.")
+        print(f"Mixtures by components and covariance, held-out ln p(z) in nats:\n  {values}; selected: {best}")
     return prior
 
 
@@ -223,7 +223,7 @@ def fit_after_training(run: str | Path, splits: Splits, device: torch.device, *,
             source = source_name(data_of(run, held_out=False, needed=False))
             file = prior.save(prior_file(run, "gmm"), digest(vae), source)
             if progress:
-                print(f"Prior for samples: {prior}, fitted to the latents of the training images; saved in {file}.")
+                print(f"Prior for samples: {prior}, saved in {file}.")
     except (UserError, OSError, ValueError, RuntimeError, MemoryError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         print(f"Could not fit a mixture to the latents, so samples come from N(0, I): {reason}.", file=sys.stderr)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from importlib.util import find_spec
-from math import inf, isfinite, isnan, nan
+from math import ceil, isfinite, isnan, nan
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from secrets import token_hex
@@ -40,8 +40,8 @@ class MetricsLog:
     """One CSV row per logged step: ``step`` (from 0), ``epoch`` and a column per metric, empty where not logged.
 
     Of a run that is resumed after some steps, later rows are dropped, and so are rows of the step and the validation
-    where a run that is extended now ended within an epoch (of ``epoch`` steps). ``validated`` are the numbers of steps
-    after which it was validated, ``best`` is the lowest ``val/total`` so far.
+    where a run that is extended now ended within an epoch. ``validated`` are the numbers of steps after which it was
+    validated.
     """
 
     def __init__(
@@ -49,17 +49,17 @@ class MetricsLog:
         out: Path,
         experiment: Experiment,
         terms: Iterable[str],
-        epoch: int,
+        steps_per_epoch: int,
         resumed_at: int = 0,
-        best: float = inf,
     ):
         columns = [f"{stage}/{term}" for stage in ("train", "val") for term in (*terms, "total")]
         columns += ["val/active_units", "lr"] + ["alpha"] * bool(experiment.loss.kl_warmup_steps)
-        self.file, self.columns, self.epoch = out / METRICS, ["step", "epoch", *columns], epoch
-        last = experiment.training.total_steps(epoch)
+        self.file, self.columns = out / METRICS, ["step", "epoch", *columns]
+        self.steps_per_epoch = steps_per_epoch
+        last = experiment.training.total_steps(steps_per_epoch)
         rows: list[Row] = []
         for row in read_rows(self.file) if resumed_at and self.file.is_file() else ():
-            steps, between = int(row["step"]) + 1, LOG_EVERY if row["train/total"] else epoch
+            steps, between = int(row["step"]) + 1, LOG_EVERY if row["train/total"] else steps_per_epoch
             if steps <= resumed_at and (steps % between == 0 or steps == last):
                 rows.append(row)
         with atomic_file(self.file) as temporary, temporary.open("w", newline="") as file:
@@ -67,7 +67,6 @@ class MetricsLog:
             writer.writeheader()
             writer.writerows(rows)
         self.validated = {int(row["step"]) + 1 for row in rows if row["val/total"]}
-        self.best = best
         self.wandb = _wandb_run(experiment, out, resumed_at > 0) if experiment.training.logger == "wandb" else None
         self.tensorboard: Any = None
         if experiment.training.logger == "tensorboard":
@@ -78,12 +77,11 @@ class MetricsLog:
     def write(self, steps: int, metrics: Mapping[str, float]) -> None:
         """Add a row of metrics after this many steps."""
         step = steps - 1
-        row = {"step": step, "epoch": step // self.epoch, **metrics}
+        row = {"step": step, "epoch": step // self.steps_per_epoch, **metrics}
         with self.file.open("a", newline="") as file:
             csv.DictWriter(file, self.columns).writerow(row)
         if "val/total" in metrics:
             self.validated.add(steps)
-            self.best = min(self.best, metrics["val/total"])
         if self.wandb is not None:
             self.wandb.log(dict(metrics), step=step)
         if self.tensorboard is not None:
@@ -110,11 +108,12 @@ class MetricsLog:
 class Progress:
     """The progress of a run on stderr, from step ``start`` to ``last``, if it is shown.
 
-    A line per epoch (of ``epoch`` steps), which stays, and a bar below it; in a log file, a line a minute.
+    A line per epoch, which stays, and a bar below it; in a log file, a line a minute.
     """
 
-    def __init__(self, experiment: Experiment, start: int, last: int, epoch: int, shown: bool):
-        self.images, self.epoch, self.last, self.shown = experiment.training.batch_size, epoch, last, shown
+    def __init__(self, experiment: Experiment, start: int, last: int, steps_per_epoch: int, shown: bool):
+        self.images, self.last, self.shown = experiment.training.batch_size, last, shown
+        self.steps_per_epoch = steps_per_epoch
         self.start, self.done, self.train = start, start, nan
         self.begun = self.written = perf_counter()
         self.bar = tqdm(
@@ -147,12 +146,12 @@ class Progress:
             names = [name.removeprefix("val/").removeprefix("features/") for name in terms]
             self._write(f"{'epoch':<8}{'step':>9}{'train':>9}{'val':>9}" + "".join(f"{name:>9}" for name in names))
             self.headed = True
-        epochs = f"{-(-self.done // self.epoch)}/{-(-self.last // self.epoch)}"
+        epochs = f"{ceil(self.done / self.steps_per_epoch)}/{ceil(self.last / self.steps_per_epoch)}"
         values = [self.train, metrics["val/total"], *(metrics[name] for name in terms)]
         self._write(
             f"{epochs:<8}{self.done:>9,}"
             + "".join(f"{'-' if isnan(value) else format(value, '.4g'):>9}" for value in values)
-            + f"  {self._speed()}"
+            + (f"  {self._speed()}" if self.bar.disable else "")  # which the bar shows
         )
 
     def _speed(self) -> str:

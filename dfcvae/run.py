@@ -91,7 +91,7 @@ def checkpoint_to_resume(experiment: Experiment, out: Path, resume: Resume) -> d
     existing = sorted(last.parent.glob("*.ckpt"))
     if resume == "auto":
         if process_rank() == 0:
-            for file in existing:  # a best checkpoint without a last one: of a run killed between the two, perhaps
+            for file in existing:  # the best one, of a run that was killed before it wrote the last one
                 file.replace(file.with_suffix(".ckpt.before"))
     elif existing:
         raise UserError(
@@ -108,7 +108,8 @@ def _resumable(experiment: Experiment, file: Path, out: Path) -> dict[str, Any]:
     if not checkpoint.keys() >= {"optimizer", "step"}:
         raise UserError(f"{file} holds a model but no training state to resume. Start a run in another folder.")
     saved = Experiment.from_dict(checkpoint["about"]["config"])  # fields added since have their defaults
-    before, now = flat(saved.as_dict()), flat(experiment.as_dict())
+    # a data set may have moved
+    before, now = (flat(of.as_dict()) | {"data.source": source_name(of.data)} for of in (saved, experiment))
     free = set(FREE)
     if experiment.training.schedule != "cosine":  # whose learning rates depend on the length of the run
         free |= {"training.epochs", "training.max_steps"}
@@ -124,9 +125,9 @@ def _resumable(experiment: Experiment, file: Path, out: Path) -> dict[str, Any]:
 
 def is_finished(out: Path, step: int, last: int) -> bool:
     """Whether all steps of a run are taken, and the last one is validated."""
-    if step != last or not (out / METRICS).is_file():
-        return step > last
-    return any(row["val/total"] and int(row["step"]) + 1 == step for row in read_rows(out / METRICS))
+    if step == last and (out / METRICS).is_file():
+        return any(row["val/total"] and int(row["step"]) + 1 == step for row in read_rows(out / METRICS))
+    return step > last
 
 
 def describe(
@@ -212,7 +213,7 @@ class Recorder:
     """Keeps the folder of a run up to date while it trains: metrics, checkpoints, pictures, cost; progress on stderr.
 
     In a ``with`` block, which notes SIGTERM and SIGUSR1. Only rank 0 writes. A checkpoint holds ``about`` and the
-    states of ``parts``; ``checkpoint`` is what the run continues from, empty for a new one; an epoch has ``steps``.
+    states of ``parts``; ``checkpoint`` is what the run continues from, empty for a new one.
     """
 
     def __init__(
@@ -222,14 +223,15 @@ class Recorder:
         about: dict[str, Any],
         parts: dict[str, Any],
         checkpoint: dict[str, Any],
-        steps: int,
+        steps_per_epoch: int,
         cost: Cost,
         shown: bool,
     ):
         self.experiment, self.config, self.out, self.about = experiment, experiment.training, out, about
-        self.parts, self.steps, self.cost, self.shown, self.received = parts, steps, cost, shown, 0
-        self.start, self.last = checkpoint.get("step", 0), self.config.total_steps(steps)
-        self.best = checkpoint.get("best", inf)
+        self.parts, self.steps_per_epoch, self.cost, self.shown = parts, steps_per_epoch, cost, shown
+        self.start, self.last = checkpoint.get("step", 0), self.config.total_steps(steps_per_epoch)
+        self.best = checkpoint.get("best", inf)  # lowest val/total
+        self.received = 0  # a signal
         self.log: MetricsLog | None = None
 
     def __enter__(self) -> "Recorder":
@@ -239,10 +241,10 @@ class Recorder:
                 before = signal.signal(number, self._note)
                 if before is not None:  # it was set from Python
                     stack.callback(signal.signal, number, before)
-            progress = Progress(self.experiment, self.start, self.last, self.steps, self.shown)
+            progress = Progress(self.experiment, self.start, self.last, self.steps_per_epoch, self.shown)
             self.progress = stack.enter_context(closing(progress))
             if process_rank() == 0:
-                log = MetricsLog(self.out, self.experiment, self.about["weights"], self.steps, self.start, self.best)
+                log = MetricsLog(self.out, self.experiment, self.about["weights"], self.steps_per_epoch, self.start)
                 self.log = stack.enter_context(closing(log))
             self.ended = stack.pop_all()
         return self
@@ -259,20 +261,21 @@ class Recorder:
 
     def validation_due(self, step: int) -> bool:
         """Whether this process validates the model after ``step`` steps: at the end of an epoch and of the run."""
-        ends_epoch = step > 0 and (step % self.steps == 0 or step == self.last)
+        ends_epoch = step > 0 and (step % self.steps_per_epoch == 0 or step == self.last)
         return self.log is not None and ends_epoch and step not in self.log.validated
 
     def validated(self, step: int, metrics: dict[str, float], vae: VAE, images: Tensor) -> None:
         """Log and save a model after ``step`` steps, and draw its reconstructions of the first images (N, C, H, W)."""
         assert self.log is not None
-        epoch = -(-step // self.steps)
-        if metrics["val/total"] < self.log.best:
+        epoch = ceil(step / self.steps_per_epoch)
+        if metrics["val/total"] < self.best:
+            self.best = metrics["val/total"]
             best = {"step": step, "epoch": epoch, "about": self.about, "vae": vae.state_dict()}
             save_checkpoint(last_file(self.out).with_name("best.ckpt"), best)
         self.log.write(step, metrics)
         self.progress.validated(metrics)
         self.save(step)
-        if epoch % picture_interval(self.config.picture_epochs, -(-self.last // self.steps)) == 0:
+        if epoch % picture_interval(self.config.picture_epochs, ceil(self.last / self.steps_per_epoch)) == 0:
             self.log.draw(step, draw(vae, images[:FACES_SHOWN], self.config.seed, epoch, self.out))
 
     def row_due(self, step: int) -> bool:
@@ -289,7 +292,7 @@ class Recorder:
         """Write the checkpoint from which the run is resumed, after ``step`` steps."""
         if self.log is not None:
             states = {name: part.state_dict() for name, part in self.parts.items()}
-            save_checkpoint(last_file(self.out), {"step": step, "about": self.about, "best": self.log.best} | states)
+            save_checkpoint(last_file(self.out), {"step": step, "about": self.about, "best": self.best} | states)
             self.cost.save(step)
 
     def stop_if_asked(self, step: int, fabric: Any) -> None:

@@ -37,7 +37,7 @@ def seeded_generator(
 
 
 def noise(experiment: Experiment, stream: Stream, counter: int, n: int, device: torch.device) -> Tensor:
-    """Standard normal noise (n, D), a function of the seed, the stream and the counter alone."""
+    """Standard normal noise (n, D), a function of the arguments alone (a GPU draws other numbers than a CPU)."""
     generator = seeded_generator(experiment.training.seed, stream, counter, device)
     return torch.randn(n, experiment.model.latent_dim, generator=generator, device=device)
 

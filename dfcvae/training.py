@@ -28,7 +28,7 @@ from dfcvae.build import (
     use_bfloat16_features,
 )
 from dfcvae.config import Experiment
-from dfcvae.data import Batches, Faces, TrainingBatches, as_splits, load_faces, tell_other_data
+from dfcvae.data import Faces, TrainingBatches, as_splits, load_faces, tell_other_data
 from dfcvae.data.batches import Batch
 from dfcvae.errors import UserError
 from dfcvae.gaussian import active_units
@@ -63,8 +63,8 @@ def train(
         experiment: what to train.
         out: the run folder; must not hold a run already, unless ``resume``.
         resume: continue from the last checkpoint in ``out``, with the same experiment; "auto": if there is one. The
-            numbers are those of a run that was never stopped, whatever the step. Unless the schedule is cosine,
-            ``training.epochs`` and ``max_steps`` may differ.
+            numbers are those of a run on this device that was never stopped, whatever the step. Name, logger and
+            ``picture_epochs`` may differ, and unless the schedule is cosine, ``epochs`` and ``max_steps``.
         data: your own faces instead of ``experiment.data.source``: a tensor or array of images, a Dataset, `Faces`, or
             a dict of the splits "train", "val" and "test" of any of these (`dfcvae.data.as_splits`).
         terms: your own terms of the loss, ``{"edges": (function, weight)}``, see `Objective`.
@@ -96,7 +96,8 @@ def train(
         checkpoint = checkpoint_to_resume(experiment, out, resume)  # empty if there is none
         start, about = checkpoint.get("step", 0), checkpoint.get("about", {})
         cost = Cost(out, config.batch_size, device, resumed=bool(checkpoint))
-        vae, perceptual = build_vae(experiment), build_perceptual(experiment.loss.features)  # may fail: before the data
+        # before the data, which take longer: these may fail
+        vae, perceptual = build_vae(experiment), build_perceptual(experiment.loss.features)
         machine.check_accelerator(config.accelerator, config.devices)
         check_logger(config.logger)
         splits = splits or load_faces(experiment.data, progress=shown)
@@ -118,7 +119,7 @@ def train(
                 before = about.get("targets_cached")  # a resumed run continues with the same numbers
                 batches.targets = targets = cached_targets(experiment, perceptual, batches, device, before, shown)
                 if targets is not None and not targets.rows.is_cuda:
-                    batches.faces = batches.faces.to(machine.CPU)  # so that background threads gather all of a batch
+                    batches.faces = batches.faces.to(machine.CPU)  # background threads gather both
             if rank == 0:
                 describe(experiment, vae, objective, batches, splits, out, bool(checkpoint), shown)
             machine.reset_peak_memory(device)
@@ -135,30 +136,30 @@ def train(
     return Run(out)
 
 
-def _fit(training: "Training", validation: Faces, run: Recorder, on_step: OnStep | None) -> None:
-    """The loop, from the step of the checkpoint to the last one."""
+def _fit(training: "Training", faces: Faces, recorder: Recorder, on_step: OnStep | None) -> None:
+    """The loop, from the step of the checkpoint to the last one; validates on ``faces``."""
     experiment, objective, device = training.experiment, training.objective, training.device
-    with run, closing(training.batches.starting_at(run.start)) as feed:
-        for step in range(run.start, run.last + 1):
-            if run.validation_due(step):  # in rank 0, before the step
+    with recorder, closing(training.batches.starting_at(recorder.start)) as feed:
+        for step in range(recorder.start, recorder.last + 1):
+            if recorder.validation_due(step):  # in rank 0, before the step
                 with training.autocast():
-                    found = validate(experiment, training.evaluated, objective, validation, device, run.interrupted)
+                    found = validate(experiment, training.evaluated, objective, faces, device, recorder.interrupted)
                 if found:  # nothing where a signal ended it
                     check_validation(found, step)
-                    run.validated(step, found, training.evaluated, validation.images)
-            run.stop_if_asked(step, training.fabric)  # here the other ranks wait for rank 0
-            if step == run.last:
+                    recorder.validated(step, found, training.evaluated, faces.images)
+            recorder.stop_if_asked(step, training.fabric)  # here the other ranks wait for rank 0
+            if step == recorder.last:
                 break
-            with run.cost.training():
+            with recorder.cost.training():
                 means = training.step(step, feed)
-            run.trained(step, training.row(step, means) if run.row_due(step) else {})
+            recorder.trained(step, training.row(step, means) if recorder.row_due(step) else {})
             if on_step:
                 on_step(step, means, training.vae)
                 training.vae.train()  # whatever it did
 
 
 class Training:
-    """What is trained, in as many processes as ``training.devices``, and one step of it.
+    """The state of a training and its step; with several ``training.devices``, one process of them.
 
     A checkpoint saves the states of ``parts`` and what ``about`` says. ``evaluated`` is the VAE to validate: the moving
     average of the weights, if there is one.
@@ -221,17 +222,17 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * rate(config, step, self.batches.steps)
         kl_warmup, shift = ramp(step, experiment.loss.kl_warmup_steps), shift_of(experiment, step)
-        if config.devices > 1 and self.objective.likelihood is not None:  # DDP shares those of batch norm itself
+        if config.devices > 1 and self.objective.likelihood is not None:  # as DDP does with batch norm's
             torch.distributed.broadcast(self.objective.likelihood.variance, src=0)
         per_image: list[Terms] = []  # of each micro-batch
         for k in range(config.micro_batches):
-            batch = fabric.to_device(next(feed))
+            images, _, targets = fabric.to_device(next(feed))
             piece = (step * config.micro_batches + k) * config.devices + fabric.global_rank
-            eps = noise(experiment, Stream.TRAIN_NOISE, piece, len(batch.images), self.device)
+            eps = noise(experiment, Stream.TRAIN_NOISE, piece, len(images), self.device)
             more = config.devices > 1 and k + 1 < config.micro_batches
             with fabric.no_backward_sync(self.model) if more else nullcontext():
                 with self.autocast():
-                    terms, _ = self.terms_of(self.model, self.objective, batch, eps, kl_warmup, shift)
+                    terms, _ = self.terms_of(self.model, self.objective, images, eps, kl_warmup, shift, targets)
                     loss = terms["total"].mean() / config.micro_batches  # the one line that takes a batch mean
                 fabric.backward(loss)
             per_image.append({name: value.detach() for name, value in terms.items()})
@@ -260,15 +261,16 @@ class Training:
 def terms_of(
     vae: torch.nn.Module,
     objective: Objective,
-    batch: Batch,
+    images: Tensor,
     eps: Tensor,
     kl_warmup: float = 1.0,
     shift: tuple[int, int] = (0, 0),
+    targets: dict[str, Tensor] | None = None,
 ) -> tuple[Terms, Tensor]:
-    """All terms and the weighted ``total``, (N,) each, and the posterior means (N, D)."""
-    x = to_float(batch.images)  # (N, C, H, W)
+    """All terms and the weighted ``total``, (N,) each, of uint8 images, and the posterior means (N, D)."""
+    x = to_float(images)  # (N, C, H, W)
     x_hat, mu, logvar = vae(x, eps)
-    terms = objective.terms(x_hat, x, mu, logvar, shift, batch.targets)  # (N,) each
+    terms = objective.terms(x_hat, x, mu, logvar, shift, targets)  # (N,) each
     return terms | {"total": objective.total(terms, kl_warmup)}, mu
 
 
@@ -289,12 +291,11 @@ def validate(
     sums: Terms = {}
     means = []
     with evaluating(vae), evaluating(objective):
-        for index, batch in enumerate(Batches(faces, experiment.training.batch_size)):
+        for index, images in enumerate(faces.images.split(experiment.training.batch_size)):
             if interrupted():
                 return {}
-            batch = Batch(batch.images.to(device), batch.attributes)
-            eps = noise(experiment, Stream.VALIDATION_NOISE, index, len(batch.images), device)
-            terms, mu = terms_of(vae, objective, batch, eps)
+            eps = noise(experiment, Stream.VALIDATION_NOISE, index, len(images), device)
+            terms, mu = terms_of(vae, objective, images.to(device), eps)
             sums = {name: sums.get(name, 0) + value.sum() for name, value in terms.items()}
             means.append(mu)
     metrics = {f"val/{name}": float(value) / len(faces) for name, value in sums.items()}

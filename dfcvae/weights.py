@@ -1,4 +1,4 @@
-"""Weights of the feature network: ImageNet through torchvision, a local file, or seeded random ones."""
+"""Weights of the feature network: torchvision's of ImageNet, those that ship, a file, or seeded random ones."""
 
 import hashlib
 import re

@@ -182,7 +182,7 @@ def gradient(experiment: Experiment, name: str, vae: VAE, batch: Batch, images: 
         batch = batch._replace(targets=kept(everything, torch.zeros_like(everything, dtype=torch.bool)))
     eps = torch.randn(len(batch.images), vae.latent_dim, generator=torch.Generator().manual_seed(seed)).to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
-        terms, _ = terms_of(vae, objective, batch, eps)
+        terms, _ = terms_of(vae, objective, batch.images, eps, targets=batch.targets)
     total = terms["total"].mean()
     total.backward()
     return torch.cat([total.detach()[None], *(p.grad.flatten() for p in vae.parameters())]).double().cpu()

@@ -51,7 +51,7 @@ def train(
             print(f"{name:<28}{value:>12.4g}")
         if not quiet:
             seconds = read_cost(run.folder).get("total_seconds")
-            took = f"Trained for {seconds / 60:.1f} minutes in all; the" if seconds is not None else "The"
+            took = f"Trained for {seconds / 60:.1f} minutes; the" if seconds is not None else "The"
             print(f"{took} folder has checkpoints, pictures and metrics.csv.", file=sys.stderr)
             print(f"Next: dfcvae sample {run.folder}; dfcvae evaluate {run.folder}", file=sys.stderr)
 

@@ -1,6 +1,6 @@
 """Faces to train on: CelebA as it is on disk, any folder of images, a user's own in Python, or synthetic faces."""
 
-from dfcvae.data.batches import Batches, Faces, Splits, TrainingBatches, filled
+from dfcvae.data.batches import Faces, Splits, TrainingBatches, filled
 from dfcvae.data.own import OWN, as_splits, faces
 from dfcvae.data.source import (
     SYNTHETIC,
@@ -19,7 +19,6 @@ from dfcvae.data.source import (
 __all__ = [
     "OWN",
     "SYNTHETIC",
-    "Batches",
     "Faces",
     "Splits",
     "TrainingBatches",

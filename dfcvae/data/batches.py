@@ -169,27 +169,9 @@ class TrainingBatches:
         return Batch(images, take(self.faces.attributes, rows), targets)
 
 
-@dataclass
-class Batches:
-    """The faces in their own order, all of them."""
-
-    faces: Faces
-    batch_size: int
-
-    def __len__(self) -> int:
-        return -(-len(self.faces) // self.batch_size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        for start in range(0, len(self.faces), self.batch_size):
-            part = slice(start, start + self.batch_size)
-            yield Batch(self.faces.images[part], self.faces.attributes[part])
-
-
-# On the CPU with NumPy: threads of PyTorch's, started from here, would compete with those of the training step.
-
-
 def take(array: Tensor, rows: Tensor) -> Tensor:
     """``array[rows]``, a copy."""
+    # NumPy: PyTorch's threads, started from a background thread, would compete with those of the training step
     return array[rows] if array.is_cuda else torch.from_numpy(array.numpy()[rows.numpy()])
 
 

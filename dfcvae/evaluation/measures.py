@@ -6,7 +6,7 @@ With intervals over images, and differences between models over images, or betwe
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan, nan, sqrt
+from math import ceil, isnan, nan, sqrt
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from dfcvae.checkpoint import digest as digest_of_tensors
 from dfcvae.config import DataConfig
-from dfcvae.data import Batches, Faces, source_name
+from dfcvae.data import Faces, source_name
 from dfcvae.device import keep_freed_memory
 from dfcvae.errors import UserError
 from dfcvae.evaluation.judges import NetworkJudge, stranger_of
@@ -142,14 +142,14 @@ def measure(
     device = next(vae.parameters()).device
 
     def batches() -> Iterator[Tensor]:
-        return (to_float(batch.images.to(device)) for batch in Batches(faces, batch_size))
+        return (to_float(images.to(device)) for images in faces.images.split(batch_size))
 
     loss = PerceptualLoss(features) if features is not None else None
     scales = measure_scales(batches, loss) if loss is not None else {}
     found: dict[str, Tensor] = {}
     spectra, done = torch.zeros(2, *faces.images.shape[1:]), 0
     with evaluating(vae):
-        for x in tqdm(batches(), "measuring", len(Batches(faces, batch_size)), disable=not progress or None):
+        for x in tqdm(batches(), "measuring", ceil(len(faces) / batch_size), disable=not progress or None):
             rows = torch.arange(done, done + len(x))
             mu, logvar = vae.encode(x)
             x_hat = vae.decode(mu)

@@ -155,7 +155,7 @@ class Objective(nn.Module):
             terms = self.likelihood(errors)
         else:
             terms = {name: value / self.scales[name] for name, value in errors.items()}
-        own = {name: _value(name, term, x_hat, x) / self.scales[name] for name, term in self.own.items()}
+        own = {name: _value(name, term, x_hat, x) for name, term in self.own.items()}
         return {"kl": kl_divergence(mu, logvar)} | terms | own
 
     def total(self, terms: Mapping[str, Tensor], kl_warmup: float = 1.0) -> Tensor:
@@ -260,7 +260,7 @@ def beta_eff(objective: Objective, pixels: int) -> float:
     SSE is the squared pixel error summed over channels, height and width, in [0, 1]; so 1 is the exact ELBO of unit
     Gaussian noise, and implementations with other reductions can be compared. With ``f`` the factor of the mean squared
     error in the total: ``f / pixels SSE + alpha KL``, hence ``beta_eff = alpha pixels / (2 f)``. Infinite without a
-    pixel term. Under a likelihood it is ``alpha`` times the variance.
+    pixel term. Under a likelihood with the weights 1 it is the variance.
 
     Args:
         objective: the objective with its weights.
@@ -286,5 +286,5 @@ def accounting_table(objective: Objective, sizes: Mapping[str, float], pixels: i
         label = f"{group}/{indices.index(layer)} {layer}" if layer in indices else name  # torchvision's index
         lines.append(f"{label:<24}{weight:>12.4g}{objective.scales[name]:>12.4g}{size:>12.4g}{weight * size:>12.4g}")
     currency = beta_eff(objective, pixels)
-    lines.append(f"KL weight of the pixel part, in units of 1/2 SSE + beta_eff KL: beta_eff = {currency:.3g}")
+    lines.append(f"KL weight in units of 1/2 SSE + beta_eff KL, pixels alone: beta_eff = {currency:.3g}")
     return "\n".join(lines)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dfcvae.config import DataConfig
-from dfcvae.data import Batches, Faces, TrainingBatches, load_faces
+from dfcvae.data import Faces, TrainingBatches, load_faces
 from dfcvae.data.batches import AHEAD
 from dfcvae.errors import UserError
 
@@ -97,15 +97,8 @@ def test_an_error_while_gathering_ahead_arrives(faces):
 
 
 def test_attributes_go_with_their_images(faces):
-    for batch in (*epoch(TrainingBatches(faces, 8, seed=0)), *Batches(faces, 7)):
+    for batch in epoch(TrainingBatches(faces, 8, seed=0)):
         assert torch.equal(batch.images.amin(dim=(1, 2, 3)) % 2 == 1, batch.attributes[:, 0])
-
-
-def test_batches_hold_all_faces_in_order(faces):
-    batches = Batches(faces, 7)
-    assert [len(batch.images) for batch in batches] == [7, 7, 7, 7, 7, 5]
-    assert len(batches) == 6
-    assert [index for index, _ in contents(batches)] == list(range(40))
 
 
 def test_synthetic_splits_share_no_face_and_keep_their_held_out_faces(monkeypatch):

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,15 @@ def test_resuming_another_experiment_is_a_sentence(experiment, plain, few, whole
         run(plain, whole, few)
 
 
+def test_a_data_set_may_move_but_not_become_another(plain, few, tmp_path):
+    here, there, other = (replace(plain, data=replace(plain.data, source=f"/{name}")) for name in ("a/x", "b/x", "a/y"))
+    run(with_training(here, max_steps=1), tmp_path, few)
+    run(with_training(there, max_steps=2), tmp_path, few, resume=True)
+    assert last(tmp_path)["step"] == 2
+    with pytest.raises(UserError, match=r"data.source was 'x' and is now 'y'"):
+        run(with_training(other, max_steps=2), tmp_path, few, resume=True)
+
+
 def test_automatic_resuming_starts_where_there_is_nothing_and_loses_nothing(plain, few, tmp_path):
     checkpoints = tmp_path / "x/checkpoints"
     checkpoints.mkdir(parents=True)
@@ -221,11 +231,11 @@ def test_a_cut_last_row_of_metrics_is_not_read(tmp_path, experiment):
     """Left by a full disk: "12" of a row of step 129."""
     file = tmp_path / "metrics.csv"
     experiment = with_training(with_loss(experiment, features=None), epochs=100)
-    MetricsLog(tmp_path, experiment, ["kl"], epoch=10)
+    MetricsLog(tmp_path, experiment, ["kl"], steps_per_epoch=10)
     header = file.read_text()
     assert header == "step,epoch,train/kl,train/total,val/kl,val/total,val/active_units,lr\n"
     file.write_text(header + "9,0,1,1.0,,,,\n119,11,,,1,0.5,8,\n12")
-    log = MetricsLog(tmp_path, experiment, ["kl"], epoch=10, resumed_at=120)
+    log = MetricsLog(tmp_path, experiment, ["kl"], steps_per_epoch=10, resumed_at=120)
     assert file.read_text() == header + "9,0,1,1.0,,,,\n119,11,,,1,0.5,8,\n"
     assert log.validated == {120}
     file.write_text(file.read_text() + "129,12,,,1,0.2")

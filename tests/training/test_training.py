@@ -15,7 +15,6 @@ from dfcvae import metrics
 from dfcvae.build import build_objective, build_perceptual, build_vae
 from dfcvae.config import DataConfig, Experiment
 from dfcvae.data import TrainingBatches
-from dfcvae.data.batches import Batch
 from dfcvae.device import WORKSPACE, check_accelerator, pick_device, pick_precision
 from dfcvae.errors import UserError
 from dfcvae.features import VGGFeatures
@@ -269,7 +268,7 @@ def test_validation_gives_the_numbers_of_training_unshifted_and_unwarmed(shift, 
     found = validate(experiment, vae, objective, splits["val"], CPU)
     eps = torch.cat([noise(experiment, Stream.VALIDATION_NOISE, i, n, CPU) for i, n in ((0, 16), (1, 8))])
     with torch.no_grad():
-        expected, _ = terms_of(vae, objective, Batch(splits["val"].images, splits["val"].attributes), eps)
+        expected, _ = terms_of(vae, objective, splits["val"].images, eps)
     assert list(found) == [f"val/{name}" for name in (*objective.weights, "total", "active_units")]
     for name, value in expected.items():
         assert found[f"val/{name}"] == pytest.approx(float(value.mean()), rel=1e-5), name
@@ -344,8 +343,7 @@ def test_a_compiled_step_is_the_step(experiment, splits):
     values = []
     for function in (terms_of, torch.compile(terms_of)):
         vae, objective = build_vae(experiment), objective_of(experiment, splits)
-        batch = Batch(splits["train"].images[:16], splits["train"].attributes[:16])
-        terms, _ = function(vae, objective, batch, torch.ones(16, 8))
+        terms, _ = function(vae, objective, splits["train"].images[:16], torch.ones(16, 8))
         terms["total"].mean().backward()
         values.append((terms["total"].detach(), vae.decoder.project.weight.grad))
     torch.testing.assert_close(values[0], values[1], rtol=1e-4, atol=1e-5)  # other orders of summation
