@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    # imported on demand: torch alone takes seconds, and `dfcvae --help` shall not wait for it
+    # imported on demand: torch alone takes seconds, and `dfcvae --help` must not wait for it
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'dfcvae' has no attribute {name!r}")

@@ -216,9 +216,9 @@ def ablate(
     study and their errors by name; for the further arguments see `dfcvae.executor.run_all`. A UserError if networks
     cannot be trained or loaded, there is no cluster, or no two variants can be compared.
     """
-    study = replace(study, out=study.out.resolve())  # runs remember where their feature network lies
+    study = replace(study, out=study.out.resolve())  # runs store the path of their feature network
     study.out.mkdir(parents=True, exist_ok=True)
-    study.observers()  # wrong files are reported before hours of work
+    study.observers()  # wrong files are reported before hours of training
     study = prepare(study, progress=progress)
     left = [*unfinished(study)]
     if progress:

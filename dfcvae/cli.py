@@ -33,7 +33,7 @@ NO_MEMORY = ("can't allocate memory", "Storage size calculation overflowed", "Ov
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status.
 
-    0; 1 for a failure, 2 for a mistaken command line or configuration; 75 (EX_TEMPFAIL: try again) for a run that a
+    0; 1 for a failure, 2 for a wrong command line or configuration; 75 (EX_TEMPFAIL: try again) for a run that a
     signal ended after a checkpoint, 130 for Ctrl+C.
     """
     if isinstance(sys.stdout, TextIOWrapper):
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(argv: Sequence[str]) -> tuple[Callable[..., None], dict[str, Any]]:
-    """The function that a command line names, and the arguments to call it with; a UserError if it is mistaken."""
+    """The function that a command line names, and the arguments to call it with; a UserError if it is wrong."""
     name = next((name for n in (2, 1) if (name := " ".join(argv[:n])) in COMMANDS), None)
     if name is None:
         _without_command(argv)
@@ -65,7 +65,7 @@ def parse(argv: Sequence[str]) -> tuple[Callable[..., None], dict[str, Any]]:
     if Experiment in hints.values() and not {"-h", "--help", "--config"} & set(words):
         if not words or words[0].startswith("-"):
             raise UsageError(f"Name an experiment first: {parser.usage}.")
-        Experiment.load(words[0])  # so that its mistakes are sentences
+        Experiment.load(words[0])  # whose errors name the field; jsonargparse's do not
         words = ["--config", *words]
     values, arguments = parser.values(words), {}
     for argument in inspect.signature(command).parameters.values():
@@ -187,7 +187,7 @@ def _without_command(argv: Sequence[str]) -> NoReturn:
         print("\ndfcvae COMMAND --help describes a command; --debug shows the traceback of an error.")
     else:
         command, hint = group + rest[0], nearest(rest[0], words)
-        raise UsageError(f"There is no command {command!r}{hint}; expected one of {', '.join(words)}.")
+        raise UsageError(f"unknown command {command!r}{hint}; expected one of {', '.join(words)}.")
     raise SystemExit(0)
 
 

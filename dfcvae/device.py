@@ -108,7 +108,7 @@ def determinism(wanted: bool) -> Iterator[None]:
 
 @contextmanager
 def ending_together(world_size: int, rank: int) -> Iterator[None]:
-    """End a process with a clear message when another rank of its run is gone.
+    """End a process with a clear message when another rank of its run has ended.
 
     The connection to it breaks, which is an error of the next gradient exchange. On GPUs that exchange may block for
     minutes: Lightning ends rank 0 when a rank that it started ends, and the others watch rank 0 here.

@@ -1,6 +1,6 @@
 """Many jobs, known by their names, on one executor: joblib's processes on this machine, or tasks of a Ray cluster.
 
-A job that fails stops no other. What is finished, and how an interrupted job resumes, is the job's own business.
+A job that fails stops no other. A job itself skips what is finished and resumes what was interrupted.
 """
 
 import os
@@ -38,7 +38,7 @@ def run_all(
     cluster with this address. Logs are in ``out/logs/NAME.log``; ``progress`` prints a line for each job that ends.
 
     Raises:
-        UserError: if there is no Ray cluster, or a worker process of this machine was killed.
+        UserError: if the Ray cluster cannot be reached, or a worker process of this machine was killed.
         PreemptedError: if this process got a signal to save and stop.
     """
     failed = {}
@@ -128,9 +128,7 @@ def on_ray(job: Job, names: Sequence[str], out: Path, address: str) -> Iterator[
     try:
         ray.init(address=address, log_to_driver=False)
     except (ConnectionError, ValueError) as error:
-        raise UserError(
-            f"There is no Ray cluster at {address} ({error}); start one with `ray start --head`."
-        ) from error
+        raise UserError(f"No Ray cluster answers at {address} ({error}); start one with `ray start --head`.") from error
     resource = "GPU" if ray.cluster_resources().get("GPU") else "CPU"
     most = max(int(node["Resources"].get(resource, 0)) for node in ray.nodes())  # tasks at a time on one machine
     variables = {"env_vars": shared_by(most, most if resource == "GPU" else 0)}

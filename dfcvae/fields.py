@@ -17,7 +17,7 @@ import yaml
 from dfcvae.errors import UsageError, nearest
 
 FINITE = sys.float_info.max
-MANY = 10**9  # of anything: more is a slip of the keyboard, and no computer has room for it
+MANY = 10**9  # of anything: more is a typing error
 
 
 @dataclass(frozen=True, repr=False)
@@ -150,7 +150,7 @@ def made(kind: Any, plain: Mapping[str, Any], group: str = "") -> Any:
     hints, values = type_hints(kind), dict(plain)
     for name, value in plain.items():
         if name not in hints:
-            raise UsageError(f"{group}{name}: there is no such field{nearest(name, hints)}.")
+            raise UsageError(f"{group}{name}: unknown field{nearest(name, hints)}.")
         kinds = (hints[name], *get_args(hints[name]))  # the type itself, or those of a union
         nested = next((hint for hint in kinds if isinstance(hint, type) and is_dataclass(hint)), None)
         if nested and not (value is None and hints[name] is not nested):

@@ -24,7 +24,7 @@ def atomic_files(*paths: Path) -> Iterator[list[Path]]:
         for path in paths:
             path.parent.mkdir(parents=True, exist_ok=True)
         yield temporaries
-        umask = os.umask(0o077)  # the permissions that the user withholds; asking for them means setting them
+        umask = os.umask(0o077)  # can only be read by setting it
         os.umask(umask)
         for temporary in temporaries:
             with temporary.open("r+b") as written:  # Windows cannot sync a file opened for reading

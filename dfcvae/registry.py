@@ -79,7 +79,7 @@ def check_at_hand(name: str) -> None:
     """Raise a UserError for a network that a model file names and that only an import could bring.
 
     A function of a module that is already imported may be used if it is a plain function of that package, and not
-    Python's own: a file shall not choose among all that can be called.
+    Python's own: a file must not choose among all callables.
     """
     _import_trusted()
     if name in (*BUILT_IN, *_registered):

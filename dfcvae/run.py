@@ -142,7 +142,7 @@ def describe(
 ) -> None:
     """Write the resolved configuration and, when the run starts, the environment and what the weights mean.
 
-    If ``shown``, stderr says what is trained on what, and how. The terms are measured on the first micro-batch, outside
+    If ``shown``, the settings are printed to stderr. The terms are measured on the first micro-batch, outside
     mixed precision, without changing the VAE.
     """
     experiment.save(out / "config.yaml")

@@ -30,7 +30,7 @@ IN_DOMAIN = "in-domain"
 
 @dataclass(frozen=True)
 class Study:
-    """Experiments that differ in what is studied and in nothing else, their folder, and who looks at their models."""
+    """Experiments that differ only in what is studied, their folder, and what measures their models."""
 
     name: str
     variants: dict[str, Experiment]  # the first is what the others are compared with
@@ -65,7 +65,7 @@ class Study:
         return Model.load(self.run(name) / "checkpoints" / "last.ckpt")
 
     def observers(self) -> Observers:
-        """Those who look; a UserError if one cannot be loaded."""
+        """What measures the models; a UserError if a network cannot be loaded."""
         return Observers.load(self.judge, self.fid, self.lpips)
 
 

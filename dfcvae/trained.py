@@ -1,6 +1,6 @@
-"""A trained model and what there is to start from: faces, draws from its priors, attribute vectors, dimensions.
+"""A trained model with what belongs to it: faces, priors, attribute vectors, dimensions.
 
-The commands and the explorer share it. Whatever costs time is loaded on first use.
+The commands and the explorer share it. Each is loaded on first use.
 """
 
 import sys

@@ -70,7 +70,7 @@ def train(
         terms: your own terms of the loss, ``{"edges": (function, weight)}``, see `Objective`.
         mixture: at the end, fit the mixture that samples are drawn from to the latents of the training images, and keep
             it in ``out/latent`` (seconds; `dfcvae.load_prior`). A finished run without one gets it when it is resumed.
-        progress: say on stderr what is trained and how far it is.
+        progress: print the settings and the progress to stderr.
         on_step: called after every training step with its number (from 0), the batch means of its terms (of this rank),
             and the VAE.
 
@@ -155,7 +155,7 @@ def _fit(training: "Training", faces: Faces, recorder: Recorder, on_step: OnStep
             recorder.trained(step, training.row(step, means) if recorder.row_due(step) else {})
             if on_step:
                 on_step(step, means, training.vae)
-                training.vae.train()  # whatever it did
+                training.vae.train()  # it may have evaluated the model
 
 
 class Training:
@@ -243,7 +243,7 @@ class Training:
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.ema is not None and config.ema_decay is not None:
-            # the first steps are forgotten faster, or the average would hold the initial weights for long
+            # a lower decay in the first steps, or the initial weights would remain in the average for long
             _average(self.ema, self.vae, min(config.ema_decay, (step + 1) / (step + 11)) if step else 0.0)
         return means
 

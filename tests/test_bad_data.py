@@ -118,9 +118,9 @@ def text(lines):
 
 WHOLE = text(ATTRIBUTES)
 ATTRIBUTE_LISTS = {
-    "cut short": (1, "announces 24 images in its first line, but lists 20", text(ATTRIBUTES[:-4])),
-    "wrong count": (1, "announces 99 images in its first line", text(["99", *ATTRIBUTES[1:]])),
-    "endless count": (1, "announces 9+ images", text(["9" * 9999, *ATTRIBUTES[1:]])),
+    "cut short": (1, "its first line says 24 images, but it lists 20", text(ATTRIBUTES[:-4])),
+    "wrong count": (1, "its first line says 99 images", text(["99", *ATTRIBUTES[1:]])),
+    "endless count": (1, "says 9+ images", text(["9" * 9999, *ATTRIBUTES[1:]])),
     "extra column": (1, "42 cells, but its header", WHOLE.replace(".jpg", ".jpg 1", 1)),
     "number too large": (1, "expected 1 or -1, got the value '300' in Attr", WHOLE.replace(" 1", " 300", 1)),
     "row cut short": (1, "Row 25 of .* has 3 cells, but its header 41", text([*ATTRIBUTES[:-1], "000024.jpg 1 -1"])),

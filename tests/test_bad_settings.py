@@ -26,9 +26,9 @@ BILLION = "data: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
 )
 SSIM = "data:\n  size: 32\nloss:\n  features:\n    preset: ssim\n"
 CONFIGS = {
-    "unknown key": (2, r"nam: there is no such field \(did you mean 'name'", "nam: x\n"),
-    "unknown group": (2, r"los: there is no such field .did you mean 'loss'", "los:\n  alpha: 1\n"),
-    "unknown key, deeper": (2, "features.pre_set: there is no such field .did", "loss:\n  features:\n    pre_set: a\n"),
+    "unknown key": (2, r"nam: unknown field \(did you mean 'name'", "nam: x\n"),
+    "unknown group": (2, r"los: unknown field .did you mean 'loss'", "los:\n  alpha: 1\n"),
+    "unknown key, deeper": (2, "features.pre_set: unknown field .did", "loss:\n  features:\n    pre_set: a\n"),
     "nothing for number": (2, "data.size: expected an integer, got None", "data:\n  size: null\n"),
     "group that is a number": (2, f"training: {FIELDS}, got a value of type int", "training: 5\n"),
     "group that is a list": (2, f"data: {FIELDS}, got a value of type list", "data: [1, 2]\n"),

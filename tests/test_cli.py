@@ -170,7 +170,7 @@ def test_data_from_a_folder_to_a_trained_model(capsys, tmp_path):
     """What a newcomer does with a folder of pictures: look, prepare, check, train."""
     write_images(tmp_path / "faces", small_album())
     (tmp_path / "faces" / "broken.png").write_bytes(b"")
-    fails(capsys, "data info faces --sheet faces/sheet.png", "faces/sheet.png would lie among the images")
+    fails(capsys, "data info faces --sheet faces/sheet.png", "faces/sheet.png would be in the folder of the images")
     out = ok(capsys, "data", "info", "faces", "--sheet", "sheet.png", "--crop", "full", "--size", "32")
     assert re.search(r"unreadable +1\n +broken.png: ", out)
     assert "crop        full: 178 x 178 from (0, 20) of 178 x 218" in out
@@ -289,9 +289,9 @@ def test_a_sample_imports_only_what_it_uses(run, tmp_path):
 
 MISTAKES = [  # command line, exit status, what is said
     ("", 2, "Name a command: dfcvae COMMAND, one of demo, train"),
-    ("trian", 2, r"There is no command 'trian' \(did you mean 'train'\?\); expected one of demo, train"),
+    ("trian", 2, r"unknown command 'trian' \(did you mean 'train'\?\); expected one of demo, train"),
     ("features", 2, "Name a command: dfcvae features COMMAND, one of train, distil, list"),
-    ("data inof x", 2, r"There is no command 'data inof' \(did you mean 'info'\?\)"),
+    ("data inof x", 2, r"unknown command 'data inof' \(did you mean 'info'\?\)"),
     ("train", 2, "Name an experiment first: dfcvae train EXPERIMENT.yaml"),
     ("train no.yaml", 2, "There is no file no.yaml; name an experiment"),
     ("train tiny.yaml --loss.alpah 1", 2, r"--loss.alpah 1 \(did you mean 'loss.alpha'\?\)"),

@@ -127,7 +127,7 @@ def test_an_experiment_is_loaded_from_nested_or_dotted_fields_and_changed(tmp_pa
 
 
 def test_the_nearest_field_is_named():
-    with pytest.raises(UsageError, match=r"training.lr: there is no such field \(did you mean 'learning_rate'\?\)"):
+    with pytest.raises(UsageError, match=r"training.lr: unknown field \(did you mean 'learning_rate'\?\)"):
         Experiment.load({"training": {"lr": 1}})
 
 

@@ -32,7 +32,7 @@ def data_info(data: DataConfig, *, sheet: Path | None = None) -> None:
             print(f"Contact sheet: {save_png(grid(enlarge(to_float(faces))), sheet)}")
         return
     if sheet and sheet.resolve().is_relative_to(Path(data.source).resolve()):
-        raise UserError(f"{sheet} would lie among the images; choose another place for the contact sheet.")
+        raise UserError(f"{sheet} would be in the folder of the images; choose another folder for the contact sheet.")
     images = open_images(data.source, split_seed=data.split_seed)
     print(describe(images, rendering))
     if sheet:

@@ -27,7 +27,7 @@ def place(out: Path | None, name: str, each: bool = False, files: Sequence[Path]
     """The picture to write, NAME.png unless one is named, or the folder NAME for single files.
 
     Raises:
-        UsageError: if a folder is needed and the name is that of a picture, or of one that is no PNG or animation.
+        UsageError: if a folder is needed and the name is a picture's, or the picture is neither PNG nor animation.
         UserError: if ``files``, which will be read, would be overwritten.
     """
     out = out or Path(name if each else f"{name}.png")

@@ -27,7 +27,7 @@ def attributes(
 
     Args:
         method: the difference of the class means, or the normal of a linear classifier.
-        balance: attributes in which faces with and without another one shall not differ.
+        balance: attributes to balance between the faces with and without another one.
         out: drawing of the correlations (PNG); the numbers lie beside it as CSV, the drawing also as PDF.
     """
     from dataclasses import replace

@@ -43,7 +43,7 @@ def evaluate(
     from dfcvae.report.models import Model as Trained
     from dfcvae.report.observers import Observers, as_text, evaluate_model, judge_warnings, this_machine
 
-    if out:  # a bad path shows before hours of work
+    if out:  # a bad path fails before the measuring
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.is_dir():
             raise UserError(f"{out} is a folder; name a file with --out.")
@@ -109,7 +109,7 @@ def compare(
     """
     from dfcvae.report.comparison import compare as compare_models
 
-    out.mkdir(parents=True, exist_ok=True)  # a bad path shows before hours of work
+    out.mkdir(parents=True, exist_ok=True)  # a bad path fails before the measuring
     report = compare_models(models, out, source=source, judge=judge, fid=fid, lpips=lpips, seed=seed)
     print(f"Report: {report}")
 

@@ -21,7 +21,7 @@ Rows = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Faces:
-    """Images of one split and, row by row, what is true of them.
+    """Images of one split and their attributes, row by row.
 
     Args:
         images: uint8 ``(n, C, H, W)``, 0 to 255; may be a view of a memory-mapped file.

@@ -61,7 +61,7 @@ def decode(data: bytes) -> Image.Image:
 
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Silences Pillow's warnings about odd files; what matters is in the result."""
+    """Silences Pillow's warnings about unusual files; those that cannot be read raise."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)

@@ -54,7 +54,7 @@ def join(files: Sequence[str], tables: Sequence[Table], seed: int, numbered: boo
             first = next(iter(table.filenames), "-")
             raise UserError(
                 f"None of the images that {table.label} names (first: {first}) is among the {len(files):,} images "
-                f"found (first: {files[0]}), or several have the same name. Use lists and images that belong together."
+                f"found (first: {files[0]}), or several have the same name. Use the lists of these images."
             )
     used = [table for table in tables if table.is_used]
     listing = _listing(used)
@@ -73,7 +73,7 @@ def join(files: Sequence[str], tables: Sequence[Table], seed: int, numbered: boo
         lacking.setdefault(int((column == UNKNOWN).sum()), []).append(name)
     unknown = "; ".join(f"{some(names)} of {count:,} images" for count, names in lacking.items() if count)
     if unknown:
-        about.append(("unknown", f"{unknown}, taken as false"))
+        about.append(("unknown", f"{unknown}, counted as false"))
     if len(labelled) < len(files):
         about.append(("not listed", f"{some(sorted({*files} - {*labelled}))}, left out"))
     unused = [name for table in used for name in table.unused]
@@ -189,7 +189,7 @@ def _given_split(files: Sequence[str], tables: Sequence[Table]) -> tuple[NDArray
         split = np.full(len(files), -1, np.int8)
         for table, place in zip(listing, called, strict=True):
             split[table.row >= 0] = place
-        return split, "as the lists are called"
+        return split, "by the names of the lists"
     tops = _tops(files)
     folders = sorted({*tops} & SPLIT_FOLDERS.keys())
     if len(folders) > 1:
@@ -200,7 +200,7 @@ def _given_split(files: Sequence[str], tables: Sequence[Table]) -> tuple[NDArray
 
 
 def _people(files: Sequence[str], tables: Sequence[Table]) -> tuple[list[str], str]:
-    """What must not be in two splits: the key of each file, the person in it as far as known, and what keys are."""
+    """What must not be in two splits: a key of each file, the person in it where known, and what the keys are."""
     keys = relative_to_common_folder(files)[1]  # the same from whichever folder above
     listed = [table.cells(IDENTITY, "").tolist() for table in tables if IDENTITY in table.columns]
     # a folder that files are called by, as George_W_Bush/George_W_Bush_0001.jpg of LFW

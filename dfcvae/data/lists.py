@@ -99,7 +99,7 @@ def read_list(label: str, text: str, files: Collection[str] = ()) -> Table | Non
         files: names and stems of the images; the column that holds most of them names the files.
 
     Raises:
-        UserError: the list is malformed or cut short, or it is called like one of CelebA's but is not like it.
+        UserError: the list is malformed or cut short, or it has the name of one of CelebA's but not its form.
     """
     official = official_name(label)
     rows = read_rows(label, text)
@@ -127,8 +127,8 @@ def read_list(label: str, text: str, files: Collection[str] = ()) -> Table | Non
         raise UserError(f"Row {ragged[0]} of {label} has {ragged[1]} cells, but its header {width}. Correct it.")
     if count and count.lstrip("0") != str(len(columns[at])):
         raise UserError(
-            f"{label} announces {count[:20]} images in its first line, but lists {len(columns[at])}. It may be cut "
-            "short: download it again, or correct the first line."
+            f"{label}: its first line says {count[:20]} images, but it lists {len(columns[at])}. It may be cut short: "
+            " download it again, or correct the first line."
         )
     header[at] = ""
     named = {name: cells for name, cells in zip(header, columns, strict=True) if name}

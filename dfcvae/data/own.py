@@ -68,7 +68,7 @@ def as_splits(data: Any, config: DataConfig, *, progress: bool = True) -> Splits
 
 
 def faces(images: Any, attributes: ArrayLike | Tensor | None = None, names: Sequence[str] | None = None) -> Faces:
-    """`Faces` from images, checked, and what is true of each.
+    """`Faces` from images and their attributes, checked.
 
     Args:
         images: a tensor, an array or a sequence of either, as in `as_splits`; of any one size.

@@ -187,7 +187,7 @@ class NetworkJudge:
 
 
 def stranger_of(rows: Tensor, images: int) -> Tensor:
-    """Another image for each: the one a third of the set further on, never the image itself."""
+    """Another image for each: the one a third of the set later, never the image itself."""
     return (rows + max(1, images // 3)) % images
 
 

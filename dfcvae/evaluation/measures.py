@@ -223,7 +223,7 @@ def protocol(
         card["judge_sha256"] = hashlib.sha256(judge.read_bytes()).hexdigest()
     if judges:
         card["judges"] = {network.name: network.card() for network in judges}
-        card["strangers"] = "each test image against the one a third of the test split farther on"
+        card["strangers"] = "each test image against the one a third of the test split later"
     if samples:
         card["samples"] = f"{samples} in each set, from N(0, I)"
     if samples and mixture is not None:

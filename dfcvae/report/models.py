@@ -57,7 +57,7 @@ def load_models(paths: Sequence[str | Path]) -> dict[str, Model]:
     files = [find_model(path).resolve() for path in paths]
     if len(set(files)) < len(files):
         twice = next(path for path, file in zip(paths, files, strict=True) if files.count(file) > 1)
-        raise UserError(f"{twice} was named twice; name every model once.")
+        raise UserError(f"{twice}: named twice; name every model once.")
     models: dict[str, Model] = {}
     for path in paths:
         model = Model.load(path)
@@ -107,7 +107,7 @@ def notes(models: Mapping[str, Model], data: DataConfig) -> list[str]:
         which = listed([f"{name} ({source}, split_seed {seed})" for name, (source, seed) in others.items()])
         found.append(
             "Trained on other data or another split than the test faces, some of which they may have seen in "
-            f"training: {which}. Their differences from the others say little."
+            f"training: {which}. Their differences from the others may be due to that."
         )
     for key, *shown in settings_table(models).cells():
         if key in TELLING:

@@ -1,4 +1,4 @@
-"""Who looks at reconstructions and samples (judges, Inception, LPIPS), and all that they measure of one model."""
+"""The networks that measure reconstructions and samples (judges, Inception, LPIPS), and all measures of a model."""
 
 import filecmp
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ BLIND = (
 KIND = "measurements"
 CHECKED, CHECKED_PAIRS = 500, 50  # faces on which attribute networks, and pairs on which other judges, are checked
 GUESSING = 0.6  # mean AUROC of an attribute network, below which it is near chance (0.5)
-ALIKE = 0.98  # mean cosine of two different people, above which a judge hardly tells them apart
+ALIKE = 0.98  # mean cosine of two different people, above which a judge does not distinguish people
 JudgeFiles = Path | Sequence[Path]
 """What ``--judge`` names: files of an attribute network and of descriptions (YAML) of other networks."""
 
@@ -110,7 +110,7 @@ class Observers:
 def judge_warnings(
     observers: Observers, experiments: Mapping[str, Mapping[str, Any] | None], faces: Faces | None = None
 ) -> list[str]:
-    """Warnings of judges that are no independent witness of a model, or that see little.
+    """Warnings of judges that are not independent of a model, or not accurate.
 
     A judge must not be the network of a model's loss, nor have learned the same attributes, and must do better than
     chance on held-out ``faces``. Of ``experiments``, plain and by the models' names, one whose feature network is
@@ -169,8 +169,8 @@ def _near_chance(observers: Observers, faces: Faces) -> list[str]:
         if auroc < GUESSING:
             found.append(
                 f"The attribute-trained judge is near chance on these faces (mean AUROC {auroc:.2f}, guessing "
-                "has 0.5), so its measures say little: train it for longer (--training.epochs) or on more faces, or "
-                f"use {FIT_JUDGE}."
+                "has 0.5), so its measures are unreliable: train it for longer (--training.epochs) or on more faces, "
+                f"or use {FIT_JUDGE}."
             )
     x = to_float(faces.images[:CHECKED_PAIRS])
     for other in observers.judges if len(x) > 1 else ():
@@ -179,8 +179,8 @@ def _near_chance(observers: Observers, faces: Faces) -> list[str]:
         cosine = float(cosine_similarity(embedding, strangers).mean())
         if not cosine < ALIKE:  # NaN too
             found.append(
-                f"The judge {other.name} hardly tells people apart (cosine of two different people {cosine:.3f}), so "
-                "its measures say little: check its weights, mean, std and range, or use another one, such as "
+                f"The judge {other.name} does not distinguish people (cosine of two different people {cosine:.3f}), "
+                "so its measures are unreliable: check its weights, mean, std and range, or use another one, such as "
                 "`--judge experiments/judges/squeezenet.yaml`."
             )
     return found

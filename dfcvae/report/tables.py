@@ -19,7 +19,7 @@ READING = f"{DIRECTIONS}; the best value of a row is bold."
 
 @dataclass(frozen=True)
 class Name:
-    """A measure in words."""
+    """The names of a measure."""
 
     short: str  # its header in a table
     better: str | float | None  # lower, higher, the best value, or None where no value is better than another

@@ -353,7 +353,7 @@ def test_a_list_for_each_split_gives_labels_and_splits(tmp_path):
     assert images.attributes[:, 0].tolist() == [i % 2 == 1 for i in range(12)]
     assert (images.split == 2).sum() == 1  # a test split is drawn from train
     assert np.flatnonzero(images.split == 1).tolist() == [8, 9, 10, 11]
-    assert dict(images.about)["split"].startswith("as the lists are called; test drawn from train by file name")
+    assert dict(images.about)["split"].startswith("by the names of the lists; test drawn from train by file name")
     assert images.missing == ()
 
 
@@ -379,9 +379,9 @@ def test_a_second_list_may_cover_a_part_of_the_files(tmp_path, capsys):
     images = opened(tmp_path / "set", names, labels=labels, quality=["file,Sharp", "4.jpg,1", "1.jpg,1"])
     assert images.names == ("Smiling", "Sharp")
     assert images.attributes[:, 1].tolist() == [False, True, False, False, True, False]
-    assert dict(images.about)["unknown"] == "1 (Sharp) of 4 images, taken as false"
+    assert dict(images.about)["unknown"] == "1 (Sharp) of 4 images, counted as false"
     prepare(images, Rendering(8), cache_dir=tmp_path / "cache")
-    assert "Unknown: 1 (Sharp) of 4 images, taken as false." in capsys.readouterr().err
+    assert "Unknown: 1 (Sharp) of 4 images, counted as false." in capsys.readouterr().err
     assert opened(tmp_path / "set", [], again=["file,Sharp", "1.jpg,1"]).attributes.sum() == images.attributes.sum()
     with pytest.raises(UserError, match=r"quality.csv and another list disagree about Sharp. Remove one"):
         opened(tmp_path / "set", [], again=["file,Sharp", "1.jpg,0"])
@@ -399,7 +399,7 @@ def test_celebas_attributes_may_be_renamed_or_edited(change, album, tmp_path):
     expected = album.values.copy()
     if change == "empty cell":
         expected[2, -1] = False
-        assert dict(images.about)["unknown"] == "1 (Attribute_39) of 1 images, taken as false"
+        assert dict(images.about)["unknown"] == "1 (Attribute_39) of 1 images, counted as false"
     np.testing.assert_array_equal(images.attributes, expected)
 
 

@@ -77,7 +77,7 @@ def test_a_null_is_unknown_and_costs_no_other_row(tmp_path):
     images = open_images(tmp_path)
     assert images.names == ("Hat",)
     assert images.attributes[:, 0].tolist() == [True, False, False, True]
-    assert dict(images.about)["unknown"] == "1 (Hat) of 1 images, taken as false"
+    assert dict(images.about)["unknown"] == "1 (Hat) of 1 images, counted as false"
 
 
 def test_plain_binary_columns_and_empty_rows(tmp_path):

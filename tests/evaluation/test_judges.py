@@ -300,7 +300,7 @@ def test_measures_hold_a_value_for_every_image_whatever_the_batches(judge, split
     vae, test = VAE("hou2016", 32, 3, 8).eval(), splits["test"]
     found = measure(vae, test, judges=[judge], batch_size=7)
     x = to_float(test.images)
-    wanted = judge.compare(vae.reconstruct(x), x, x.roll(-8, 0))  # a third of 24 farther on
+    wanted = judge.compare(vae.reconstruct(x), x, x.roll(-8, 0))  # a third of 24 later
     names = ("cosine", "distance", "cosine_strangers", "distance_strangers")
     assert list(wanted) == [f"squeeze/{name}" for name in names]
     for name, values in wanted.items():
@@ -364,7 +364,7 @@ def test_a_judge_near_chance_is_told_with_the_way_to_a_better_one(judge, tmp_pat
         guesses, blind = judge_warnings(Observers(untrained, judges=[judge]), {}, splits["test"])
     assert re.match(r"The attribute-trained judge is near chance .* \(mean AUROC 0\.\d\d, guessing", guesses)
     assert "`--judge experiments/judges/squeezenet.yaml`, or an attribute network of your own: `dfcvae fea" in guesses
-    assert blind.startswith("The judge squeeze hardly tells people apart (cosine of two different people 1.000), so")
+    assert blind.startswith("The judge squeeze does not distinguish people (cosine of two different people 1.000), so")
     names, test = untrained.network.names, splits["test"]
     truth = test.attributes[:, [test.names.index(name) for name in names]]
     monkeypatch.setattr(untrained.network, "logits", lambda faces: truth[: len(faces)].float())

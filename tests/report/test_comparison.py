@@ -132,7 +132,7 @@ def test_an_exported_model_has_neither_cost_nor_curves(runs, tmp_path):
     ("make", "sentence"),
     [
         (lambda runs, _: [runs / "plain"], "A comparison needs at least two models"),
-        (lambda runs, _: [runs / "plain", runs / "plain"], "was named twice; name every model once."),
+        (lambda runs, _: [runs / "plain", runs / "plain"], "named twice; name every model once."),
         (lambda runs, _: [runs / "plain", runs / "nothing"], "No model at"),
         (lambda runs, other: [runs / "plain", other], "models of images of the same shape can be compared, got"),
     ],
