@@ -79,7 +79,7 @@ def train_once(experiment: Experiment, folder: Path, *, splits: Splits, progress
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
-        train(experiment, folder, resume="auto", data=splits, mixture=False, progress=progress)
+        train(experiment, folder, resume="auto", data=splits, progress=progress)
     training, images = experiment.training, read_cost(folder).get("images", 0)
     budget = training.total_steps(len(splits["train"]) // training.batch_size) * training.batch_size
     if images > budget:  # a resumed run may be extended, but not shortened

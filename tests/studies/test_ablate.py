@@ -89,6 +89,7 @@ def test_everything_is_there_and_the_table_is_that_of_the_runs(finished):
         assert f"## {heading}" in text
     assert (finished / "report.html").read_text().count("<img") == 4
     assert {read_cost(finished / "runs" / name)["images"] for name in NAMES} == {16}  # equal budget
+    assert all((finished / "runs" / name / "latent/prior-gmm.safetensors").is_file() for name in NAMES)
     assert json.loads((finished / "metrics.json").read_text()).keys() == set(NAMES)
     agreement = {row["variant"]: [] for row in rows(finished)}
     for row in rows(finished):
