@@ -4,8 +4,8 @@
     python experiments/rate_distortion.py studies/kl/results.csv --measures mse squeezenet/distance
 
 Variants are named LOSS-ALPHA. For each training of the DFC-VAE at the shipped alpha, the plain VAE's measures are read
-off at the same KL, on the line between its trainings with the same seed (both axes logarithmic). Writes
-OUT.json and OUT.png.
+off at the same KL, on the line between its trainings with the same seed (both axes logarithmic). Seeds that a variant
+lacks are left out. Writes OUT.json and OUT.png.
 """
 
 import argparse
@@ -34,8 +34,9 @@ def read(file: Path) -> dict[str, dict[int, list[dict[str, float]]]]:
             found[loss][seed].append(
                 {"alpha": float(alpha)} | {key: float(value) for key, value in row.items() if value}
             )
+    whole = set.intersection(*({s for s in seeds if len(seeds[s]) == len(seeds[0])} for seeds in found.values()))
     return {
-        loss: {seed: sorted(runs, key=lambda run: run["kl"]) for seed, runs in seeds.items()}
+        loss: {seed: sorted(seeds[seed], key=lambda run: run["kl"]) for seed in sorted(whole)}
         for loss, seeds in found.items()
     }
 
@@ -68,6 +69,8 @@ def main() -> None:
             f"{REFERENCE}, equal alpha": [equal_alpha[seed][measure] for seed in shipped],
             f"{REFERENCE}, equal KL": [at_equal_kl(reference[seed], shipped[seed]["kl"], measure) for seed in shipped],
         }
+        pairs = zip(rows[STUDIED], rows[f"{REFERENCE}, equal KL"], strict=True)
+        rows["difference at equal KL"] = [ours - theirs for ours, theirs in pairs]
         table[measure] = {name: str(over_seeds(values)) for name, values in rows.items()}
         print(f"{title(measure):<34}" + "".join(f"{name}: {value:<22}" for name, value in table[measure].items()))
     args.out.with_suffix(".json").write_text(json.dumps({"alpha": SHIPPED, "measures": table}, indent=1) + "\n")
