@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from dfcvae.evaluation.measures import over_seeds
-from dfcvae.report.tables import title
+from dfcvae.report.tables import SETS, title
 
 SHIPPED = 0.001
 REFERENCE, STUDIED = "plain", "dfc"
@@ -52,6 +52,11 @@ def at_alpha(seeds: dict[int, list[dict[str, float]]], alpha: float) -> dict[int
     return {seed: next(run for run in runs if run["alpha"] == alpha) for seed, runs in seeds.items()}
 
 
+def label(measure: str) -> str:
+    """The name of a measure in a figure."""
+    return "\n".join(filter(None, (SETS.get(measure.partition("/")[0]), title(measure))))
+
+
 def main() -> None:
     """Compare, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -72,19 +77,22 @@ def main() -> None:
         pairs = zip(rows[STUDIED], rows[f"{REFERENCE}, equal KL"], strict=True)
         rows["difference at equal KL"] = [ours - theirs for ours, theirs in pairs]
         table[measure] = {name: str(over_seeds(values)) for name, values in rows.items()}
-        print(f"{title(measure):<34}" + "".join(f"{name}: {value:<22}" for name, value in table[measure].items()))
+        print(f"{measure:<40}" + "".join(f"{name}: {value:<22}" for name, value in table[measure].items()))
     args.out.with_suffix(".json").write_text(json.dumps({"alpha": SHIPPED, "measures": table}, indent=1) + "\n")
 
-    figure, axes = plt.subplots(1, len(args.measures), figsize=(4 * len(args.measures), 3.2), layout="constrained")
-    for axis, measure in zip(np.atleast_1d(axes), args.measures, strict=True):
+    lines = -(-len(args.measures) // 3)
+    figure, axes = plt.subplots(lines, 3, figsize=(12, 3.2 * lines), layout="constrained")
+    for axis in axes.flat[len(args.measures) :]:
+        axis.remove()
+    for axis, measure in zip(axes.flat, args.measures, strict=False):
         for loss, color in ((REFERENCE, "0.5"), (STUDIED, "tab:orange")):
             for seed, runs in found[loss].items():
                 points = [run["kl"] for run in runs], [run[measure] for run in runs]
                 axis.plot(*points, ".-", color=color, lw=1, label=loss if seed == min(found[loss]) else None)
         axis.set_xscale("log")
         axis.set_xlabel("KL, nats")
-        axis.set_ylabel(title(measure))
-    np.atleast_1d(axes)[0].legend()
+        axis.set_ylabel(label(measure))
+    axes.flat[0].legend()
     figure.savefig(args.out.with_suffix(".png"), dpi=90)
 
 
