@@ -48,8 +48,12 @@ models = {
     for name in mu
 }
 draw("reconstructions", {name: vae.decode_all(mu[name]) for name, vae in models.items()})
-z = data("samples")["z"][: len(next(iter(mu.values())))]
-draw("samples", {name: vae.decode_all(z[:, : vae.latent_dim]) for name, vae in models.items()})
+drawn, rows = data("samples"), {}
+for name, vae in models.items():
+    own = {f"{name}\nmixture": drawn[f"z {name}"], f"{name}\nN(0, I)": drawn["z"]} if f"z {name}" in drawn else {}
+    for label, z in (own or {name: drawn["z"]}).items():
+        rows[label] = vae.decode_all(z[: len(mu[name]), : vae.latent_dim])
+draw("samples", rows)
 ends = data("interpolations")
 draw(
     "interpolation",
