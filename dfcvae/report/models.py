@@ -166,6 +166,8 @@ def learning_curves(models: Mapping[str, Model]) -> Drawing | None:
             if points:
                 axis.plot(*zip(*points, strict=True), marker=".", label=name)
             rows += [(name, metric, images, value) for images, value in points]
+        if metric == "active_units":
+            axis.set_ylim(bottom=0)  # often constant
         axis.set_title(label, fontsize=9)
         axis.set_xlabel("training images seen", fontsize=8)
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))  # 20k
