@@ -13,15 +13,18 @@ from filelock import FileLock
 from dfcvae.attribute_network import train_features
 from dfcvae.config import Experiment, FeatureTraining
 from dfcvae.data import Splits, filled, load_faces, source_name
+from dfcvae.device import pick_device
 from dfcvae.errors import UserError
 from dfcvae.evaluation.judges import COSINE
 from dfcvae.executor import run_all
 from dfcvae.files import atomic_file, write_atomically
+from dfcvae.fitted import fit_after_training
 from dfcvae.metrics import read_cost
 from dfcvae.report.blocks import write_report
 from dfcvae.report.comparison import Results, comparison, measures
 from dfcvae.report.observers import Evaluated, Observers, evaluate_model
 from dfcvae.report.tables import in_order, title
+from dfcvae.run import last_file
 from dfcvae.study import IN_DOMAIN, Study
 from dfcvae.training import train
 
@@ -79,7 +82,9 @@ def train_once(experiment: Experiment, folder: Path, *, splits: Splits, progress
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
-        train(experiment, folder, resume="auto", data=splits, progress=progress)
+        train(experiment, folder, resume="auto", data=splits, mixture=False, progress=progress)
+        device = pick_device(experiment.training.accelerator)
+        fit_after_training(last_file(folder), splits, device, progress=progress)  # the model that is measured
     training, images = experiment.training, read_cost(folder).get("images", 0)
     budget = training.total_steps(len(splits["train"]) // training.batch_size) * training.batch_size
     if images > budget:  # a resumed run may be extended, but not shortened
