@@ -265,7 +265,8 @@ def prepare(row: Row, batch_size: int, device: torch.device) -> Timer | None:
         row.error = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:160]}"
         return None
     after = peak_memory(device)
-    row.memory = after - before if measurable and after is not None and before is not None else None
+    if measurable and after is not None and before is not None and after > before:  # unless the system took pages back
+        row.memory = after - before
     return timer("step()", step=step)
 
 
