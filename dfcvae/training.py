@@ -64,7 +64,8 @@ def train(
         out: the run folder; must not hold a run already, unless ``resume``.
         resume: continue from the last checkpoint in ``out``, with the same experiment; "auto": if there is one. The
             numbers are those of a run on this device that was never stopped, whatever the step. Name, logger and
-            ``picture_epochs`` may differ, and unless the schedule is cosine, ``epochs`` and ``max_steps``.
+            ``picture_epochs`` may differ, and unless the schedule is cosine, ``epochs`` and ``max_steps``; the data set
+            may have moved.
         data: your own faces instead of ``experiment.data.source``: a tensor or array of images, a Dataset, `Faces`, or
             a dict of the splits "train", "val" and "test" of any of these (`dfcvae.data.as_splits`).
         terms: your own terms of the loss, ``{"edges": (function, weight)}``, see `Objective`.
@@ -96,7 +97,7 @@ def train(
         checkpoint = checkpoint_to_resume(experiment, out, resume)  # empty if there is none
         start, about = checkpoint.get("step", 0), checkpoint.get("about", {})
         cost = Cost(out, config.batch_size, device, resumed=bool(checkpoint))
-        # before the data, which take longer: these may fail
+        # these may fail, and take less time than the data
         vae, perceptual = build_vae(experiment), build_perceptual(experiment.loss.features)
         machine.check_accelerator(config.accelerator, config.devices)
         check_logger(config.logger)
@@ -119,7 +120,7 @@ def train(
                 before = about.get("targets_cached")  # a resumed run continues with the same numbers
                 batches.targets = targets = cached_targets(experiment, perceptual, batches, device, before, shown)
                 if targets is not None and not targets.rows.is_cuda:
-                    batches.faces = batches.faces.to(machine.CPU)  # background threads gather both
+                    batches.faces = batches.faces.to(machine.CPU)  # where background threads gather images and targets
             if rank == 0:
                 describe(experiment, vae, objective, batches, splits, out, bool(checkpoint), shown)
             machine.reset_peak_memory(device)

@@ -12,6 +12,7 @@ import argparse
 import csv
 import json
 from collections import defaultdict
+from math import ceil
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -80,7 +81,7 @@ def main() -> None:
         print(f"{measure:<40}" + "".join(f"{name}: {value:<22}" for name, value in table[measure].items()))
     args.out.with_suffix(".json").write_text(json.dumps({"alpha": SHIPPED, "measures": table}, indent=1) + "\n")
 
-    lines = -(-len(args.measures) // 3)
+    lines = ceil(len(args.measures) / 3)
     figure, axes = plt.subplots(lines, 3, figsize=(12, 3.2 * lines), layout="constrained")
     for axis in axes.flat[len(args.measures) :]:
         axis.remove()

@@ -128,7 +128,7 @@ def read_list(label: str, text: str, files: Collection[str] = ()) -> Table | Non
     if count and count.lstrip("0") != str(len(columns[at])):
         raise UserError(
             f"{label}: its first line says {count[:20]} images, but it lists {len(columns[at])}. It may be cut short: "
-            " download it again, or correct the first line."
+            "download it again, or correct the first line."
         )
     header[at] = ""
     named = {name: cells for name, cells in zip(header, columns, strict=True) if name}

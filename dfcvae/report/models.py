@@ -112,7 +112,7 @@ def notes(models: Mapping[str, Model], data: DataConfig) -> list[str]:
     for key, *shown in settings_table(models).cells():
         if key in TELLING:
             values = ", ".join(f"{name} {value}" for name, value in zip(models, shown, strict=True))
-            found.append(f"`{key}` differs ({values}), which explains differences by itself.")
+            found.append(f"`{key}` differs ({values}), which alone can explain differences.")
     steps = {name: own for name, model in models.items() if (own := model.steps())}
     if steps and max(steps.values()) > 1.1 * min(steps.values()):
         lengths = ", ".join(f"{name} {own:,} steps" for name, own in steps.items())

@@ -158,7 +158,7 @@ def test_other_data_and_what_explains_differences_are_told(runs, tmp_path):
     checkpoint["about"]["config"]["training"]["batch_size"] = 8
     torch.save(checkpoint, file)
     alpha, length = notes(load_models([runs / "plain", tmp_path / "other"]), DATA)
-    assert alpha == "`loss.alpha` differs (plain 0.004, other 0.5), which explains differences by itself."
+    assert alpha == "`loss.alpha` differs (plain 0.004, other 0.5), which alone can explain differences."
     assert length.startswith("Trained for different lengths (plain 6 steps, other 12 steps), which may explain part")
 
 
