@@ -1,11 +1,11 @@
-"""What a nat buys: measures of the KL study against the KL divergence, and both losses compared at equal KL.
+"""What a nat buys: measures of the KL study against the KL divergence, and its losses compared at equal KL.
 
     dfcvae ablate experiments/ablation_kl.yaml --set data.source=CELEBA loss.features.weights=compact --out studies/kl
     python experiments/rate_distortion.py studies/kl/results.csv --measures mse squeezenet/distance
 
-Variants are named LOSS-ALPHA. For each training of the DFC-VAE at the shipped alpha, the plain VAE's measures are read
-off at the same KL, on the line between its trainings with the same seed (both axes logarithmic). Seeds that a variant
-lacks are left out. Writes OUT.json and OUT.png.
+Variants are named LOSS-ALPHA. For each training of the DFC-VAE at the shipped alpha, the measures of the other losses
+are read off at the same KL, on the line between their trainings with the same seed (both axes logarithmic). Seeds that
+a variant lacks are left out. Writes OUT.json and OUT.png.
 """
 
 import argparse
@@ -22,7 +22,8 @@ from dfcvae.evaluation.measures import over_seeds
 from dfcvae.report.tables import SETS, title
 
 SHIPPED = 0.001
-REFERENCE, STUDIED = "plain", "dfc"
+STUDIED = "dfc"
+COLORS = {"plain": "0.5", "dfc": "tab:orange", "auto": "tab:blue"}
 
 
 def read(file: Path) -> dict[str, dict[int, list[dict[str, float]]]]:
@@ -66,18 +67,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("rate_distortion"))
     args = parser.parse_args()
     found = read(args.results)
-    studied, reference = found[STUDIED], found[REFERENCE]
-    shipped, equal_alpha = at_alpha(studied, SHIPPED), at_alpha(reference, SHIPPED)
+    shipped = at_alpha(found[STUDIED], SHIPPED)
     table = {}
     for measure in ("kl", *args.measures):
-        rows = {
-            STUDIED: [shipped[seed][measure] for seed in shipped],
-            f"{REFERENCE}, equal alpha": [equal_alpha[seed][measure] for seed in shipped],
-            f"{REFERENCE}, equal KL": [at_equal_kl(reference[seed], shipped[seed]["kl"], measure) for seed in shipped],
-        }
-        pairs = zip(rows[STUDIED], rows[f"{REFERENCE}, equal KL"], strict=True)
-        rows["difference at equal KL"] = [ours - theirs for ours, theirs in pairs]
-        table[measure] = {name: str(over_seeds(values)) for name, values in rows.items()}
+        rows = {STUDIED: {seed: run[measure] for seed, run in shipped.items()}}
+        for loss in sorted(found.keys() - {STUDIED}):
+            equal = {s: at_equal_kl(found[loss][s], run["kl"], measure) for s, run in shipped.items()}
+            rows[f"{loss}, equal KL"] = equal
+            rows[f"{STUDIED} - {loss}, equal KL"] = {seed: rows[STUDIED][seed] - equal[seed] for seed in equal}
+        table[measure] = {name: str(over_seeds(list(values.values()))) for name, values in rows.items()}
         print(f"{measure:<40}" + "".join(f"{name}: {value:<22}" for name, value in table[measure].items()))
     args.out.with_suffix(".json").write_text(json.dumps({"alpha": SHIPPED, "measures": table}, indent=1) + "\n")
 
@@ -86,8 +84,8 @@ def main() -> None:
     for axis in axes.flat[len(args.measures) :]:
         axis.remove()
     for axis, measure in zip(axes.flat, args.measures, strict=False):
-        for loss, color in ((REFERENCE, "0.5"), (STUDIED, "tab:orange")):
-            for seed, runs in found[loss].items():
+        for loss, color in COLORS.items():
+            for seed, runs in found.get(loss, {}).items():
                 points = [run["kl"] for run in runs], [run[measure] for run in runs]
                 axis.plot(*points, ".-", color=color, lw=1, label=loss if seed == min(found[loss]) else None)
         axis.set_xscale("log")
