@@ -3,7 +3,7 @@
 #
 #   experiments/large-batch.sh CELEBA FEATURES OUT [SIZE]
 #
-# FEATURES is a network from `dfcvae features train`. 64,000 images each: 2,000 steps of 32, or 250 of 256. Run folders in
+# FEATURES: weights of the feature network, such as compact. 64,000 images each: 2,000 steps of 32, or 250 of 256. Run folders in
 # OUT; the last validation of each is printed.
 set -euo pipefail
 celeba=$1 features=$2 out=$3 size=${4:-32}

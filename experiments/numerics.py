@@ -1,12 +1,11 @@
 """Numerical accuracy of the fast training paths: gradients and loss curves compared with plain float32.
 
-    python experiments/numerics.py CELEBA --features features.safetensors --size 32 --steps 2000 --out OUT
+    python experiments/numerics.py CELEBA --features compact --size 32 --steps 2000 --out OUT
 
 The reference is the feature network as torchvision has it (batch norms not folded, NCHW, no cached targets) in float32.
 Each fast path is compared with it twice: by the gradient of the VAE's parameters for one batch, before and after
 training, and by the training loss of a run of STEPS steps. `another seed` is the reference with other noise, order and
-flips from the same initial weights: the scale for judging differences. Where the hardware has no bfloat16, it is
-emulated in float32 by rounding weights, inputs, outputs and gradients of every layer, as such hardware does.
+flips from the same initial weights: the scale for judging differences.
 Writes OUT/numerics.json and OUT/numerics.png.
 """
 
@@ -28,7 +27,7 @@ from dfcvae.build import build_objective, build_perceptual, build_vae, use_bfloa
 from dfcvae.config import DataConfig, Experiment, FeatureConfig, LossConfig, ModelConfig, TrainingConfig
 from dfcvae.data import Splits, TrainingBatches, load_faces
 from dfcvae.data.batches import Batch
-from dfcvae.device import environment, pick_device, pick_precision
+from dfcvae.device import environment, pick_device
 from dfcvae.images import normalize_imagenet, to_rgb
 from dfcvae.losses import PerceptualLoss
 from dfcvae.targets import Targets
@@ -55,18 +54,19 @@ class PlainFeatures(nn.Module):
 
     def __init__(self, arch: str, names: list[str], weights: str, average: bool):
         super().__init__()
-        state, width = load_vgg_weights(arch, weights)
-        modules = list(vgg_layers(arch, width).values())
+        self.indices = [layer_names(arch).index(name) for name in names]
+        depth = max(self.indices) + 1
+        state, width = load_vgg_weights(arch, weights, depth)
+        modules = list(vgg_layers(arch, width).values())[:depth]
         network = nn.Sequential(*modules).eval().requires_grad_(False)
         network.load_state_dict(state, strict=False)
         swap = {i: nn.AvgPool2d(2, 2) for i, m in enumerate(modules) if isinstance(m, nn.MaxPool2d) and average}
         self.network = nn.ModuleList(swap.get(i, module) for i, module in enumerate(network))
         self.arch, self.names = arch, names
-        self.indices = [layer_names(arch).index(name) for name in names]
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         h, outputs = normalize_imagenet(to_rgb(x)), {}
-        for index, module in enumerate(self.network[: max(self.indices) + 1]):
+        for index, module in enumerate(self.network):
             h = module(h)
             if index in self.indices:
                 outputs[layer_names(self.arch)[index]] = h
@@ -99,49 +99,14 @@ def feature_network(name: str) -> Iterator[None]:
         yield
 
 
-def rounded(x: Tensor) -> Tensor:
-    """To bfloat16 and back, which does the same to the gradient."""
-    return x.bfloat16().float() if x.is_floating_point() else x
-
-
-def round_layer(layer: nn.Module) -> None:
-    """Round the weights, inputs and outputs of a layer, and all their gradients, to bfloat16; sums stay in float32."""
-    exact = copy.copy(layer)  # shares the tensors, but not the attribute set below
-
-    def forward(x: Tensor) -> Tensor:
-        values = dict(layer.named_parameters()) | dict(layer.named_buffers())
-        if not isinstance(layer, nn.BatchNorm2d):
-            values = {name: rounded(value) for name, value in values.items()}
-        exact.training = layer.training
-        return rounded(torch.func.functional_call(exact, values, rounded(x)))
-
-    layer.forward = forward
-
-
-def emulate_bfloat16(module: nn.Module) -> None:
-    """Round all layers of a module; its parameters and checkpoints keep their names."""
-    for layer in module.modules():
-        if not list(layer.children()):
-            round_layer(layer)
-
-
-def emulated(name: str) -> bool:
-    """Whether bfloat16 is emulated on a path, as the hardware has none."""
-    return PATHS[name][0] == BF16 and pick_precision("auto", pick_device()) != BF16
-
-
 def built(config: FeatureConfig, name: str) -> PerceptualLoss:
     """The loss of a configuration with the feature network of a path."""
-    loss = plain(config) if name in ("reference", "another seed") else build_perceptual(config)
-    if emulated(name):
-        emulate_bfloat16(loss.features)
-    return loss
+    return plain(config) if name in ("reference", "another seed") else build_perceptual(config)
 
 
 def of_path(experiment: Experiment, name: str) -> Experiment:
     """The experiment on one of the paths."""
     precision, where = PATHS[name]
-    precision = "32-true" if emulated(name) else precision
     features = replace(experiment.loss.features, cache_targets=where)
     training = replace(experiment.training, precision=precision)
     return replace(experiment, loss=replace(experiment.loss, features=features), training=training)
@@ -153,8 +118,6 @@ def curve(experiment: Experiment, name: str, splits: Splits, out: Path) -> list[
     experiment = of_path(experiment, name)
     if not (folder / "metrics.csv").exists():
         initial = build_vae(experiment)  # the initial weights are those of the first seed in any case
-        if emulated(name):
-            emulate_bfloat16(initial)
         if name == "another seed":
             experiment = replace(experiment, training=replace(experiment.training, seed=experiment.training.seed + 1))
         with feature_network(name), patch("dfcvae.training.build_vae", lambda _: initial):
@@ -169,8 +132,6 @@ def gradient(experiment: Experiment, name: str, vae: VAE, batch: Batch, images: 
     device = pick_device()
     objective = build_objective(experiment.loss, built(experiment.loss.features, name), images, device=device)
     vae = copy.deepcopy(vae)
-    if emulated(name):
-        emulate_bfloat16(vae)
     vae, objective = vae.to(device).train(), objective.to(device)
     half = experiment.training.precision == BF16
     if half:
@@ -227,7 +188,7 @@ def main() -> None:
     """Both comparisons for the paths asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source")
-    parser.add_argument("--features", required=True, help="weights: imagenet, random or a file")
+    parser.add_argument("--features", required=True, help="weights: imagenet, compact, random or a file")
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--steps", type=int, default=2000)
@@ -255,7 +216,6 @@ def main() -> None:
         "after": after,
         "last": last,
         "curves": curves,
-        "emulated": emulated("bfloat16"),
         "environment": environment(),
     }
     (args.out / "numerics.json").write_text(json.dumps(results, indent=1) + "\n")

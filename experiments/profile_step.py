@@ -1,4 +1,4 @@
-"""Where a training step's time goes, by kinds of operators: the popular step, this package's, and with cached targets.
+"""Where a training step's time goes, by kinds of operators, for the rows of `dfcvae bench --quick`.
 
     python experiments/profile_step.py --batch-size 64 --out OUT
 
@@ -60,21 +60,23 @@ def grouped(times: dict[str, float]) -> dict[str, float]:
 
 
 def draw(groups: dict[str, dict[str, float]], out: Path) -> None:
-    """One bar for each step, made of the groups."""
-    figure, axis = plt.subplots(figsize=(10, 1 + 0.7 * len(groups)), constrained_layout=True)
-    left = dict.fromkeys(groups, 0.0)
+    """One bar for each step, made of the groups' shares of it."""
+    figure, axis = plt.subplots(figsize=(10, 1 + 0.5 * len(groups)), constrained_layout=True)
+    totals = {name: sum(values.values()) for name, values in groups.items()}
+    bars = [f"{name}, {total:,.0f} ms" for name, total in totals.items()]
+    left = [0.0] * len(bars)
     for index, group in enumerate(GROUPS):
-        widths = [values[group] for values in groups.values()]
-        axis.barh(list(groups), widths, left=list(left.values()), label=group, color=plt.get_cmap("tab10")(index))
-        left = {name: left[name] + width for name, width in zip(groups, widths, strict=True)}
+        widths = [100 * values[group] / totals[name] for name, values in groups.items()]
+        axis.barh(bars, widths, left=left, label=group, color=plt.get_cmap("tab10")(index))
+        left = [start + width for start, width in zip(left, widths, strict=True)]
     axis.invert_yaxis()
-    axis.set(xlabel="milliseconds of a step")
+    axis.set(xlabel="percent of a step", xlim=(0, 100))
     axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(out / "profile.png", dpi=110)
 
 
 def main() -> None:
-    """Profile the three steps."""
+    """Profile every step."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=64)
@@ -83,7 +85,7 @@ def main() -> None:
     device = pick_device()
     settings = {"size": args.size, "batch_size": args.batch_size, "device": device.type}
     results: dict[str, Any] = {}
-    for row in bench_rows(args.size, args.batch_size, device, quick=True)[:3]:
+    for row in bench_rows(args.size, args.batch_size, device, quick=True):
         times = spent(row.build(), STEPS[device.type], device.type == "cuda")
         longest = dict(sorted(times.items(), key=lambda item: -item[1])[:10])
         results[row.name] = {"total": sum(times.values()), "groups": grouped(times), "longest": longest}
@@ -92,10 +94,10 @@ def main() -> None:
     draw(groups, args.out)
     report = {"settings": settings, "milliseconds": results, "environment": environment()}
     (args.out / "profile.json").write_text(json.dumps(report, indent=1) + "\n")
-    print(f"{'milliseconds of a step':<26}" + "".join(f"{name:>32}" for name in groups))
+    print(f"{'milliseconds of a step':<26}" + "".join(f"{name:>34}" for name in groups))
     for group in GROUPS:
-        print(f"{group:<26}" + "".join(f"{values[group]:>32.1f}" for values in groups.values()))
-    print(f"{'all':<26}" + "".join(f"{result['total']:>32.1f}" for result in results.values()))
+        print(f"{group:<26}" + "".join(f"{values[group]:>34.1f}" for values in groups.values()))
+    print(f"{'all':<26}" + "".join(f"{result['total']:>34.1f}" for result in results.values()))
 
 
 if __name__ == "__main__":
