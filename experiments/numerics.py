@@ -5,7 +5,8 @@
 The reference is the feature network as torchvision has it (batch norms not folded, NCHW, no cached targets) in float32.
 Each fast path is compared with it twice: by the gradient of the VAE's parameters for one batch, before and after
 training, and by the training loss of a run of STEPS steps. `another seed` is the reference with other noise, order and
-flips from the same initial weights: the scale for judging differences.
+flips from the same initial weights: the scale for judging differences. On hardware without
+bfloat16 those paths are slow: leave their runs out with `--paths`.
 Writes OUT/numerics.json and OUT/numerics.png.
 """
 
