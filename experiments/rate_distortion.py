@@ -23,7 +23,6 @@ from dfcvae.report.tables import SETS, title
 
 SHIPPED = 0.001
 STUDIED = "dfc"
-COLORS = {"plain": "0.5", "dfc": "tab:orange", "auto": "tab:blue"}
 
 
 def read(file: Path) -> dict[str, dict[int, list[dict[str, float]]]]:
@@ -84,10 +83,10 @@ def main() -> None:
     for axis in axes.flat[len(args.measures) :]:
         axis.remove()
     for axis, measure in zip(axes.flat, args.measures, strict=False):
-        for loss, color in COLORS.items():
-            for seed, runs in found.get(loss, {}).items():
+        for color, (loss, seeds) in enumerate(sorted(found.items())):
+            for seed, runs in seeds.items():
                 points = [run["kl"] for run in runs], [run[measure] for run in runs]
-                axis.plot(*points, ".-", color=color, lw=1, label=loss if seed == min(found[loss]) else None)
+                axis.plot(*points, ".-", color=f"C{color}", lw=1, label=loss if seed == min(seeds) else None)
         axis.set_xscale("log")
         axis.set_xlabel("KL, nats")
         axis.set_ylabel(label(measure))
