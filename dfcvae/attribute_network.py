@@ -135,7 +135,9 @@ def attribute_scores(logits: Tensor, attributes: Tensor, names: tuple[str, ...])
     recall = (predicted & attributes).sum(dim=0) / attributes.sum(dim=0)  # 0 / 0 is NaN
     specificity = (~predicted & ~attributes).sum(dim=0) / (~attributes).sum(dim=0)
     nan = torch.tensor(float("nan"))
-    pairs = zip(logits.T, attributes.T.long(), ((true > 0) & (true < 1)).tolist(), strict=True)
+    # standardised, as the metric takes a sigmoid, in which large numbers would be ties
+    ranked = (logits - logits.mean(dim=0)) / logits.std(dim=0).clamp_min(1e-9)
+    pairs = zip(ranked.T, attributes.T.long(), ((true > 0) & (true < 1)).tolist(), strict=True)
     columns = {
         "accuracy": (predicted == attributes).float().mean(dim=0),
         "majority": torch.maximum(true, 1 - true),

@@ -158,7 +158,7 @@ class TrainingConfig:
         betas: Adam's decay rates.
         schedule: "constant", "exponential" (times `decay` after each epoch) or "cosine" (to 0 at the end).
         decay: factor of the exponential schedule.
-        clip_norm: clip the gradient to this norm (null: do not).
+        clip_norm: clip the gradient to this norm (null or 0: do not).
         ema_decay: evaluate an exponential moving average of the weights with this decay, at step n at most
             n / (10 + n) (null: evaluate the weights).
         precision: "32-true", "bf16-mixed" (reductions stay in float32), or "auto": the latter where the hardware

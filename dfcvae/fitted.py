@@ -13,6 +13,7 @@ from dfcvae import files
 from dfcvae.checkpoint import find_model, model_folder
 from dfcvae.config import DataConfig
 from dfcvae.data import SYNTHETIC, Faces, Splits, check_at_hand, data_of, filled, load_faces, source_name
+from dfcvae.data.batches import SPLITS
 from dfcvae.device import pick_device
 from dfcvae.errors import UserError, nearest
 from dfcvae.files import on_hub
@@ -46,7 +47,8 @@ def splits_of(model: Model, data: Any = None, *, held_out: bool = False) -> Spli
     """
     own = _in_memory(data)
     if own and isinstance(data, Mapping) and all(isinstance(faces, Faces) for faces in data.values()):
-        return dict(data)
+        if "train" in data and len(data) > 1:  # held-out faces are there; none need be drawn
+            return {name: data.get(name, data["train"].rows(slice(0))) for name in SPLITS}
     if not isinstance(model, VAE):
         source = SYNTHETIC if own else None if data is None else str(data)
         config = data_of(model, source, held_out=held_out and not own, needed=not own)
@@ -76,8 +78,11 @@ def faces_of(model: Model, data: Any = None) -> Faces:
 
 
 def first_filled(splits: Splits, *names: str) -> Faces:
-    """The first of these splits that is not empty; a UserError if all are."""
-    return next((splits[name] for name in names if len(splits.get(name, ()))), None) or filled(splits, names[0])
+    """The first of these splits that is not empty, named on stderr where it is another; a UserError if all are."""
+    found = next((name for name in names if len(splits[name])), names[0])
+    if found != names[0]:
+        print(f"The {names[0]} split of these faces is empty; the {found} split is used instead.", file=sys.stderr)
+    return filled(splits, found)
 
 
 def latent_folder(model: str | Path) -> Path:

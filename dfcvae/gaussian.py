@@ -20,8 +20,8 @@ def sample_posterior(mu: Tensor, logvar: Tensor, eps: Tensor) -> Tensor:
 def kl_per_dimension(mu: Tensor, logvar: Tensor) -> Tensor:
     """KL(q(z_d|x) || N(0, 1)) of each latent dimension in nats, (N, D); never negative.
 
-    ``1/2 (mu^2 + sigma^2 - 1 - ln sigma^2)``. The variance part uses ``expm1``, which has the full precision
-    of float32 where the posterior is close to the prior and the plain formula cancels.
+    ``1/2 (mu^2 + sigma^2 - 1 - ln sigma^2)``. The variance part uses ``expm1``, which cancels far less than the plain
+    formula where the posterior is close to the prior: in float32, an error of 1e-4 instead of 0.05 at ``logvar`` 0.001.
     """
     mu, logvar = at_least_float32(mu), at_least_float32(logvar)
     return 0.5 * (mu.square() + torch.expm1(logvar) - logvar)

@@ -14,6 +14,19 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
+LOWEST, HIGHEST = -0.1, 1.1  # bicubic resizing overshoots a little
+
+
+def check_range(images: Tensor, what: str = "images") -> None:
+    """Raise a UserError for images as float that are not in [0, 1]. On a GPU this waits for them."""
+    low, high = map(float, images.detach().aminmax()) if images.numel() else (0, 1)
+    if low < LOWEST or high > HIGHEST:
+        raise UserError(
+            f"Expected {what} in [0, 1], got {low:.3g} to {high:.3g}; convert them: (x + 1) / 2 from [-1, 1], x / 255 "
+            "from 0 to 255. ImageNet's mean and deviation are applied where they are needed, not before."
+        )
+
+
 def to_float(images: Tensor) -> Tensor:
     """uint8 in 0..255 to float32 in [0, 1] of the same shape."""
     return images.float() / 255

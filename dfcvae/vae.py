@@ -12,6 +12,7 @@ from dfcvae.checkpoint import digest as digest_of_tensors
 from dfcvae.checkpoint import export_model, public_config, read_model
 from dfcvae.errors import UserError
 from dfcvae.gaussian import sample_posterior
+from dfcvae.images import check_range
 from dfcvae.networks import NETWORKS, SIZES
 from dfcvae.registry import check_at_hand, check_network, find_network
 
@@ -68,7 +69,11 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Decode the posterior mean of images (N, C, H, W): deterministic, each image independently."""
+        """Decode the posterior mean of images (N, C, H, W): deterministic, each image independently.
+
+        A UserError for images that are not in [0, 1].
+        """
+        check_range(x)
         with evaluating(self):
             return self.decode(self.encode(x)[0])
 

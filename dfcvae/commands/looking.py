@@ -145,10 +145,8 @@ def _vectors_table(vae: "VAE", vectors: "AttributeVectors", test: "Faces") -> "T
     from dfcvae.table import Table
 
     mu, _ = posteriors(vae, test)
-    along = mu @ vectors.vectors.T  # standardised, as the metric takes a sigmoid, in which large numbers would be ties
-    along = (along - along.mean(dim=0)) / along.std(dim=0).clamp_min(1e-9)
     has = test.attributes[: len(mu), [test.names.index(name) for name in vectors.names]]
-    scores = attribute_scores(along, has, vectors.names)
+    scores = attribute_scores(mu @ vectors.vectors.T, has, vectors.names)
     lengths = dict(zip(vectors.names, vectors.vectors.norm(dim=1).tolist(), strict=True))
     aurocs = [scores[name]["auroc"] for name in lengths]
     ranked = ["all faces alike" if isnan(auroc) else f"{auroc:.3f}" for auroc in aurocs]

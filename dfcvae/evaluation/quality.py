@@ -22,6 +22,7 @@ LPIPS_NETWORKS = {"alex": "alexnet", "vgg": "vgg16"}  # torchvision's names
 PERIOD = 8  # pixels: three poolings, as before conv4; multiples of its frequency are the periods 4 and 2
 NEIGHBOURS = (-2, 0, 2)  # frequencies around a peak: the window spreads it over the nearest ones
 BESIDE_AXIS = (-4, -3, 3, 4)  # frequencies, for the same reason
+FAINT = 1e-3  # power of a colour difference relative to the luma; real photographs have 0.03 and more
 
 
 def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
@@ -93,14 +94,23 @@ def power_spectrum(images: Tensor) -> Tensor:
     return torch.fft.fft2(centred * window[:, None] * window).abs().square()
 
 
+def _in_colour(power: Tensor, original: Tensor) -> tuple[Tensor, Tensor]:
+    """Both without the colour differences that the originals do not have: grey images stored as RGB."""
+    strength = original.mean(dim=(1, 2))
+    has = strength >= FAINT * strength[0]
+    return power[has], original[has]
+
+
 def mesh_energy(power: Tensor, original: Tensor) -> float:
     """Energy of a grid in a set of images, relative to what the originals hold at the same frequencies.
 
-    The mean over channels and over the grid's frequencies f (multiples of 1/8 cycles per pixel in both directions,
-    without the constant) of ``(P(f) - S(f)) / P_0(f)``: P the power spectrum, S the geometric mean of P at the eight
-    frequencies two steps around f, P_0 the originals' power. 0 means no mesh, whatever the sharpness; 1 is a mesh with
-    as much energy as all detail of the originals there. Both arguments are mean `power_spectrum`, (C, H, H).
+    The mean over channels (colours only if the originals have any) and over the grid's frequencies f (multiples of 1/8
+    cycles per pixel in both directions, without the constant) of ``(P(f) - S(f)) / P_0(f)``: P the power spectrum, S
+    the geometric mean of P at the eight frequencies two steps around f, P_0 the originals' power. 0 means no mesh,
+    whatever the sharpness; 1 is a mesh with as much energy as all detail of the originals there. Both arguments are
+    mean `power_spectrum`, (C, H, H).
     """
+    power, original = _in_colour(power, original)
     offsets = [(a, b) for a in NEIGHBOURS for b in NEIGHBOURS if a or b]
     around = torch.stack([power.roll(offset, (1, 2)) for offset in offsets]).log().mean(dim=0).exp()
     step = power.shape[-1] // PERIOD
@@ -116,6 +126,7 @@ def plaid_energy(power: Tensor, original: Tensor) -> float:
     axis. Lines of changing strength spread along an axis, away from the multiples of 1/8. Originals themselves have
     about 0.5: faces have horizontal and vertical edges. Arguments are those of `mesh_energy`.
     """
+    power, original = _in_colour(power, original)
     size = power.shape[-1]
     along = torch.arange(size // PERIOD, size // 2 + 1)
     excess = []

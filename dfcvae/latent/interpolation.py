@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from dfcvae.gaussian import kl_per_dimension
-from dfcvae.images import to_float
+from dfcvae.images import check_range, to_float
 
 ENCODED_AT_ONCE = 200
 PARALLEL = 1e-4  # radians between two directions, below which the great circle through them is ill-conditioned
@@ -23,11 +23,14 @@ def encode_images(
     """Posterior ``mu, logvar``, each (N, D) on the CPU, of many images (N, C, H, W): uint8, or float in [0, 1].
 
     ``encode`` maps images in [0, 1], 200 at a time, to ``mu, logvar`` on a device (default: that of the images).
+    A UserError for floats out of range.
     """
     parts = []
     for part in images.split(ENCODED_AT_ONCE):
         x = part.to(device or part.device)
-        parts.append(encode(to_float(x) if x.dtype == torch.uint8 else x))
+        x = to_float(x) if x.dtype == torch.uint8 else x
+        check_range(x)
+        parts.append(encode(x))
     mu, logvar = (torch.cat([values.float().cpu() for values in column]) for column in zip(*parts, strict=True))
     return mu, logvar
 

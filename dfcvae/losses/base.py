@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dfcvae.device import at_least_float32
 from dfcvae.errors import UserError, nearest
+from dfcvae.images import HIGHEST, LOWEST, check_range
 
 
 class ImageLoss(nn.Module):
@@ -87,9 +88,6 @@ def check_images(x_hat: Tensor, x: Tensor) -> None:
         )
 
 
-LOWEST, HIGHEST = -0.1, 1.1  # bicubic resizing overshoots a little
-
-
 def check_range_once(owner: Any, x_hat: Tensor, x: Tensor) -> None:
     """In the first call for ``owner``: raise a UserError for originals outside [0, 1], warn of such reconstructions.
 
@@ -98,14 +96,10 @@ def check_range_once(owner: Any, x_hat: Tensor, x: Tensor) -> None:
     if torch.compiler.is_compiling() or getattr(owner, "range_checked", False):
         return
     try:
-        (low, high), (lowest, highest) = (tuple(map(float, images.detach().aminmax())) for images in (x, x_hat))
+        lowest, highest = map(float, x_hat.detach().aminmax())
+        check_range(x, "originals")
     except RuntimeError:  # within torch.func.vmap, or without values
         return
-    if low < LOWEST or high > HIGHEST:
-        raise UserError(
-            f"Expected originals in [0, 1], got {low:.3g} to {high:.3g}; convert them: (x + 1) / 2 from [-1, 1], "
-            "x / 255 from 0 to 255. Losses apply ImageNet's mean and deviation themselves."
-        )
     owner.range_checked = True
     if lowest < LOWEST or highest > HIGHEST:
         text = f"Expected reconstructions in [0, 1], got {lowest:.3g} to {highest:.3g}; end the network in a sigmoid."

@@ -36,6 +36,7 @@ BLIND = (
     "the loss ignores: read a judge of another kind beside it, such as `--judge experiments/judges/squeezenet.yaml`"
 )
 KIND = "measurements"
+VERSION = 2  # of the measures, in their protocol; increment when one of them changes, so that stored ones are not used
 CHECKED, CHECKED_PAIRS = 500, 50  # faces on which attribute networks, and pairs on which other judges, are checked
 GUESSING = 0.6  # mean AUROC of an attribute network, below which it is near chance (0.5)
 ALIKE = 0.98  # mean cosine of two different people, above which a judge does not distinguish people
@@ -249,7 +250,7 @@ def evaluate_model(
         draws=draws,
         seed=seed,
     )
-    card |= {"faces": test.fingerprint, "validation_images": len(val)}
+    card |= {"measures": VERSION, "faces": test.fingerprint, "validation_images": len(val)}
     card |= inception_card() if "inception" in spaces else {}
     card |= {"lpips": ", ".join(observers.lpips)} if observers.lpips else {}
     if cache and (found := Evaluated.load(cache, card["model"], source_name(data))) and found.card == card:

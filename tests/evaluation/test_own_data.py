@@ -58,3 +58,23 @@ def test_own_faces_are_all_measured_whatever_number_the_model_was_trained_on(vae
     model = vae.save(tmp_path / "model", experiment.as_dict())
     assert len(faces_of(model, splits["train"].images[:40])) == 40
     assert len(faces_of(model, {"train": splits["train"].images, "test": splits["test"].images})) == len(splits["test"])
+
+
+def test_faces_without_some_splits_are_taken_as_tensors_are(vae, splits, capsys):
+    given, array = ({"train": part} for part in (splits["train"], splits["train"].images))
+    found, wanted = dfcvae.evaluate(vae, given), dfcvae.evaluate(vae, array)
+    assert "The test split of these faces is empty; the val split is used instead." in capsys.readouterr().err
+    assert all(found[name] == wanted[name] for name in ("mse", "kl"))
+    assert probe_model(vae, given).scores
+    assert torch.equal(fit_prior(vae, "gmm", given).means, fit_prior(vae, "gmm", array).means)
+    for function in (dfcvae.evaluate, fit_vectors, probe_model):
+        with pytest.raises(UserError, match="data: there are no training images"):
+            function(vae, {"val": splits["val"]})
+
+
+def test_images_out_of_range_are_refused(vae, splits):
+    x = to_float(splits["test"].images)
+    for wrong in (255 * x, 2 * x - 1):
+        for function in (vae.reconstruct, lambda images: posteriors(vae, images)):
+            with pytest.raises(UserError, match=r"Expected images in \[0, 1\], got .* to .*; convert them"):
+                function(wrong)

@@ -174,3 +174,13 @@ def test_irregular_lines_are_plaid_and_no_mesh_in_colour_alone_too(blurred, meas
         assert mesh < 0.2 * plaid
     colour = torch.tensor([0.114, 0.0, -0.299]).view(1, 3, 1, 1)  # which leaves the luma as it is
     assert measures(blurred + 0.2 * colour * lines)[1] > none + 0.3
+
+
+@pytest.mark.parametrize("energy", [mesh_energy, plaid_energy])
+def test_grey_images_stored_as_rgb_have_the_mesh_of_their_luma(energy, faces):
+    images = faces.mean(dim=1, keepdim=True)
+    noisy = (images + 0.1 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+    grey = energy(*(power_spectrum(x).mean(dim=0) for x in (noisy, images)))
+    for tint in (0.0, 1e-4):  # a little colour, as JPEG files have
+        coloured = (x.repeat(1, 3, 1, 1) + tint * torch.rand(64, 3, SIZE, SIZE) for x in (noisy, images))
+        assert energy(*(power_spectrum(x).mean(dim=0) for x in coloured)) == pytest.approx(grey, rel=1e-3, abs=1e-4)

@@ -82,3 +82,11 @@ def test_own_faces_with_attributes_are_enough(bright):
     own = faces(bright["train"].images, bright["train"].attributes, ("Dark", "Bright"))
     networks = [train_features(replace(TINY, epochs=1), data, progress=False) for data in (own, bright)]
     assert_same(*(network.state_dict() for network in networks))
+
+
+def test_the_auroc_ranks_large_logits_too():
+    generator = torch.Generator().manual_seed(0)
+    attributes = torch.rand(400, 1, generator=generator) < 0.4
+    logits = 30 * (torch.randn(400, 1, generator=generator) + attributes.float())  # a float32 sigmoid of them has ties
+    wanted = roc_auc_score(attributes[:, 0].numpy(), logits[:, 0].numpy())
+    assert attribute_scores(logits, attributes, ("Smiling",))["mean"]["auroc"] == pytest.approx(wanted, abs=1e-6)
