@@ -7,7 +7,7 @@
 # WEIGHTS  a file of VGG-19 (one that ends at conv3_1 is enough), or imagenet
 #
 #   JUDGES="experiments/judges/squeezenet.yaml ..."   # judges' files; the default downloads SqueezeNet's ImageNet weights (4.7 MB)
-#   EPOCHS="1 2 4 8"   FULL_EPOCHS="1 2 4"            # the full network takes about four times as long per epoch
+#   EPOCHS="1 2 4 8"   FULL_EPOCHS="1 2 4"            # the full network takes about three times as long per epoch
 #   FIELDS="--training.max_steps 4"                   # for all runs
 #
 # Writes a run folder for each with test.json and cost.json, and OUT/table.txt. Interrupted runs resume; measured ones are not repeated.
