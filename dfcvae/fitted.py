@@ -46,9 +46,9 @@ def splits_of(model: Model, data: Any = None, *, held_out: bool = False) -> Spli
         held_out: ``train`` will not be used, so that no synthetic training faces need be drawn.
     """
     own = _in_memory(data)
-    if own and isinstance(data, Mapping) and all(isinstance(faces, Faces) for faces in data.values()):
-        if "train" in data and len(data) > 1:  # held-out faces are there; none need be drawn
-            return {name: data.get(name, data["train"].rows(slice(0))) for name in SPLITS}
+    of_faces = own and isinstance(data, Mapping) and all(isinstance(faces, Faces) for faces in data.values())
+    if of_faces and "train" in data and len(data) > 1:  # held-out faces are there; none need be drawn
+        return {name: data.get(name, data["train"].rows(slice(0))) for name in SPLITS}
     if not isinstance(model, VAE):
         source = SYNTHETIC if own else None if data is None else str(data)
         config = data_of(model, source, held_out=held_out and not own, needed=not own)

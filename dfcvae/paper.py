@@ -73,16 +73,16 @@ def paper_report(study: Study, failed: Mapping[str, str]) -> Path:
     )
     if FULL in study.variants and (full := study.variants[FULL].loss.features):
         text += f" {TITLES[FULL]}: VAE-123 with {Path(full.weights).name}."
-    more = _attributes(study, results)
+    probed = _probed(study, results) if results.splits["train"].names else {}
+    more = _attributes(results, probed) if probed else []
     blocks = comparison(results, [text, *about(study, results, failed)], measures(results), more)
-    return write_report("Plain and deep feature consistent VAEs", blocks, study.out, numbers(study, results))
+    found = numbers(study, results) | {"attribute prediction": probed}
+    return write_report("Plain and deep feature consistent VAEs", blocks, study.out, found)
 
 
-def _attributes(study: Study, results: Results) -> list[Block]:
-    """Walks, correlations, the map, and what probes read in latents; nothing for faces without attributes."""
+def _attributes(results: Results, probed: Mapping[str, list[dict[str, probe.Scores]]]) -> list[Block]:
+    """Walks, correlations, the map, and what probes read in latents."""
     splits, vaes = results.splits, results.vaes()
-    if not splits["train"].names:
-        return []
     vectors = {name: fit_vectors(vae, splits["train"]) for name, vae in vaes.items()}
     mapped = splits["test"].subset(min(MAPPED, len(splits["test"])))
     shown = DFC if DFC in vaes else next(iter(vaes))
@@ -92,7 +92,7 @@ def _attributes(study: Study, results: Results) -> list[Block]:
     )
     rows = [
         [codes, classifier, *(str(over_seeds([one[classifier][key] for one in found])) for key in SCORES)]
-        for codes, found in _probed(study, results).items()
+        for codes, found in probed.items()
         for classifier in found[0]
     ]
     blocks: list[Block] = [

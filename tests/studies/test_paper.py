@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from statistics import fmean
 
 import pytest
 import torch
@@ -50,7 +51,12 @@ def test_everything_is_there_and_the_report_says_what_was_measured(paper):
     assert not list(paper.rglob("*.tmp"))
     text = (paper / "report.md").read_text()
     numbers = json.loads((paper / "metrics.json").read_text())
+    probed = numbers.pop("attribute prediction")
     assert numbers.keys() == runs
+    mean = fmean(one["linear SVM"]["auroc"] for one in probed["VAE-123"])
+    assert "| VAE-123 | linear SVM |" in text
+    assert f"{mean:.4g} ±" in text
+    assert len(probed["VAE-123"]) == 2
     values = torch.tensor([numbers[f"dfc-{seed}"]["mse"] for seed in (0, 1)])
     line = next(line for line in text.splitlines() if line.startswith("| MSE ↓"))
     assert f"{values.mean():.4g} ±" in line.split("|")[5].replace("**", "")
