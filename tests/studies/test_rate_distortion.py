@@ -41,11 +41,12 @@ def results(tmp_path):
 
 @pytest.fixture
 def compare(tmp_path, monkeypatch):
-    def run(path):
-        monkeypatch.setattr(sys, "argv", [SCRIPT, str(path), "--out", str(tmp_path / "found")])
+    def run(path, *more):
+        monkeypatch.setattr(sys, "argv", [SCRIPT, str(path), "--out", str(tmp_path / "found"), *more])
         runpy.run_path(SCRIPT, run_name="__main__")
         assert (tmp_path / "found.png").stat().st_size > 10_000
-        return json.loads((tmp_path / "found.json").read_text())["measures"]["mse"]
+        found = json.loads((tmp_path / "found.json").read_text())
+        return found["others"] if more else found["measures"]["mse"]
 
     return run
 
@@ -63,3 +64,13 @@ def test_a_seed_that_lacks_a_training_is_left_out_whichever_it_is(results, compa
         assert found["dfc"] != everything["dfc"]  # a mean over the two others
         assert "±" in found["dfc - plain, equal KL"]
     assert "±" in compare(results(*(("plain", alpha, 0) for alpha in ALPHAS)))["dfc"]
+
+
+def test_the_variants_of_another_study_are_compared_each_at_its_own_kl(results, compare, tmp_path):
+    other = tmp_path / "other.csv"
+    better = [f"better,{seed},150,{distortion(150) - 0.001}" for seed in range(3)]
+    equal = [f"equal-0.5,{seed},60,{distortion(60)}" for seed in range(3)]
+    other.write_text("\n".join(["variant,seed,kl,mse", *better, *equal]) + "\n")
+    found = {name: row["mse"].split(" ±") for name, row in compare(results(), "--others", str(other)).items()}
+    assert float(found["better"][0]) == pytest.approx(-0.001, rel=0.05)
+    assert float(found["equal-0.5"][0]) == pytest.approx(0, abs=0.01 * distortion(60))
