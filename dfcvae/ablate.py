@@ -27,6 +27,7 @@ from dfcvae.report.tables import in_order, title
 from dfcvae.run import last_file
 from dfcvae.study import IN_DOMAIN, Study
 from dfcvae.training import train
+from dfcvae.weights import read_metadata
 
 FEATURES = FeatureTraining()
 JUDGE = FeatureTraining("vgg11_bn", seed=1)  # another architecture and another seed than the networks it judges
@@ -36,10 +37,10 @@ Values = Mapping[str, list[dict[str, float]]]
 """Measures of every training by name of the variant."""
 
 
-def prepare(study: Study, *, progress: bool = True) -> Study:
+def prepare(study: Study, *, lacking: bool = True, progress: bool = True) -> Study:
     """Train the networks that the study lacks, and name their files in it: ``in-domain`` features, and a judge.
 
-    A UserError if a split is empty, or they cannot be trained.
+    Only those that exist, if not ``lacking``. A UserError if a split is empty, or they cannot be trained.
     """
     splits, file = load_faces(study.data, progress=progress), study.out / "features.safetensors"
     for split in ("train", "test"):
@@ -47,21 +48,25 @@ def prepare(study: Study, *, progress: bool = True) -> Study:
     variants, judge = dict(study.variants), study.judge
     for name, experiment in study.variants.items():
         if experiment.loss.features is not None and experiment.loss.features.weights == IN_DOMAIN:
-            weights = str(trained_network(FEATURES, splits, file, progress))
+            weights = str(trained_network(FEATURES, splits, file, progress) if lacking else file)
             variants[name] = Experiment.load(experiment.as_dict(), {"loss.features.weights": weights})
-    if not judge and splits["train"].names:
-        judge = trained_network(JUDGE, splits, study.out / "judge.safetensors", progress)
+    own = study.out / "judge.safetensors"
+    if not judge and splits["train"].names and (lacking or own.is_file()):
+        judge = trained_network(JUDGE, splits, own, progress)
     return replace(study, variants=variants, judge=judge)
 
 
 def trained_network(config: FeatureTraining, splits: Splits, file: Path, progress: bool) -> Path:
-    """An attribute network in a file, trained first if there is no such file."""
+    """An attribute network in a file, trained first if there is no such file; a UserError if it saw other faces."""
+    faces = f"{splits['train'].fingerprint}, {splits['train'].images.shape[-1]} pixels"
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_name(f".{file.name}.lock")):
         if not file.is_file():
             if progress:
                 print(f"\ntraining {file.stem}: {config.arch}, width {config.width:g}", flush=True)
-            train_features(config, splits, progress=progress).save(file)
+            train_features(config, splits, progress=progress).save(file, {"faces": faces})
+        elif read_metadata(file).get("faces", faces) != faces:
+            raise UserError(f"{file} was trained on other faces than this study's. Delete it, or choose another --out.")
     return file
 
 

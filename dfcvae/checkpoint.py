@@ -129,7 +129,8 @@ def find_model(path: str | Path) -> Path:
 
         path = fetched(str(path))
     path = pretrained_folder(Path(path).expanduser()) or Path(path).expanduser()
-    places = [path / "model.safetensors", path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"]
+    # an export into a run folder would hide what is trained later
+    places = [path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt", path / "model.safetensors"]
     found = next((place for place in [path, *places] if place.is_file()), None)
     if found is None:
         shipped = pretrained_models() if path.name == str(path) else []  # a shipped model's name, perhaps

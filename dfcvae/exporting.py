@@ -45,7 +45,8 @@ def export_model(model: str | Path, out: str | Path, dtype: str = "float32", nam
     """
     out, stored = Path(out), DTYPES[dtype]
     about, _ = read_model(model)
-    vae, config, training = VAE.load(model), public_config(about["config"]), of_training(model, about)
+    vae, config = VAE.load(model), public_config(about["config"])
+    training = of_training(model, about, digest(vae))
     fitted = _load_fitted(latent_folder(model), digest(vae))  # before writing: out may be the same folder
     vae.save(out, about["config"], dtype=stored, training=training)
     exported = Trained(out.absolute())
@@ -83,13 +84,21 @@ def _load_fitted(folder: Path, model_digest: str) -> dict[str, tuple[Prior | Att
     return fitted
 
 
-def of_training(model: str | Path, about: dict[str, Any]) -> dict[str, Any]:
-    """Facts about a training: epochs, steps, commit, versions, and measures on the test split if there are any."""
+def of_training(model: str | Path, about: dict[str, Any], model_digest: str) -> dict[str, Any]:
+    """Facts about a training: epochs, steps, commit, versions, and measures of this very model on the test split."""
     file = find_model(model)
     if file.suffix == ".safetensors":
         return dict(about["training"])
     run, checkpoint = model_folder(file), load_checkpoint(file)
     environment, tested = _read_json(run / "environment.json"), _read_json(run / TEST)
+    protocol = tested.get("protocol")
+    if isinstance(protocol, dict) and protocol.get("model", model_digest) != model_digest:
+        print(
+            f"Not exported: {run / TEST} has the measures of other weights. Repeat `dfcvae evaluate {run} --out "
+            f"{run / TEST}` first.",
+            file=sys.stderr,
+        )
+        tested = {}
     versions = environment.get("versions")
     found = {
         "epochs": checkpoint.get("epoch"),

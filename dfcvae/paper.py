@@ -17,7 +17,7 @@ from dfcvae.fitted import fit_vectors, posteriors
 from dfcvae.report.blocks import Block, write_report
 from dfcvae.report.comparison import Results, comparison, measures
 from dfcvae.report.pictures import MAPPED, attribute_correlations, attribute_walks, latent_map
-from dfcvae.study import Study
+from dfcvae.study import Study, check_features
 from dfcvae.table import Table
 from dfcvae.vae import VAE, digest
 
@@ -59,6 +59,7 @@ def paper_study(
         loss = LOSSES["vae-123" if name == FULL else name]
         own = replace(loss.features, weights=file) if loss.features else None
         variants[name] = Experiment(name, data, ModelConfig("smooth"), replace(loss, features=own), training)
+        check_features(variants[name])
     return Study("paper", variants, seeds)
 
 

@@ -97,7 +97,7 @@ def read_study(path: str | Path, overrides: Sequence[str] = (), seeds: int | Non
             )
         try:
             experiment = Experiment.load(path.parent / plain["base"], merged(changes, fields or {}))
-            _check_features(experiment)
+            check_features(experiment)
         except UserError as error:
             raise UserError(f"Variation {name!r} of {path}: {error}") from error
         variants[str(name)] = replace(experiment, name=str(name))
@@ -131,7 +131,7 @@ def _read(path: Path) -> dict[str, Any]:
     return plain
 
 
-def _check_features(experiment: Experiment) -> None:
+def check_features(experiment: Experiment) -> None:
     """What would otherwise fail only when the run starts, perhaps hours later."""
     features = experiment.loss.features
     if features is None:

@@ -190,6 +190,16 @@ def test_data_from_a_folder_to_a_trained_model(capsys, tmp_path):
     fails(capsys, "features train --data.source faces --data.size 32", no_attributes)
 
 
+def test_the_training_data_by_another_spelling_is_the_training_data(tmp_path):
+    (tmp_path / "photos").mkdir()
+    experiment = tiny_experiment()
+    experiment.data.source, experiment.data.train_images = str(tmp_path / "photos"), 20
+    model = VAE("hou2016", 32, 3, 8).save(tmp_path / "model", experiment.as_dict())
+    for source in (None, str(tmp_path / "photos"), f"{tmp_path}/photos/", f"{tmp_path}/model/../photos"):
+        assert data_of(model, source, held_out=False).train_images == 20
+    assert data_of(model, "synthetic", held_out=False).train_images is None
+
+
 def test_test_images_alone_are_evaluated_without_samples(capsys, run, tmp_path):
     write_images(tmp_path / "faces" / "test", small_album())
     write_csv(tmp_path / "faces.csv", ["file", "split"], [[name, "test"] for name in small_album().files])
@@ -309,6 +319,11 @@ MISTAKES = [  # command line, exit status, what is said
     ("sample RUN --seed -1", 2, "seed: expected a non-negative integer, got -1."),
     ("sample RUN --out /dev/null/x.png", 1, "/dev/null.*: .*Check the path"),
     ("sample RUN --each --out faces.png", 2, "--each writes one file per face into a folder; .* got 'faces.png'."),
+    (
+        "sample RUN --out faces.gif",
+        2,
+        "pictures are written as PNG; .* got 'faces.gif'",
+    ),
     ("interpolate RUN -n 1", 2, "count: expected an integer of at least 2, got 1."),
     ("interpolate RUN no.png", 1, "Interpolation needs two faces or more, got 1: name a second image file"),
     ("reconstruct RUN no.png", 1, "no.png is not a readable image"),

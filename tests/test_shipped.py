@@ -388,3 +388,20 @@ def test_ship_puts_a_run_into_the_package(run, tmp_path, monkeypatch, capsys):
     runpy.run_path(script, run_name="__main__")
     assert re.search(r"tiny: 6 files, \d+\.\d+ MB", capsys.readouterr().out)
     assert digest(VAE.load(tmp_path / "tiny"))
+
+
+def test_measures_of_other_weights_are_not_exported(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "run")
+    tested = json.loads((copy / "test.json").read_text())
+    for model, mse in ((digest(VAE.load(copy)), 0.01234), ("f" * 64, None)):
+        (copy / "test.json").write_text(json.dumps(tested | {"protocol": tested["protocol"] | {"model": model}}))
+        about = json.loads((export_model(copy, tmp_path / "out") / "model.json").read_text())
+        assert about["training"].get("measures", {}).get("mse") == mse
+        assert ("has the measures of other weights" in capsys.readouterr().err) == (mse is None)
+
+
+def test_an_export_into_the_run_folder_does_not_hide_the_run(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    export_model(copy, copy, "float16")
+    assert (copy / "model.safetensors").is_file()
+    assert digest(VAE.load(copy)) == digest(VAE.load(run))

@@ -23,17 +23,18 @@ def load_vae(model: str) -> VAE:
     return VAE.load(model, device=pick_device())
 
 
-def place(out: Path | None, name: str, each: bool = False, files: Sequence[Path] = ()) -> Path:
+def place(out: Path | None, name: str, each: bool = False, files: Sequence[Path] = (), animated: bool = False) -> Path:
     """The picture to write, NAME.png unless one is named, or the folder NAME for single files.
 
     Raises:
-        UsageError: if a folder is needed and the name is a picture's, or the picture is neither PNG nor animation.
+        UsageError: if a folder is needed and the name is a picture's, or the picture is not PNG (nor an animation,
+            where the command can be ``animated``).
         UserError: if ``files``, which will be read, would be overwritten.
     """
     out = out or Path(name if each else f"{name}.png")
     if each and out.suffix.lower() in PICTURES:
         raise UsageError(f"out: --each writes one file per face into a folder; expected its name, got {str(out)!r}.")
-    if not each and out.suffix.lower() in PICTURES[1:-2]:
+    if not each and out.suffix.lower() in (PICTURES[1:-2] if animated else PICTURES[1:]):
         raise UsageError(f"out: pictures are written as PNG; expected a name that ends in .png, got {str(out)!r}.")
     for file in files:
         if out.resolve() in (file.resolve(), file.resolve().parent):
@@ -77,3 +78,5 @@ def save_single(images: Tensor, folder: Path, scale: int | None) -> None:
     for i, image in enumerate(enlarge(images, scale or 1)):
         save_png(image, folder / f"{i:06d}.png")
     print(f"{len(images)} files in {folder}")
+    if others := len([*folder.glob("*.png")]) - len(images):
+        print(f"{others} other PNG files were in {folder} before.", file=sys.stderr)

@@ -21,7 +21,7 @@ def attributes(
     source: Source = None,
     method: Literal["means", "classifier"] = "means",
     balance: Sequence[str] = (),
-    out: Path = Path("attributes.png"),
+    out: Path = Path("attribute-correlations.png"),
 ) -> None:
     """Fit attribute vectors and show their correlations.
 

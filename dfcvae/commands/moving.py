@@ -57,7 +57,7 @@ def interpolate(
         raise UserError(
             "Interpolation needs two faces or more, got 1: name a second image file, or none for test faces."
         )
-    out, trained, found = faces.place(out, "interpolation", files=images), Trained(model, source), []
+    out, trained, found = faces.place(out, "interpolation", files=images, animated=True), Trained(model, source), []
     if random:
         z = faces.draws(trained, count, prior=prior, seed=seed)
     else:
@@ -114,7 +114,7 @@ def traverse(
     from dfcvae.trained import Trained
 
     files = [image] if image else []
-    out, trained = faces.place(out, "traversal", files=files), Trained(model, source)
+    out, trained = faces.place(out, "traversal", files=files, animated=True), Trained(model, source)
     (face,) = trained.starts(1, files)
     indices, nats = (of[:dimensions].tolist() for of in trained.dimensions)
     moving = is_animation(out)
@@ -159,7 +159,7 @@ def edit(
     from dfcvae.trained import Trained
 
     files, edits = parse_edits(words)
-    out, trained = faces.place(out, "edited", each, files), Trained(model, source)
+    out, trained = faces.place(out, "edited", each, files, animated=True), Trained(model, source)
     vectors = trained.vectors
     vectors.step({name: last for name, (_, last) in edits.items()}, keep)  # mistyped names before work
     found = trained.starts(count, files)

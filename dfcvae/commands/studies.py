@@ -198,7 +198,9 @@ def ablate(
         do_run(prepare(found, progress=False), only)
         sys.stdout.write(f"Run: {found.run(only)}\n")
     else:
-        written = study_report(prepare(found), {}) if report else run_study(found, workers=workers, ray=ray)
+        written = (
+            study_report(prepare(found, lacking=False), {}) if report else run_study(found, workers=workers, ray=ray)
+        )
         sys.stdout.write(f"Report: {written}\n")
 
 

@@ -60,8 +60,11 @@ class ImageSet:
         return self.files.read(self.members[i])
 
 
+RUN = {"checkpoints", "config.yaml", "metrics.csv"}  # what a run folder holds
+
+
 class Folder:
-    """Files below a folder, links followed; a UserError if a folder cannot be listed."""
+    """Files below a folder, links followed, without run folders; a UserError if a folder cannot be listed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -73,6 +76,9 @@ class Folder:
                 folders.clear()
                 continue
             seen.add((status.st_dev, status.st_ino))
+            if {*folders, *files} >= RUN:  # its pictures would become training images
+                folders.clear()
+                continue
             folders[:] = sorted(filter(_is_visible, folders))
             below = Path(folder).relative_to(path)
             names += [(below / name).as_posix() for name in files if _is_visible(name)]

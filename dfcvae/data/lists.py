@@ -42,6 +42,7 @@ VALUES = {
     **dict.fromkeys(("0", "-1", "0.0", "-1.0", "false", "no", "n"), 0),
     **dict.fromkeys(("", "nan", "na", "null"), UNKNOWN),
 }
+ZERO, MINUS_ONE = {"0", "0.0"}, {"-1", "-1.0"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,6 +198,8 @@ def _columns(label: str, named: Mapping[str, Sequence[str]], official: bool) -> 
     unused = []
     for name, cells in named.items():
         values = {cell: VALUES.get(cell.lower(), OTHER) for cell in {*cells}}
+        if values.keys() & ZERO and values.keys() & MINUS_ONE:  # 1, 0 and -1: 0 says that it is not known
+            values |= dict.fromkeys(values.keys() & ZERO, UNKNOWN)
         if name.lower() in SPLIT_COLUMNS:
             if (wrong := next((cell for cell in cells if cell.lower() not in SPLIT_NAMES), None)) is not None:
                 raise UserError(f"{label}: unknown split {wrong.lower()!r}; use train, val and test, or 0, 1 and 2.")

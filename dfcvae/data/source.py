@@ -97,11 +97,16 @@ def data_of(model: str | Path, source: str | None = None, *, held_out: bool = Tr
         )
     if needed and not source:
         check_at_hand(model, trained_on)
-    if source and source != trained_on.source:
+    if source and not _same_place(source, trained_on.source):
         trained_on = replace(trained_on, source=source, train_images=None)
     if held_out:
         return replace(trained_on, train_images=1 if trained_on.source == SYNTHETIC else None)
     return trained_on
+
+
+def _same_place(source: str, other: str) -> bool:
+    paths = [Path(name).expanduser().resolve() for name in (source, other)]
+    return source == other or (SYNTHETIC not in (source, other) and paths[0] == paths[1])
 
 
 def at_hand(data: DataConfig) -> bool:

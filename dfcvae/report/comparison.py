@@ -123,7 +123,7 @@ def comparison(
     costs: list[Block] = ["## Cost", cost_table(results.models)] if recorded else []
     cards = {name: found.card for name, (found, *_) in results.evaluated.items()}
     mixtures = {name: model.mixture for name, model in results.models.items() if model.mixture}
-    cautions = [*notes(results.models, results.data), *too_few_steps(results)]
+    cautions = [*notes(results.models, results.data, test.fingerprint), *too_few_steps(results)]
     return [
         *about,
         *([items(cautions)] if cautions else []),

@@ -34,12 +34,14 @@ class Model:
     folder: Path  # its run folder, or where else it was loaded from
     experiment: dict[str, Any] | None  # as it was trained, plain; None if it was saved without
     mixture: Prior | None = None  # fitted to its latents and saved beside it
+    fingerprint: str | None = None  # of the faces it was trained on, as they were then
 
     @classmethod
     def load(cls, path: str | Path) -> "Model":
         """From a run folder, a checkpoint or an exported folder."""
         folder, vae = model_folder(path), VAE.load(path, device=pick_device())
-        return cls(vae, folder, read_model(path)[0]["config"], saved_mixture(path, vae))
+        about, _ = read_model(path)
+        return cls(vae, folder, about["config"], saved_mixture(path, vae), about.get("fingerprint"))
 
     def steps(self) -> int | None:
         """Optimiser steps of the training; None if they are not recorded."""
@@ -97,8 +99,11 @@ TELLING = (  # settings that explain a difference between models by themselves
 )
 
 
-def notes(models: Mapping[str, Model], data: DataConfig) -> list[str]:
-    """What explains differences besides the loss: test faces seen in training, weights, networks, length."""
+def notes(models: Mapping[str, Model], data: DataConfig, fingerprint: str = "") -> list[str]:
+    """What explains differences besides the loss: test faces seen in training, weights, networks, length.
+
+    ``fingerprint`` is that of the test faces, as they are now.
+    """
     known = {name: model.experiment["data"] for name, model in models.items() if model.experiment}
     sources = {name: (source_name(DataConfig(own["source"])), own["split_seed"]) for name, own in known.items()}
     others = {name: own for name, own in sources.items() if own != (source_name(data), data.split_seed)}
@@ -108,6 +113,12 @@ def notes(models: Mapping[str, Model], data: DataConfig) -> list[str]:
         found.append(
             "Trained on other data or another split than the test faces, some of which they may have seen in "
             f"training: {which}. Their differences from the others may be due to that."
+        )
+    known_as = {name: model.fingerprint for name, model in models.items() if name not in others and model.fingerprint}
+    if changed := [name for name, before in known_as.items() if fingerprint and before != fingerprint]:
+        found.append(
+            "The images, labels or splits of the data set have changed since the training of "
+            f"{listed(changed)}, which may have seen some of these test faces in training: train again."
         )
     for key, *shown in settings_table(models).cells():
         if key in TELLING:

@@ -452,3 +452,14 @@ def test_a_git_lfs_pointer_is_told(name, says, tmp_path):
     write(tmp_path, {name: POINTER} | ({"1.jpg": jpeg(1)} if name.endswith(".txt") else {}))
     with pytest.raises(UserError, match=says):
         prepare(open_images(tmp_path), Rendering(), cache_dir=tmp_path / "cache", progress=False)
+
+
+def test_pictures_of_a_run_below_the_images_are_not_images(tmp_path):
+    write(
+        write_jpegs(tmp_path, "a.jpg", "b.jpg", "runs/vae/pictures/samples-0001.jpg"),
+        {"runs/vae/metrics.csv": ["step"]},
+    )
+    assert len(open_images(tmp_path)) == 3
+    write(tmp_path, {"runs/vae/config.yaml": ["name: vae"]})
+    (tmp_path / "runs" / "vae" / "checkpoints").mkdir()
+    assert open_images(tmp_path).filenames == ("a.jpg", "b.jpg")

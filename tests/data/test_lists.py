@@ -54,6 +54,13 @@ def test_a_csv_is_read_by_what_its_columns_hold():
         assert (table.filenames, table.columns["Smiling"].tolist()) == (("a, b.jpg",), [1])
 
 
+def test_zero_between_one_and_minus_one_is_unknown():
+    files = {f"{i}.jpg" for i in range(3)}
+    table = read_list("x.csv", "name,Smiling,Hat\n0.jpg,1,0\n1.jpg,0,1\n2.jpg,-1,0.0\n", files)
+    assert table.columns["Smiling"].tolist() == [1, -1, 0]
+    assert table.columns["Hat"].tolist() == [0, 1, 0]
+
+
 def test_the_column_that_holds_the_images_names_them_whatever_its_header():
     files = {"0.jpg", "1.jpg", "2.jpg", "0", "1", "2"}
     rows = [(0, "faces/2.jpg", 1), (1, "faces\\0.jpg", 0), (2, "1.jpg", 0)]

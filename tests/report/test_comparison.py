@@ -151,6 +151,10 @@ def test_other_data_and_what_explains_differences_are_told(runs, tmp_path):
     assert notes(models, DATA) == []
     (warning,) = notes(models, replace(DATA, split_seed=3))
     assert "plain (synthetic, split_seed 0) and tiny (synthetic, split_seed 0)" in warning
+    trained_on = models["plain"].fingerprint
+    assert notes(models, DATA, trained_on) == []
+    (warning,) = notes(models, DATA, "another")
+    assert "have changed since the training of plain and tiny, which may have seen some of these test faces" in warning
     shutil.copytree(runs / "plain", tmp_path / "other")
     file = tmp_path / "other" / "checkpoints" / "best.ckpt"
     checkpoint = torch.load(file)

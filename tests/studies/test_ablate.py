@@ -227,3 +227,18 @@ def test_a_run_that_saw_more_images_than_the_budget_is_refused(desk, tmp_path):
     shorter = replace(experiment, training=replace(experiment.training, epochs=1))
     with pytest.raises(UserError, match="was trained on 32 images, but the budget is 16"):
         train_once(shorter, tmp_path / "none-0", splits=splits)
+
+
+def test_a_report_trains_no_network_and_networks_of_other_faces_are_refused(desk, tmp_path, monkeypatch):
+    study = replace(study_in(desk, tmp_path), judge=())
+    with monkeypatch.context() as patch:
+        patch.setattr("dfcvae.ablate.train_features", lambda *_, **__: pytest.fail("trained"))
+        assert not prepare(study, lacking=False, progress=False).judge
+    network = AttributeNetwork("vgg11_bn", 1 / 16, small_album().names)
+    monkeypatch.setattr("dfcvae.ablate.train_features", lambda *_, **__: network)
+    first = prepare(study, progress=False).judge
+    assert first.is_file()
+    assert prepare(study, lacking=False, progress=False).judge == first
+    network.save(first, {"faces": "of another data set, 64 pixels"})
+    with pytest.raises(UserError, match=r"judge.safetensors was trained on other faces .* Delete it"):
+        prepare(study, progress=False)

@@ -146,3 +146,8 @@ def test_a_judge_of_another_kind_takes_the_place_of_the_attribute_network(paper,
 def test_no_seeds_are_a_mistake(tmp_path, capsys):
     assert main(["paper", "synthetic", "--size=32", "--seeds=0", f"--out={tmp_path}"]) == 2
     assert "seeds" in capsys.readouterr().err
+
+
+def test_a_file_of_features_that_is_missing_is_told_at_once():
+    with pytest.raises(UserError, match=r"loss.features.weights: there is no file nothere.safetensors; name one"):
+        paper_study(DATA, full="nothere.safetensors")
