@@ -19,7 +19,7 @@ from dfcvae.errors import UserError, nearest
 from dfcvae.files import on_hub
 from dfcvae.latent import AttributeVectors, Prior, encode_images, fit_gaussian, fit_mixture
 from dfcvae.latent.attributes import Method
-from dfcvae.latent.stored import OtherFitError
+from dfcvae.latent.stored import OtherFacesError, OtherFitError
 from dfcvae.vae import VAE, digest
 
 PRIORS = ("normal", "gaussian", "gmm")
@@ -172,19 +172,24 @@ def _load_or_fit(
     load: Callable[[Path, str, str], Fitted],
     fit: Callable[[Splits], Fitted],
 ) -> Fitted:
-    """Load a file beside a model; if it is missing or for other weights or faces, fit and save first."""
+    """Load a file beside a model; if it is missing or for other weights, fit and save first.
+
+    A file for other faces stays: commands that name no faces use it.
+    """
     data = data_of(model, source, held_out=False, needed=False)
-    of = digest(vae), source_name(data)
+    of, stays = (digest(vae), source_name(data)), False
     if file.is_file():
         try:
             return load(file, *of)
         except OtherFitError as error:
             print(error)
+            stays = isinstance(error, OtherFacesError)
     check_at_hand(model, data)
-    once = "" if ships(model) else f" (once; the result is saved in {file})"
+    once = "" if ships(model) or stays else f" (once; the result is saved in {file})"
     print(f"Fitting {what} to the training faces{once}.", flush=True)
     fitted = fit(load_faces(data))
-    save_if_possible(model, lambda: fitted.save(file, *of))
+    if not stays:
+        save_if_possible(model, lambda: fitted.save(file, *of))
     return fitted
 
 

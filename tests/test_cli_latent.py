@@ -202,6 +202,20 @@ def test_faces_without_attributes_and_too_few_faces_are_told(run, capsys, tmp_pa
     assert "needs at least 32 faces, got 10; use the Gaussian" in capsys.readouterr().err
 
 
+def test_a_prior_of_other_faces_does_not_replace_the_models_own(run, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("DFCVAE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "faces").mkdir()
+    for i in range(20):
+        Image.new("RGB", (40, 40), (10 * i, 99, 0)).save(f"faces/{i}.png")
+    ok(capsys, "sample", run, "--prior", "gaussian", "--out", "own.png")
+    before = (run / "latent" / "prior-gaussian.safetensors").read_bytes()
+    out = ok(capsys, "sample", run, "--prior", "gaussian", "--source", "faces", "--out", "other.png")
+    assert "was fitted to the faces of 'synthetic', not of 'faces'" in out
+    assert "is saved in" not in out
+    assert (tmp_path / "own.png").read_bytes() != (tmp_path / "other.png").read_bytes()
+    assert (run / "latent" / "prior-gaussian.safetensors").read_bytes() == before
+
+
 def test_what_cannot_be_kept_is_used_all_the_same(run, capsys, monkeypatch):
     """A model's folder may belong to somebody else."""
 

@@ -14,6 +14,10 @@ class OtherFitError(UserError):
     """A file was fitted to other weights (of another model, or before this one was trained further) or other faces."""
 
 
+class OtherFacesError(OtherFitError):
+    """A file was fitted to the same weights and other faces."""
+
+
 def corrupted(path: str | Path, kind: str, why: str) -> UserError:
     """The error for a corrupted or unrelated file."""
     return UserError(f"{path} does not contain {kind}, or is corrupted ({why}); delete it.")
@@ -32,7 +36,8 @@ def read_stored(
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `write_stored` wrote: the tensors, and the description.
 
-    An OtherFitError if it was fitted to another model or other faces; a UserError for any other file.
+    An OtherFitError if it was fitted to another model, an OtherFacesError if to other faces; a UserError for any other
+    file.
     """
     try:
         tensors, metadata = read_tensors(path)
@@ -47,5 +52,5 @@ def read_stored(
     if found[1] != model:
         raise OtherFitError(f"{path} was fitted to other weights: of another checkpoint, or before more training.")
     if source not in (None, found[2]):
-        raise OtherFitError(f"{path} was fitted to the faces of {found[2]!r}, not of {source!r}.")
+        raise OtherFacesError(f"{path} was fitted to the faces of {found[2]!r}, not of {source!r}.")
     return tensors, about
