@@ -37,10 +37,10 @@ Values = Mapping[str, list[dict[str, float]]]
 """Measures of every training by name of the variant."""
 
 
-def prepare(study: Study, *, lacking: bool = True, progress: bool = True) -> Study:
+def prepare(study: Study, *, may_train: bool = True, progress: bool = True) -> Study:
     """Train the networks that the study lacks, and name their files in it: ``in-domain`` features, and a judge.
 
-    Only those that exist, if not ``lacking``. A UserError if a split is empty, or they cannot be trained.
+    Unless it ``may_train``, those that exist. A UserError if a split is empty, or they cannot be trained.
     """
     splits, file = load_faces(study.data, progress=progress), study.out / "features.safetensors"
     for split in ("train", "test"):
@@ -48,10 +48,10 @@ def prepare(study: Study, *, lacking: bool = True, progress: bool = True) -> Stu
     variants, judge = dict(study.variants), study.judge
     for name, experiment in study.variants.items():
         if experiment.loss.features is not None and experiment.loss.features.weights == IN_DOMAIN:
-            weights = str(trained_network(FEATURES, splits, file, progress) if lacking else file)
+            weights = str(trained_network(FEATURES, splits, file, progress) if may_train else file)
             variants[name] = Experiment.load(experiment.as_dict(), {"loss.features.weights": weights})
     own = study.out / "judge.safetensors"
-    if not judge and splits["train"].names and (lacking or own.is_file()):
+    if not judge and splits["train"].names and (may_train or own.is_file()):
         judge = trained_network(JUDGE, splits, own, progress)
     return replace(study, variants=variants, judge=judge)
 

@@ -46,8 +46,9 @@ def export_model(model: str | Path, out: str | Path, dtype: str = "float32", nam
     out, stored = Path(out), DTYPES[dtype]
     about, _ = read_model(model)
     vae, config = VAE.load(model), public_config(about["config"])
-    training = of_training(model, about, digest(vae))
-    fitted = _load_fitted(latent_folder(model), digest(vae))  # before writing: out may be the same folder
+    weights = digest(vae)
+    training = of_training(model, about, weights)
+    fitted = _load_fitted(latent_folder(model), weights)  # before writing: out may be the same folder
     vae.save(out, about["config"], dtype=stored, training=training)
     exported = Trained(out.absolute())
     exported_digest = digest(exported.vae)

@@ -199,7 +199,7 @@ def ablate(
         sys.stdout.write(f"Run: {found.run(only)}\n")
     else:
         written = (
-            study_report(prepare(found, lacking=False), {}) if report else run_study(found, workers=workers, ray=ray)
+            study_report(prepare(found, may_train=False), {}) if report else run_study(found, workers=workers, ray=ray)
         )
         sys.stdout.write(f"Report: {written}\n")
 

@@ -28,9 +28,9 @@ def encode_images(
     parts = []
     for part in images.split(ENCODED_AT_ONCE):
         x = part.to(device or part.device)
-        x = to_float(x) if x.dtype == torch.uint8 else x
-        check_range(x)
-        parts.append(encode(x))
+        if x.dtype != torch.uint8:
+            check_range(x)
+        parts.append(encode(to_float(x) if x.dtype == torch.uint8 else x))
     mu, logvar = (torch.cat([values.float().cpu() for values in column]) for column in zip(*parts, strict=True))
     return mu, logvar
 

@@ -99,6 +99,9 @@ TELLING = (  # settings that explain a difference between models by themselves
 )
 
 
+RENDERED = ("size", "channels", "crop", "filter")  # fields of `DataConfig`
+
+
 def notes(models: Mapping[str, Model], data: DataConfig, fingerprint: str = "") -> list[str]:
     """What explains differences besides the loss: test faces seen in training, weights, networks, length.
 
@@ -114,8 +117,10 @@ def notes(models: Mapping[str, Model], data: DataConfig, fingerprint: str = "") 
             "Trained on other data or another split than the test faces, some of which they may have seen in "
             f"training: {which}. Their differences from the others may be due to that."
         )
-    known_as = {name: model.fingerprint for name, model in models.items() if name not in others and model.fingerprint}
-    if changed := [name for name, before in known_as.items() if fingerprint and before != fingerprint]:
+    # the fingerprint is that of the decoded images: comparable where they are rendered alike
+    alike = [name for name, own in known.items() if all(own[field] == getattr(data, field) for field in RENDERED)]
+    before = {name: models[name].fingerprint for name in alike if name not in others}
+    if changed := [name for name, mark in before.items() if mark and fingerprint and mark != fingerprint]:
         found.append(
             "The images, labels or splits of the data set have changed since the training of "
             f"{listed(changed)}, which may have seen some of these test faces in training: train again."

@@ -153,6 +153,7 @@ def test_other_data_and_what_explains_differences_are_told(runs, tmp_path):
     assert "plain (synthetic, split_seed 0) and tiny (synthetic, split_seed 0)" in warning
     trained_on = models["plain"].fingerprint
     assert notes(models, DATA, trained_on) == []
+    assert notes(models, replace(DATA, crop="full"), "another") == []  # images differ anyway
     (warning,) = notes(models, DATA, "another")
     assert "have changed since the training of plain and tiny, which may have seen some of these test faces" in warning
     shutil.copytree(runs / "plain", tmp_path / "other")

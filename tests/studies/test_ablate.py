@@ -233,12 +233,12 @@ def test_a_report_trains_no_network_and_networks_of_other_faces_are_refused(desk
     study = replace(study_in(desk, tmp_path), judge=())
     with monkeypatch.context() as patch:
         patch.setattr("dfcvae.ablate.train_features", lambda *_, **__: pytest.fail("trained"))
-        assert not prepare(study, lacking=False, progress=False).judge
+        assert not prepare(study, may_train=False, progress=False).judge
     network = AttributeNetwork("vgg11_bn", 1 / 16, small_album().names)
     monkeypatch.setattr("dfcvae.ablate.train_features", lambda *_, **__: network)
     first = prepare(study, progress=False).judge
     assert first.is_file()
-    assert prepare(study, lacking=False, progress=False).judge == first
+    assert prepare(study, may_train=False, progress=False).judge == first
     network.save(first, {"faces": "of another data set, 64 pixels"})
     with pytest.raises(UserError, match=r"judge.safetensors was trained on other faces .* Delete it"):
         prepare(study, progress=False)
