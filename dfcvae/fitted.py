@@ -47,7 +47,7 @@ def splits_of(model: Model, data: Any = None, *, held_out: bool = False) -> Spli
     """
     own = _in_memory(data)
     of_faces = own and isinstance(data, Mapping) and all(isinstance(faces, Faces) for faces in data.values())
-    if of_faces and "train" in data and len(data) > 1:  # held-out faces are there; none need be drawn
+    if of_faces and {"train"} < {*data} <= {*SPLITS}:  # held-out faces are there; none need be drawn
         return {name: data.get(name, data["train"].rows(slice(0))) for name in SPLITS}
     if not isinstance(model, VAE):
         source = SYNTHETIC if own else None if data is None else str(data)

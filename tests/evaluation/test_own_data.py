@@ -67,6 +67,8 @@ def test_faces_without_some_splits_are_taken_as_tensors_are(vae, splits, capsys)
     assert all(found[name] == wanted[name] for name in ("mse", "kl"))
     assert probe_model(vae, given).scores
     assert torch.equal(fit_prior(vae, "gmm", given).means, fit_prior(vae, "gmm", array).means)
+    with pytest.raises(UserError, match=r"data\['tset'\]: expected the splits train, val and test"):
+        fit_vectors(vae, {"train": splits["train"], "tset": splits["test"]})
     for function in (dfcvae.evaluate, fit_vectors, probe_model):
         with pytest.raises(UserError, match="data: there are no training images"):
             function(vae, {"val": splits["val"]})
